@@ -1,0 +1,66 @@
+# `make` alone prints the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PY := .venv/bin/python
+UV := .venv/bin/uv
+UV_VERSION := 0.13.9
+PYTEST := $(PY) -m pytest -q
+
+help: ## print the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+## ---- set-up
+setup: .venv/.done ## make .venv with the operator, the downloader and the test tools
+.venv/.done: requirements/dev.lock pyproject.toml images/downloader/pyproject.toml
+	@./hack/setup.sh $(UV_VERSION)
+	@touch $@
+
+lock: .venv/.done ## write the locked requirements anew
+	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate pyproject.toml -o requirements/operator.lock
+	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --extra dev pyproject.toml images/downloader/pyproject.toml -o requirements/dev.lock
+
+## ---- the main job
+demo: .venv/.done ## serve a tiny Qwen3 on a real node of this machine and talk to it
+	$(PY) -m demo up
+
+demo-down: .venv/.done ## end what `make demo` left running
+	$(PY) -m demo down
+
+## ---- tests
+test: test-unit test-download test-cluster test-e2e ## every test: unit, download, cluster, e2e
+
+test-unit: .venv/.done ## the fast tests: no cluster, seconds
+	$(PYTEST) tests -m "not cluster and not e2e and not download"
+
+test-download: .venv/.done ## the downloader against a hub with faults
+	$(PYTEST) tests -m download
+
+test-cluster: .venv/.done ## the operator against a real control plane with simulated nodes
+	$(PYTEST) tests -m cluster
+
+test-e2e: .venv/.done ## the whole chain on a real node, with a real vLLM
+	$(PYTEST) tests -m e2e
+
+## ---- checks and generated files
+verify: .venv/.done ## lint, types, and that generated files are fresh
+	.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	.venv/bin/mypy
+	$(PY) hack/generate.py --check
+
+format: .venv/.done ## format the code
+	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
+
+crds: .venv/.done ## write crds/ and the chart's copy from the models
+	$(PY) hack/generate.py
+
+## ---- pieces
+images: .venv/.done ## build the images of the operator and the downloader
+	$(PY) -m images build operator downloader
+
+devcluster-up: .venv/.done ## start a development cluster (ARGS="--real-node" for a real node)
+	$(PY) -m devcluster up $(ARGS)
+
+devcluster-down: .venv/.done ## end the development cluster
+	$(PY) -m devcluster down $(ARGS)
+
+.PHONY: help setup lock demo demo-down test test-unit test-download test-cluster test-e2e verify format crds images devcluster-up devcluster-down

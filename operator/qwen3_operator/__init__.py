@@ -1,0 +1,1 @@
+"""A Kubernetes operator that serves Qwen3 with vLLM from verified ModelScope checkpoints."""

@@ -1,0 +1,89 @@
+"""Conditions: their types, their reasons, and how a new list follows from an old one.
+
+A reason is written once, here, so that documents, events, metrics and tests speak of the same thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from .base import ApiModel, Text
+
+Status = Literal["True", "False", "Unknown"]
+MAX_MESSAGE = 4096
+
+
+class Type(StrEnum):
+    """Condition types of both kinds, in the order in which the story goes."""
+
+    ACCEPTED = "Accepted"
+    VOLUME_BOUND = "VolumeBound"
+    DOWNLOADED = "Downloaded"
+    MODEL_READY = "ModelReady"
+    FITS = "Fits"
+    SCHEDULED = "Scheduled"
+    AVAILABLE = "Available"
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+
+
+DEPLOYMENT_TYPES = (
+    Type.ACCEPTED,
+    Type.MODEL_READY,
+    Type.FITS,
+    Type.SCHEDULED,
+    Type.AVAILABLE,
+    Type.READY,
+    Type.RECONCILING,
+    Type.STALLED,
+)
+MODEL_TYPES = (Type.ACCEPTED, Type.VOLUME_BOUND, Type.DOWNLOADED, Type.READY, Type.RECONCILING, Type.STALLED)
+
+
+class Condition(ApiModel):
+    """One observation."""
+
+    type: Annotated[str, StringConstraints(min_length=1, max_length=63)]
+    """What is observed."""
+    status: Status
+    """Whether it holds."""
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    """Why, in one CamelCase word."""
+    message: Annotated[str, StringConstraints(max_length=MAX_MESSAGE)] = ""
+    """Why, in words, and what to do about it."""
+    last_transition_time: Text | None = None
+    """When the status last changed."""
+    observed_generation: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    """Generation of the spec that this speaks of."""
+
+
+def carry_over(
+    new: Iterable[Condition], old: Iterable[Mapping[str, Any]], *, generation: int, now: str
+) -> list[dict[str, Any]]:
+    """`new` as written to the API: lastTransitionTime moves only where the status differs from `old`."""
+    before = {c.get("type"): c for c in old}
+    result = []
+    for condition in new:
+        was = before.get(condition.type, {})
+        since = was.get("lastTransitionTime") if was.get("status") == condition.status else None
+        result.append(
+            {
+                "type": str(condition.type),
+                "status": condition.status,
+                "reason": condition.reason,
+                "message": shorten(condition.message),
+                "lastTransitionTime": since or now,
+                "observedGeneration": generation,
+            }
+        )
+    return result
+
+
+def shorten(message: str, limit: int = MAX_MESSAGE) -> str:
+    """`message`, cut to `limit` characters."""
+    return message if len(message) <= limit else message[: limit - 1] + "…"

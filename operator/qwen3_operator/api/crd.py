@@ -1,0 +1,123 @@
+"""The CustomResourceDefinitions, made from the models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import GROUP, VERSION
+from .base import rule
+from .deployment import Qwen3Deployment
+from .model import Qwen3Model
+from .schema import structural_schema
+
+CATEGORY = "qwen3"
+# Children add to the name: a Service's name is a DNS label, a pod's is the Deployment's with 17 characters more.
+MAX_NAME = 45
+
+
+def _condition(condition: str, field: str) -> str:
+    return f'.status.conditions[?(@.type=="{condition}")].{field}'
+
+
+def _column(name: str, path: str, kind: str = "string", *, wide: bool = False) -> dict[str, Any]:
+    return {"name": name, "type": kind, "jsonPath": path} | ({"priority": 1} if wide else {})
+
+
+_AGE = _column("Age", ".metadata.creationTimestamp", "date")
+
+
+def _crd(
+    model: type[Qwen3Deployment] | type[Qwen3Model],
+    short_name: str,
+    columns: list[dict[str, Any]],
+    *,
+    name_rule: dict[str, str],
+    scale: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    schema = structural_schema(model)
+    schema["properties"]["metadata"] = {"type": "object"}
+    # A CR that nobody has looked at yet must not look done: kstatus reads an absent status as Current.
+    schema["required"] = ["spec"]
+    schema["x-kubernetes-validations"] = [name_rule]
+    schema["properties"]["status"].pop("default", None)
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{model.PLURAL}.{GROUP}", "labels": {"app.kubernetes.io/part-of": "qwen3-operator"}},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": model.KIND,
+                "listKind": f"{model.KIND}List",
+                "plural": model.PLURAL,
+                "singular": model.KIND.lower(),
+                "shortNames": [short_name],
+                "categories": [CATEGORY],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": schema},
+                    "subresources": {"status": {}} | ({"scale": scale} if scale else {}),
+                    "additionalPrinterColumns": columns,
+                    "selectableFields": [
+                        {"jsonPath": ".spec.model.id" if model is Qwen3Deployment else ".spec.id"},
+                    ],
+                }
+            ],
+        },
+    }
+
+
+def crds() -> list[dict[str, Any]]:
+    """Both CustomResourceDefinitions, ready to be applied."""
+    return [
+        _crd(
+            Qwen3Deployment,
+            "q3d",
+            [
+                _column("Ready", _condition("Ready", "status")),
+                _column("Reason", _condition("Ready", "reason")),
+                _column("Model", ".spec.model.id"),
+                _column("Length", ".status.engine.maxModelLen", "integer"),
+                _column("TP", ".spec.engine.tensorParallelSize", "integer"),
+                _column("Replicas", ".status.readyReplicas", "integer"),
+                _AGE,
+                _column("Download", ".status.download.bytesDone", "integer", wide=True),
+                _column("Endpoint", ".status.endpoint", wide=True),
+                _column("Image", ".status.engine.image", wide=True),
+            ],
+            name_rule=rule(
+                f"self.metadata.name.size() <= {MAX_NAME} && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+                f"the name becomes a Service's: at most {MAX_NAME} lower-case letters, digits and '-',"
+                " beginning with a letter",
+            ),
+            scale={
+                "specReplicasPath": ".spec.replicas",
+                "statusReplicasPath": ".status.replicas",
+                "labelSelectorPath": ".status.selector",
+            },
+        ),
+        _crd(
+            Qwen3Model,
+            "q3m",
+            [
+                _column("Ready", _condition("Ready", "status")),
+                _column("Reason", _condition("Ready", "reason")),
+                _column("Model", ".spec.id"),
+                _column("Commit", ".status.model.commit"),
+                _column("Bytes", ".status.download.bytesDone", "integer"),
+                _column("Total", ".status.download.bytesTotal", "integer"),
+                _AGE,
+                _column("Claim", ".status.model.claim", wide=True),
+                _column("Used By", ".status.usedBy", wide=True),
+            ],
+            name_rule=rule(
+                f"self.metadata.name.size() <= {MAX_NAME} && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+                f"the name becomes a Job's: at most {MAX_NAME} lower-case letters, digits and '-'",
+            ),
+        ),
+    ]

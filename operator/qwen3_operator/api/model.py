@@ -1,0 +1,122 @@
+"""Qwen3Model: one verified copy of one ModelScope revision on one volume."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from .base import EMPTY_DEFAULT, SET_LIST, ApiModel, ObjectName, PassedOn, Quantity, Text, list_map, rule, rules
+from .conditions import Condition
+from .source import ModelSource, Scheduling
+
+Int64 = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
+class Qwen3ModelSpec(ModelSource):
+    """Desired state of a Qwen3Model."""
+
+    model_config = {
+        "json_schema_extra": rules(
+            rule("self.id == oldSelf.id", "id is immutable: make another Qwen3Model"),
+            rule(
+                "has(self.storage.existingClaim) == has(oldSelf.storage.existingClaim)"
+                " && (!has(self.storage.existingClaim) || self.storage.existingClaim == oldSelf.storage.existingClaim)",
+                "storage.existingClaim is immutable: make another Qwen3Model",
+            ),
+            rule(
+                "has(self.storage.storageClassName) == has(oldSelf.storage.storageClassName)"
+                " && (!has(self.storage.storageClassName)"
+                " || self.storage.storageClassName == oldSelf.storage.storageClassName)",
+                "storage.storageClassName is immutable, as in the claim: make another Qwen3Model",
+            ),
+            rule(
+                "has(self.storage.accessMode) == has(oldSelf.storage.accessMode)"
+                " && (!has(self.storage.accessMode) || self.storage.accessMode == oldSelf.storage.accessMode)",
+                "storage.accessMode is immutable, as in the claim: make another Qwen3Model",
+            ),
+        )
+    }
+
+    scheduling: Annotated[Scheduling, Field(json_schema_extra=EMPTY_DEFAULT)] = Scheduling()
+    """Where the download Job runs; of the fields only nodeSelector, tolerations and affinity matter to it."""
+    suspend: bool = False
+    """Download nothing while true. A download that runs is stopped and later continued."""
+
+
+class Download(ApiModel):
+    """How far a download is, or how it ended."""
+
+    job: Text | None = None
+    """Name of the Job."""
+    bytes_done: Int64 | None = None
+    """Bytes that are on the volume."""
+    bytes_total: Int64 | None = None
+    """Bytes that the repository has."""
+    bytes_per_second: Int64 | None = None
+    """Rate of the last seconds, or of the whole download when it is done."""
+    eta_seconds: Int64 | None = None
+    """Seconds to go at that rate."""
+    files_done: Int64 | None = None
+    """Files that are complete."""
+    files_total: Int64 | None = None
+    """Files that the repository has."""
+    started_at: Text | None = None
+    """When the Job started."""
+    finished_at: Text | None = None
+    """When the Job ended."""
+    failures: Int64 | None = None
+    """Jobs that failed in a row."""
+    retry_at: Text | None = None
+    """When the next Job is made."""
+
+
+class ModelCopy(ApiModel):
+    """The verified copy."""
+
+    revision: Text | None = None
+    """Revision that was asked for."""
+    commit: Text | None = None
+    """Commit that it stood for."""
+    claim: Text | None = None
+    """PersistentVolumeClaim that holds it."""
+    path: Text | None = None
+    """Folder inside the volume."""
+    bytes: Int64 | None = None
+    """Size of all files."""
+    files: Int64 | None = None
+    """Number of files."""
+    weights_bytes: Int64 | None = None
+    """Size of the weight files."""
+    config: PassedOn | None = None
+    """Facts of config.json: architecture, heads, layers, quantization, native length."""
+
+
+class Qwen3ModelStatus(ApiModel):
+    """Observed state of a Qwen3Model."""
+
+    observed_generation: Int64 | None = None
+    """Generation of the spec that this status speaks of."""
+    conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] = []
+    """VolumeBound, Downloaded, Ready; Reconciling and Stalled as kstatus reads them."""
+    model: ModelCopy | None = None
+    """The verified copy, once there is one."""
+    download: Download | None = None
+    """The download's progress."""
+    used_by: Annotated[list[ObjectName], Field(max_length=1000, json_schema_extra=SET_LIST)] = []
+    """Qwen3Deployments that serve from this copy."""
+    size: Quantity | None = None
+    """Capacity of the volume."""
+
+
+class Qwen3Model(ApiModel):
+    """One verified copy of one ModelScope revision on one volume, shared by all that serve it."""
+
+    KIND: ClassVar[str] = "Qwen3Model"
+    PLURAL: ClassVar[str] = "qwen3models"
+
+    metadata: Annotated[dict[str, Any], Field(exclude=True)] = {}
+    spec: Qwen3ModelSpec
+    """Desired state."""
+    status: Qwen3ModelStatus = Qwen3ModelStatus()
+    """Observed state."""

@@ -1,0 +1,168 @@
+"""Where a model's weights come from and where they are kept: shared by Qwen3Deployment and Qwen3Model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from .base import (
+    ATOMIC_LIST,
+    ATOMIC_MAP,
+    EMPTY_DEFAULT,
+    ApiModel,
+    LabelValue,
+    ObjectName,
+    PassedOn,
+    Quantity,
+    SecretKeyRef,
+    Text,
+    rule,
+    rules,
+)
+
+ModelId = Annotated[
+    str,
+    StringConstraints(max_length=200),
+    Field(
+        json_schema_extra=rules(
+            rule(
+                r"self.matches('^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$')",
+                "must be OWNER/NAME as on ModelScope, like Qwen/Qwen3-8B",
+            )
+        )
+    ),
+]
+Revision = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200),
+    Field(
+        json_schema_extra=rules(
+            rule(
+                r"self.matches('^[A-Za-z0-9][A-Za-z0-9._/-]*$') && !self.contains('..')",
+                "must be a branch, a tag or a commit of the repository",
+            )
+        )
+    ),
+]
+Endpoint = Annotated[
+    str,
+    StringConstraints(max_length=1024),
+    Field(
+        json_schema_extra=rules(
+            rule(
+                "isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''",
+                "must be a URL of the hub, like https://modelscope.cn",
+            )
+        )
+    ),
+]
+VolumePath = Annotated[
+    str,
+    StringConstraints(max_length=1024),
+    Field(
+        json_schema_extra=rules(
+            rule(
+                "!self.startsWith('/') && !self.split('/').exists(part, part == '..')",
+                "must be a folder inside the volume: relative, and without '..'",
+            )
+        )
+    ),
+]
+
+
+class ExistingClaim(ApiModel):
+    """A PersistentVolumeClaim that is already there."""
+
+    name: ObjectName
+    """Name of the PersistentVolumeClaim."""
+    path: VolumePath = ""
+    """Folder of the checkpoint inside the volume. Empty: its root."""
+
+
+class Storage(ApiModel):
+    """The volume that keeps the weights."""
+
+    model_config = {
+        "json_schema_extra": rules(
+            rule(
+                "!has(self.existingClaim) || (!has(self.size) && !has(self.storageClassName) && !has(self.accessMode))",
+                "existingClaim excludes size, storageClassName and accessMode: the claim is already there",
+            ),
+            rule(
+                "!has(self.existingClaim) || !has(self.retentionPolicy) || self.retentionPolicy == 'Retain'",
+                "an existingClaim is always retained: the operator deletes only what it made",
+            ),
+        )
+    }
+
+    size: Quantity | None = None
+    """Size of the claim. Default: from the model's size, with head-room."""
+    storage_class_name: ObjectName | None = None
+    """StorageClass of the claim. Default: the cluster's default class."""
+    access_mode: Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"] | None = None
+    """Access mode of the claim; ReadWriteMany where several nodes serve. Default: ReadWriteOnce."""
+    existing_claim: ExistingClaim | None = None
+    """Use this claim instead of making one. What is complete in it is served; what is missing is downloaded into it."""
+    retention_policy: Literal["Retain", "Delete"] | None = None
+    """What becomes of the claim when its last user is deleted. Default: Retain."""
+
+
+class ModelSource(ApiModel):
+    """One checkpoint: what it is, where it comes from, where it is kept."""
+
+    id: ModelId
+    """Model on ModelScope: OWNER/NAME."""
+    revision: Revision = "master"
+    """Branch, tag or commit."""
+    endpoint: Endpoint | None = None
+    """Base URL of the hub or of a mirror. Default: from the operator's settings."""
+    token_secret_ref: SecretKeyRef | None = None
+    """Access token for the hub."""
+    storage: Annotated[Storage, Field(json_schema_extra=EMPTY_DEFAULT)] = Storage()
+    """The volume that keeps the weights."""
+
+
+class Toleration(ApiModel):
+    """A toleration, as in a pod."""
+
+    key: Text | None = None
+    """Taint key. Empty with operator Exists: every taint."""
+    operator: Literal["Exists", "Equal", "Lt", "Gt"] | None = None
+    """How key and value are compared. Default: Equal."""
+    value: Text | None = None
+    """Taint value."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Taint effect. Empty: every effect."""
+    toleration_seconds: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    """Seconds that a NoExecute taint is tolerated."""
+
+
+NodeSelector = Annotated[
+    dict[Annotated[str, StringConstraints(max_length=317)], LabelValue],
+    Field(max_length=32, json_schema_extra=ATOMIC_MAP),
+]
+
+
+class Scheduling(ApiModel):
+    """Where pods run. The download Job follows it too, so that the volume lands where the GPUs are."""
+
+    node_selector: NodeSelector = {}
+    """Labels that a node must have."""
+    tolerations: Annotated[list[Toleration], Field(max_length=32, json_schema_extra=ATOMIC_LIST)] = []
+    """Taints that are tolerated."""
+    affinity: PassedOn = {}
+    """Affinity, as in a pod."""
+    topology_spread_constraints: Annotated[list[PassedOn], Field(max_length=8, json_schema_extra=ATOMIC_LIST)] = []
+    """Topology spread constraints of the servers, as in a pod."""
+    runtime_class_name: ObjectName | None = None
+    """RuntimeClass of the servers, like nvidia."""
+    priority_class_name: ObjectName | None = None
+    """PriorityClass of the servers."""
+    scheduler_name: ObjectName | None = None
+    """Scheduler of the servers. Default: the cluster's."""
+
+    def pod_fields(self, *, server: bool) -> dict[str, Any]:
+        """The set ones as fields of a PodSpec; those that only servers have are left out unless `server`."""
+        shared = {"node_selector", "tolerations", "affinity"}
+        return self.model_dump(by_alias=True, exclude_defaults=True, include=None if server else shared)

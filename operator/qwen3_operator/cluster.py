@@ -1,0 +1,260 @@
+"""The one place that talks to the API server: plain JSON objects in and out, over the official asyncio client.
+
+Writes are server-side applies and deletes, both safe to repeat, so what the network breaks is tried again here; what
+the API server answers is left to the caller as ApiError. `hook` sees every request before it is sent and every answer
+before it is handed on: tests crash the operator there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+
+from . import metrics
+
+Object = dict[str, Any]
+Hook = Callable[[str, str, str], Awaitable[None]]
+
+TRIES = 4
+REQUEST_TIMEOUT = 30.0
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of object and where the API server keeps it."""
+
+    api_version: str
+    kind: str
+    plural: str
+
+    def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
+        """URL path of one object, of a namespace's collection, or of all namespaces' collection."""
+        parts = ["/apis" if "/" in self.api_version else "/api", self.api_version]
+        parts += ["namespaces", namespace] if namespace else []
+        return "/".join([*parts, self.plural, *([name] if name else []), *([subresource] if subresource else [])])
+
+
+DEPLOYMENTS = Kind("apps/v1", "Deployment", "deployments")
+SERVICES = Kind("v1", "Service", "services")
+CLAIMS = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+JOBS = Kind("batch/v1", "Job", "jobs")
+PODS = Kind("v1", "Pod", "pods")
+SECRETS = Kind("v1", "Secret", "secrets")
+CONFIG_MAPS = Kind("v1", "ConfigMap", "configmaps")
+STORAGE_CLASSES = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses")
+NODES = Kind("v1", "Node", "nodes")
+EVENTS = Kind("events.k8s.io/v1", "Event", "events")
+LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
+
+
+class ApiError(Exception):
+    """The API server refused. `reason` is its own word, like NotFound, Conflict, Invalid or Forbidden."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{reason} ({status}): {message}" if status else f"{reason}: {message}")
+        self.status, self.reason, self.message = status, reason, message
+
+    @property
+    def final(self) -> bool:
+        """Whether the same request would be refused again: the request itself is wrong or not allowed."""
+        return self.status in (400, 403, 404, 405, 413, 415, 422)
+
+
+class Cluster:
+    """A connection to one API server. Close it, or use it as an async context manager."""
+
+    def __init__(self, configuration: Configuration, *, hook: Hook | None = None, user_agent: str = "") -> None:
+        self.configuration = configuration
+        self._api = ApiClient(configuration)
+        self._api.user_agent = user_agent or "qwen3-operator"
+        self._hook = hook
+
+    @classmethod
+    async def connect(cls, *, hook: Hook | None = None, connections: int = 64) -> Cluster:
+        """Connect with the pod's ServiceAccount, or with KUBECONFIG. Raises kubernetes' ConfigException."""
+        configuration = Configuration()
+        if _SERVICE_ACCOUNT.exists():
+            config.load_incluster_config(client_configuration=configuration)
+        else:
+            await config.load_kube_config(client_configuration=configuration)
+        configuration.connection_pool_maxsize = connections
+        return cls(configuration, hook=hook)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
+    async def __aenter__(self) -> Cluster:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
+        """The object, or None where there is none."""
+        try:
+            return await self._json("get", kind, "GET", kind.path(namespace, name))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def list(
+        self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = "", limit: int | None = None
+    ) -> list[Object]:
+        """Objects of `kind` by label and field selector; with `limit`, no more than that."""
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(limit) if limit else ""}
+        items: list[Object] = []
+        while True:
+            page = await self._json("list", kind, "GET", kind.path(namespace), query=query)
+            items += page["items"]
+            query["continue"] = page["metadata"].get("continue", "")
+            if limit or not query["continue"]:
+                return items
+
+    async def apply(self, kind: Kind, obj: Object, *, manager: str, subresource: str | None = None) -> Object:
+        """Server-side apply of what `manager` wants of `obj`; conflicts are decided for `manager`."""
+        meta = obj["metadata"]
+        return await self._json(
+            "apply",
+            kind,
+            "PATCH",
+            kind.path(meta.get("namespace"), meta["name"], subresource),
+            query={"fieldManager": manager, "force": "true"},
+            body={"apiVersion": kind.api_version, "kind": kind.kind, **obj},
+            content_type="application/apply-patch+yaml",
+        )
+
+    async def create(self, kind: Kind, obj: Object, *, manager: str) -> Object:
+        """Create `obj`. Raises ApiError (409) where it is there already."""
+        return await self._json(
+            "create",
+            kind,
+            "POST",
+            kind.path(obj["metadata"].get("namespace")),
+            query={"fieldManager": manager},
+            body={"apiVersion": kind.api_version, "kind": kind.kind, **obj},
+        )
+
+    async def replace(self, kind: Kind, obj: Object, *, manager: str) -> Object:
+        """Write `obj` whole. Raises ApiError (409) where its resourceVersion is no longer the newest."""
+        meta = obj["metadata"]
+        return await self._json(
+            "update",
+            kind,
+            "PUT",
+            kind.path(meta.get("namespace"), meta["name"]),
+            query={"fieldManager": manager},
+            body={"apiVersion": kind.api_version, "kind": kind.kind, **obj},
+        )
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str = "") -> None:
+        """Delete exactly the object with that `uid` (and version), dependents in the background. Gone is fine."""
+        preconditions = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
+        try:
+            await self._json(
+                "delete",
+                kind,
+                "DELETE",
+                kind.path(namespace, name),
+                body={"propagationPolicy": "Background", "preconditions": preconditions},
+            )
+        except ApiError as error:
+            if error.status not in (404, 409):  # 409: another object has that name by now
+                raise
+
+    async def logs(self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False) -> str:
+        """The last `tail` lines of a container's log; empty where there is no log (yet)."""
+        query = {"container": container, "tailLines": str(tail), "previous": "true" if previous else ""}
+        try:
+            body = await self._request("logs", PODS, "GET", PODS.path(namespace, pod, "log"), query=query)
+        except ApiError as error:
+            if error.status in (400, 404, 500):  # not started, gone, or the node does not answer
+                return ""
+            raise
+        return body.decode(errors="replace")
+
+    async def serves(self, kind: Kind) -> bool:
+        """Whether the API server knows `kind`."""
+        try:
+            listed = json.loads(await self._request("discover", kind, "GET", f"/apis/{kind.api_version}"))
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            raise
+        return any(resource["name"] == kind.plural for resource in listed["resources"])
+
+    async def _json(self, verb: str, kind: Kind, method: str, path: str, **kwargs: Any) -> Object:
+        result: Object = json.loads(await self._request(verb, kind, method, path, **kwargs))
+        return result
+
+    async def _request(
+        self,
+        verb: str,
+        kind: Kind,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+    ) -> bytes:
+        for attempt in range(1, TRIES + 1):
+            if self._hook:
+                await self._hook("before", verb, path)
+            started = time.monotonic()
+            status, retry_after, data = await self._send(method, path, query, body, content_type)
+            metrics.API_SECONDS.labels(verb).observe(time.monotonic() - started)
+            metrics.API_REQUESTS.labels(verb, kind.plural, str(status or "error")).inc()
+            if self._hook:
+                await self._hook("after", verb, path)
+            if 200 <= status < 300:
+                return data
+            # A create or replace may have happened although its answer was lost: those callers look again themselves.
+            repeatable = status == 429 or (method not in ("POST", "PUT") and (status == 0 or status >= 500))
+            if attempt == TRIES or not repeatable:
+                raise _error(status, data)
+            await asyncio.sleep(retry_after if retry_after is not None else 0.1 * 4**attempt)
+        raise AssertionError("unreachable")
+
+    async def _send(
+        self, method: str, path: str, query: Mapping[str, str] | None, body: Object | None, content_type: str
+    ) -> tuple[int, float | None, bytes]:
+        """One request: status (0 when there was no answer), Retry-After in seconds, body."""
+        request = await self._api.param_serialize(
+            method,
+            path,
+            query_params=[(k, v) for k, v in (query or {}).items() if v],
+            header_params={"Accept": "application/json", "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            response = await self._api.call_api(*request, _request_timeout=REQUEST_TIMEOUT)
+            data: bytes = await response.read()
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
+            return 0, None, f"{type(error).__name__}: {error}".encode()
+        wait = response.headers.get("Retry-After", "")
+        return response.status, min(float(wait), 30.0) if wait.isdigit() else None, data
+
+
+def _error(status: int, data: bytes) -> ApiError:
+    if status == 0:
+        return ApiError(0, "Unreachable", f"the API server did not answer: {data.decode(errors='replace')}")
+    try:
+        answer = json.loads(data)
+        return ApiError(status, answer.get("reason") or str(status), answer.get("message") or "")
+    except (ValueError, AttributeError):
+        return ApiError(status, str(status), data.decode(errors="replace")[:500])

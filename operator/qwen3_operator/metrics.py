@@ -1,0 +1,26 @@
+"""Prometheus metrics of the operator, in the default registry."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+API_REQUESTS = Counter(
+    "qwen3_operator_api_requests", "Requests to the API server", ["verb", "resource", "code"]
+)
+API_SECONDS = Histogram(
+    "qwen3_operator_api_request_seconds", "Seconds of a request to the API server", ["verb"], buckets=_SECONDS
+)
+RECONCILES = Counter("qwen3_operator_reconciles", "Looks at an object", ["kind", "result"])
+RECONCILE_SECONDS = Histogram(
+    "qwen3_operator_reconcile_seconds", "Seconds of a look at an object", ["kind"], buckets=_SECONDS
+)
+QUEUE_LENGTH = Gauge("qwen3_operator_queue_length", "Objects that wait for a worker")
+LOOP_LAG = Gauge("qwen3_operator_loop_lag_seconds", "How late the event loop woke up at the last check")
+LEADER = Gauge("qwen3_operator_leader", "1 while this process holds the Lease")
+CONDITION = Gauge(
+    "qwen3_operator_condition",
+    "1 for the current status of a condition",
+    ["kind", "namespace", "name", "type", "status", "reason"],
+)

@@ -1,0 +1,70 @@
+"""The operator's own settings, read from `QWEN3_OPERATOR_*` environment variables (the chart's values set them)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+PREFIX = "QWEN3_OPERATOR_"
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the message names its environment variable."""
+
+
+class Settings(BaseModel):
+    """Settings of one operator process; the environment variable of `http_port` is `QWEN3_OPERATOR_HTTP_PORT`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to serve, comma-separated. Empty: all."""
+    engine_image: str = "vllm/vllm-openai:v0.33.0"
+    """Image of the servers where a Qwen3Deployment names none."""
+    downloader_image: str = "localhost/qwen3-downloader:0.1.0"
+    """Image of the download Jobs."""
+    image_pull_secrets: tuple[str, ...] = ()
+    """Pull secrets of servers and Jobs, comma-separated names."""
+    hub_endpoint: str = "https://modelscope.cn"
+    """Base URL of the hub where a model names none."""
+    cluster_domain: str = "cluster.local"
+    """DNS domain of the cluster."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 16
+    """Keys that are reconciled at the same time."""
+    resync_seconds: Annotated[float, Field(gt=0)] = 600
+    """Every object is looked at again after this time, spread by ±25 %."""
+    http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port of /healthz, /readyz and /metrics. 0: a free one."""
+    http_host: str = "0.0.0.0"
+    """Address of the same."""
+    lease_namespace: str = "default"
+    """Namespace of the Lease that keeps two operators from working at once."""
+    lease_name: str = "qwen3-operator"
+    """Name of the Lease. Empty: no Lease."""
+    identity: str = Field(default_factory=socket.gethostname)
+    """Holder of the Lease: this process."""
+    log_format: Literal["text", "json"] = "text"
+    """How log lines are written."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least level of log lines."""
+
+    @field_validator("namespaces", "image_pull_secrets", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read every `QWEN3_OPERATOR_*` variable. Raises SettingsError for an unknown or a bad one."""
+        values = {k.removeprefix(PREFIX).lower(): v for k, v in environ.items() if k.startswith(PREFIX)}
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
+            )
+            raise SettingsError(problems) from error
