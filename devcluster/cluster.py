@@ -1,0 +1,228 @@
+"""A cluster: its control plane, its simulated nodes, and the real node if it has one."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from devcluster import processes, simulated, stages, tools
+from devcluster.controlplane import ControlPlane, read_audit_log
+from devcluster.paths import DevclusterError, state_dir
+from devcluster.realnode import node as realnode
+from devcluster.spec import ClusterSpec
+from devcluster.stages import FakeDownload
+
+READY_SECONDS = 60.0
+
+
+class Cluster:
+    """One development cluster by name. Nothing is started by making the object; `up()` does."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.workdir = state_dir() / name
+        self.control_plane = ControlPlane(name, self.workdir / "control-plane")
+        self.kubeconfig = self.control_plane.kubeconfig
+        self.audit_log = self.control_plane.logs / "audit.log"
+        self._spec_file = self.workdir / "cluster.json"
+
+    def up(self, spec: ClusterSpec, owner: processes.Process | None = None) -> None:
+        """Start everything and wait until all nodes are Ready.
+
+        With `owner` the cluster is ended by whoever comes next once that process is gone.
+        Raises DevclusterError when it runs already, and when something does not start; then nothing is left behind.
+        """
+        if self.running():
+            raise DevclusterError(f"cluster {self.name!r} runs already; end it with: python -m devcluster down")
+        self.down()  # leftovers of a crash
+        if spec.real_node:
+            realnode.prepare(self.name)
+            tools.ensure(tools.REAL_NODE)
+        self.workdir.mkdir(parents=True)
+        record = {"spec": asdict(spec), "owner": asdict(owner) if owner else None}
+        self._spec_file.write_text(json.dumps(record, indent=1))
+        try:
+            self.control_plane.start(spec, realnode.ADDRESS if spec.real_node else None)
+            self.create(_base_manifests(spec))
+            if spec.real_node:
+                realnode.start(self, spec)
+            self._wait_nodes_ready(spec.nodes + spec.real_node)
+        except BaseException:
+            self._keep_logs()
+            self.down()
+            raise
+
+    def down(self) -> None:
+        """End what runs of this cluster and remove its files; also after a crash, also when nothing runs."""
+        if realnode.owner() == self.name:
+            realnode.stop()
+        self._remove_simulated_volumes()
+        self.control_plane.stop()
+        shutil.rmtree(self.workdir, ignore_errors=True)
+
+    def running(self) -> bool:
+        """Whether any process of it lives."""
+        return any(alive for _, _, alive in self.status())
+
+    def status(self) -> list[tuple[str, int, bool]]:
+        """(name, pid, alive) of every process."""
+        found = self.control_plane.processes()
+        if realnode.owner() == self.name:
+            found += realnode.processes_of_node()
+        return [(p.name, p.pid, p.alive()) for p in found]
+
+    def spec(self) -> ClusterSpec:
+        """What it was started with."""
+        try:
+            return ClusterSpec(**json.loads(self._spec_file.read_text())["spec"])
+        except FileNotFoundError:
+            raise DevclusterError(f"there is no cluster {self.name!r}; start it with: python -m devcluster up") from None
+
+    def kubectl(self, *args: str, input: str | None = None, check: bool = True, timeout: float = 120) -> str:
+        """What `kubectl ARGS` prints. Raises DevclusterError with its error output when it fails and `check`."""
+        done = subprocess.run(
+            [str(tools.ensure(["kubectl"])["kubectl"]), "--kubeconfig", str(self.kubeconfig), *args],
+            input=input,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+        if check and done.returncode:
+            raise DevclusterError(f"kubectl {' '.join(args)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def get(self, *args: str) -> Any:
+        """The parsed answer of `kubectl get ARGS -o json`."""
+        return json.loads(self.kubectl("get", *args, "-o", "json"))
+
+    def create(self, manifests: Iterable[dict[str, Any]]) -> None:
+        """Create many objects in one call. A Node keeps the status given with it, which an apply would drop."""
+        self.kubectl("create", "-f", "-", input=_as_list(manifests))
+
+    def apply(self, manifests: Iterable[dict[str, Any]]) -> None:
+        """Server-side apply of many objects in one call."""
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=_as_list(manifests))
+
+    def fake_download(
+        self, report: dict[str, Any] | str | None = None, *, exit_code: int = 0, seconds: float = 0.0
+    ) -> None:
+        """From now on, simulated pods of download Jobs end this way, `seconds` after they start."""
+        self.apply([stages.pod_complete(FakeDownload(report, exit_code, seconds))])
+
+    def requests(self) -> list[dict[str, Any]]:
+        """What the API server answered so far, from the audit log. Needs a cluster made with `audit`."""
+        if not self.audit_log.exists():
+            raise DevclusterError(f"cluster {self.name!r} writes no audit log; start it with --audit (audit=True)")
+        return read_audit_log(self.audit_log)
+
+    def load_image(self, archive: Path) -> str:
+        """Import an image archive into the real node; returns what was imported."""
+        self._require_real_node()
+        return realnode.load_image(archive)
+
+    def restart_node(self) -> None:
+        """End kubelet and containerd as a reboot would, with the pods on it, and start them again."""
+        self._require_real_node()
+        realnode.restart(self)
+        self._wait_nodes_ready(self.spec().nodes + 1)
+
+    def owner(self) -> processes.Process | None:
+        record = json.loads(self._spec_file.read_text()) if self._spec_file.exists() else {}
+        return processes.Process(**record["owner"]) if record.get("owner") else None
+
+    def _require_real_node(self) -> None:
+        if realnode.owner() != self.name:
+            raise DevclusterError(f"cluster {self.name!r} has no real node; start it with --real-node")
+
+    def _wait_nodes_ready(self, count: int) -> None:
+        self.kubectl("wait", "node", "--all", "--for=condition=Ready", f"--timeout={READY_SECONDS:.0f}s")
+        found = len(self.get("nodes")["items"])
+        if found != count:
+            raise DevclusterError(f"{found} nodes instead of {count} came up")
+
+    def _remove_simulated_volumes(self) -> None:
+        """The controller-manager makes an empty folder a simulated volume, at a fixed place; ask it which."""
+        if not any(p.name == "kube-apiserver" and p.alive() for p in self.control_plane.processes()):
+            return
+        with contextlib.suppress(DevclusterError, subprocess.TimeoutExpired, json.JSONDecodeError):
+            for volume in self.get("pv", "--request-timeout=5s")["items"]:
+                path = Path(volume["spec"].get("hostPath", {}).get("path", ""))
+                if path.match("/tmp/hostpath_pv/*"):
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def _keep_logs(self) -> None:
+        """Where to look after a start that failed; the next one overwrites it."""
+        target = state_dir() / f"{self.name}-failed-logs"
+        shutil.rmtree(target, ignore_errors=True)
+        with contextlib.suppress(OSError, shutil.Error):
+            shutil.copytree(self.control_plane.logs, target)
+            if realnode.LOGS.exists():
+                shutil.copytree(realnode.LOGS, target, dirs_exist_ok=True)
+
+
+@contextlib.contextmanager
+def cluster(
+    *,
+    nodes: int = -1,
+    gpus_per_node: int = 8,
+    audit: bool = False,
+    fake_download_report: dict[str, Any] | None = None,
+    **options: Any,
+) -> Iterator[Cluster]:
+    """A cluster for the length of a `with` block; `options` are the other fields of ClusterSpec.
+
+    Without a `name` it gets one of its own, so that any number run side by side. It does not outlive this process
+    for long: the next `cluster()` ends those whose process died without ending them.
+    """
+    end_orphans()
+    spec = ClusterSpec(
+        name=options.pop("name", f"t{uuid.uuid4().hex[:8]}"),
+        nodes=nodes,
+        gpus_per_node=gpus_per_node,
+        audit=audit,
+        fake_download_report=fake_download_report,
+        **options,
+    )
+    it = Cluster(spec.name)
+    it.up(spec, owner=processes.current("owner"))
+    try:
+        yield it
+    finally:
+        it.down()
+
+
+def all_clusters() -> list[Cluster]:
+    """Every cluster with files under the state folder, running or not."""
+    return [Cluster(path.parent.name) for path in sorted(state_dir().glob("*/cluster.json"))]
+
+
+def end_orphans() -> None:
+    """End clusters whose owner is gone."""
+    state_dir().mkdir(parents=True, exist_ok=True)
+    with (state_dir() / ".orphans.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for it in all_clusters():
+            owner = it.owner()
+            if owner and not owner.alive():
+                it.down()
+
+
+def _as_list(manifests: Iterable[dict[str, Any]]) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})
+
+
+def _base_manifests(spec: ClusterSpec) -> list[dict[str, Any]]:
+    return [
+        *stages.all_stages(FakeDownload(spec.fake_download_report)),
+        *simulated.nodes(spec),
+        *simulated.storage_classes(default=not spec.real_node),
+    ]

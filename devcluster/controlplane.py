@@ -1,0 +1,160 @@
+"""The control plane: etcd, kube-apiserver, controller-manager, scheduler and kwok, run side by side by kwokctl."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from devcluster import processes, tools
+from devcluster.paths import DevclusterError
+from devcluster.simulated import FAKE_NODE
+from devcluster.spec import ClusterSpec
+
+SERVICE_RANGE = "10.96.0.0/16"
+COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
+UNLIMITED = [{"key": "kube-api-qps", "value": "5000"}, {"key": "kube-api-burst", "value": "10000"}]
+
+
+class ControlPlane:
+    """The control plane of one cluster, its files under `folder`."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self.home = folder / "clusters" / name  # kwokctl's layout
+        self.kubeconfig = self.home / "kubeconfig.yaml"
+        self.pki = self.home / "pki"
+        self.logs = self.home / "logs"
+
+    def start(self, spec: ClusterSpec, node_address: str | None) -> None:
+        """Start all components and wait until the API server answers. `node_address`: of the real node, if any."""
+        binaries = tools.ensure(tools.CONTROL_PLANE)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config = self.folder / "kwokctl.yaml"
+        config.write_text(yaml.safe_dump(kwokctl_config(spec, binaries, free_ports(6), self.pki, node_address)))
+        command = ["create", "cluster", "--config", str(config), "--wait", "60s"]
+        command += ["--kubeconfig", str(self.folder / "kubeconfig")]  # or it adds itself to the user's own
+        if spec.audit:
+            policy = self.folder / "audit-policy.yaml"
+            policy.write_text(yaml.safe_dump(AUDIT_POLICY))
+            command += ["--kube-audit-policy", str(policy)]
+        done = self._kwokctl(*command)
+        dead = [p.name for p in self.processes() if not p.alive()]
+        if done.returncode or dead:
+            raise DevclusterError(
+                f"the control plane did not start{f': {chr(44).join(dead)} ended' if dead else ''}\n"
+                f"{done.stderr.strip()[-2000:]}\n"
+                + "\n".join(f"--- {name}:\n{processes.tail(self.logs / f'{name}.log')}" for name in dead)
+            )
+
+    def stop(self) -> None:
+        """End the components by their pids and remove their files. Needs neither kwokctl nor a live API server."""
+        processes.stop(p for p in self.processes() if p.alive())
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def processes(self) -> list[processes.Process]:
+        """The components, from kwokctl's pid files. One that is not ours any more counts as ended."""
+        found = []
+        for name in COMPONENTS:
+            pid_file = self.home / "pids" / f"{name}.pid"
+            if pid_file.exists():
+                pid = int(pid_file.read_text())
+                running = processes.current(name, pid) if self._is_ours(pid) else None
+                found.append(running or processes.Process(name, pid, -1))
+        return found
+
+    def _is_ours(self, pid: int) -> bool:
+        """Every component names a file under our folder in its command line; a reused pid does not."""
+        try:
+            return str(self.home).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return False
+
+    def _kwokctl(self, *args: str) -> subprocess.CompletedProcess[str]:
+        kwokctl = tools.ensure(["kwokctl"])["kwokctl"]
+        env = os.environ | {"KWOK_WORKDIR": str(self.folder), "KWOK_KUBE_VERSION": tools.kubernetes_version()}
+        return subprocess.run(
+            [str(kwokctl), *args, "--name", self.name], env=env, capture_output=True, text=True, check=False
+        )
+
+
+def kwokctl_config(
+    spec: ClusterSpec, binaries: dict[str, Path], ports: list[int], pki: Path, node_address: str | None
+) -> dict[str, Any]:
+    """The KwokctlConfiguration: our binaries and ports, everything on 127.0.0.1, client limits lifted."""
+    options = {
+        "runtime": "binary",
+        "bindAddress": "127.0.0.1",  # else all addresses, and etcd asks nobody for a password
+        "enableCRDs": ["Stage"],  # Stages are objects in the API: applied, changed and removed by kubectl
+        "etcdBinary": str(binaries["etcd"]),
+        "kubeApiserverBinary": str(binaries["kube-apiserver"]),
+        "kubeControllerManagerBinary": str(binaries["kube-controller-manager"]),
+        "kubeSchedulerBinary": str(binaries["kube-scheduler"]),
+        "kwokControllerBinary": str(binaries["kwok"]),
+        "kubectlBinary": str(binaries["kubectl"]),
+    }
+    names = ("etcdPort", "etcdPeerPort", "kubeApiserverPort", "kubeControllerManagerPort", "kubeSchedulerPort")
+    options |= dict(zip((*names, "kwokControllerPort"), ports, strict=True))
+    # Simulated volumes are provided by the controller-manager itself.
+    controller_manager = [*UNLIMITED, {"key": "enable-hostpath-provisioner", "value": "true"}]
+    patches = {"kube-controller-manager": controller_manager, "kube-scheduler": list(UNLIMITED)}
+    if node_address:
+        first_service_address = SERVICE_RANGE.split("/")[0].removesuffix(".0") + ".1"
+        options["kubeApiserverCertSANs"] = [
+            first_service_address,
+            node_address,
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+        ]
+        patches["kube-apiserver"] = [
+            {"key": "kubelet-preferred-address-types", "value": "InternalIP"},
+            {"key": "kubelet-client-certificate", "value": str(pki / "admin.crt")},
+            {"key": "kubelet-client-key", "value": str(pki / "admin.key")},
+            {"key": "service-cluster-ip-range", "value": SERVICE_RANGE},
+            {"key": "bind-address", "value": "0.0.0.0", "override": True},  # pods reach it; certificates guard it
+            {"key": "advertise-address", "value": node_address},
+        ]
+        # Otherwise kwok plays the kubelet for the real node as well.
+        patches["kwok-controller"] = [
+            {"key": "manage-all-nodes", "value": "false", "override": True},
+            {"key": "manage-nodes-with-annotation-selector", "value": f"{FAKE_NODE}=fake"},
+        ]
+    return {
+        "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
+        "kind": "KwokctlConfiguration",
+        "options": options,
+        "componentsPatches": [{"name": name, "extraArgs": args} for name, args in patches.items()],
+    }
+
+
+# One line a request, when it is answered: who, with which client, what. No bodies.
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [{"level": "Metadata"}],
+}
+
+
+def read_audit_log(path: Path) -> list[dict[str, Any]]:
+    """The requests in an audit log (`verb`, `objectRef`, `user`, `userAgent`, `responseStatus` …), oldest first."""
+    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on, below the range the kernel hands out to outgoing connections."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as probe:
+            if port not in ports and probe.connect_ex(("127.0.0.1", port)) != 0:
+                ports.append(port)
+    return ports
