@@ -34,7 +34,7 @@ class Sampling(BaseModel):
     presence_penalty: float | None = None
 
     def generation_config(self) -> dict[str, float | int]:
-        """The part that vLLM takes as server-wide defaults (`--override-generation-config`); presence_penalty is not."""
+        """What vLLM takes as server-wide defaults (`--override-generation-config`): not presence_penalty."""
         return self.model_dump(exclude_none=True, exclude={"presence_penalty"})
 
 
@@ -145,7 +145,10 @@ def resolve(model_id: str, facts: ModelFacts | None = None) -> CatalogEntry | No
 
 def _same_family(entry: CatalogEntry, facts: ModelFacts) -> bool:
     """A name alone does not make a model: the architecture must agree where both are known."""
-    return entry.facts is None or (entry.facts.model_type, entry.facts.num_layers) == (facts.model_type, facts.num_layers)
+    return entry.facts is None or (entry.facts.model_type, entry.facts.num_layers) == (
+        facts.model_type,
+        facts.num_layers,
+    )
 
 
 def _from_facts(model_id: str, facts: ModelFacts) -> CatalogEntry:

@@ -45,8 +45,8 @@ FACT_KEYS: tuple[str, ...] = (
 """The keys of config.json (top level and `text_config`) that ``ModelFacts.from_config`` reads.
 
 A reporter that must stay small (the downloader's termination message) sends these, the ``quantization_config`` keys of
-``QUANTIZATION_KEYS`` and the ``vision_config`` keys of ``VISION_KEYS``, each under config.json's own names. `layer_types`
-(a long list) may be sent instead of `full_attention_interval`.
+``QUANTIZATION_KEYS`` and the ``vision_config`` keys of ``VISION_KEYS``, each under config.json's own names.
+`layer_types` (a long list) is read too, where `full_attention_interval` is missing.
 """
 
 QUANTIZATION_KEYS: tuple[str, ...] = ("quant_method", "quant_algo", "bits", "group_size", "weight_block_size", "format")
@@ -190,7 +190,9 @@ class ModelFacts(BaseModel):
         hidden = _required_int(text, "hidden_size")
         heads = _required_int(text, "num_attention_heads")
         experts = _int(text, "num_experts")
-        rope = {k: v for k, v in (text.get("rope_parameters") or text.get("rope_scaling") or {}).items() if v is not None}
+        rope = {
+            k: v for k, v in (text.get("rope_parameters") or text.get("rope_scaling") or {}).items() if v is not None
+        }
         theta = text.get("rope_theta", rope.get("rope_theta"))
         quantization = config.get("quantization_config") or text.get("quantization_config")
         vision = config.get("vision_config")

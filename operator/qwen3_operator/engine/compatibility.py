@@ -1,0 +1,49 @@
+"""Whether a vLLM release serves a checkpoint at all."""
+
+from __future__ import annotations
+
+from qwen3_operator.catalog import CatalogEntry
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.engine.version import NEWEST_KNOWN, OLDEST_SUPPORTED, EngineVersion
+
+VERSION_FIELD = "spec.engine.version"
+IMAGE_FIELD = "spec.engine.image"
+
+
+def check_version(version: EngineVersion | None, image: str, entry: CatalogEntry | None) -> list[Problem]:
+    """``version``: None when neither the tag nor a field tells it; then the newest known is assumed."""
+    if version is None:
+        return [
+            Problem(
+                "EngineVersionUnknown",
+                f"image {image} does not tell vLLM's version: {NEWEST_KNOWN} is assumed; set {VERSION_FIELD}",
+                VERSION_FIELD,
+                "warning",
+            )
+        ]
+    if version < OLDEST_SUPPORTED:
+        return [
+            Problem(
+                "EngineVersionTooOld",
+                f"vLLM {version} does not know Qwen3: use {OLDEST_SUPPORTED} or newer",
+                IMAGE_FIELD,
+            )
+        ]
+    if entry is not None and version < EngineVersion.of(entry.floor_version):
+        return [
+            Problem(
+                "EngineVersionTooOld",
+                f"{entry.id} needs vLLM {entry.floor_version} or newer, and {image} has {version}",
+                IMAGE_FIELD,
+            )
+        ]
+    if version > NEWEST_KNOWN:
+        return [
+            Problem(
+                "EngineVersionUnknown",
+                f"vLLM {version} is newer than this operator knows: its flags are taken to be those of {NEWEST_KNOWN}",
+                IMAGE_FIELD,
+                "warning",
+            )
+        ]
+    return []

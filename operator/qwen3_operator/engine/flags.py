@@ -1,0 +1,294 @@
+"""Which arguments `vllm serve` takes in which release. The data stand in flags.tsv."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.engine.version import NEWEST_KNOWN, EngineVersion
+
+EXTRA_ARGS_FIELD = "spec.engine.extraArgs"
+
+_JSON_ONLY_SINCE = EngineVersion.of("0.12.0")
+"""Older releases also took `image=2` for some arguments that are JSON now."""
+
+_DISABLE_NEGATIVES_SINCE = EngineVersion.of("0.33.0")
+"""From here on `--disable-x` negates `--enable-x` and the other way round; `--no-enable-x` works in every release."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One argument of `vllm serve`, spelled with dashes."""
+
+    name: str
+    aliases: tuple[tuple[str, EngineVersion | None], ...]
+    arity: str
+    """``0`` and ``bool``: no value; ``1``; ``?``: 0 or 1; ``+``: 1 or more."""
+    type: str
+    since: EngineVersion | None
+    gone: EngineVersion | None
+    choices: tuple[str, ...]
+
+    @property
+    def takes_value(self) -> bool:
+        """True when a value may follow."""
+        return self.arity in ("1", "?", "+")
+
+    def exists_in(self, version: EngineVersion) -> bool:
+        """True when that release takes the flag."""
+        return (self.since is None or version >= self.since) and (self.gone is None or version < self.gone)
+
+    def spellings(self, version: EngineVersion) -> Iterator[str]:
+        """Every way to write it in that release, dashes only, negatives included."""
+        yield self.name
+        yield from (alias for alias, since in self.aliases if since is None or version >= since)
+        if self.arity == "bool":
+            yield f"--no-{self.name.removeprefix('--')}"
+            if version >= _DISABLE_NEGATIVES_SINCE:
+                for prefix, inverse in (("--enable-", "--disable-"), ("--disable-", "--enable-")):
+                    if self.name.startswith(prefix):
+                        yield inverse + self.name.removeprefix(prefix)
+
+
+@cache
+def all_flags() -> Mapping[str, Flag]:
+    """Every flag of any known release, by its name."""
+    text = resources.files("qwen3_operator.engine").joinpath("flags.tsv").read_text(encoding="utf-8")
+    rows = [line.split("\t") for line in text.splitlines() if line.startswith("-")]
+    return {
+        name: Flag(
+            name=name,
+            aliases=tuple(_alias(word) for word in aliases.split()),
+            arity=arity,
+            type=kind,
+            since=EngineVersion.parse(since),
+            gone=EngineVersion.parse(gone),
+            choices=tuple(choices.split(",")) if choices else (),
+        )
+        for name, aliases, arity, kind, since, gone, choices in rows
+    }
+
+
+def _alias(word: str) -> tuple[str, EngineVersion | None]:
+    name, _, since = word.partition("@")
+    return name, EngineVersion.parse(since)
+
+
+@cache
+def _spellings(version: EngineVersion) -> Mapping[str, Flag]:
+    return {text: flag for flag in all_flags().values() if flag.exists_in(version) for text in flag.spellings(version)}
+
+
+def has_flag(name: str, version: EngineVersion) -> bool:
+    """True when that release of vLLM takes the flag (full name, dashes)."""
+    flag = all_flags().get(name)
+    return flag is not None and flag.exists_in(effective(version))
+
+
+def effective(version: EngineVersion | None) -> EngineVersion:
+    """The release whose flags are used: an unknown or newer version is treated as the newest known."""
+    return NEWEST_KNOWN if version is None or version > NEWEST_KNOWN else version
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a word such as ``--max_model_len`` means to the parser of one release."""
+
+    flag: Flag | None
+    spelling: str = ""
+    candidates: tuple[str, ...] = ()
+    """Full names an ambiguous abbreviation could mean."""
+
+
+def find(word: str, version: EngineVersion) -> Match:
+    """Resolve one word as vLLM's parser does: underscores as dashes, aliases, unique prefixes, ``--json.key``."""
+    spellings = _spellings(effective(version))
+    name = word if re.match(r"-[^-]", word) else word.replace("_", "-")
+    if name in spellings:
+        return Match(spellings[name], name)
+    base, dot, _ = word.partition(".")
+    if dot:
+        base = base if re.match(r"-[^-]", base) else base.replace("_", "-")
+        if base in spellings and spellings[base].arity == "1":
+            return Match(spellings[base], base)
+    if re.fullmatch(r"-O[0-3]?", base):
+        flags = all_flags()
+        level = flags["--optimization-level"]
+        return Match(level if level.exists_in(effective(version)) else flags["--compilation-config"], base)
+    if name.startswith("--") and len(name) > 2:
+        hits = sorted(text for text in spellings if text.startswith(name))
+        if hits and len({spellings[text].name for text in hits}) == 1:
+            return Match(spellings[hits[0]], hits[0])
+        if hits:
+            return Match(None, candidates=tuple(hits))
+    return Match(None)
+
+
+def nearest(word: str, version: EngineVersion) -> str | None:
+    """The flag of that release that was probably meant by an unknown one, or None."""
+    name = word.partition(".")[0].replace("_", "-")
+    names = [text for text in _spellings(effective(version)) if text.startswith("--")]
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
+    return close[0] if close else None
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One word of a command line that should be a flag, with the values that follow it."""
+
+    position: int
+    name: str
+    match: Match
+    values: tuple[str, ...] = ()
+    attached: bool = False
+    """The value was written with ``=``."""
+    stray: bool = False
+    """Not a flag, and no flag before it takes it as a value."""
+
+
+def parse(args: Sequence[str], version: EngineVersion) -> Iterator[Argument]:
+    """Group words into flags and their values as vLLM's parser of that release does."""
+    position = 0
+    while position < len(args):
+        start, word = position, args[position]
+        position += 1
+        if not _is_flag(word):
+            yield Argument(start, word, Match(None), stray=True)
+            continue
+        name, equals, value = word.partition("=")
+        match = find(name, version)
+        if equals:
+            yield Argument(start, name, match, (value,), attached=True)
+            continue
+        greedy = match.flag is None or match.flag.arity == "+"  # the values of an unknown flag cannot be judged
+        wanted = len(args) if greedy else position + match.flag.takes_value if match.flag else position
+        values = []
+        while position < min(wanted, len(args)) and not _is_flag(args[position]):
+            values.append(args[position])
+            position += 1
+        yield Argument(start, name, match, tuple(values))
+
+
+def given(args: Sequence[str], flag: str, version: EngineVersion) -> tuple[str, ...] | None:
+    """The values a command line gives to a flag (the last one counts); None when it does not name the flag."""
+    values: tuple[str, ...] | None = None
+    for argument in parse(args, version):
+        if argument.match.flag is not None and argument.match.flag.name == flag:
+            negative = argument.match.flag.arity == "bool" and argument.match.spelling != flag
+            values = None if negative else argument.values
+    return values
+
+
+def check_extra_args(
+    args: Sequence[str], version: EngineVersion, owned: Mapping[str, str], field: str = EXTRA_ARGS_FIELD
+) -> list[Problem]:
+    """What is wrong with arguments a user adds to the command line; empty when nothing is.
+
+    ``owned``: flag name -> what to use instead, in words, for every flag that the operator renders itself.
+    """
+    problems = []
+    for argument in parse(args, version):
+        where = f"{field}[{argument.position}]"
+        if argument.stray:
+            message = f"{argument.name!r} follows no flag that takes a value: vLLM would refuse it"
+            problems.append(Problem("UnexpectedArgument", message, where))
+        elif argument.match.flag is None:
+            problems.append(_unknown(argument.name, argument.match, version, where))
+        elif argument.match.flag.name in owned:
+            flag = argument.match.flag.name
+            problems.append(Problem("OwnedArgument", f"{flag} is the operator's: {owned[flag]}", where))
+        elif (complaint := _check_values(argument, argument.match.flag, version)) is not None:
+            problems.append(Problem("WrongArgumentValue", complaint, where))
+    return problems
+
+
+def _is_flag(word: str) -> bool:
+    """As argparse sees it: a negative number or a word with a space is a value."""
+    return len(word) > 1 and word.startswith("-") and not re.fullmatch(r"-\d+(\.\d*)?|-\.\d+", word) and " " not in word
+
+
+def _unknown(name: str, match: Match, version: EngineVersion, where: str) -> Problem:
+    if match.candidates:
+        could_be = ", ".join(match.candidates[:6])
+        return Problem("AmbiguousArgument", f"{name} is ambiguous in vLLM {version}: write one of {could_be}", where)
+    other = all_flags().get(name.partition(".")[0].replace("_", "-"))
+    if other is not None and other.gone is not None and effective(version) >= other.gone:
+        replacement = _REPLACEMENTS.get(other.name)
+        hint = f"; use {replacement} instead" if replacement else ""
+        return Problem("UnknownArgument", f"vLLM {version} has no {name}: it was removed in {other.gone}{hint}", where)
+    if other is not None and other.since is not None and version < other.since:
+        return Problem("UnknownArgument", f"vLLM {version} has no {name}: it came with {other.since}", where)
+    meant = nearest(name, version)
+    hint = f"; did you mean {meant}?" if meant else "; `vllm serve --help=all` lists what it takes"
+    return Problem("UnknownArgument", f"vLLM {version} has no {name}{hint}", where)
+
+
+_REPLACEMENTS = {
+    "--enable-reasoning": "spec.engine.reasoningParser",
+    "--rope-scaling": "spec.engine.maxModelLen (the operator sets YaRN)",
+    "--rope-theta": "--hf-overrides",
+    "--task": "--runner and --convert",
+    "--guided-decoding-backend": "--structured-outputs-config",
+    "--disable-log-requests": "--no-enable-log-requests",
+    "--max-seq-len-to-capture": "--max-cudagraph-capture-size",
+    "--cuda-graph-sizes": "--cudagraph-capture-sizes",
+    "--disable-mm-preprocessor-cache": "--mm-processor-cache-gb 0",
+    "--enable-multimodal-encoder-data-parallel": "--mm-encoder-tp-mode data",
+    "--override-pooler-config": "--pooler-config",
+    "--eplb-window-size": "--eplb-config",
+    "--eplb-step-interval": "--eplb-config",
+    "--eplb-log-balancedness": "--eplb-config",
+    "--num-redundant-experts": "--eplb-config",
+}
+
+
+def _check_values(argument: Argument, flag: Flag, version: EngineVersion) -> str | None:
+    if not flag.takes_value:
+        if not argument.attached:
+            return None
+        negative = f" (to turn it off write --no-{flag.name.removeprefix('--')})" if flag.arity == "bool" else ""
+        return f"{flag.name} takes no value{negative}"
+    if not argument.values:
+        optional = flag.arity == "?" or argument.match.spelling.startswith("-O")
+        return None if optional else f"{flag.name} needs a value, and none follows"
+    if "." in argument.name:  # one key inside a JSON argument: any value
+        return None
+    for value in argument.values:
+        complaint = _complaint(flag, value, version)
+        if complaint:
+            return f"{flag.name} does not take {value!r}: {complaint}"
+    return None
+
+
+def _complaint(flag: Flag, value: str, version: EngineVersion) -> str | None:
+    # The choices were read from the newest release; older ones had others.
+    if flag.choices and effective(version) == NEWEST_KNOWN and value not in flag.choices:
+        return f"choose from {', '.join(flag.choices)}"
+    if flag.type == "int" and not re.fullmatch(r"[+-]?\d+(_\d+)*", value):
+        return "a whole number is needed"
+    if flag.type == "size" and not _is_size(value):
+        return "a whole number is needed, or one such as 8k (8000) or 8K (8192)"
+    if flag.type == "length" and not (_is_size(value) or value in ("auto", "-1")):
+        return "a whole number is needed, one such as 32k (32000) or 32K (32768), or auto"
+    if flag.type == "float":
+        try:
+            float(value)
+        except ValueError:
+            return "a number is needed"
+    if flag.type == "json" and effective(version) >= _JSON_ONLY_SINCE:
+        try:
+            json.loads(value)
+        except ValueError as error:
+            return f"it is not JSON ({error})"
+    return None
+
+
+def _is_size(value: str) -> bool:
+    """vLLM's human_readable_int: 8192, 8k, 8K, 1.5k; an upper-case (binary) suffix takes whole numbers only."""
+    return re.fullmatch(r"\d+|\d+(\.\d+)?[kmgt]|\d+[KMGT]", value) is not None
