@@ -45,7 +45,7 @@ def node_ready() -> Manifest:
 def pod_run() -> Manifest:
     """A pod that does not run, or whose readiness is not the wanted one, runs; Ready unless `ready: "false"`."""
     wanted = f'({_annotation("ready")} != "false")'
-    as_wanted = f"(.status.containerStatuses[0] | .state.running != null and .ready == $ready)"
+    as_wanted = "(.status.containerStatuses[0] | .state.running != null and .ready == $ready)"
     when = f'{_LIVE} and {_annotation("waiting-reason")} == null and ({wanted} as $ready | {as_wanted} | not)'
     return _stage("pod-run", "Pod", when, [_status(_POD_RUN)], delay=f'{_annotation("start-delay")} // "0s"')
 
@@ -89,9 +89,8 @@ def claim_grow() -> Manifest:
         '.status.phase == "Bound" and (.spec.storageClassName // "" | startswith("simulated"))'
         " and .spec.resources.requests.storage != .status.capacity.storage"
     )
-    volume = {"apply": {"type": "merge", "template": _GROWN_VOLUME}}
-    claim = {"patch": {"subresource": "status", "root": "status", "type": "merge", "template": _GROWN_CLAIM}}
-    return _stage("claim-grow", "PersistentVolumeClaim", when, [volume, claim])
+    patch = {"subresource": "status", "root": "status", "type": "merge", "template": _GROWN_CLAIM}
+    return _stage("claim-grow", "PersistentVolumeClaim", when, [{"patch": patch}])
 
 
 _LIVE = '.metadata.deletionTimestamp == null and (.status.phase | . != "Succeeded" and . != "Failed")'
@@ -213,11 +212,13 @@ containerStatuses:
   restartCount: {{ if lt $i (len $statuses) }}{{ (index $statuses $i).restartCount }}{{ else }}0{{ end }}
   state: {waiting: null, terminated: null, running: {startedAt: {{ $now | Quote }}}}
 {{ end }}
+{{ if not .status.podIP }}
 {{ with PodIPsWith .spec.nodeName (default false .spec.hostNetwork) .metadata.uid .metadata.name .metadata.namespace }}
 podIP: {{ index . 0 | Quote }}
 podIPs:
 {{ range . }}
 - ip: {{ . | Quote }}
+{{ end }}
 {{ end }}
 {{ end }}
 """
@@ -288,13 +289,6 @@ containerStatuses:
 {{ end }}
 """
 ).replace("PREFIX", PREFIX)
-
-_GROWN_VOLUME = """\
-apiVersion: v1
-kind: PersistentVolume
-metadata: {name: {{ .spec.volumeName | Quote }}}
-spec: {capacity: {storage: {{ .spec.resources.requests.storage | Quote }}}}
-"""
 
 _GROWN_CLAIM = """\
 capacity: {storage: {{ .spec.resources.requests.storage | Quote }}}
