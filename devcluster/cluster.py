@@ -16,6 +16,7 @@ from typing import Any
 from devcluster import processes, simulated, stages, tools
 from devcluster.controlplane import ControlPlane, read_audit_log
 from devcluster.paths import DevclusterError, state_dir
+from devcluster.realnode import layout
 from devcluster.realnode import node as realnode
 from devcluster.spec import ClusterSpec
 from devcluster.stages import FakeDownload
@@ -43,14 +44,14 @@ class Cluster:
         if self.running():
             raise DevclusterError(f"cluster {self.name!r} runs already; end it with: python -m devcluster down")
         self.down()  # leftovers of a crash
-        if spec.real_node:
-            realnode.prepare(self.name)
-            tools.ensure(tools.REAL_NODE)
+        tools.ensure(tools.REAL_NODE if spec.real_node else tools.CONTROL_PLANE)
         self.workdir.mkdir(parents=True)
         record = {"spec": asdict(spec), "owner": asdict(owner) if owner else None}
         self._spec_file.write_text(json.dumps(record, indent=1))
         try:
-            self.control_plane.start(spec, realnode.ADDRESS if spec.real_node else None)
+            if spec.real_node:
+                realnode.prepare(self)
+            self.control_plane.start(spec, layout.ADDRESS if spec.real_node else None)
             self.create(_base_manifests(spec))
             if spec.real_node:
                 realnode.start(self, spec)
@@ -62,7 +63,7 @@ class Cluster:
 
     def down(self) -> None:
         """End what runs of this cluster and remove its files; also after a crash, also when nothing runs."""
-        if realnode.owner() == self.name:
+        if self.holds_real_node():
             realnode.stop()
         self._remove_simulated_volumes()
         self.control_plane.stop()
@@ -75,7 +76,7 @@ class Cluster:
     def status(self) -> list[tuple[str, int, bool]]:
         """(name, pid, alive) of every process."""
         found = self.control_plane.processes()
-        if realnode.owner() == self.name:
+        if self.holds_real_node():
             found += realnode.processes_of_node()
         return [(p.name, p.pid, p.alive()) for p in found]
 
@@ -139,8 +140,12 @@ class Cluster:
         record = json.loads(self._spec_file.read_text()) if self._spec_file.exists() else {}
         return processes.Process(**record["owner"]) if record.get("owner") else None
 
+    def holds_real_node(self) -> bool:
+        """Whether the machine's one real node is this cluster's."""
+        return realnode.owner() == str(self.workdir)
+
     def _require_real_node(self) -> None:
-        if realnode.owner() != self.name:
+        if not self.holds_real_node():
             raise DevclusterError(f"cluster {self.name!r} has no real node; start it with --real-node")
 
     def _wait_nodes_ready(self, count: int) -> None:
@@ -165,8 +170,8 @@ class Cluster:
         shutil.rmtree(target, ignore_errors=True)
         with contextlib.suppress(OSError, shutil.Error):
             shutil.copytree(self.control_plane.logs, target)
-            if realnode.LOGS.exists():
-                shutil.copytree(realnode.LOGS, target, dirs_exist_ok=True)
+            if layout.LOGS.exists():
+                shutil.copytree(layout.LOGS, target, dirs_exist_ok=True)
 
 
 @contextlib.contextmanager

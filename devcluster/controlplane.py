@@ -57,7 +57,7 @@ class ControlPlane:
 
     def stop(self) -> None:
         """End the components by their pids and remove their files. Needs neither kwokctl nor a live API server."""
-        processes.stop(p for p in self.processes() if p.alive())
+        processes.stop((p for p in self.processes() if p.alive()), grace=1)  # its data goes anyway
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def processes(self) -> list[processes.Process]:

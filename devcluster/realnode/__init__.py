@@ -1,0 +1,1 @@
+"""One real node on this machine: kubelet, containerd, runc, CNI bridge, kube-proxy, CoreDNS, dynamic volumes."""

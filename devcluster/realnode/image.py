@@ -1,0 +1,52 @@
+"""A tiny image with a shell, made from the machine's own busybox: no registry, no image builder."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import platform
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+
+def write_busybox_image(archive: Path, reference: str) -> None:
+    """Write a docker-archive whose default command sleeps (all that a pod's sandbox has to do)."""
+    layer = _layer(Path(shutil.which("busybox") or "/bin/busybox"))
+    config = {
+        "architecture": {"aarch64": "arm64"}.get(platform.machine(), "amd64"),
+        "os": "linux",
+        "config": {"Cmd": ["/bin/sleep", "2147483647"], "Env": ["PATH=/bin"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+    }
+    manifest = [{"Config": "config.json", "RepoTags": [reference], "Layers": ["layer.tar"]}]
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(archive, "w") as tar:
+        _add(tar, "config.json", json.dumps(config).encode())
+        _add(tar, "layer.tar", layer)
+        _add(tar, "manifest.json", json.dumps(manifest).encode())
+
+
+def _layer(busybox: Path) -> bytes:
+    applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for folder, mode in (("bin", 0o755), ("tmp", 0o1777), ("etc", 0o755)):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, mode
+            tar.addfile(entry)
+        _add(tar, "bin/busybox", busybox.read_bytes(), mode=0o755)
+        for applet in applets:
+            if applet != "busybox":
+                link = tarfile.TarInfo(f"bin/{applet}")
+                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+                tar.addfile(link)
+    return buffer.getvalue()
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(content), mode
+    tar.addfile(entry, io.BytesIO(content))
