@@ -114,8 +114,9 @@ def remove_files() -> None:
     for link in Path("/var/log/containers").glob("*.log"):
         if layout.DATA in Path(os.readlink(link)).parents:
             link.unlink()
-    for cached in Path("/var/lib/cni/results").glob(f"{layout.NETWORK}-*"):
-        cached.unlink()
+    for cached in Path("/var/lib/cni/results").glob("*"):
+        if str(layout.CONTAINERD_STATE) in cached.read_text():  # it names the pod's network namespace
+            cached.unlink()
     for folder in (layout.DATA, layout.RUN):
         shutil.rmtree(folder, ignore_errors=True)
     for folder in map(Path, ("/var/log/containers", "/var/lib/cni/results", "/var/lib/cni")):

@@ -42,6 +42,7 @@ runtime_type = "io.containerd.runc.v2"
 
 [{cri}.containerd.runtimes.runc.options]
 SystemdCgroup = false
+Root = "{layout.CONTAINERD_STATE}/runc"
 
 [{cri}.cni]
 bin_dir = "/usr/lib/cni"
