@@ -21,7 +21,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
-from . import metrics
+from qwen3_operator import metrics
 
 Object = dict[str, Any]
 Hook = Callable[[str, str, str], Awaitable[None]]
@@ -85,7 +85,7 @@ class Cluster:
     async def connect(cls, *, hook: Hook | None = None, connections: int = 64) -> Cluster:
         """Connect with the pod's ServiceAccount, or with KUBECONFIG. Raises kubernetes' ConfigException."""
         configuration = Configuration()
-        if _SERVICE_ACCOUNT.exists():
+        if _SERVICE_ACCOUNT.exists():  # noqa: ASYNC240 - once, at the start
             config.load_incluster_config(client_configuration=configuration)
         else:
             await config.load_kube_config(client_configuration=configuration)

@@ -6,7 +6,7 @@ import hashlib
 import logging
 from datetime import UTC, datetime
 
-from .cluster import EVENTS, ApiError, Cluster, Object
+from qwen3_operator.cluster import EVENTS, ApiError, Cluster, Object
 
 log = logging.getLogger(__name__)
 

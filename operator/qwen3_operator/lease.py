@@ -10,8 +10,8 @@ import asyncio
 import logging
 from datetime import UTC, datetime
 
-from . import metrics
-from .cluster import LEASES, ApiError, Cluster, Object
+from qwen3_operator import metrics
+from qwen3_operator.cluster import LEASES, ApiError, Cluster, Object
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
-API_REQUESTS = Counter(
-    "qwen3_operator_api_requests", "Requests to the API server", ["verb", "resource", "code"]
-)
+API_REQUESTS = Counter("qwen3_operator_api_requests", "Requests to the API server", ["verb", "resource", "code"])
 API_SECONDS = Histogram(
     "qwen3_operator_api_request_seconds", "Seconds of a request to the API server", ["verb"], buckets=_SECONDS
 )

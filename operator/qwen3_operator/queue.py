@@ -62,13 +62,12 @@ class KeyedQueue(Generic[K]):
         """The last look at `key` went well."""
         self._failures.pop(key, None)
 
-    def failed(self, key: K) -> float:
-        """The last look at `key` failed: look again with exponential back-off. Returns the delay in seconds."""
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
-        delay = min(LAST_DELAY, FIRST_DELAY * 2 ** min(failures, 16)) * random.uniform(0.75, 1.25)
+    def failed(self, key: K) -> tuple[float, int]:
+        """The last look at `key` failed: look again with exponential back-off. Returns (seconds, failures in a row)."""
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        delay = min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 16)) * random.uniform(0.75, 1.25)
         self.add_after(key, delay)
-        return delay
+        return delay, failures
 
     async def work(self, handle: Callable[[K], Awaitable[None]]) -> None:
         """Be one worker: take keys and `handle` them, for ever. `handle` must not raise."""

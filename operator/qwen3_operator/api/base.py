@@ -88,9 +88,7 @@ ResourceQuantity = Annotated[
 ]
 
 # A part of Kubernetes' own API that is passed on as it is: the API server checks it when the child is applied.
-PassedOn = Annotated[
-    dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})
-]
+PassedOn = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
 
 
 class SecretKeyRef(ApiModel):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from .base import ApiModel, Text
+from qwen3_operator.api.base import ApiModel, Text
 
 Status = Literal["True", "False", "Unknown"]
 MAX_MESSAGE = 4096

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import GROUP, VERSION
-from .base import rule
-from .deployment import Qwen3Deployment
-from .model import Qwen3Model
-from .schema import structural_schema
+from qwen3_operator.api import GROUP, VERSION
+from qwen3_operator.api.base import rule
+from qwen3_operator.api.deployment import Qwen3Deployment
+from qwen3_operator.api.model import Qwen3Model
+from qwen3_operator.api.schema import structural_schema
 
 CATEGORY = "qwen3"
 # Children add to the name: a Service's name is a DNS label, a pod's is the Deployment's with 17 characters more.
@@ -21,6 +21,10 @@ def _condition(condition: str, field: str) -> str:
 
 def _column(name: str, path: str, kind: str = "string", *, wide: bool = False) -> dict[str, Any]:
     return {"name": name, "type": kind, "jsonPath": path} | ({"priority": 1} if wide else {})
+
+
+def _name_matches(pattern: str) -> str:
+    return f"self.metadata.name.size() <= {MAX_NAME} && self.metadata.name.matches('{pattern}')"
 
 
 _AGE = _column("Age", ".metadata.creationTimestamp", "date")
@@ -91,7 +95,7 @@ def crds() -> list[dict[str, Any]]:
                 _column("Image", ".status.engine.image", wide=True),
             ],
             name_rule=rule(
-                f"self.metadata.name.size() <= {MAX_NAME} && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+                _name_matches("^[a-z]([-a-z0-9]*[a-z0-9])?$"),
                 f"the name becomes a Service's: at most {MAX_NAME} lower-case letters, digits and '-',"
                 " beginning with a letter",
             ),
@@ -116,7 +120,7 @@ def crds() -> list[dict[str, Any]]:
                 _column("Used By", ".status.usedBy", wide=True),
             ],
             name_rule=rule(
-                f"self.metadata.name.size() <= {MAX_NAME} && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+                _name_matches("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
                 f"the name becomes a Job's: at most {MAX_NAME} lower-case letters, digits and '-'",
             ),
         ),

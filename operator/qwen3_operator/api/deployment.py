@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from .base import (
+from qwen3_operator.api.base import (
     ATOMIC_LIST,
     EMPTY_DEFAULT,
     SET_LIST,
@@ -14,7 +14,6 @@ from .base import (
     ApiModel,
     ConfigMapKeyRef,
     LabelValue,
-    ObjectName,
     PassedOn,
     ResourceQuantity,
     SecretKeyRef,
@@ -23,9 +22,9 @@ from .base import (
     rule,
     rules,
 )
-from .conditions import Condition
-from .model import Download, Int64, ModelCopy
-from .source import ModelSource, Scheduling
+from qwen3_operator.api.conditions import Condition
+from qwen3_operator.api.model import Download, Int64, ModelCopy
+from qwen3_operator.api.source import ModelSource, Scheduling
 
 Parser = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Count = Annotated[int, Field(ge=1, le=1024)]
@@ -72,6 +71,8 @@ class Engine(ApiModel):
     """Longest sequence, prompt and answer together, in tokens. Default: from the catalogue for this model and GPU."""
     reasoning_parser: Parser = "auto"
     """auto (from the model), none, or a parser of this vLLM, like qwen3 or deepseek_r1."""
+    tool_call_parser: Parser = "auto"
+    """auto (from the model), none, or a parser of this vLLM, like hermes or qwen3_coder."""
     tensor_parallel_size: Count = 1
     """GPUs that share each layer: the GPUs of one server."""
     dtype: Literal["auto", "half", "float16", "bfloat16", "float", "float32"] | None = None
@@ -107,9 +108,7 @@ class Gpu(ApiModel):
     """Extended resource that the scheduler counts."""
 
 
-ResourceMap = Annotated[
-    dict[Annotated[str, StringConstraints(max_length=317)], ResourceQuantity], Field(max_length=16)
-]
+ResourceMap = Annotated[dict[Annotated[str, StringConstraints(max_length=317)], ResourceQuantity], Field(max_length=16)]
 
 
 class Resources(ApiModel):

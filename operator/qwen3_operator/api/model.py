@@ -6,9 +6,20 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from .base import EMPTY_DEFAULT, SET_LIST, ApiModel, ObjectName, PassedOn, Quantity, Text, list_map, rule, rules
-from .conditions import Condition
-from .source import ModelSource, Scheduling
+from qwen3_operator.api.base import (
+    EMPTY_DEFAULT,
+    SET_LIST,
+    ApiModel,
+    ObjectName,
+    PassedOn,
+    Quantity,
+    Text,
+    list_map,
+    rule,
+    rules,
+)
+from qwen3_operator.api.conditions import Condition
+from qwen3_operator.api.source import ModelSource, Scheduling
 
 Int64 = Annotated[int, Field(ge=0, le=2**63 - 1)]
 

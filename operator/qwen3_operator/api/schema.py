@@ -8,7 +8,6 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import core_schema as cs
 
-
 _RULES = "x-kubernetes-validations"
 
 
@@ -36,7 +35,10 @@ class _Structural(GenerateJsonSchema):
 
 
 def structural_schema(model: type[BaseModel], mode: JsonSchemaMode = "validation") -> dict[str, Any]:
-    """The schema of `model` with every `$ref` inlined; titles and the bounds of map keys are dropped. Recursive models are refused."""
+    """The schema of `model` with every `$ref` inlined; titles and the bounds of map keys are dropped.
+
+    Raises TypeError for a recursive model.
+    """
     root = model.model_json_schema(by_alias=True, schema_generator=_Structural, mode=mode)
     definitions = root.pop("$defs", {})
 

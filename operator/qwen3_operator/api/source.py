@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from .base import (
+from qwen3_operator.api.base import (
     ATOMIC_LIST,
     ATOMIC_MAP,
     EMPTY_DEFAULT,

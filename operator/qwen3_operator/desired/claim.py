@@ -1,0 +1,25 @@
+"""The PersistentVolumeClaim that keeps a model's weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qwen3_operator.api import API_VERSION
+from qwen3_operator.api.model import Qwen3Model, Qwen3ModelSpec
+from qwen3_operator.naming import model_labels, owner_reference
+
+
+def model_claim(namespace: str, name: str, uid: str, spec: Qwen3ModelSpec, size: str) -> dict[str, Any]:
+    """The claim of the Qwen3Model `name`. Under Retain it has no owner and outlives the model; under Delete it goes
+    with the model and with the last Qwen3Deployment that uses it, whichever is later."""
+    storage = spec.storage
+    meta: dict[str, Any] = {"namespace": namespace, "name": name, "labels": model_labels(name)}
+    if storage.retention_policy == "Delete":
+        meta["ownerReferences"] = [owner_reference(Qwen3Model.KIND, API_VERSION, name, uid, controller=False)]
+    claim_spec: dict[str, Any] = {
+        "accessModes": [storage.access_mode or "ReadWriteOnce"],
+        "resources": {"requests": {"storage": size}},
+    }
+    if storage.storage_class_name:
+        claim_spec["storageClassName"] = storage.storage_class_name
+    return {"metadata": meta, "spec": claim_spec}

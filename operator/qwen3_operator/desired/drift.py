@@ -1,0 +1,77 @@
+"""Does a live object already say what we want of it? Then no write is needed.
+
+Two questions make the answer: the hash of what was applied last (a field that we no longer want shows there), and
+whether the live object still holds every value we want (a hand's edit shows there). Values are compared as the API
+server may have rewritten them: `1000m` and `1` are the same quantity.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from qwen3_operator.naming import APPLIED_HASH, digest
+
+# Maps that mean something else with one more key in them.
+_EXACT_MAPS = {"selector", "matchLabels", "nodeSelector"}
+_LIST_KEYS = ("name", "mountPath", "containerPort", "uid", "type", "topologyKey", "devicePath", "ip")
+_SUFFIXES = {
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1),
+    "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12), "P": Decimal(10**15),
+    "E": Decimal(10**18), "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
+    "Pi": Decimal(2**50), "Ei": Decimal(2**60),
+}  # fmt: skip
+
+
+def quantity(value: str | int | float) -> Decimal:
+    """A Kubernetes quantity as a number. Raises ValueError."""
+    text = str(value)
+    number = text.rstrip("numkKMGTPEi")
+    suffix = text[len(number) :]
+    if suffix not in _SUFFIXES:  # 1e3, 1E3: the exponent's letter is no suffix
+        number, suffix = text, ""
+    try:
+        return Decimal(number) * _SUFFIXES[suffix]
+    except InvalidOperation as error:
+        raise ValueError(f"{value!r} is not a quantity") from error
+
+
+def stamped(desired: dict[str, Any]) -> dict[str, Any]:
+    """`desired` with the hash of itself as an annotation."""
+    meta = desired["metadata"]
+    annotations = meta.get("annotations", {}) | {APPLIED_HASH: digest(desired, 16)}
+    return desired | {"metadata": meta | {"annotations": annotations}}
+
+
+def up_to_date(live: dict[str, Any] | None, desired: dict[str, Any]) -> bool:
+    """Whether `live` already says all of `desired` (which is `stamped`)."""
+    return live is not None and _covers(live, desired, "")
+
+
+def _covers(live: Any, desired: Any, field: str) -> bool:
+    if isinstance(desired, dict):
+        if not isinstance(live, dict):
+            return not desired
+        if field in _EXACT_MAPS and set(live) != set(desired):
+            return False
+        return all(_covers(live.get(key), value, key) for key, value in desired.items())
+    if isinstance(desired, list):
+        return _covers_list(live or [], desired, field)
+    return live == desired or _same_quantity(live, desired) or (live is None and desired in ("", False, 0))
+
+
+def _covers_list(live: list[Any], desired: list[Any], field: str) -> bool:
+    key = next((k for k in _LIST_KEYS if desired and all(isinstance(d, dict) and k in d for d in desired)), None)
+    if key is None:
+        return len(live) == len(desired) and all(_covers(a, b, field) for a, b in zip(live, desired, strict=True))
+    by_key = {item.get(key): item for item in live if isinstance(item, dict)}
+    return all(_covers(by_key.get(item[key]), item, field) for item in desired)
+
+
+def _same_quantity(a: Any, b: Any) -> bool:
+    if isinstance(a, bool) or isinstance(b, bool) or not isinstance(a, str | int) or not isinstance(b, str | int):
+        return False
+    try:
+        return quantity(a) == quantity(b)
+    except ValueError:
+        return False

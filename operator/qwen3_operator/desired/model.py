@@ -1,0 +1,23 @@
+"""The Qwen3Model that a Qwen3Deployment makes for itself and shares with others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.naming import MANAGED_BY, MANAGER, PART_OF, model_name
+
+
+def shared_model(namespace: str, spec: Qwen3DeploymentSpec) -> dict[str, Any]:
+    """The Qwen3Model for `spec`, without its holders: each adds its own ownerReference."""
+    source = spec.model.model_dump(by_alias=True, exclude_none=True)
+    if scheduling := spec.scheduling.pod_fields(server=False):
+        source["scheduling"] = scheduling
+    return {
+        "metadata": {
+            "namespace": namespace,
+            "name": model_name(spec.model),
+            "labels": {PART_OF: MANAGER, MANAGED_BY: MANAGER},
+        },
+        "spec": source,
+    }

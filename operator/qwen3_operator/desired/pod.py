@@ -1,0 +1,39 @@
+"""What every pod of ours has: it passes Pod Security `restricted`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+MODELS = "/models"
+"""Where the volume with the weights is mounted, in Job and servers alike."""
+
+
+def pod_security(user: int, group: int) -> dict[str, Any]:
+    """The pod's security context. New files belong to `group`, so that Job and servers may read each other's."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": user,
+        "runAsGroup": group,
+        "fsGroup": group,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+
+
+def pull_secrets(names: Iterable[str]) -> dict[str, Any]:
+    """imagePullSecrets of a PodSpec; nothing where there are none."""
+    secrets = [{"name": name} for name in names]
+    return {"imagePullSecrets": secrets} if secrets else {}
+
+
+def secret_env(variable: str, name: str, key: str) -> dict[str, Any]:
+    """An environment variable from a Secret."""
+    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}}

@@ -1,0 +1,142 @@
+"""The Deployment of vLLM servers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qwen3_operator.api import API_VERSION
+from qwen3_operator.api.deployment import Qwen3Deployment, Qwen3DeploymentSpec
+from qwen3_operator.desired.patch import strategic_merge
+from qwen3_operator.desired.pod import CONTAINER_SECURITY, MODELS, pod_security, pull_secrets, secret_env
+from qwen3_operator.desired.service import PORT_NAME
+from qwen3_operator.naming import owner_reference, server_labels, server_selector
+from qwen3_operator.plan import Plan
+from qwen3_operator.settings import Settings
+
+CONTAINER = "vllm"
+PORT = 8000
+USER = GROUP = 2000
+"""vLLM's own user in the official image since 2026; HOME and USER below let any other image run with it too."""
+
+TEMPLATE_DIR = "/etc/qwen3/chat-template"
+PROBE_PERIOD = 5
+ENDPOINTS_SETTLE_SECONDS = 10
+"""vLLM answers new requests with 500 once it drains, so a pod leaves the endpoints before it is told to stop."""
+HANG_SECONDS = 15
+"""Between vLLM's own drain limit and the SIGKILL."""
+
+# Names of Kubernetes API objects that only matter inside this pod.
+_HOME, _CACHE = "/home/vllm", "/home/vllm/.cache"
+_SCRATCH = {"home": _HOME, "tmp": "/tmp"}
+
+
+def server_deployment(
+    namespace: str, name: str, uid: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings
+) -> dict[str, Any]:
+    """The Deployment of the Qwen3Deployment `name`. Raises PatchError for a podTemplatePatch that cannot be merged."""
+    annotations = {"kubectl.kubernetes.io/default-container": CONTAINER} | plan.pod_annotations
+    template = {
+        "metadata": {"labels": server_labels(name), "annotations": annotations},
+        "spec": _pod(spec, plan, settings),
+    }
+    template = strategic_merge(template, spec.pod_template_patch)
+    # The selector's labels are not the patch's to take away.
+    template["metadata"]["labels"] = template["metadata"].get("labels", {}) | server_selector(name)
+    return {
+        "metadata": {
+            "namespace": namespace,
+            "name": name,
+            "labels": server_labels(name),
+            "ownerReferences": [owner_reference(Qwen3Deployment.KIND, API_VERSION, name, uid, controller=True)],
+        },
+        "spec": {
+            "replicas": 0 if spec.suspend else spec.replicas,
+            "revisionHistoryLimit": 3,
+            # GPUs are scarce: a server that is replaced gives its GPUs to the one that replaces it.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+            "progressDeadlineSeconds": plan.startup_seconds + 600,
+            "selector": {"matchLabels": server_selector(name)},
+            "template": template,
+        },
+    }
+
+
+def _pod(spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -> dict[str, Any]:
+    mounts = [{"name": "models", "mountPath": MODELS, "readOnly": True}, {"name": "shm", "mountPath": "/dev/shm"}]
+    mounts += [{"name": volume, "mountPath": path} for volume, path in _SCRATCH.items()]
+    volumes: list[dict[str, Any]] = [
+        {"name": "models", "persistentVolumeClaim": {"claimName": plan.claim}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": plan.shm_size}},
+    ]
+    volumes += [{"name": volume, "emptyDir": {}} for volume in _SCRATCH]
+    if template := spec.engine.chat_template:
+        reference = template.config_map_key_ref
+        items = [{"key": reference.key, "path": "template.jinja"}]
+        volumes.append({"name": "chat-template", "configMap": {"name": reference.name, "items": items}})
+        mounts.append({"name": "chat-template", "mountPath": TEMPLATE_DIR, "readOnly": True})
+    return {
+        "enableServiceLinks": False,  # a Service called vllm would set VLLM_PORT to a URL
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": ENDPOINTS_SETTLE_SECONDS + plan.drain_seconds + HANG_SECONDS,
+        "securityContext": pod_security(USER, GROUP),
+        **pull_secrets(settings.image_pull_secrets),
+        **spec.scheduling.pod_fields(server=True),
+        "containers": [
+            {
+                "name": CONTAINER,
+                "image": plan.image,
+                "command": list(plan.command[:2]),
+                "args": list(plan.command[2:]),
+                "env": _environment(spec),
+                "ports": [{"name": PORT_NAME, "containerPort": PORT, "protocol": "TCP"}],
+                "resources": _resources(spec, plan),
+                "securityContext": CONTAINER_SECURITY,
+                "startupProbe": _health(period=PROBE_PERIOD, failures=-(-plan.startup_seconds // PROBE_PERIOD)),
+                "readinessProbe": _health(period=PROBE_PERIOD, failures=3),
+                "livenessProbe": _health(period=10, failures=6),
+                "lifecycle": {"preStop": {"sleep": {"seconds": ENDPOINTS_SETTLE_SECONDS}}},
+                "volumeMounts": mounts,
+            }
+        ],
+        "volumes": volumes,
+    }
+
+
+def _health(*, period: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": "/health", "port": PORT_NAME, "scheme": "HTTP"},
+        "periodSeconds": period,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
+    }
+
+
+def _environment(spec: Qwen3DeploymentSpec) -> list[dict[str, Any]]:
+    ours: list[dict[str, Any]] = [
+        {"name": name, "value": value}
+        for name, value in {
+            "HOME": _HOME,
+            "USER": "vllm",  # a user id without a name makes Python's getpass fail on import of torch
+            "XDG_CACHE_HOME": _CACHE,
+            "VLLM_CACHE_ROOT": f"{_CACHE}/vllm",
+            # The weights are on the volume: nothing is asked of a hub, nothing is reported home.
+            "HF_HUB_OFFLINE": "1",
+            "TRANSFORMERS_OFFLINE": "1",
+            "VLLM_NO_USAGE_STATS": "1",
+            "DO_NOT_TRACK": "1",
+        }.items()
+    ]
+    if spec.auth:
+        key = spec.auth.api_key_secret_ref
+        ours.append(secret_env("VLLM_API_KEY", key.name, key.key))
+    theirs = [variable.model_dump(by_alias=True, exclude_none=True) for variable in spec.engine.env]
+    named = {variable["name"] for variable in theirs}
+    return [variable for variable in ours if variable["name"] not in named] + theirs
+
+
+def _resources(spec: Qwen3DeploymentSpec, plan: Plan) -> dict[str, Any]:
+    gpus = {spec.gpu.resource_name: str(plan.gpus)}
+    return {
+        "requests": {"cpu": plan.cpu, "memory": plan.memory} | spec.resources.requests | gpus,
+        "limits": spec.resources.limits | gpus,
+    }

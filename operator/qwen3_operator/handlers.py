@@ -1,0 +1,99 @@
+"""kopf's part: watch events in, keys out, nothing else.
+
+Handlers only enqueue, so they cannot fail; kopf keeps no state for such handlers: no annotation, no finalizer, and a
+restart writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import kopf
+from kubernetes.aio.client.configuration import Configuration
+
+from qwen3_operator.api import API_VERSION, GROUP, VERSION
+from qwen3_operator.api.deployment import Qwen3Deployment
+from qwen3_operator.api.model import Qwen3Model
+from qwen3_operator.cluster import CLAIMS, DEPLOYMENTS, JOBS, PODS, SERVICES, Kind
+from qwen3_operator.naming import DEPLOYMENT_LABEL, MANAGED_BY, MANAGER, MODEL_LABEL, SELECTOR
+from qwen3_operator.reconcile import Key
+
+CHILDREN: tuple[Kind, ...] = (DEPLOYMENTS, SERVICES, CLAIMS, JOBS, PODS)
+
+
+def make_registry(look_at: Callable[[Key], None], configuration: Configuration) -> kopf.OperatorRegistry:
+    """Handlers that call `look_at`, and a login with the credentials of `configuration`."""
+    registry = kopf.OperatorRegistry()
+
+    def enqueue(kind: str, namespace: str | None, name: str) -> None:
+        look_at(Key(kind, namespace or "", name))
+
+    kopf.on.login(registry=registry, id="login")(_login(configuration))
+
+    @kopf.on.event(GROUP, VERSION, Qwen3Deployment.PLURAL, registry=registry, id="deployment")
+    async def on_deployment(namespace: str | None, name: str, type: str, body: kopf.Body, **_: Any) -> None:
+        enqueue(Qwen3Deployment.KIND, namespace, name)
+        model = (body.get("status") or {}).get("model") or {}
+        if type == "DELETED" and model.get("name"):
+            enqueue(Qwen3Model.KIND, namespace, model["name"])
+
+    @kopf.on.event(GROUP, VERSION, Qwen3Model.PLURAL, registry=registry, id="model")
+    async def on_model(namespace: str | None, name: str, body: kopf.Body, **_: Any) -> None:
+        enqueue(Qwen3Model.KIND, namespace, name)
+        for user in _users(body):
+            enqueue(Qwen3Deployment.KIND, namespace, user)
+
+    for child in CHILDREN:
+        group, _, version = child.api_version.rpartition("/")
+
+        @kopf.on.event(group, version, child.plural, registry=registry, id=child.plural, labels={MANAGED_BY: MANAGER})
+        async def on_child(namespace: str | None, meta: kopf.Meta, **_: Any) -> None:
+            # A child whose labels were taken away comes as DELETED with the old ones.
+            labels = meta.get("labels") or {}
+            if name := labels.get(DEPLOYMENT_LABEL):
+                enqueue(Qwen3Deployment.KIND, namespace, name)
+            elif name := labels.get(MODEL_LABEL):
+                enqueue(Qwen3Model.KIND, namespace, name)
+
+    return registry
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """kopf as a watch engine: no scanning, no posting, children selected on the server, errors end the process."""
+    settings = kopf.OperatorSettings()
+    settings.scanning.disabled = True  # it would list all CRDs and namespaces, which least privilege forbids
+    settings.posting.enabled = False
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    settings.networking.error_backoffs = (1, 2, 4)
+    settings.networking.enforce_retry_after = True
+    settings.watching.chunk_size = 500
+    settings.queueing.exit_timeout = 1
+    for child in CHILDREN:
+        group, _, version = child.api_version.rpartition("/")
+        settings.watching.label_selectors[group, version, child.plural] = SELECTOR
+    return settings
+
+
+def _users(model: Mapping[str, Any]) -> set[str]:
+    owners = model.get("metadata", {}).get("ownerReferences") or []
+    held = {o["name"] for o in owners if o["kind"] == Qwen3Deployment.KIND and o["apiVersion"] == API_VERSION}
+    return held | set((model.get("status") or {}).get("usedBy") or [])
+
+
+def _login(configuration: Configuration) -> Callable[..., Awaitable[kopf.ConnectionInfo]]:
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        header = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
+        scheme, _sep, token = header.rpartition(" ")
+        return kopf.ConnectionInfo(
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            insecure=not configuration.verify_ssl,
+            scheme=scheme.strip().capitalize() or None,
+            token=token or None,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+        )
+
+    return login

@@ -1,0 +1,104 @@
+"""Names and labels of everything the operator makes. Pure; a name never changes meaning between releases."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from qwen3_operator.api import GROUP
+from qwen3_operator.api.source import ModelSource
+
+MANAGER = "qwen3-operator"
+"""Field manager of every apply, and the value of the managed-by label. Never to be changed."""
+
+PART_OF = "app.kubernetes.io/part-of"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+COMPONENT = "app.kubernetes.io/component"
+DEPLOYMENT_LABEL = f"{GROUP}/deployment"
+MODEL_LABEL = f"{GROUP}/model"
+APPLIED_HASH = f"{GROUP}/applied-hash"
+"""Annotation of a child: hash of what was applied, so that an unchanged child costs no write."""
+
+SERVER = "server"
+DOWNLOAD = "download"
+SELECTOR = f"{MANAGED_BY}={MANAGER}"
+"""Label selector of every child."""
+
+
+def digest(value: Any, length: int = 8) -> str:
+    """A short hash of JSON-like `value`, the same in every process."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def slug(text: str, limit: int) -> str:
+    """`text` as part of an object's name: lower-case letters, digits and '-'."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:limit].strip("-")
+
+
+def model_name(source: ModelSource) -> str:
+    """Name of the Qwen3Model for `source`: the same for all who name the same id, revision and storage."""
+    storage = source.storage
+    claim = storage.existing_claim
+    identity = [
+        source.id,
+        source.revision,
+        storage.storage_class_name,
+        storage.access_mode or "ReadWriteOnce",
+        [claim.name, claim.path.strip("/")] if claim else None,
+    ]
+    return f"{slug(source.id.split('/')[-1], 36)}-{digest(identity)}"
+
+
+def model_path(source: ModelSource) -> str:
+    """Folder of the checkpoint inside the volume."""
+    if claim := source.storage.existing_claim:
+        return claim.path.strip("/")
+    return f"{source.id.split('/')[-1]}-{digest([source.id, source.revision], 6)}"
+
+
+def claim_name(model: str, source: ModelSource) -> str:
+    """PersistentVolumeClaim of the Qwen3Model called `model`."""
+    return source.storage.existing_claim.name if source.storage.existing_claim else model
+
+
+def model_labels(model: str) -> dict[str, str]:
+    """Labels of what belongs to a Qwen3Model."""
+    return {
+        "app.kubernetes.io/name": "qwen3-model",
+        "app.kubernetes.io/instance": model,
+        COMPONENT: DOWNLOAD,
+        PART_OF: MANAGER,
+        MANAGED_BY: MANAGER,
+        MODEL_LABEL: model,
+    }
+
+
+def server_labels(name: str) -> dict[str, str]:
+    """Labels of what belongs to a Qwen3Deployment."""
+    return {
+        "app.kubernetes.io/name": "vllm",
+        "app.kubernetes.io/instance": name,
+        COMPONENT: SERVER,
+        PART_OF: MANAGER,
+        MANAGED_BY: MANAGER,
+        DEPLOYMENT_LABEL: name,
+    }
+
+
+def server_selector(name: str) -> dict[str, str]:
+    """The labels, never changed, by which Deployment and Service find the servers."""
+    return {DEPLOYMENT_LABEL: name, COMPONENT: SERVER}
+
+
+def user_manager(uid: str) -> str:
+    """Field manager of one user's ownerReference on a shared object: each user's reference is its own to keep."""
+    return f"{MANAGER}-user-{uid}"
+
+
+def owner_reference(kind: str, api_version: str, name: str, uid: str, *, controller: bool) -> dict[str, Any]:
+    """An ownerReference; plain ones (`controller=False`) may stand beside each other on a shared object."""
+    reference: dict[str, Any] = {"apiVersion": api_version, "kind": kind, "name": name, "uid": uid}
+    return reference | ({"controller": True, "blockOwnerDeletion": True} if controller else {})

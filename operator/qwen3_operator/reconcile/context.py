@@ -1,0 +1,129 @@
+"""What every reconcile has at hand, and the steps that both kinds share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from qwen3_operator.api import API_VERSION
+from qwen3_operator.api.deployment import Qwen3Deployment
+from qwen3_operator.api.model import Qwen3Model
+from qwen3_operator.cluster import EVENTS, SECRETS, ApiError, Cluster, Kind, Object
+from qwen3_operator.desired.drift import stamped, up_to_date
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.events import Recorder
+from qwen3_operator.naming import MANAGER
+from qwen3_operator.settings import Settings
+
+QWEN3_DEPLOYMENTS = Kind(API_VERSION, Qwen3Deployment.KIND, Qwen3Deployment.PLURAL)
+QWEN3_MODELS = Kind(API_VERSION, Qwen3Model.KIND, Qwen3Model.PLURAL)
+
+STATUS_MANAGER = f"{MANAGER}-status"
+# Conditions whose news a person wants as an Event: the start, what is in the way, and the end of the story.
+_NEWSWORTHY = ("Downloaded", "Ready", "Stalled")
+
+
+class Key(NamedTuple):
+    """What a worker looks at: one object of one of our kinds."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Context:
+    """The cluster, the settings, and a way to have another object looked at."""
+
+    cluster: Cluster
+    settings: Settings
+    recorder: Recorder
+    enqueue: Callable[[Key], None]
+    now: Callable[[], datetime] = field(default=utc_now)
+
+    async def ensure(self, kind: Kind, desired: Object) -> Object:
+        """Have `desired` in the cluster and return it as it is there; no write where it is there already."""
+        meta = desired["metadata"]
+        wanted = stamped(desired)
+        live = await self.cluster.get(kind, meta["namespace"], meta["name"])
+        if live is not None and up_to_date(live, wanted):
+            return live
+        return await self.cluster.apply(kind, wanted, manager=MANAGER)
+
+    async def write_status(self, kind: Kind, obj: Object, status: dict[str, Any]) -> None:
+        """Apply `status` where it differs from the live one, and tell the news as Events."""
+        before = obj.get("status") or {}
+        if status == before:
+            return
+        meta = {key: obj["metadata"][key] for key in ("namespace", "name")}
+        try:
+            await self.cluster.apply(
+                kind, {"metadata": meta, "status": status}, manager=STATUS_MANAGER, subresource="status"
+            )
+        except ApiError as error:
+            if error.status == 404:  # deleted meanwhile
+                return
+            raise
+        await self._tell_news(kind, obj, before, status)
+
+    async def _tell_news(self, kind: Kind, obj: Object, before: Object, status: Object) -> None:
+        old = {c["type"]: c for c in before.get("conditions") or []}
+        about = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": obj["metadata"]}
+        for condition in status["conditions"]:
+            was, kind_of = old.get(condition["type"], {}), condition["type"]
+            changed = (was.get("status"), was.get("reason")) != (condition["status"], condition["reason"])
+            good, bad = kind_of != "Stalled", kind_of == "Stalled"
+            if kind_of in _NEWSWORTHY and changed and condition["status"] == "True":
+                await self.recorder.say(about, reason=condition["reason"], note=condition["message"], warning=bad)
+            elif good and kind_of == "Ready" and was.get("status") == "True" and condition["status"] == "False":
+                await self.recorder.say(about, reason=condition["reason"], note=condition["message"], warning=False)
+
+    async def warnings_about(self, obj: Object) -> list[str]:
+        """Warning Events about one object, oldest first, each with its reason."""
+        meta = obj["metadata"]
+        found = await self.cluster.list(
+            EVENTS, meta["namespace"], fields=f"regarding.uid={meta['uid']},type=Warning", limit=50
+        )
+        return [f"{e['reason']}: {e.get('note', '')}" for e in sorted(found, key=_last_seen)]
+
+    async def missing_key(self, namespace: str, kind: Kind, name: str, key: str, field_path: str) -> Problem | None:
+        """A problem where the Secret or ConfigMap `name` has no `key`."""
+        obj = await self.cluster.get(kind, namespace, name)
+        if obj is None:
+            return Problem(f"{kind.kind}NotFound", f"{kind.kind} {name} does not exist: create it", field_path)
+        if key not in (obj.get("data") or {}) and key not in (obj.get("binaryData") or {}):
+            there = ", ".join(sorted(obj.get("data") or {})) or "none"
+            return Problem(
+                f"{kind.kind}KeyNotFound", f"{kind.kind} {name} has no key {key} (it has {there})", field_path
+            )
+        return None
+
+    async def secret_version(self, namespace: str, name: str) -> str:
+        """The resourceVersion of a Secret: it changes with the content."""
+        secret = await self.cluster.get(SECRETS, namespace, name)
+        return str(secret["metadata"]["resourceVersion"]) if secret else ""
+
+
+def refused(kind: Kind, name: str, error: ApiError) -> Problem:
+    """A child that the API server refused, as a problem of its owner."""
+    return Problem(
+        f"{kind.kind}Refused", f"the API server refuses the {kind.kind} {name}: {error.message or error.reason}"
+    )
+
+
+def invalid_spec(errors: Sequence[Any]) -> Problem:
+    """A spec that this operator cannot read, though the API server took it (an older CRD is installed)."""
+    words = "; ".join(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors[:5])
+    return Problem("InvalidSpec", f"{words}. The installed CRDs may be older than the operator: apply them again.")
+
+
+def _last_seen(event: Object) -> str:
+    series = event.get("series") or {}
+    return str(series.get("lastObservedTime") or event.get("deprecatedLastTimestamp") or event.get("eventTime") or "")

@@ -1,0 +1,224 @@
+"""One look at a Qwen3Deployment: shared model, Service, servers, status."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.catalog import ModelFacts
+from qwen3_operator.cluster import CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, SERVICES, ApiError, Object
+from qwen3_operator.desired.model import shared_model
+from qwen3_operator.desired.patch import PatchError
+from qwen3_operator.desired.server import server_deployment
+from qwen3_operator.desired.service import server_service
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.naming import MANAGED_BY, MANAGER, digest, model_name, server_selector
+from qwen3_operator.plan import Plan, make_plan
+from qwen3_operator.reconcile.context import QWEN3_DEPLOYMENTS, QWEN3_MODELS, Context, Key, invalid_spec, refused
+from qwen3_operator.reconcile.sharing import hold, release
+from qwen3_operator.status.deployment import DeploymentView, deployment_status, model_condition
+
+TROUBLE_SECONDS = 10.0
+STARTING_SECONDS = 10.0
+TEMPLATE_SECONDS = 60.0
+"""How often a chat template's ConfigMap is read again: nobody watches users' ConfigMaps."""
+
+
+async def reconcile_deployment(context: Context, key: Key) -> float | None:
+    """Look at one Qwen3Deployment. Returns the seconds after which to look again, None for the resync."""
+    obj = await context.cluster.get(QWEN3_DEPLOYMENTS, key.namespace, key.name)
+    if obj is None or obj["metadata"].get("deletionTimestamp"):
+        return None
+    look = _Look(context, obj)
+    spec: Qwen3DeploymentSpec | None = None
+    try:
+        spec = Qwen3DeploymentSpec.model_validate(obj["spec"])
+        await look.observe(spec)
+    except ValidationError as error:
+        look.problems.append(invalid_spec(error.errors()))
+    status = deployment_status(key.name, spec, obj["metadata"]["generation"], obj.get("status") or {}, look.view())
+    await context.write_status(QWEN3_DEPLOYMENTS, obj, status)
+    if spec is not None:
+        await look.leave_old_model(status)
+    return look.again(spec, status)
+
+
+@dataclass
+class _Look:
+    context: Context
+    obj: Object
+    plan: Plan | None = None
+    problems: list[Problem] = field(default_factory=list)
+    model: Object | None = None
+    server: Object | None = None
+    pods: list[Object] = field(default_factory=list)
+    pod_events: list[str] = field(default_factory=list)
+    endpoint: str = ""
+    template_hash: str = ""
+
+    @property
+    def _namespace(self) -> str:
+        return str(self.obj["metadata"]["namespace"])
+
+    @property
+    def _name(self) -> str:
+        return str(self.obj["metadata"]["name"])
+
+    @property
+    def _uid(self) -> str:
+        return str(self.obj["metadata"]["uid"])
+
+    def view(self) -> DeploymentView:
+        return DeploymentView(
+            now=self.context.now(),
+            plan=self.plan,
+            problems=self.problems,
+            model=self.model,
+            server=self.server,
+            pods=self.pods,
+            pod_events=self.pod_events,
+            endpoint=self.endpoint,
+        )
+
+    async def observe(self, spec: Qwen3DeploymentSpec) -> None:
+        """Bring model, Service and servers to where they should be and see what came of it."""
+        await asyncio.gather(self._ensure_model(spec), self._ensure_service(spec), self._find_references(spec))
+        name = self.model["metadata"]["name"] if self.model else model_name(spec.model)
+        self.plan = make_plan(name, spec, self.context.settings, self._facts(), self.template_hash)
+        await self._ensure_server(spec)
+        if self.server is not None and not _settled(self.server):
+            await self._observe_pods()
+
+    def again(self, spec: Qwen3DeploymentSpec | None, status: Object) -> float | None:
+        """Seconds until the next look, where no watch will tell."""
+        if self.problems or (self.plan is not None and self.plan.problems):
+            return TROUBLE_SECONDS
+        if self.pods:
+            return STARTING_SECONDS
+        return TEMPLATE_SECONDS if spec is not None and spec.engine.chat_template else None
+
+    async def leave_old_model(self, status: Mapping[str, Any]) -> None:
+        """When the servers have moved to another Qwen3Model, let go of the one before."""
+        before = ((self.obj.get("status") or {}).get("model") or {}).get("name")
+        now = (status.get("model") or {}).get("name")
+        if before and now and before != now:
+            await release(self.context, self._namespace, before, self._uid)
+
+    async def _ensure_model(self, spec: Qwen3DeploymentSpec) -> None:
+        """Find the Qwen3Model: our own, one that somebody made ahead, or make it."""
+        name = model_name(spec.model)
+        live = await self.context.cluster.get(QWEN3_MODELS, self._namespace, name)
+        if live is None:
+            self.model = await self._made_ahead(spec)
+            if self.model is not None:
+                return
+        elif live["metadata"].get("labels", {}).get(MANAGED_BY) != MANAGER:
+            self.model = live
+            return
+        wanted = shared_model(self._namespace, spec)
+        try:
+            self.model = await hold(self.context, live, wanted, self._name, self._uid)
+        except ApiError as error:
+            if not error.final:
+                raise
+            self.problems.append(refused(QWEN3_MODELS, name, error))
+        if self.model and self._name not in ((self.model.get("status") or {}).get("usedBy") or []):
+            self.context.enqueue(Key(QWEN3_MODELS.kind, self._namespace, self.model["metadata"]["name"]))
+
+    async def _made_ahead(self, spec: Qwen3DeploymentSpec) -> Object | None:
+        """A Qwen3Model that a platform team made, and that holds what `spec` names."""
+        found = await self.context.cluster.list(QWEN3_MODELS, self._namespace, fields=f"spec.id={spec.model.id}")
+        wanted = spec.model.storage.model_dump(by_alias=True, exclude_none=True, exclude={"size", "retention_policy"})
+        for model in sorted(found, key=lambda m: str(m["metadata"]["creationTimestamp"])):
+            theirs = model["spec"]
+            ahead = model["metadata"].get("labels", {}).get(MANAGED_BY) != MANAGER
+            if ahead and theirs.get("revision", "master") == spec.model.revision:
+                storage = theirs.get("storage") or {}
+                if all(storage.get(k) == v for k, v in wanted.items()):
+                    return model
+        return None
+
+    async def _ensure_service(self, spec: Qwen3DeploymentSpec) -> None:
+        try:
+            await self.context.ensure(SERVICES, server_service(self._namespace, self._name, self._uid, spec))
+        except ApiError as error:
+            if not error.final:
+                raise
+            self.problems.append(refused(SERVICES, self._name, error))
+            return
+        domain = self.context.settings.cluster_domain
+        self.endpoint = f"http://{self._name}.{self._namespace}.svc.{domain}:{spec.service.port}/v1"
+
+    async def _find_references(self, spec: Qwen3DeploymentSpec) -> None:
+        """Problems where a Secret or ConfigMap that the servers need is not there."""
+        if spec.auth:
+            ref = spec.auth.api_key_secret_ref
+            if missing := await self.context.missing_key(
+                self._namespace, SECRETS, ref.name, ref.key, "spec.auth.apiKeySecretRef"
+            ):
+                self.problems.append(missing)
+        if spec.engine.chat_template:
+            template = spec.engine.chat_template.config_map_key_ref
+            where = "spec.engine.chatTemplate.configMapKeyRef"
+            if missing := await self.context.missing_key(
+                self._namespace, CONFIG_MAPS, template.name, template.key, where
+            ):
+                self.problems.append(missing)
+            else:
+                config_map = await self.context.cluster.get(CONFIG_MAPS, self._namespace, template.name)
+                self.template_hash = digest(((config_map or {}).get("data") or {}).get(template.key))
+
+    def _facts(self) -> ModelFacts | None:
+        copy = ((self.model or {}).get("status") or {}).get("model") or {}
+        if not copy.get("config") or model_condition(self.model).get("status") != "True":
+            return None
+        return ModelFacts.from_config(copy["config"], copy.get("weightsBytes"))
+
+    async def _ensure_server(self, spec: Qwen3DeploymentSpec) -> None:
+        """Make or change the servers once the model is there; what runs meanwhile goes on as it is."""
+        assert self.plan is not None
+        live = await self.context.cluster.get(DEPLOYMENTS, self._namespace, self._name)
+        stops = spec.suspend or spec.replicas == 0
+        ready = model_condition(self.model).get("status") == "True"
+        blocked = bool(self.problems) or not self.plan.servable
+        if (blocked or not ready) and not (stops and live is not None):
+            self.server = live
+            return
+        try:
+            wanted = server_deployment(self._namespace, self._name, self._uid, spec, self.plan, self.context.settings)
+            self.server = await self.context.ensure(DEPLOYMENTS, wanted)
+        except PatchError as error:
+            self.problems.append(Problem("InvalidPatch", str(error), "spec.podTemplatePatch"))
+            self.server = live
+        except ApiError as error:
+            if not error.final:
+                raise
+            self.problems.append(refused(DEPLOYMENTS, self._name, error))
+            self.server = live
+
+    async def _observe_pods(self) -> None:
+        selector = ",".join(f"{k}={v}" for k, v in server_selector(self._name).items())
+        found = await self.context.cluster.list(PODS, self._namespace, labels=selector)
+        living = [p for p in found if not p["metadata"].get("deletionTimestamp")]
+        # Newest first: the pods of the newest template tell what is wrong with it.
+        self.pods = sorted(living, key=lambda p: str(p["metadata"]["creationTimestamp"]), reverse=True)
+        for pod in self.pods:
+            if pod.get("status", {}).get("phase") == "Pending" and pod.get("spec", {}).get("nodeName"):
+                self.pod_events = await self.context.warnings_about(pod)
+                return
+
+
+def _settled(server: Object) -> bool:
+    """Whether every pod of the Deployment is up to date and ready."""
+    status, wanted = server.get("status", {}), server["spec"].get("replicas", 1)
+    return bool(
+        status.get("observedGeneration") == server["metadata"].get("generation")
+        and (status.get("replicas") or 0) == wanted
+        and (status.get("updatedReplicas") or 0) == wanted
+        and (status.get("readyReplicas") or 0) == wanted
+    )

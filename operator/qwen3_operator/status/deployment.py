@@ -1,0 +1,175 @@
+"""Status of a Qwen3Deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, Condition, Type
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.naming import server_selector
+from qwen3_operator.plan import Plan
+from qwen3_operator.status.pods import pod_trouble, scheduled, unschedulable
+from qwen3_operator.status.story import Story
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DeploymentView:
+    """What was seen of a Qwen3Deployment and its children at one moment."""
+
+    now: datetime
+    plan: Plan | None = None
+    """None: the spec could not be read."""
+    problems: Sequence[Problem] = ()
+    """What keeps the servers from being made or changed beside the plan's own: a missing Secret, a refused child."""
+    model: Object | None = None
+    """The Qwen3Model."""
+    server: Object | None = None
+    """The Deployment."""
+    pods: Sequence[Object] = ()
+    pod_events: Sequence[str] = ()
+    endpoint: str = ""
+
+
+def model_condition(model: Object | None, kind: Type = Type.READY) -> Mapping[str, Any]:
+    """A condition of a Qwen3Model, empty where there is none."""
+    conditions = (model or {}).get("status", {}).get("conditions") or []
+    return next((c for c in conditions if c["type"] == kind), {})
+
+
+def deployment_status(
+    name: str, spec: Qwen3DeploymentSpec | None, generation: int, previous: Object, view: DeploymentView
+) -> dict[str, Any]:
+    """The status of the Qwen3Deployment `name`, from its `previous` status and what was seen."""
+    story = Story(DEPLOYMENT_TYPES)
+    idle = None
+    if spec is not None and view.plan is not None:
+        _tell_accepted(story, view, view.plan)
+        _tell_model(story, view)
+        _tell_fit(story, view.plan)
+        if spec.suspend or spec.replicas == 0:
+            words = "spec.suspend is true" if spec.suspend else "spec.replicas is 0"
+            idle = Condition(type="-", status="False", reason="Suspended", message=f"{words}: no server runs")
+            story.tell(Type.SCHEDULED, "Unknown", "Suspended", words)
+            story.tell(Type.AVAILABLE, "False", "Suspended", words)
+        elif not any(p.reason for p in view.problems) or view.server is not None:
+            _tell_servers(story, spec, view)
+    else:
+        _tell_accepted(story, view, None)
+    if story.trouble(upto=Type.FITS):
+        idle = None  # what is wrong is worth more than that nothing runs
+    story.summarize("Serving", f"{view.endpoint} answers", idle=idle)
+    result: dict[str, Any] = {
+        "observedGeneration": generation,
+        "conditions": story.written(dict(previous), generation=generation, now=view.now),
+        "selector": ",".join(f"{k}={v}" for k, v in sorted(server_selector(name).items())),
+        "replicas": _count(view.server, "replicas"),
+        "readyReplicas": _count(view.server, "readyReplicas"),
+    }
+    if view.endpoint:
+        result["endpoint"] = view.endpoint
+    _add_model(result, previous, view)
+    if view.plan is not None:
+        result["engine"] = view.plan.engine_status()
+        result["plan"] = [entry.as_status() for entry in view.plan.values]
+    return result
+
+
+def _tell_accepted(story: Story, view: DeploymentView, plan: Plan | None) -> None:
+    problems = [*(plan.problems if plan else ()), *view.problems]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        first = problems[0]
+        where = f"{first.field}: " if first.field else ""
+        story.tell(Type.ACCEPTED, "False", first.reason, f"{where}{first.message}{more}", stalled=True)
+    else:
+        story.tell(Type.ACCEPTED, "True", "Accepted", "the spec makes sense for this model and engine")
+
+
+def _tell_model(story: Story, view: DeploymentView) -> None:
+    if view.model is None:
+        story.tell(Type.MODEL_READY, "False", "NoModel", "the Qwen3Model is not made yet")
+        return
+    name = view.model["metadata"]["name"]
+    ready, stalled = model_condition(view.model), model_condition(view.model, Type.STALLED)
+    if ready.get("status") == "True":
+        story.tell(Type.MODEL_READY, "True", "Ready", f"Qwen3Model {name}: {ready.get('message', '')}")
+    else:
+        story.tell(
+            Type.MODEL_READY,
+            "False",
+            ready.get("reason") or "Waiting",
+            f"Qwen3Model {name}: {ready.get('message') or 'nothing is known yet'}",
+            stalled=stalled.get("status") == "True",
+        )
+
+
+def _tell_fit(story: Story, plan: Plan) -> None:
+    fit = plan.fit
+    story.tell(Type.FITS, fit.status, fit.reason, fit.message, stalled=fit.blocks)
+
+
+def _tell_servers(story: Story, spec: Qwen3DeploymentSpec, view: DeploymentView) -> None:
+    if view.server is None:
+        return
+    wanted, ready = spec.replicas, _count(view.server, "readyReplicas")
+    current = view.server.get("status", {}).get("observedGeneration") == view.server["metadata"].get("generation")
+    updated = _count(view.server, "updatedReplicas")
+    rolled_out = current and updated >= wanted and _count(view.server, "replicas") == updated
+    trouble = unschedulable(view.pods)
+    if ready >= wanted and rolled_out:
+        story.tell(Type.SCHEDULED, "True", "Scheduled", f"{wanted} of {wanted} servers have a node")
+        story.tell(Type.AVAILABLE, "True", "Available", f"{ready} of {wanted} servers are ready")
+        return
+    placed = [p for p in view.pods if (scheduled(p) or {}).get("status") == "True"]
+    if trouble:
+        story.tell(Type.SCHEDULED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
+    elif len(placed) >= wanted:
+        story.tell(Type.SCHEDULED, "True", "Scheduled", f"{wanted} of {wanted} servers have a node")
+    else:
+        story.tell(Type.SCHEDULED, "Unknown", "Scheduling", f"{len(placed)} of {wanted} servers have a node")
+    replica_failure = next(
+        (
+            c
+            for c in view.server.get("status", {}).get("conditions") or []
+            if c["type"] == "ReplicaFailure" and c["status"] == "True"
+        ),
+        None,
+    )
+    if replica_failure:
+        story.tell(
+            Type.AVAILABLE,
+            "False",
+            "PodsRefused",
+            f"the API server refuses the pods: {replica_failure.get('message', '')}",
+            stalled=True,
+        )
+    elif not trouble and (other := pod_trouble(view.pods, view.pod_events)):
+        story.tell(Type.AVAILABLE, "False", other.reason, other.message, stalled=other.needs_a_person)
+    else:
+        what = "are ready" if rolled_out else "are ready and up to date"
+        count = ready if rolled_out else min(ready, updated)
+        story.tell(Type.AVAILABLE, "False", "Starting", f"{count} of {wanted} servers {what}")
+
+
+def _add_model(result: dict[str, Any], previous: Object, view: DeploymentView) -> None:
+    """The copy that is served: the new one once its Qwen3Model is ready, until then the one before."""
+    model = view.model
+    if model is None:
+        return
+    status = model.get("status") or {}
+    if model_condition(model).get("status") == "True":
+        result["model"] = {"name": model["metadata"]["name"]} | (status.get("model") or {})
+    else:
+        result["model"] = previous.get("model") or {"name": model["metadata"]["name"]}
+        if status.get("download"):
+            result["download"] = status["download"]
+
+
+def _count(server: Object | None, key: str) -> int:
+    return int((server or {}).get("status", {}).get(key) or 0)
