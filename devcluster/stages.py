@@ -46,14 +46,14 @@ def pod_run() -> Manifest:
     """A pod that does not run, or whose readiness is not the wanted one, runs; Ready unless `ready: "false"`."""
     wanted = f'({_annotation("ready")} != "false")'
     as_wanted = "(.status.containerStatuses[0] | .state.running != null and .ready == $ready)"
-    when = f'{_LIVE} and {_annotation("waiting-reason")} == null and ({wanted} as $ready | {as_wanted} | not)'
+    when = f"{_LIVE} and {_annotation('waiting-reason')} == null and ({wanted} as $ready | {as_wanted} | not)"
     return _stage("pod-run", "Pod", when, [_status(_POD_RUN)], delay=f'{_annotation("start-delay")} // "0s"')
 
 
 def pod_waiting() -> Manifest:
     """`waiting-reason` holds the containers back: ImagePullBackOff, CreateContainerConfigError, CrashLoopBackOff ..."""
     shown = ".status.containerStatuses[0].state.waiting.reason"
-    when = f'{_LIVE} and {_annotation("waiting-reason")} != null and {_annotation("waiting-reason")} != {shown}'
+    when = f"{_LIVE} and {_annotation('waiting-reason')} != null and {_annotation('waiting-reason')} != {shown}"
     return _stage("pod-waiting", "Pod", when, [_status(_POD_WAITING)])
 
 
@@ -64,7 +64,7 @@ def pod_complete(download: FakeDownload) -> Manifest:
     of_job = 'any(.metadata.ownerReferences[]?; .kind == "Job")'
     ends = f'({of_job} or ({_annotation("exit-code")} != null and .spec.restartPolicy == "Never"))'
     when = (
-        f'{_LIVE} and {_annotation("waiting-reason")} == null and {ends}'
+        f"{_LIVE} and {_annotation('waiting-reason')} == null and {ends}"
         " and .status.containerStatuses[0].state.running != null"
     )
     delay = f'{_annotation("run-for")} // (if {is_download} then "{download.seconds:g}s" else "0s" end)'
@@ -180,7 +180,6 @@ conditions:
   {{ else }}
   status: "False"
   reason: ContainersNotReady
-  message: 'containers with unready status: [{{ range $i, $c := $.spec.containers }}{{ if $i }} {{ end }}{{ $c.name }}{{ end }}]'
   {{ end }}
 {{ end }}
 {{ range .spec.readinessGates }}

