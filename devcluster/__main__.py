@@ -119,9 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     load_image = command("load-image", _load_image, "import an image archive into the real node's containerd")
     load_image.add_argument("archive", type=Path, help="what `docker save` or `buildah push … docker-archive:` wrote")
 
-    command(
-        "restart-node", _restart_node, "end kubelet, containerd and the pods of the real node, and start them again"
-    )
+    command("restart-node", _restart_node, "what a reboot of the real node does to its pods")
 
     kubectl = command("kubectl", _kubectl, "kubectl on a cluster: python -m devcluster kubectl get pods")
     kubectl.add_argument("args", nargs=argparse.REMAINDER)

@@ -20,7 +20,10 @@ from devcluster.spec import ClusterSpec
 
 SERVICE_RANGE = "10.96.0.0/16"
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
-UNLIMITED = [{"key": "kube-api-qps", "value": "5000"}, {"key": "kube-api-burst", "value": "10000"}]
+UNLIMITED: list[dict[str, Any]] = [
+    {"key": "kube-api-qps", "value": "5000"},
+    {"key": "kube-api-burst", "value": "10000"},
+]
 
 
 class ControlPlane:
@@ -90,7 +93,7 @@ def kwokctl_config(
     spec: ClusterSpec, binaries: dict[str, Path], ports: list[int], pki: Path, node_address: str | None
 ) -> dict[str, Any]:
     """The KwokctlConfiguration: our binaries and ports, everything on 127.0.0.1, client limits lifted."""
-    options = {
+    options: dict[str, Any] = {
         "runtime": "binary",
         "bindAddress": "127.0.0.1",  # else all addresses, and etcd asks nobody for a password
         "enableCRDs": ["Stage"],  # Stages are objects in the API: applied, changed and removed by kubectl

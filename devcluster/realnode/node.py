@@ -155,7 +155,7 @@ def _start_containerd() -> None:
 
 
 def _start_kubelet(cluster: Cluster, spec: ClusterSpec) -> None:
-    command = [tools.ensure(["kubelet"])["kubelet"], "--config", layout.CONFIG / "kubelet.yaml"]
+    command: list[str | Path] = [tools.ensure(["kubelet"])["kubelet"], "--config", layout.CONFIG / "kubelet.yaml"]
     command += ["--kubeconfig", cluster.kubeconfig, "--hostname-override", layout.NAME, "--node-ip", layout.ADDRESS]
     command += ["--root-dir", layout.KUBELET_ROOT, "--cert-dir", layout.KUBELET_ROOT / "pki"]
     if labels := config.node_labels(spec):
@@ -168,7 +168,7 @@ def _start_helpers(cluster: Cluster) -> None:
     binaries = tools.ensure(["kube-proxy", "coredns", "local-path-provisioner"])
     _start("kube-proxy", [binaries["kube-proxy"], "--config", layout.CONFIG / "kube-proxy.yaml"])
     _start("coredns", [binaries["coredns"], "-conf", layout.CONFIG / "Corefile"])
-    provisioner = [binaries["local-path-provisioner"], "start", "--kubeconfig", cluster.kubeconfig]
+    provisioner: list[str | Path] = [binaries["local-path-provisioner"], "start", "--kubeconfig", cluster.kubeconfig]
     provisioner += ["--config", layout.CONFIG / "local-path.json", "--namespace", config.STORAGE_NAMESPACE]
     provisioner += ["--helper-image", layout.IMAGE, "--helper-pod-file", layout.CONFIG / "local-path-helper.yaml"]
     provisioner += ["--service-account-name", "local-path-provisioner-service-account"]
