@@ -58,7 +58,7 @@ class Condition(ApiModel):
     """Why, in words, and what to do about it."""
     last_transition_time: Text | None = None
     """When the status last changed."""
-    observed_generation: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    observed_generation: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = None
     """Generation of the spec that this speaks of."""
 
 

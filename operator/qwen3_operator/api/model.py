@@ -21,7 +21,7 @@ from qwen3_operator.api.base import (
 from qwen3_operator.api.conditions import Condition
 from qwen3_operator.api.source import ModelSource, Scheduling
 
-Int64 = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Int64 = Annotated[int, Field(ge=0, le=2**53 - 1)]
 
 
 class Qwen3ModelSpec(ModelSource):

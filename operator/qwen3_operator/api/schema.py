@@ -26,8 +26,8 @@ class _Structural(GenerateJsonSchema):
 
     def default_schema(self, schema: cs.WithDefaultSchema) -> JsonSchemaValue:
         result = super().default_schema(schema)
-        if "default" in result and result["default"] in (None, [], {}):
-            del result["default"]  # absent and empty mean the same; `default: {}` is asked for by json_schema_extra
+        if not isinstance(result.get("default"), str | int):
+            result.pop("default", None)  # absent and empty mean the same; json_schema_extra asks for `default: {}`
         return result
 
     def literal_schema(self, schema: cs.LiteralSchema) -> JsonSchemaValue:

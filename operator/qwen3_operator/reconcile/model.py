@@ -17,7 +17,7 @@ from qwen3_operator.desired.drift import quantity
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import MODEL_LABEL, SELECTOR, claim_name
 from qwen3_operator.reconcile.context import QWEN3_DEPLOYMENTS, QWEN3_MODELS, Context, Key, invalid_spec, refused
-from qwen3_operator.status.model import ModelView, is_complete, job_ended, model_status
+from qwen3_operator.status.model import ModelView, is_complete, job_ended, job_failed, model_status
 from qwen3_operator.status.story import parse_time
 
 PROGRESS_SECONDS = 5.0
@@ -98,7 +98,7 @@ class _Look:
         if is_complete(spec, status) or spec.suspend:
             return None
         retry: datetime | None = parse_time((status.get("download") or {}).get("retryAt"))
-        if job_ended(self.job) == "Failed" and retry is not None:
+        if job_failed(self.job, self.pods) and retry is not None:
             return max(1.0, (retry - self.context.now()).total_seconds())
         if any(p.get("status", {}).get("phase") == "Running" for p in self.pods):
             return PROGRESS_SECONDS
@@ -165,10 +165,9 @@ class _Look:
 
     def _retry_is_due(self, name: str) -> bool:
         download = (self.obj.get("status") or {}).get("download") or {}
-        if job_ended(self.job) != "Failed" or download.get("job") != name:
-            return False
         due = parse_time(download.get("retryAt"))
-        return due is not None and due <= self.context.now()
+        over = job_ended(self.job) is not None and download.get("job") == name
+        return over and due is not None and due <= self.context.now()
 
     async def _observe_job(self) -> None:
         assert self.job is not None

@@ -52,6 +52,12 @@ def job_ended(job: Object | None) -> str | None:
     return None
 
 
+def job_failed(job: Object | None, pods: Sequence[Object]) -> bool:
+    """Whether the Job is over without a verified copy: it failed, or its pods took their report with them."""
+    ended = job_ended(job)
+    return ended == "Failed" or (ended == "Complete" and final_report(pods, "Complete") is None)
+
+
 def retry_at(failures: int, ended: datetime) -> datetime:
     """When a Job that failed for the `failures`-th time in a row is made anew."""
     return ended + timedelta(seconds=min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** max(0, failures - 1)))
@@ -86,8 +92,8 @@ def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Obj
 
 
 def _verified_copy(name: str, spec: Qwen3ModelSpec, view: ModelView) -> dict[str, Any]:
-    report = final_report(view.pods, "Complete") if job_ended(view.job) == "Complete" else None
-    if report is None:
+    report = final_report(view.pods, "Complete")
+    if report is None or job_ended(view.job) != "Complete":
         return {}
     fields = {key: report[key] for key in ("commit", "bytes", "files", "weightsBytes", "config") if report.get(key)}
     # A hub may not know commits; what was verified is then named by the revision itself.
@@ -116,8 +122,14 @@ def _download(before: Object, view: ModelView) -> dict[str, Any]:
     progress = latest_progress(view.log_tail)
     if progress and _moved(before, progress):
         result |= progress
-    ended = job_ended(job)
-    if ended == "Complete":
+    if job_failed(job, view.pods):
+        if not (same_job and before.get("retryAt")):
+            moment = next((c.get("lastTransitionTime") for c in status["conditions"] if c["status"] == "True"), None)
+            failures = int(result.get("failures") or 0) + 1
+            at = retry_at(failures, parse_time(moment) or view.now)
+            result |= {"failures": failures, "finishedAt": moment or timestamp(view.now), "retryAt": timestamp(at)}
+            result.pop("etaSeconds", None)
+    elif job_ended(job) == "Complete":
         report = final_report(view.pods, "Complete") or {}
         total = report.get("bytes")
         numbers = {"bytesDone": total, "bytesTotal": total, "bytesPerSecond": report.get("bytesPerSecond")}
@@ -125,12 +137,6 @@ def _download(before: Object, view: ModelView) -> dict[str, Any]:
         for stale in ("etaSeconds", "failures", "retryAt"):
             result.pop(stale, None)
         result["finishedAt"] = status.get("completionTime") or timestamp(view.now)
-    elif ended == "Failed" and not (same_job and before.get("retryAt")):
-        moment = next((c.get("lastTransitionTime") for c in status["conditions"] if c["type"] == "Failed"), None)
-        failures = int(result.get("failures") or 0) + 1
-        at = retry_at(failures, parse_time(moment) or view.now)
-        result |= {"failures": failures, "finishedAt": moment or timestamp(view.now), "retryAt": timestamp(at)}
-        result.pop("etaSeconds", None)
     return result
 
 
@@ -177,14 +183,14 @@ def _tell_download(story: Story, spec: Qwen3ModelSpec, download: Object, copy: O
         story.tell(Type.DOWNLOADED, "False", problem.reason, problem.message, stalled=True)
     elif spec.suspend:
         story.tell(Type.DOWNLOADED, "False", "Suspended", "spec.suspend is true")
-    elif job_ended(view.job) == "Failed":
+    elif job_failed(view.job, view.pods):
         report: Object = final_report(view.pods, "Failed") or {}
         again = f" (tried again at {download['retryAt']})" if download.get("retryAt") else ""
         story.tell(
             Type.DOWNLOADED,
             "False",
             report.get("reason") or "DownloadFailed",
-            (report.get("message") or "the download Job failed") + again,
+            (report.get("message") or "the download Job ended without a report") + again,
             stalled=True,
         )
     elif trouble := pod_trouble(view.pods, view.pod_events):
