@@ -1,0 +1,55 @@
+"""The images of this repository, and what each is built from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+IGNORED = ("__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache")
+
+BASE_PACKAGES = ("ca-certificates", "libgomp1", "libnuma1", "libstdc++6", "python3", "python3-venv")
+"""Debian packages of the base file system; the three libraries are what vLLM's CPU build links to."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: a Dockerfile and the files of the repository that it copies."""
+
+    name: str
+    dockerfile: str
+    inputs: tuple[str, ...] = ()
+
+    def files(self) -> Iterator[Path]:
+        """Every file that the image is made from, relative to the repository, in a stable order."""
+        for root in (self.dockerfile, *self.inputs):
+            path = REPOSITORY / root
+            found = sorted(path.rglob("*")) if path.is_dir() else [path]
+            for file in found:
+                if file.is_file() and not any(part in IGNORED for part in file.parts):
+                    yield file.relative_to(REPOSITORY)
+
+    def tag(self, base: str) -> str:
+        """Content hash of the inputs and of the base: 12 hexadecimal digits. Raises FileNotFoundError."""
+        digest = hashlib.sha256(base.encode())
+        for file in self.files():
+            mode = (REPOSITORY / file).stat().st_mode & 0o111
+            digest.update(f"\0{file}\0{mode}\0".encode() + (REPOSITORY / file).read_bytes())
+        return digest.hexdigest()[:12]
+
+    def reference(self, base: str) -> str:
+        """Name by which pods ask for it."""
+        return f"localhost/qwen3-{self.name}:{self.tag(base)}"
+
+
+IMAGES = {
+    image.name: image
+    for image in (
+        Image("operator", "images/operator/Dockerfile", ("requirements/operator.lock", "operator/qwen3_operator")),
+        Image("downloader", "images/downloader/Dockerfile", ("images/downloader/qwen3_download",)),
+        Image("hub", "images/hub/Dockerfile", ("tests/hub",)),
+        Image("vllm-cpu", "images/vllm-cpu/Dockerfile", ("images/vllm-cpu/vllm",)),
+    )
+}
