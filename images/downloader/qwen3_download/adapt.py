@@ -1,0 +1,61 @@
+"""How many connections: double while that makes the whole faster, step back when it does not. Pure."""
+
+from __future__ import annotations
+
+WINDOW = 0.4
+START = 2
+_GAIN = 1.15
+_PROBE_AGAIN = 30.0
+
+
+class Adapt:
+    """Fed with (seconds, bytes received so far); `connections` is the answer.
+
+    A limit for each connection shows as a rate that doubles with their number. A limit of the link, of the hub, or of
+    this machine shows as a rate that stays, and then fewer connections are the better neighbours.
+    """
+
+    def __init__(self, maximum: int) -> None:
+        self.maximum = max(1, maximum)
+        self.connections = min(START, self.maximum)
+        self.rate_each = 0.0
+        self._best_rate = 0.0
+        self._climbing = True
+        self._since: tuple[float, int] | None = None
+        self._hold_until = 0.0
+
+    def tick(self, now: float, received: int) -> None:
+        """Call it a few times a second."""
+        if self._since is None:
+            if received:  # before the first byte there is nothing to measure
+                self._since = (now, received)
+            return
+        seconds = now - self._since[0]
+        if seconds < WINDOW:
+            return
+        rate = (received - self._since[1]) / seconds
+        self._since = (now, received)
+        self.rate_each = rate / self.connections
+        if self._climbing:
+            self._climb(now, rate)
+        elif now >= self._hold_until:
+            self._climbing, self._best_rate = True, rate
+            self._more(now)
+
+    def _climb(self, now: float, rate: float) -> None:
+        if rate >= _GAIN * self._best_rate:
+            self._best_rate = rate
+            self._more(now)
+        else:
+            self.connections = max(1, self.connections // 2)
+            self._hold(now)
+
+    def _more(self, now: float) -> None:
+        if self.connections == self.maximum:
+            self._hold(now)
+        else:
+            self.connections = min(self.maximum, self.connections * 2)
+
+    def _hold(self, now: float) -> None:
+        self._climbing = False
+        self._hold_until = now + _PROBE_AGAIN

@@ -1,0 +1,232 @@
+"""The whole download: marker, lock, listing, space, transfer, publish."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qwen3_download import marker
+from qwen3_download.errors import Failure, Reason
+from qwen3_download.facts import read_facts
+from qwen3_download.listing import COMMIT, WEIGHTS, Listing, RemoteFile, matches, select
+from qwen3_download.lock import Lock
+from qwen3_download.marker import FileRecord, Marker
+from qwen3_download.partial import PartialFile
+from qwen3_download.progress import Progress, Snapshot, human
+from qwen3_download.staging import Plan, Staging
+
+_LISTING_DELAYS = (2.0, 5.0, 10.0, 20.0, 30.0)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says. `limit_rate` in bytes/s, 0: none."""
+
+    model: str
+    revision: str
+    endpoint: str
+    target: Path
+    token: str = field(default="", repr=False)
+    allow: Sequence[str] = ()
+    ignore: Sequence[str] = ()
+    max_workers: int = 16
+    limit_rate: int = 0
+    stall_timeout: int = 30
+    give_up_after: float = 300.0
+    verify: bool = False
+
+
+class Download:
+    """One run of the program; `run()` returns the success report."""
+
+    def __init__(self, options: Options, progress: Progress, stopped: threading.Event) -> None:
+        self._options = options
+        self._progress = progress
+        self._stopped = stopped
+        self._staging = Staging(options.target)
+        self._started = time.monotonic()
+
+    def run(self) -> dict[str, Any]:
+        """Raises Failure."""
+        done = self._complete()
+        if done and not self._options.verify:
+            return self._finish(done, 0)
+        self._check_target()
+        lock_path = self._options.target.parent / f".{self._options.target.name}.lock"
+        lock = Lock(lock_path, self._stopped, self._tell_waiting)
+        with lock.held():
+            done = self._complete()
+            if done and not self._options.verify:
+                return self._finish(done, 0)
+            try:
+                return self._download()
+            except Failure as failure:
+                if lock.lost.is_set():
+                    raise Failure(Reason.HUB_UNAVAILABLE, f"another process took {lock_path} over") from failure
+                raise
+
+    def _complete(self) -> Marker | None:
+        """The marker of a target that is complete by its sizes. Raises Failure(Usage) for another model's folder."""
+        options = self._options
+        done = marker.read(options.target)
+        if done is None:
+            return None
+        if not done.names(options.model, options.revision):
+            text = f"{options.target} holds {done.model} at {done.revision} ({done.commit}): choose another --target"
+            raise Failure(Reason.USAGE, text)
+        if done.wrong_sizes(options.target):
+            return None
+        return done
+
+    def _check_target(self) -> None:
+        target = self._options.target
+        if not target.parent.is_dir():
+            raise Failure(Reason.USAGE, f"the folder {target.parent} does not exist")
+        if target.is_mount():
+            raise Failure(Reason.USAGE, f"{target} is a mount point: name a folder inside it")
+        if target.exists() and not target.is_dir():
+            raise Failure(Reason.USAGE, f"{target} is not a folder")
+        if target.is_dir() and marker.read(target) is None:
+            try:
+                target.rmdir()
+            except OSError:
+                text = f"{target} is not empty and has no {marker.NAME}: move it away, or choose another --target"
+                raise Failure(Reason.USAGE, text) from None
+
+    def _download(self) -> dict[str, Any]:
+        from qwen3_download.hub import Hub  # slow to import, and not needed for a complete folder
+
+        options = self._options
+        hub = Hub(options.model, options.endpoint, options.token)
+        listing = self._list(hub)
+        files = select(listing.files, options.allow, options.ignore)
+        total = sum(f.size for f in files)
+        self._progress.event(
+            "listing",
+            f"{options.model} at {options.revision}: commit {listing.commit}, {len(files)} files, {human(total)}",
+            commit=listing.commit,
+            files=len(files),
+            bytes=total,
+        )
+        wanted = self._damaged(files)
+        parts = self._staging.prepare(Plan(options.model, options.revision, listing.commit), wanted)
+        self._staging.check_space(parts)
+        received = self._transfer(hub, listing, sorted(parts, key=lambda p: p.size))
+        self._progress.event("verified", f"{len(files)} files verified", files=len(files), bytes=total)
+        records = {f.path: FileRecord(f.size, f.sha256) for f in files}
+        done = Marker(options.model, options.revision, listing.commit, records)
+        self._staging.publish(done)
+        return self._finish(done, received)
+
+    def _list(self, hub: Any) -> Listing:
+        """The commit of an earlier try goes first, so that a moving branch does not mix two of them."""
+        options, kept = self._options, self._staging.plan()
+        revision = options.revision
+        if kept and (kept.model, kept.revision) == (options.model, options.revision) and COMMIT.fullmatch(kept.commit):
+            revision = kept.commit
+        until, attempt = self._started + options.give_up_after, 0
+        while True:
+            try:
+                return _listing(hub, revision)
+            except Failure as failure:
+                if failure.reason is Reason.REVISION_NOT_FOUND and revision != options.revision:
+                    revision = options.revision
+                    continue
+                wait = _LISTING_DELAYS[min(attempt, len(_LISTING_DELAYS) - 1)]
+                attempt += 1
+                if failure.reason is not Reason.HUB_UNAVAILABLE or time.monotonic() + wait > until:
+                    raise
+                self._progress.event("retry", f"{failure}; again in {wait:.0f} s", message=str(failure), seconds=wait)
+                if self._stopped.wait(wait):
+                    raise Failure(Reason.STOPPED, "stopped before the listing") from failure
+
+    def _damaged(self, files: Sequence[RemoteFile]) -> list[RemoteFile]:
+        """All files; of a target that was complete once, those that are not right any more, by their bytes."""
+        target = self._options.target
+        if not target.is_dir():
+            return list(files)
+        with ThreadPoolExecutor(2) as pool:
+            right = pool.map(lambda f: _is_right(target / f.path, f), files)
+            return [f for f, ok in zip(files, right, strict=True) if not ok]
+
+    def _transfer(self, hub: Any, listing: Listing, parts: list[PartialFile]) -> int:
+        from qwen3_download.fetch import Network
+        from qwen3_download.limit import Limit
+        from qwen3_download.transfer import Source, Transfer
+
+        options = self._options
+        limit = Limit(options.limit_rate) if options.limit_rate else None
+        network = Network(
+            ca=Network.trusted_authorities(os.environ),
+            stall_seconds=options.stall_timeout,
+            take=limit.take if limit else None,
+        )
+        source = Source(hub.endpoint, lambda path: hub.file_url(path, listing.request_revision), hub.headers())
+        workers = limit.connections(options.max_workers) if limit else options.max_workers
+        ended = threading.Event()
+        try:
+            for part in parts:
+                part.open()
+            transfer = Transfer(parts, source, network, workers, options.give_up_after, self._stopped)
+            total = sum(p.size for p in parts)
+
+            def snapshot() -> Snapshot:
+                return Snapshot(sum(p.bytes_present() for p in parts), total, transfer.verified, len(parts))
+
+            reporter = threading.Thread(target=self._progress.follow, args=(snapshot, ended), name="progress")
+            reporter.start()
+            try:
+                transfer.run()
+            finally:
+                ended.set()
+                reporter.join()
+            for part in parts:
+                if not part.has_state:
+                    part.sync()
+            return transfer.received
+        finally:
+            for part in parts:
+                part.close()
+
+    def _finish(self, done: Marker, received: int) -> dict[str, Any]:
+        seconds = time.monotonic() - self._started
+        self._staging.remove()
+        weights = sum(f.size for path, f in done.files.items() if matches(path, WEIGHTS))
+        return {
+            "result": "Complete",
+            "model": done.model,
+            "revision": done.revision,
+            "commit": done.commit,
+            "files": len(done.files),
+            "bytes": done.size,
+            "weightsBytes": weights,
+            "seconds": round(seconds, 3),
+            "bytesPerSecond": round(received / seconds) if seconds else 0,
+            "config": read_facts(self._options.target),
+        }
+
+    def _tell_waiting(self, owner: str) -> None:
+        self._progress.event("waiting", f"another process fills {self._options.target}: {owner}", owner=owner)
+
+
+def _listing(hub: Any, revision: str) -> Listing:
+    listing: Listing = hub.resolve(revision)
+    return listing
+
+
+def _is_right(path: Path, remote: RemoteFile) -> bool:
+    import hashlib
+
+    try:
+        if path.stat().st_size != remote.size:
+            return False
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest() == remote.sha256
+    except OSError:
+        return False

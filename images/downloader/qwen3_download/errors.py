@@ -1,0 +1,54 @@
+"""Why a download failed, in the classes that a Job's `podFailurePolicy` and the operator act on."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Failure classes; `EXIT_CODES` gives each its exit code."""
+
+    USAGE = "Usage"
+    MODEL_NOT_FOUND = "ModelNotFound"
+    REVISION_NOT_FOUND = "RevisionNotFound"
+    UNAUTHORIZED = "Unauthorized"
+    DISK_FULL = "DiskFull"
+    INTEGRITY = "IntegrityError"
+    INVALID_REPOSITORY = "InvalidRepository"
+    HUB_UNAVAILABLE = "HubUnavailable"
+    STOPPED = "Stopped"
+
+
+EXIT_CODES = {
+    Reason.USAGE: 2,
+    Reason.MODEL_NOT_FOUND: 10,
+    Reason.REVISION_NOT_FOUND: 10,
+    Reason.UNAUTHORIZED: 11,
+    Reason.DISK_FULL: 12,
+    Reason.INTEGRITY: 13,
+    Reason.INVALID_REPOSITORY: 20,
+    Reason.HUB_UNAVAILABLE: 30,
+    Reason.STOPPED: 143,
+}
+
+EXIT_CODES_HELP = """\
+exit codes:
+  0    complete: every file verified, the marker written
+  2    usage
+  10   ModelNotFound, RevisionNotFound: the hub does not know the model or the revision
+  11   Unauthorized: the token is missing, or not accepted
+  12   DiskFull: the volume is too small
+  13   IntegrityError: what the hub sends is not what its listing says
+  20   InvalidRepository: no config.json, no weights, an unsafe path, an empty listing
+  30   HubUnavailable: the hub cannot be reached or does not answer; try again later
+  143  stopped by SIGTERM; the next run continues at the byte
+Codes 10 to 20 need a person; 30 and 143 do not."""
+
+
+class Failure(Exception):
+    """Ends the download. `str()` is a message that a person can act on."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.exit_code = EXIT_CODES[reason]

@@ -1,0 +1,130 @@
+"""The ModelScope client: endpoint, token, revision and listing. The only module that imports it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from typing import Any, cast
+
+from qwen3_download import __version__
+from qwen3_download.errors import Failure, Reason
+from qwen3_download.listing import COMMIT, Listing, RemoteFile, digest, newest_commit, parse
+
+
+class Hub:
+    """One repository on one hub."""
+
+    def __init__(self, model: str, endpoint: str, token: str) -> None:
+        prepare_environment(endpoint)
+        # Only now: the client reads its environment when it is imported, which takes 0.3 s.
+        from modelscope_hub import HubApi
+        from modelscope_hub.config import HubConfig
+
+        # Importing it sets up its own logging; its retries are reported as ours.
+        logging.getLogger("modelscope_hub").setLevel(logging.ERROR)
+        self.model = model
+        self.endpoint = HubConfig.normalize_endpoint(endpoint)
+        self._token = token
+        self._api = HubApi(endpoint=self.endpoint, token=token)
+
+    def resolve(self, revision: str) -> Listing:
+        """Resolve `revision` (branch, tag or commit) to a commit and list it.
+
+        The client has no call that names a branch's commit, but every listed file carries the commit that touched it
+        last. The newest of them is taken when the hub lists the very same files for it, so that a branch that moves
+        during the download does no harm. Otherwise the content's own digest stands for the commit.
+
+        Raises Failure: ModelNotFound, RevisionNotFound, Unauthorized, InvalidRepository, HubUnavailable.
+        """
+        entries = self._entries(revision)
+        files = parse(entries)
+        if COMMIT.fullmatch(revision):
+            return Listing(revision, revision, files)
+        commit = newest_commit(entries)
+        if commit and self._same_at(commit, files):
+            return Listing(commit, commit, files)
+        return Listing(digest(files), revision, files)
+
+    def file_url(self, path: str, revision: str) -> str:
+        """Where the bytes of a file are (the hub may redirect)."""
+        return self._api.legacy.get_download_url(self.model, "model", path, revision)
+
+    def headers(self) -> dict[str, str]:
+        """Headers for the endpoint itself, never for the host of a redirect."""
+        if not self._token:
+            return {}
+        return {"Authorization": f"Bearer {self._token}", "Cookie": f"m_session_id={self._token}"}
+
+    def _same_at(self, commit: str, files: tuple[RemoteFile, ...]) -> bool:
+        try:
+            return parse(self._entries(commit)) == files
+        except Failure as failure:
+            if failure.reason in (Reason.MODEL_NOT_FOUND, Reason.REVISION_NOT_FOUND, Reason.INVALID_REPOSITORY):
+                return False
+            raise
+
+    def _entries(self, revision: str) -> list[Mapping[str, Any]]:
+        from modelscope_hub import errors
+
+        where = f"{self.model} at revision {revision} on {self.endpoint}"
+        try:
+            entries = self._api.legacy.list_repo_files(self.model, "model", revision=revision)
+        except errors.NotExistError as error:
+            raise self._not_found(error, revision) from error
+        except (errors.AuthenticationError, errors.PermissionDeniedError) as error:
+            raise Failure(Reason.UNAUTHORIZED, f"{self._refused()}: {where} ({error.message})") from error
+        except errors.HubError as error:
+            raise Failure(Reason.HUB_UNAVAILABLE, f"cannot list {where}: {root_cause(error)}") from error
+        except (ValueError, AttributeError) as error:  # not JSON, or JSON of another shape
+            raise Failure(
+                Reason.HUB_UNAVAILABLE,
+                f"cannot list {where}: the answer is not ModelScope's (a proxy's page, or not a hub?): {error}",
+            ) from error
+        except OSError as error:  # requests' exceptions
+            raise Failure(Reason.HUB_UNAVAILABLE, f"cannot list {where}: {root_cause(error)}") from error
+        return cast("list[Mapping[str, Any]]", entries)
+
+    def _not_found(self, error: Any, revision: str) -> Failure:
+        where = f"on {self.endpoint}"
+        if not isinstance(error.response_body, dict):  # not the hub's own words: a proxy, or no hub at all
+            text = f"cannot list {self.model} {where}: HTTP 404 that is not the hub's; is the endpoint right?"
+            return Failure(Reason.HUB_UNAVAILABLE, text)
+        try:
+            known = [str(r.get("Revision")) for r in self._api.list_repo_revisions(self.model, "model")]
+        except Exception:  # the second question only sharpens the message
+            known = []
+        if known:
+            text = f"{self.model} has no revision {revision!r} {where}; it has {', '.join(known[:10])}"
+            return Failure(Reason.REVISION_NOT_FOUND, text)
+        hint = "" if self._token else ", or it is private and needs a token"
+        return Failure(Reason.MODEL_NOT_FOUND, f"there is no model {self.model!r} {where}{hint}")
+
+    def _refused(self) -> str:
+        return "the token is not accepted for" if self._token else "a token is needed for"
+
+
+def prepare_environment(endpoint: str) -> None:
+    """Settings that the client takes from the environment only, before its first import."""
+    scratch = os.path.join(tempfile.gettempdir(), "qwen3-download")  # noqa: PTH118
+    os.environ["MODELSCOPE_ENDPOINT"] = endpoint  # also switches off its probe of a second site
+    os.environ.setdefault("MODELSCOPE_HOME", f"{scratch}/home")
+    os.environ.setdefault("MODELSCOPE_CACHE", f"{scratch}/cache")
+    if os.environ.get("SSL_CERT_FILE"):  # requests does not know it
+        os.environ.setdefault("REQUESTS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
+
+
+def user_agent() -> str:
+    """Our name for requests that the client does not make."""
+    return f"qwen3-download/{__version__}"
+
+
+def root_cause(error: BaseException) -> str:
+    """What the operating system or the hub said, out of the layers that client, requests and urllib3 put around it."""
+    while True:
+        inner = getattr(error, "reason", None) or error.__cause__ or next(iter(error.args), None)
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    return (str(error).splitlines() or [type(error).__name__])[0][:500]

@@ -1,0 +1,123 @@
+"""What the hub lists, checked and filtered. Pure: raw entries in, files out, or a failure in words."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from qwen3_download import marker
+from qwen3_download.errors import Failure, Reason
+
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+# The same weights in other formats, and what training leaves behind: left out where safetensors are there.
+DUPLICATES = (
+    *("*.bin", "*.pt", "*.pth", "*.gguf", "*.ggml", "*.onnx", "*.onnx_data", "*.h5", "*.msgpack", "*.ot", "*.tflite"),
+    *("original/*", "onnx/*", "openvino/*", "coreml/*", "flax_model*", "*.mlmodel", "*.nemo"),
+)
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of the repository: size in bytes, sha256 as 64 hex digits."""
+
+    path: str
+    size: int
+    sha256: str
+
+    @property
+    def is_weights(self) -> bool:
+        return matches(self.path, WEIGHTS)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All files of one revision. `commit` pins it; `request_revision` is what to ask the hub for."""
+
+    commit: str
+    request_revision: str
+    files: tuple[RemoteFile, ...]
+
+
+def parse(entries: Iterable[Mapping[str, Any]]) -> tuple[RemoteFile, ...]:
+    """The files among raw entries (`Path`, `Type`, `Size`, `Sha256`), by path.
+
+    Raises Failure(InvalidRepository) for an unsafe path, a path listed twice, or a file without size or sha256.
+    """
+    files: dict[str, RemoteFile] = {}
+    for entry in entries:
+        if entry.get("Type") == "tree":
+            continue
+        path = str(entry.get("Path") or entry.get("Name") or "")
+        check_path(path)
+        sha256 = str(entry.get("Sha256") or "").lower()
+        size = entry.get("Size")
+        if not isinstance(size, int) or size < 0 or not SHA256.fullmatch(sha256):
+            raise Failure(Reason.INVALID_REPOSITORY, f"the listing gives no size or no sha256 for {path!r}")
+        if files.get(path, RemoteFile(path, size, sha256)) != RemoteFile(path, size, sha256):
+            raise Failure(Reason.INVALID_REPOSITORY, f"the listing names {path!r} twice, with different content")
+        files[path] = RemoteFile(path, size, sha256)
+    for path in files:
+        for parent in PurePosixPath(path).parents:
+            if str(parent) in files:
+                raise Failure(Reason.INVALID_REPOSITORY, f"the listing has {str(parent)!r} as a file and as a folder")
+    return tuple(files[path] for path in sorted(files))
+
+
+def check_path(path: str) -> None:
+    """Refuse a path that could leave the target folder, or that this program uses itself."""
+    parts = path.split("/")
+    bad = not path or path.startswith("/") or any(p in ("", ".", "..") for p in parts)
+    if bad or "\\" in path or any(ord(c) < 32 for c in path) or len(path.encode()) > 1024:
+        raise Failure(Reason.INVALID_REPOSITORY, f"the listing has an unsafe path: {path!r}")
+    if parts[0] in (marker.NAME, f"{marker.NAME}.tmp"):
+        raise Failure(Reason.INVALID_REPOSITORY, f"the repository has a file {path!r}, a name this program needs")
+
+
+def newest_commit(entries: Iterable[Mapping[str, Any]]) -> str:
+    """The commit that touched a file last (40 hex digits), "" where the entries do not tell."""
+    dated = [e for e in entries if COMMIT.fullmatch(str(e.get("Revision") or ""))]
+    if not dated:
+        return ""
+    return str(max(dated, key=lambda e: int(e.get("CommittedDate") or 0))["Revision"])
+
+
+def digest(files: Sequence[RemoteFile]) -> str:
+    """A name for this exact content where the hub gives no commit: `sha256:` and 64 hex digits."""
+    text = "".join(f"{f.path}\0{f.size}\0{f.sha256}\n" for f in files)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def matches(path: str, patterns: Iterable[str]) -> bool:
+    """fnmatch on the whole path, as the ModelScope client does: `*` crosses `/`."""
+    return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def select(files: Sequence[RemoteFile], allow: Sequence[str], ignore: Sequence[str]) -> tuple[RemoteFile, ...]:
+    """The files to download. `allow` and `ignore` are the user's patterns; duplicates of the weights stay out
+    unless `allow` names them. Raises Failure(InvalidRepository) when no servable model is left."""
+    if not files:
+        raise Failure(Reason.INVALID_REPOSITORY, "the listing is empty")
+    duplicates = DUPLICATES if any(f.path.endswith(".safetensors") for f in files) else ()
+    chosen = tuple(
+        f
+        for f in files
+        if not matches(f.path, ignore) and (matches(f.path, allow) if allow else not matches(f.path, duplicates))
+    )
+    check_servable(chosen, filtered=len(chosen) < len(files))
+    return chosen
+
+
+def check_servable(files: Sequence[RemoteFile], filtered: bool) -> None:
+    """Refuse a set of files without configuration or without weights."""
+    hint = " (after the allow and ignore patterns)" if filtered else ""
+    if not any(f.path in ("config.json", "adapter_config.json") for f in files):
+        raise Failure(Reason.INVALID_REPOSITORY, f"there is no config.json among the {len(files)} files{hint}")
+    if not any(f.is_weights for f in files):
+        raise Failure(Reason.INVALID_REPOSITORY, f"there are no weights (*.safetensors) among the files{hint}")

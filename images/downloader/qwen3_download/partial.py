@@ -1,0 +1,162 @@
+"""A file that is being received: its bytes, and beside them which bytes are there, exact after a kill.
+
+The state file has one 4-byte counter for each block of the file: how many bytes of the block, from its start, have
+been written. A counter is written after its bytes. A file of at most one block has none: its size tells.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import struct
+import threading
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+
+from qwen3_download.errors import Failure, Reason
+from qwen3_download.listing import RemoteFile
+
+BLOCK = 4 * 1024 * 1024
+_HEADER = 32
+
+
+class PartialFile:
+    """Opened for writing by several threads, each in its own blocks, and read back by the verifier."""
+
+    def __init__(self, remote: RemoteFile, data: Path, state: Path) -> None:
+        self.remote = remote
+        self.size = remote.size
+        self.data = data
+        self._state = state
+        self._lock = threading.Lock()
+        self._grown = threading.Condition(self._lock)
+        self._identity = hashlib.sha256(f"{remote.size} {remote.sha256} {BLOCK}".encode()).digest()
+        self._blocks = -(-self.size // BLOCK)
+        self._counts = self._load()
+        self._prefix_block = 0
+        self.inherited = self.bytes_present()
+        self._fd = -1
+        self._state_fd = -1
+
+    def open(self) -> None:
+        """Create or open the files. Raises Failure(DiskFull)."""
+        try:
+            self.data.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(self.data, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
+            if self._blocks > 1:
+                self._state.parent.mkdir(parents=True, exist_ok=True)
+                self._state_fd = os.open(self._state, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
+                os.pwrite(self._state_fd, self._identity + self._counts.tobytes(), 0)
+                os.ftruncate(self._fd, self.size)
+        except OSError as error:
+            raise disk_failure(error, self.data) from error
+
+    def close(self) -> None:
+        for fd in (self._fd, self._state_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._state_fd = -1
+
+    def missing(self) -> list[tuple[int, int]]:
+        """Byte ranges [start, end) still to fetch, in order, joined across blocks."""
+        ranges: list[tuple[int, int]] = []
+        for block, count in enumerate(self._counts):
+            start, end = block * BLOCK + count, min((block + 1) * BLOCK, self.size)
+            if start == end:
+                continue
+            if ranges and ranges[-1][1] == start:
+                ranges[-1] = (ranges[-1][0], end)
+            else:
+                ranges.append((start, end))
+        return ranges
+
+    @property
+    def has_state(self) -> bool:
+        """Whether the file is large enough to be continued inside."""
+        return self._blocks > 1
+
+    def bytes_present(self) -> int:
+        return sum(self._counts)
+
+    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+        """Write consecutive bytes at `offset`, then count them. Raises Failure(DiskFull)."""
+        total = sum(map(len, pieces))
+        try:
+            written = os.pwritev(self._fd, pieces, offset)
+            if written < total:  # a full disk answers so, then with ENOSPC
+                rest = b"".join(pieces)
+                while written < total:
+                    written += os.pwrite(self._fd, rest[written:], offset + written)
+        except OSError as error:
+            raise disk_failure(error, self.data) from error
+        with self._lock:
+            first, last = offset // BLOCK, (offset + total - 1) // BLOCK
+            for block in range(first, last + 1):
+                self._counts[block] = min(offset + total - block * BLOCK, BLOCK)
+            if self._state_fd >= 0:
+                os.pwrite(self._state_fd, self._counts[first : last + 1].tobytes(), _HEADER + 4 * first)
+            self._grown.notify_all()
+
+    def read(self, offset: int, into: memoryview) -> int:
+        """Read from disk; returns the bytes read."""
+        return os.preadv(self._fd, [into], offset)
+
+    def wait_prefix(self, beyond: int, timeout: float) -> int:
+        """Bytes present without a gap from the start; waits up to `timeout` seconds for more than `beyond`."""
+        with self._lock:
+            if self._prefix() <= beyond < self.size:
+                self._grown.wait(timeout)
+            return self._prefix()
+
+    def sync(self) -> None:
+        """Force the bytes to the disk."""
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise disk_failure(error, self.data) from error
+
+    def reset(self) -> None:
+        """Forget all bytes: they were wrong."""
+        with self._lock:
+            self._counts = array("I", bytes(4 * self._blocks))
+            self._prefix_block = 0
+            self.inherited = 0
+            if self._state_fd >= 0:
+                os.pwrite(self._state_fd, self._counts.tobytes(), _HEADER)
+            os.ftruncate(self._fd, 0)
+            if self._blocks > 1:
+                os.ftruncate(self._fd, self.size)
+
+    def _prefix(self) -> int:
+        while self._prefix_block < self._blocks and self._counts[self._prefix_block] == BLOCK:
+            self._prefix_block += 1
+        if self._prefix_block == self._blocks:
+            return self.size
+        return self._prefix_block * BLOCK + self._counts[self._prefix_block]
+
+    def _load(self) -> array[int]:
+        empty = array("I", bytes(4 * self._blocks))
+        try:
+            on_disk = self.data.stat().st_size
+        except OSError:
+            return empty
+        if self._blocks <= 1:
+            return array("I", [self.size]) if self._blocks and on_disk == self.size else empty
+        try:
+            state = self._state.read_bytes()
+        except OSError:
+            return empty
+        if len(state) != _HEADER + 4 * self._blocks or state[:_HEADER] != self._identity or on_disk != self.size:
+            return empty
+        counts = array("I", struct.unpack(f"={self._blocks}I", state[_HEADER:]))
+        limits = (min(BLOCK, self.size - block * BLOCK) for block in range(self._blocks))
+        return array("I", [min(count, limit) for count, limit in zip(counts, limits, strict=True)])
+
+
+def disk_failure(error: OSError, path: Path) -> Failure:
+    """A failed write in words a person can act on."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Failure(Reason.DISK_FULL, f"no space left for {path}: make the volume larger; what is there is kept")
+    return Failure(Reason.DISK_FULL, f"cannot write {path}: {error.strerror}")

@@ -1,0 +1,91 @@
+"""Which bytes to ask for next: pieces sized so that every connection is busy to the end. Pure bookkeeping."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qwen3_download.partial import BLOCK, PartialFile
+
+FIRST_PIECE = 4 * BLOCK
+PIECE_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Bytes [start, end) of one file. `whole`: the hub ignores ranges, so only one such piece may be out at a time."""
+
+    file: PartialFile
+    start: int
+    end: int
+    whole: bool = False
+
+
+class Pieces:
+    """Hands out missing ranges, file after file; the ends of pieces lie on block boundaries."""
+
+    def __init__(self, files: Sequence[PartialFile]) -> None:
+        self._lock = threading.Lock()
+        self._todo: list[tuple[PartialFile, list[tuple[int, int]]]] = []
+        self._out: dict[PartialFile, int] = {}
+        self._whole: set[PartialFile] = set()
+        for file in files:
+            self._add(file)
+
+    def _add(self, file: PartialFile) -> None:
+        ranges = file.missing()
+        if ranges:
+            self._todo.append((file, ranges))
+
+    def add(self, file: PartialFile) -> None:
+        """Queue (again) what is missing of a file that has no piece out."""
+        with self._lock:
+            self._add(file)
+
+    def remaining(self) -> int:
+        """Bytes that nobody has taken yet."""
+        with self._lock:
+            return self._remaining()
+
+    def _remaining(self) -> int:
+        return sum(end - start for _, ranges in self._todo for start, end in ranges)
+
+    def take(self, connections: int, bytes_per_second: float) -> Piece | None:
+        """The next piece for one of `connections`, each of which moves `bytes_per_second` (0: not known yet)."""
+        with self._lock:
+            for index, (file, ranges) in enumerate(self._todo):
+                whole = file in self._whole
+                if whole and self._out.get(file):
+                    continue
+                start, end = ranges[0]
+                if not whole:
+                    share = self._remaining() // (2 * connections) if connections > 1 else self._remaining()
+                    wanted = int(bytes_per_second * PIECE_SECONDS) if bytes_per_second else FIRST_PIECE
+                    last = start + max(BLOCK, min(share, max(wanted, FIRST_PIECE)))
+                    if last < end - BLOCK:
+                        end = -(-last // BLOCK) * BLOCK
+                self._out[file] = self._out.get(file, 0) + 1
+                if end < ranges[0][1]:
+                    ranges[0] = (end, ranges[0][1])
+                else:
+                    ranges.pop(0)
+                if not ranges:
+                    self._todo.pop(index)
+                return Piece(file, start, end, whole)
+            return None
+
+    def done(self, piece: Piece) -> None:
+        """Give a finished piece back."""
+        with self._lock:
+            self._out[piece.file] -= 1
+
+    def busy(self) -> bool:
+        """Whether bytes are still to be fetched."""
+        with self._lock:
+            return bool(self._todo) or any(self._out.values())
+
+    def ignores_ranges(self, file: PartialFile) -> None:
+        """Ask for this file in one stream from now on."""
+        with self._lock:
+            self._whole.add(file)

@@ -1,0 +1,193 @@
+"""Moves the missing bytes: connections take pieces, retry from the exact byte, and are as many as it pays."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from qwen3_download.adapt import Adapt
+from qwen3_download.errors import Failure, Reason
+from qwen3_download.fetch import Connection, FetchError, Kind, Network
+from qwen3_download.partial import PartialFile
+from qwen3_download.patience import Patience
+from qwen3_download.pieces import Piece, Pieces
+from qwen3_download.verify import Stopped, hash_from_disk
+
+_TICK = 0.1
+_RANGE_STRIKES = 2
+_HASH_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the bytes are. `url` gives the hub's address of a path; `headers` go to the hub only."""
+
+    where: str
+    url: Callable[[str], str]
+    headers: Mapping[str, str]
+
+
+class Transfer:
+    """Fetch and verify `files`; `run()` returns when every one is right."""
+
+    def __init__(
+        self,
+        files: Sequence[PartialFile],
+        source: Source,
+        network: Network,
+        max_workers: int,
+        give_up_after: float,
+        stopped: threading.Event,
+    ) -> None:
+        self._files = files
+        self._source = source
+        self._network = network
+        self._stopped = stopped
+        self._abort = threading.Event()
+        self._pieces = Pieces(files)
+        self._adapt = Adapt(max_workers)
+        self._patience = Patience(give_up_after, source.where)
+        self._changed = threading.Condition()
+        self._connections: list[Connection] = []
+        self._threads: list[threading.Thread] = []
+        self._resolved: dict[str, str] = {}  # path -> address behind the hub's redirect
+        self._failure: BaseException | None = None
+        self._wrong: dict[PartialFile, list[str]] = {}
+        self._verified: set[PartialFile] = set()
+        self._range_strikes: dict[PartialFile, int] = {}
+
+    @property
+    def verified(self) -> int:
+        """Files that are complete and right."""
+        return len(self._verified)
+
+    @property
+    def received(self) -> int:
+        """Bytes received by this run."""
+        return sum(c.received for c in self._connections)
+
+    def run(self) -> None:
+        """Raises Failure."""
+        with ThreadPoolExecutor(4, "verify") as pool:
+            try:
+                for file in self._files:
+                    pool.submit(self._verify, file)
+                self._supervise()
+            except BaseException as failure:
+                self._fail(failure)
+            finally:
+                self._abort.set()
+                with self._changed:
+                    self._changed.notify_all()
+                for thread in self._threads:
+                    thread.join()
+        if self._failure:
+            raise self._failure
+        if len(self._verified) < len(self._files):
+            raise Failure(Reason.STOPPED, "stopped; the next run continues at the byte")
+
+    def _supervise(self) -> None:
+        paused_at = time.monotonic()
+        while len(self._verified) < len(self._files) and not self._failure and not self._stopped.is_set():
+            now = time.monotonic()
+            if now - paused_at > 10 * _TICK + 5 or not self._pieces.busy():
+                self._patience.pause()
+            paused_at = now
+            received = self.received
+            self._patience.watch(received)
+            self._adapt.tick(now, received)
+            while len(self._threads) < self._adapt.connections and self._pieces.remaining():
+                self._start_worker()
+            with self._changed:
+                self._changed.notify_all()
+                self._changed.wait(_TICK)
+
+    def _start_worker(self) -> None:
+        connection = Connection(self._network, self._abort)
+        self._connections.append(connection)
+        name = f"fetch-{len(self._threads)}"
+        thread = threading.Thread(target=self._work, args=(len(self._threads), connection), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self, number: int, connection: Connection) -> None:
+        try:
+            while not self._abort.is_set():
+                piece = None
+                if number < self._adapt.connections:
+                    piece = self._pieces.take(self._adapt.connections, self._adapt.rate_each)
+                if piece is None:
+                    with self._changed:
+                        self._changed.wait(1.0)
+                    continue
+                self._fetch(connection, piece)
+                self._pieces.done(piece)
+        except BaseException as failure:
+            self._fail(failure)
+        finally:
+            connection.close()
+
+    def _fetch(self, connection: Connection, piece: Piece) -> None:
+        """All bytes of the piece, over as many requests as it takes."""
+        file, path = piece.file, piece.file.remote.path
+        start, whole, attempt = piece.start, piece.whole, 0
+        while not self._abort.is_set():
+            url = self._resolved.get(path)
+            headers: Mapping[str, str] = {}
+            if url is None:
+                url, headers = self._source.url(path), self._source.headers
+            before = connection.received
+            try:
+                self._resolved[path] = connection.get(url, headers, file, start, piece.end, skip=whole)
+                return
+            except FetchError as error:
+                if error.kind is Kind.STOPPED:
+                    return
+                progressed = connection.received - before
+                start += progressed
+                attempt = 1 if progressed else attempt + 1
+                stale = self._resolved.pop(path, None)
+                if stale and error.kind is Kind.STATUS and error.status in (400, 401, 403, 404, 410):
+                    continue  # a signed address that has expired: ask the hub for a new one
+                if error.kind is Kind.RANGE_IGNORED:
+                    self._range_strikes[file] = self._range_strikes.get(file, 0) + 1
+                    if self._range_strikes[file] >= _RANGE_STRIKES:
+                        self._pieces.ignores_ranges(file)
+                        whole = True
+                self._abort.wait(self._patience.delay(error, path, attempt))
+
+    def _verify(self, file: PartialFile) -> None:
+        """Compare with the listing; what is wrong is fetched again, a few times."""
+        try:
+            while True:
+                inherited = file.inherited > 0
+                found = hash_from_disk(file, self._abort)
+                if found == file.remote.sha256:
+                    self._verified.add(file)
+                    break
+                wrong = self._wrong.setdefault(file, [])
+                if not inherited:
+                    wrong.append(found)
+                # The same wrong content twice is what the hub has; different ones are faults on the way.
+                if len(wrong) >= _HASH_TRIES or len(set(wrong)) < len(wrong):
+                    raise Failure(
+                        Reason.INTEGRITY,
+                        f"{file.remote.path} on {self._source.where} has sha256 {found}, "
+                        f"its listing says {file.remote.sha256}",
+                    )
+                file.reset()
+                self._pieces.add(file)
+        except Stopped:
+            return
+        except BaseException as failure:
+            self._fail(failure)
+        finally:
+            with self._changed:
+                self._changed.notify_all()
+
+    def _fail(self, failure: BaseException) -> None:
+        self._failure = self._failure or failure
+        self._abort.set()
