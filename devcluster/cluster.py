@@ -86,7 +86,7 @@ class Cluster:
             return ClusterSpec(**json.loads(self._spec_file.read_text())["spec"])
         except FileNotFoundError:
             raise DevclusterError(
-                f"there is no cluster {self.name!r}; start it with: python -m devcluster up"
+                f"there is no cluster {self.name!r}; start it with: python -m devcluster up --name {self.name}"
             ) from None
 
     def kubectl(self, *args: str, input: str | None = None, check: bool = True, timeout: float = 120) -> str:
