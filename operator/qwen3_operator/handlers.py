@@ -22,14 +22,20 @@ from qwen3_operator.reconcile import Key
 CHILDREN: tuple[Kind, ...] = (DEPLOYMENTS, SERVICES, CLAIMS, JOBS, PODS)
 
 
-def make_registry(look_at: Callable[[Key], None], configuration: Configuration) -> kopf.OperatorRegistry:
-    """Handlers that call `look_at`, and a login with the credentials of `configuration`."""
+def make_registry(
+    look_at: Callable[[Key], None], configuration: Configuration, at_end: Callable[[], Awaitable[None]]
+) -> kopf.OperatorRegistry:
+    """Handlers that call `look_at`, a login with the credentials of `configuration`, and `at_end` when kopf ends."""
     registry = kopf.OperatorRegistry()
 
     def enqueue(kind: str, namespace: str | None, name: str) -> None:
         look_at(Key(kind, namespace or "", name))
 
     kopf.on.login(registry=registry, id="login")(_login(configuration))
+
+    @kopf.on.cleanup(registry=registry, id="end")
+    async def end(**_: Any) -> None:
+        await at_end()
 
     @kopf.on.event(GROUP, VERSION, Qwen3Deployment.PLURAL, registry=registry, id="deployment")
     async def on_deployment(namespace: str | None, name: str, type: str, body: kopf.Body, **_: Any) -> None:

@@ -8,7 +8,8 @@ import logging
 import random
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any
 
 import kopf
 
@@ -49,6 +50,7 @@ class Operator:
         self.watching = asyncio.Event()
         self.probes = Probes(lambda: self.watching.is_set() and not self._stop.is_set())
         self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
         recorder = Recorder(cluster, settings.identity)
         self._context = Context(cluster, settings, recorder, self.queue.add)
 
@@ -62,21 +64,31 @@ class Operator:
         try:
             await self._check_api()
             async with self._lease() as lost:
-                async with _tasks(
-                    *(self.queue.work(self._handle) for _ in range(self.settings.workers)),
-                    self._resync(),
-                    self.probes.measure_lag(),
-                    self._stop_when(lost),
-                ):
-                    await self._watch()
+                await self._work(lost)
                 if lost.is_set():
                     raise LeaseLost("the lease was lost: another operator may be at work")
         finally:
             await self.probes.stop()
 
+    async def _work(self, lost: asyncio.Event) -> None:
+        async with _tasks(
+            *(self.queue.work(self._handle) for _ in range(self.settings.workers)),
+            self._resync(),
+            self.probes.measure_lag(),
+            self._stop_when(lost),
+        ) as self._tasks:
+            await self._watch()
+
+    async def _wind_down(self) -> None:
+        """End what runs beside kopf. It waits 5 s for every task of this loop that is younger than itself: a reconcile
+        in flight, a kept-alive connection to the probes, its own wait for the stop flag after a signal."""
+        self.stop()
+        await _end(self._tasks)
+        await self.probes.stop()
+
     async def _watch(self) -> None:
         await kopf.operator(
-            registry=make_registry(self.queue.add, self.cluster.configuration),
+            registry=make_registry(self.queue.add, self.cluster.configuration, at_end=self._wind_down),
             settings=kopf_settings(),
             clusterwide=not self.settings.namespaces,
             namespaces=self.settings.namespaces,
@@ -157,15 +169,19 @@ class Operator:
 
 
 @contextlib.asynccontextmanager
-async def _tasks(*coroutines: object) -> AsyncIterator[None]:
+async def _tasks(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[list[asyncio.Task[None]]]:
     """Run `coroutines` beside the body and cancel them after it."""
-    tasks = [asyncio.ensure_future(c) for c in coroutines]  # type: ignore[call-overload]
+    tasks = [asyncio.create_task(c) for c in coroutines]
     try:
-        yield
+        yield tasks
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def run(settings: Settings, hook: Hook | None = None) -> None:
