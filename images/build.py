@@ -1,4 +1,4 @@
-"""Builds images with buildah into archives that any containerd or docker loads; what did not change is not built again."""
+"""Builds images with buildah into archives that containerd and docker load; what did not change is not built again."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devcluster.paths import cache_dir
+
 from images import base
 from images.catalog import IMAGES, REPOSITORY, Image
 
@@ -112,9 +113,7 @@ def require_tools(*tools: str) -> None:
     """Install the tools that are missing where that is possible. Raises BuildError with what to install."""
     missing = [PACKAGES.get(tool, tool) for tool in tools if shutil.which(tool) is None]
     if os.geteuid() != 0:
-        raise BuildError(
-            "building without a container engine needs root; elsewhere: docker build -f images/…/Dockerfile ."
-        )
+        raise BuildError("building here needs root; elsewhere: docker build -f images/NAME/Dockerfile .")
     if missing and shutil.which("apt-get") is None:
         raise BuildError(f"not installed: {', '.join(missing)}")
     if missing:

@@ -47,9 +47,17 @@ class Image:
 IMAGES = {
     image.name: image
     for image in (
-        Image("operator", "images/operator/Dockerfile", ("requirements/operator.lock", "operator/qwen3_operator")),
-        Image("downloader", "images/downloader/Dockerfile", ("images/downloader/qwen3_download",)),
-        Image("hub", "images/hub/Dockerfile", ("tests/hub",)),
+        Image(
+            "operator",
+            "images/operator/Dockerfile",
+            ("images/operator/qwen3-operator", "requirements/operator.lock", "operator/qwen3_operator"),
+        ),
+        Image(
+            "downloader",
+            "images/downloader/Dockerfile",
+            ("images/downloader/requirements.lock", "images/downloader/qwen3_download"),
+        ),
+        Image("hub", "images/hub/Dockerfile", ("tests/hub", "tests/data/tiny-qwen3")),
         Image("vllm-cpu", "images/vllm-cpu/Dockerfile", ("images/vllm-cpu/vllm",)),
     )
 }

@@ -1,8 +1,8 @@
 """Stand-ins for CUDA's libraries, so that PyPI's torch loads on a machine without a GPU.
 
-PyPI has torch for Linux as a CUDA build only, which links to 3.3 GB of NVIDIA libraries that a CPU never calls. One small library
-that exports their names takes their place; each function answers 100, CUDA's "no device". The real libcudart (0.7 MB) stays:
-torch asks it whether there is a GPU.
+PyPI has torch for Linux as a CUDA build only, which links to 3.3 GB of NVIDIA libraries that a CPU never calls. One
+small library that exports their names takes their place; each function answers 100, CUDA's "no device". The real
+libcudart (0.7 MB) stays: torch asks it whether there is a GPU.
 """
 
 from __future__ import annotations

