@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from qwen3_operator.engine.flags import has_flag
+from qwen3_operator.engine.flag_table import has_flag
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.engine.version import EngineVersion
 

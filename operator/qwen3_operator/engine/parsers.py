@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Literal
 
 from qwen3_operator.catalog import CatalogEntry
-from qwen3_operator.engine.flags import effective
+from qwen3_operator.engine.flag_table import effective
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.engine.version import EngineVersion
 

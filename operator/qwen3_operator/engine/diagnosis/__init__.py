@@ -1,0 +1,7 @@
+"""From what a pod and its log say to a cause a person can act on."""
+
+from qwen3_operator.engine.diagnosis.log import diagnose_log
+from qwen3_operator.engine.diagnosis.patterns import Cause
+from qwen3_operator.engine.diagnosis.pod import diagnose_create_failure, diagnose_pod
+
+__all__ = ["Cause", "diagnose_create_failure", "diagnose_log", "diagnose_pod"]

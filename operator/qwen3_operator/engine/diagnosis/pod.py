@@ -1,0 +1,245 @@
+"""The cause in what Kubernetes says about a pod: its conditions, its containers, its events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from qwen3_operator.engine.diagnosis.log import first_error
+from qwen3_operator.engine.diagnosis.patterns import Cause, first_cause, patterns
+
+
+def diagnose_create_failure(message: str) -> Cause:
+    """Why the API server refuses the pods of a Deployment or Job (condition ReplicaFailure, event FailedCreate)."""
+    return first_cause("create", message) or Cause("PodRefused", message.strip(), "")
+
+
+def diagnose_pod(
+    pod: Mapping[str, Any],
+    log: str | None = None,
+    events: Iterable[str] = (),
+    gpus_by_node: Mapping[str, int] | None = None,
+) -> Cause | None:
+    """Why this pod does not serve, or None when nothing is wrong with it (yet).
+
+    ``pod``: the Pod as JSON. ``log``: last lines of the container that failed.
+    ``events``: messages of the pod's events, oldest first.
+    ``gpus_by_node``: allocatable GPUs of each node, for the words when no node has enough.
+    """
+    status = pod.get("status", {})
+    events = tuple(events)
+    return (
+        _lost(status)
+        or _unschedulable(pod, gpus_by_node)
+        or _containers(status, log, events)
+        or next((cause for event in reversed(events) if (cause := first_cause("event", event))), None)
+    )
+
+
+# --- the pod as a whole
+
+
+def _lost(status: Mapping[str, Any]) -> Cause | None:
+    """A pod that its node gave up, or whose node is gone."""
+    reason, message = status.get("reason", ""), str(status.get("message", "")).strip()
+    if reason == "Evicted":
+        return Cause(
+            "Evicted", f"the node evicted the pod ({message})", "free the node's memory or disk, or raise the requests"
+        )
+    if reason in ("NodeLost", "NodeShutdown", "Terminated") or status.get("phase") == "Unknown":
+        return Cause("NodeLost", f"the pod's node is gone or shutting down ({message or reason})", "look at the node")
+    if reason in ("UnexpectedAdmissionError", "OutOfgpu") or reason.startswith("OutOf"):
+        return Cause(
+            "NodeRefusedPod",
+            f"the node refused the pod ({message or reason})",
+            "a GPU may have failed or been taken: check the node's device plugin",
+        )
+    disruption = _condition(status, "DisruptionTarget")
+    if disruption is not None and disruption.get("status") == "True":
+        why = disruption.get("message") or disruption.get("reason", "")
+        return Cause(
+            "Disrupted", f"the pod is being removed from its node ({why})", "it comes back where there is room"
+        )
+    return None
+
+
+def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
+    return next((c for c in status.get("conditions") or () if c.get("type") == kind), None)
+
+
+_NODE_REASON = re.compile(r"^\s*(\d+) (?:node\(s\) )?(.+?)\s*$", re.DOTALL)
+
+
+def _unschedulable(pod: Mapping[str, Any], gpus_by_node: Mapping[str, int] | None) -> Cause | None:
+    """The scheduler's reasons node by node, the one that says most about the cause first."""
+    condition = _condition(pod.get("status", {}), "PodScheduled")
+    if condition is None or condition.get("status") != "False":
+        return None
+    message = str(condition.get("message", ""))
+    if condition.get("reason") == "SchedulingGated":
+        return Cause("SchedulingGated", "a scheduling gate holds the pod back", "whoever set the gate must lift it")
+    whole = first_cause("volume", message)
+    if whole is not None:
+        return whole
+    reasons = _node_reasons(message)
+    causes = [
+        (row, cause)
+        for row, pattern in enumerate(patterns("scheduling"))
+        for count, text in reasons
+        if (cause := pattern.cause(text, {"count": _nodes(count)})) is not None
+    ]
+    if not causes:
+        return Cause("Unschedulable", message.strip() or "the scheduler has not placed the pod", "")
+    causes.sort(key=lambda pair: pair[0])
+    main = causes[0][1]
+    words = "; ".join(cause.message for _, cause in causes)
+    if main.reason == "InsufficientGpu" and gpus_by_node is not None:
+        return _too_few_gpus(pod, words, main.remedy, gpus_by_node)
+    return Cause(main.reason, f"no node takes the pod: {words}", main.remedy)
+
+
+def _node_reasons(message: str) -> list[tuple[int, str]]:
+    """(nodes, reason) from ``0/4 nodes are available: 1 node(s) had ..., 3 Insufficient ... . preemption: ...``."""
+    body = re.split(r"\.?\s*(?:preemption:|no new claims to deallocate)", message, maxsplit=1)[0]
+    _, separator, listed = body.partition("available:")
+    parts = re.split(r",\s*(?=\d+ )", listed.strip(" .")) if separator else []
+    found = [_NODE_REASON.match(part) for part in parts]
+    return [(int(match[1]), match[2]) for match in found if match]
+
+
+def _nodes(count: int) -> str:
+    return f"{count} node" if count == 1 else f"{count} nodes"
+
+
+def _too_few_gpus(pod: Mapping[str, Any], words: str, remedy: str, gpus_by_node: Mapping[str, int]) -> Cause:
+    wanted = _gpus_wanted(pod)
+    sizes: dict[int, int] = {}
+    for gpus in gpus_by_node.values():
+        sizes[gpus] = sizes.get(gpus, 0) + 1
+    have = (
+        ", ".join(f"{_nodes(sizes[gpus])} with {gpus}" for gpus in sorted(sizes, reverse=True)) or "no node has a GPU"
+    )
+    largest = max(gpus_by_node.values(), default=0)
+    if wanted > largest:
+        return Cause(
+            "InsufficientGpu",
+            f"the pod needs {wanted} GPUs on one node, and no node has so many ({have})",
+            f"set tensorParallelSize × pipelineParallelSize to at most {largest}" if largest else "add a GPU node",
+        )
+    return Cause("InsufficientGpu", f"the pod needs {wanted} free GPUs on one node ({have}): {words}", remedy)
+
+
+def _gpus_wanted(pod: Mapping[str, Any]) -> int:
+    wanted = 0
+    for container in pod.get("spec", {}).get("containers") or ():
+        limits = (container.get("resources") or {}).get("limits") or {}
+        wanted += sum(int(value) for name, value in limits.items() if "gpu" in name and str(value).isdigit())
+    return wanted
+
+
+# --- its containers
+
+
+def _containers(status: Mapping[str, Any], log: str | None, events: Sequence[str]) -> Cause | None:
+    statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    for container in statuses:
+        cause = _container(container, log, events)
+        if cause is not None:
+            return cause
+    return None
+
+
+def _container(container: Mapping[str, Any], log: str | None, events: Sequence[str]) -> Cause | None:
+    state = container.get("state") or {}
+    waiting = state.get("waiting") or {}
+    reason, message = waiting.get("reason", ""), str(waiting.get("message", ""))
+    context = {"image": str(container.get("image", "")), "container": str(container.get("name", ""))}
+    if reason in ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError"):
+        return _image(reason, message, context, events)
+    if reason in ("CreateContainerConfigError", "CreateContainerError", "RunContainerError"):
+        return first_cause("container", message, context) or Cause(
+            reason, f"the container cannot be made: {message}", ""
+        )
+    ended = state.get("terminated")
+    if ended is None and reason == "CrashLoopBackOff":
+        ended = (container.get("lastState") or {}).get("terminated")
+    if ended is None and not container.get("ready") and not container.get("started"):
+        ended = (container.get("lastState") or {}).get("terminated")
+    if ended is None or (ended.get("reason") == "Completed" and container.get("ready")):
+        return None
+    return _terminated(ended, container, log, events, context)
+
+
+def _image(reason: str, message: str, context: Mapping[str, str], events: Sequence[str]) -> Cause:
+    """ImagePullBackOff says little; the events before it hold the runtime's words."""
+    if reason == "InvalidImageName":
+        return Cause(reason, f"{context['image']} is not the name of an image", "correct spec.engine.image")
+    if reason == "ErrImageNeverPull":
+        return Cause(
+            reason,
+            f"{context['image']} is not on the node, and pulling it is forbidden",
+            "load it, or set a pull policy",
+        )
+    for text in (message, *reversed([event for event in events if "ull" in event])):
+        cause = first_cause("image", text, context)
+        if cause is not None:
+            return cause
+    return Cause("ImagePullFailed", f"image {context['image']} cannot be pulled ({message})", "check spec.engine.image")
+
+
+def _terminated(
+    ended: Mapping[str, Any],
+    container: Mapping[str, Any],
+    log: str | None,
+    events: Sequence[str],
+    context: Mapping[str, str],
+) -> Cause | None:
+    exit_code = int(ended.get("exitCode", 0))
+    if ended.get("reason") == "OOMKilled":
+        return Cause(
+            "OutOfHostMemory",
+            f"container {context['container']} used more memory than its limit and was killed",
+            "raise spec.resources.limits.memory; /dev/shm counts against it",
+        )
+    if ended.get("reason") in ("ContainerCannotRun", "StartError"):
+        message = str(ended.get("message", ""))
+        return first_cause("container", message, context) or Cause(
+            "ContainerCannotRun", message, "check spec.engine.image"
+        )
+    killed = next(
+        (cause for event in reversed(events) if "probe, will be" in event and (cause := first_cause("event", event))),
+        None,
+    )
+    text = "\n".join(part for part in (log, str(ended.get("message") or "")) if part)
+    known = first_cause("log", text)
+    if known is not None:
+        return known
+    if killed is not None:
+        return killed
+    if exit_code == 0:  # vLLM's server leaves with 0 when its engine dies, and on SIGTERM
+        return _engine_died(text, container)
+    return first_error(text) or _by_exit_code(exit_code, context["container"])
+
+
+def _engine_died(text: str, container: Mapping[str, Any]) -> Cause | None:
+    if "EngineDeadError" not in text and not container.get("restartCount"):
+        return None
+    return Cause(
+        "EngineDied",
+        "the server ended by itself: its engine process died",
+        "read the previous log (kubectl logs --previous); it is restarted",
+    )
+
+
+_EXIT_CODES = {
+    134: ("Aborted", "was aborted (SIGABRT), often a CUDA or NCCL assertion"),
+    137: ("Killed", "was killed (SIGKILL), by the node or because it did not end in time"),
+    139: ("SegmentationFault", "crashed (segmentation fault)"),
+    143: ("Terminated", "was asked to end (SIGTERM)"),
+}
+
+
+def _by_exit_code(exit_code: int, container: str) -> Cause:
+    reason, words = _EXIT_CODES.get(exit_code, ("ServerFailed", f"ended with exit code {exit_code}"))
+    return Cause(reason, f"container {container} {words}", "read the previous log (kubectl logs --previous)")

@@ -1,0 +1,72 @@
+"""Stages of a start, read from vLLM's own log lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StartupLog:
+    """What a server said about its start so far. None: not said (yet). Seconds are durations of a stage."""
+
+    weights_seconds: float | None = None
+    weights_gib: float | None = None
+    """GPU memory of the weights on one rank."""
+    compile_seconds: float | None = None
+    graphs_seconds: float | None = None
+    init_seconds: float | None = None
+    """Profiling, KV cache and warm-up, compilation and graphs included."""
+    kv_cache_gib: float | None = None
+    kv_cache_tokens: int | None = None
+    max_concurrency: float | None = None
+    """Full-length sequences that fit at once."""
+    ready: bool = False
+
+    @property
+    def stage(self) -> str:
+        """The last stage that was reached: Starting, LoadingWeights, Compiling, CapturingGraphs, Ready."""
+        if self.ready:
+            return "Ready"
+        if self.kv_cache_tokens is not None:
+            return "CapturingGraphs"
+        return "Compiling" if self.weights_seconds is not None else "Starting"
+
+
+_PATTERNS: dict[str, re.Pattern[str]] = {
+    "weights_seconds": re.compile(r"Loading weights took ([\d.]+) seconds"),
+    "weights_gib": re.compile(r"Model loading took ([\d.]+) Gi?B"),
+    "compile_seconds": re.compile(r"torch\.compile (?:took|takes) ([\d.]+) s"),
+    "graphs_seconds": re.compile(r"Graph capturing finished in ([\d.]+) sec"),
+    "init_seconds": re.compile(r"init engine \(.*?\) took ([\d.]+) s"),
+    "kv_cache_gib": re.compile(r"Available KV cache memory: (-?[\d.]+) GiB"),
+    "kv_cache_tokens": re.compile(r"KV cache size: ([\d,]+) tokens"),
+    "max_concurrency": re.compile(r"Maximum concurrency for [\d,]+ tokens per request: ([\d.]+)x"),
+}
+
+
+def parse_startup_log(lines: Iterable[str]) -> StartupLog:
+    """Read the lines of one start, in order. With several ranks the slowest stage and the smallest cache count."""
+    found: dict[str, list[float]] = {name: [] for name in _PATTERNS}
+    ready = False
+    for line in lines:
+        for name, pattern in _PATTERNS.items():
+            match = pattern.search(line)
+            if match:
+                found[name].append(float(match[1].replace(",", "")))
+        ready = ready or "Application startup complete" in line
+    slowest = {name: max(values, default=None) for name, values in found.items()}
+    smallest = {name: min(values, default=None) for name, values in found.items()}
+    tokens = smallest["kv_cache_tokens"]
+    return StartupLog(
+        weights_seconds=slowest["weights_seconds"],
+        weights_gib=slowest["weights_gib"],
+        compile_seconds=slowest["compile_seconds"],
+        graphs_seconds=slowest["graphs_seconds"],
+        init_seconds=slowest["init_seconds"],
+        kv_cache_gib=smallest["kv_cache_gib"],
+        kv_cache_tokens=int(tokens) if tokens is not None else None,
+        max_concurrency=smallest["max_concurrency"],
+        ready=ready,
+    )
