@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
+from pydantic.fields import FieldInfo
 
 from qwen3_operator.api.base import (
     ATOMIC_LIST,
@@ -15,6 +16,7 @@ from qwen3_operator.api.base import (
     ConfigMapKeyRef,
     LabelValue,
     PassedOn,
+    Quantity,
     ResourceQuantity,
     SecretKeyRef,
     Text,
@@ -28,7 +30,20 @@ from qwen3_operator.api.source import ModelSource, Scheduling
 
 Parser = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Count = Annotated[int, Field(ge=1, le=1024)]
-GPU_OWNED = "the GPU count follows from engine.tensorParallelSize: leave nvidia.com/gpu and the like out of resources"
+Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
+# The API knows no floats: they do not survive every client's reading and writing.
+Decimal = Annotated[str, StringConstraints(max_length=16, pattern=r"^[0-9]+([.][0-9]+)?$")]
+
+
+def _at_most(limit: str) -> FieldInfo:
+    bounded: FieldInfo = Field(json_schema_extra=rules(rule(f"double(self) <= {limit}", f"must be at most {limit}")))
+    return bounded
+
+
+GPU_OWNED = (
+    "the GPU count follows from engine.tensorParallelSize and pipelineParallelSize:"
+    " leave nvidia.com/gpu and the like out of resources"
+)
 
 
 class EnvVar(ApiModel):
@@ -55,6 +70,28 @@ class ChatTemplate(ApiModel):
     """The template (Jinja) as a key of a ConfigMap."""
 
 
+class Sampling(ApiModel):
+    """Sampling defaults of the server; a request may say otherwise."""
+
+    temperature: Annotated[Decimal, _at_most("2.0")] | None = None
+    """Randomness; a decimal number as text, like "0.6"."""
+    top_p: Annotated[Decimal, _at_most("1.0")] | None = None
+    """Share of the probability that is sampled from, like "0.95"."""
+    top_k: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    """Number of tokens that are sampled from. 0: all."""
+    min_p: Annotated[Decimal, _at_most("1.0")] | None = None
+    """Least probability, as a share of the likeliest token's."""
+    repetition_penalty: Annotated[Decimal, _at_most("2.0")] | None = None
+    """Penalty on tokens that were there already, like "1.05"."""
+
+
+class SpeculativeDecoding(ApiModel):
+    """Speculative decoding with the model's own multi-token-prediction layers."""
+
+    num_speculative_tokens: Annotated[int, Field(ge=1, le=16)]
+    """Tokens that are proposed at a time."""
+
+
 class Engine(ApiModel):
     """vLLM and how it is started. Fields are named after vLLM's flags."""
 
@@ -73,12 +110,32 @@ class Engine(ApiModel):
     """auto (from the model), none, or a parser of this vLLM, like qwen3 or deepseek_r1."""
     tool_call_parser: Parser = "auto"
     """auto (from the model), none, or a parser of this vLLM, like hermes or qwen3_coder."""
+    thinking: Literal["Default", "Enabled", "Disabled"] = "Default"
+    """Whether requests that do not say think, for models that can do both. Default: the chat template's own."""
+    sampling: Sampling | None = None
+    """Sampling defaults of the server. Default: the checkpoint's, or the authors' advice where thinking is disabled."""
     tensor_parallel_size: Count = 1
-    """GPUs that share each layer: the GPUs of one server."""
+    """GPUs that share each layer."""
+    pipeline_parallel_size: Count = 1
+    """Groups of layers on GPUs of their own. One server takes tensorParallelSize times this many GPUs of one node."""
+    enable_expert_parallel: bool = False
+    """Spread whole experts over the GPUs instead of splitting each (mixture-of-experts models)."""
     dtype: Literal["auto", "half", "float16", "bfloat16", "float", "float32"] | None = None
     """Type of weights and activations. Default: the checkpoint's."""
     gpu_memory_utilization_percent: Annotated[int, Field(ge=1, le=100)] | None = None
     """Share of the GPU's memory that vLLM takes, in percent. Default: vLLM's own."""
+    quantization: Word | None = None
+    """Quantize the weights while loading, like fp8. Default: as in the checkpoint."""
+    kv_cache_dtype: Word | None = None
+    """Type of the KV cache, like fp8. Default: the model's."""
+    max_num_seqs: Annotated[int, Field(ge=1, le=65536)] | None = None
+    """Sequences that are processed at the same time. Default: vLLM's own."""
+    max_num_batched_tokens: Annotated[int, Field(ge=1, le=16_777_216)] | None = None
+    """Tokens of one step. Default: vLLM's own."""
+    enable_prefix_caching: bool | None = None
+    """Keep the KV cache of shared beginnings. Default: vLLM's own."""
+    speculative_decoding: SpeculativeDecoding | None = None
+    """Speculative decoding, for families with multi-token-prediction layers."""
     chat_template: ChatTemplate | None = None
     """A chat template that replaces the checkpoint's."""
     extra_args: Annotated[
@@ -106,6 +163,8 @@ class Gpu(ApiModel):
         ),
     ] = "nvidia.com/gpu"
     """Extended resource that the scheduler counts."""
+    memory: Quantity | None = None
+    """Memory of one GPU, like 80Gi, where node labels do not tell (nvidia.com/gpu.memory)."""
 
 
 ResourceMap = Annotated[dict[Annotated[str, StringConstraints(max_length=317)], ResourceQuantity], Field(max_length=16)]
@@ -142,6 +201,13 @@ class Auth(ApiModel):
     """Key that clients send as bearer token. vLLM asks for it on /v1 only: /metrics, /tokenize and others stay open."""
 
 
+class Rollout(ApiModel):
+    """How servers are replaced."""
+
+    drain_seconds: Annotated[int, Field(ge=0, le=3600)] = 30
+    """Seconds that running requests have to finish when a server ends (vLLM 0.18 and newer)."""
+
+
 class Qwen3DeploymentSpec(ApiModel):
     """Desired state of a Qwen3Deployment."""
 
@@ -172,6 +238,10 @@ class Qwen3DeploymentSpec(ApiModel):
     """The Service in front of the servers."""
     auth: Auth | None = None
     """Who may use the endpoint. Default: everybody who reaches it."""
+    preflight: Literal["Enforce", "Warn", "Off"] = "Enforce"
+    """What becomes of a server that will not fit its GPUs: not made, made with a warning, or not asked."""
+    rollout: Annotated[Rollout, Field(json_schema_extra=EMPTY_DEFAULT)] = Rollout()
+    """How servers are replaced."""
     pod_template_patch: PassedOn = {}
     """Strategic merge patch of the server's pod template, for what has no field here. The container is `vllm`."""
     suspend: bool = False

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -10,11 +11,12 @@ from typing import Any, NamedTuple
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.deployment import Qwen3Deployment
 from qwen3_operator.api.model import Qwen3Model
-from qwen3_operator.cluster import EVENTS, SECRETS, ApiError, Cluster, Kind, Object
+from qwen3_operator.cluster import EVENTS, NODES, SECRETS, ApiError, Cluster, Kind, Object
 from qwen3_operator.desired.drift import stamped, up_to_date
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.events import Recorder
 from qwen3_operator.naming import MANAGER
+from qwen3_operator.plan import NodeGpus
 from qwen3_operator.settings import Settings
 
 QWEN3_DEPLOYMENTS = Kind(API_VERSION, Qwen3Deployment.KIND, Qwen3Deployment.PLURAL)
@@ -23,6 +25,9 @@ QWEN3_MODELS = Kind(API_VERSION, Qwen3Model.KIND, Qwen3Model.PLURAL)
 STATUS_MANAGER = f"{MANAGER}-status"
 # Conditions whose news a person wants as an Event: the start, what is in the way, and the end of the story.
 _NEWSWORTHY = ("Downloaded", "Ready", "Stalled")
+
+
+NODES_SECONDS = 60.0
 
 
 class Key(NamedTuple):
@@ -38,6 +43,33 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+class NodeCache:
+    """The nodes' GPUs, read at most once a minute: labels of nodes hardly change, and nobody watches them."""
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[str, str], tuple[float, tuple[NodeGpus, ...]]] = {}
+
+    async def gpus(self, cluster: Cluster, selector: Mapping[str, str], resource: str) -> tuple[NodeGpus, ...]:
+        """The kinds of GPU, by `resource` name, on nodes with the labels of `selector`."""
+        key = (",".join(f"{k}={v}" for k, v in sorted(selector.items())), resource)
+        loop = asyncio.get_running_loop()
+        read_at, gpus = self._read.get(key, (-NODES_SECONDS, ()))
+        if loop.time() - read_at >= NODES_SECONDS:
+            nodes = await cluster.list(NODES, labels=key[0])
+            gpus = tuple(sorted({_node_gpus(node, resource) for node in nodes} - {NodeGpus()}))
+            self._read[key] = (loop.time(), gpus)
+        return gpus
+
+
+def _node_gpus(node: Object, resource: str) -> NodeGpus:
+    count = str((node.get("status", {}).get("allocatable") or {}).get(resource) or "0")
+    if count == "0" or not count.isdigit():
+        return NodeGpus()
+    labels = node["metadata"].get("labels") or {}
+    memory = str(labels.get(f"{resource}.memory") or labels.get("nvidia.com/gpu.memory") or "")
+    return NodeGpus(labels.get("nvidia.com/gpu.product") or "", int(memory) if memory.isdigit() else None, int(count))
+
+
 @dataclass(frozen=True)
 class Context:
     """The cluster, the settings, and a way to have another object looked at."""
@@ -47,6 +79,7 @@ class Context:
     recorder: Recorder
     enqueue: Callable[[Key], None]
     now: Callable[[], datetime] = field(default=utc_now)
+    nodes: NodeCache = field(default_factory=NodeCache)
 
     async def ensure(self, kind: Kind, desired: Object) -> Object:
         """Have `desired` in the cluster and return it as it is there; no write where it is there already."""

@@ -18,7 +18,7 @@ from qwen3_operator.desired.server import server_deployment
 from qwen3_operator.desired.service import server_service
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import MANAGED_BY, MANAGER, digest, model_name, server_selector
-from qwen3_operator.plan import Plan, make_plan
+from qwen3_operator.plan import NodeGpus, Plan, make_plan
 from qwen3_operator.reconcile.context import QWEN3_DEPLOYMENTS, QWEN3_MODELS, Context, Key, invalid_spec, refused
 from qwen3_operator.reconcile.sharing import hold, release
 from qwen3_operator.status.deployment import DeploymentView, deployment_status, model_condition
@@ -89,7 +89,8 @@ class _Look:
         """Bring model, Service and servers to where they should be and see what came of it."""
         await asyncio.gather(self._ensure_model(spec), self._ensure_service(spec), self._find_references(spec))
         name = self.model["metadata"]["name"] if self.model else model_name(spec.model)
-        self.plan = make_plan(name, spec, self.context.settings, self._facts(), self.template_hash)
+        nodes = await self._nodes(spec)
+        self.plan = make_plan(name, spec, self.context.settings, self._facts(), nodes, self.template_hash)
         await self._ensure_server(spec)
         if self.server is not None and not _settled(self.server):
             await self._observe_pods()
@@ -172,6 +173,12 @@ class _Look:
             else:
                 config_map = await self.context.cluster.get(CONFIG_MAPS, self._namespace, template.name)
                 self.template_hash = digest(((config_map or {}).get("data") or {}).get(template.key))
+
+    async def _nodes(self, spec: Qwen3DeploymentSpec) -> tuple[NodeGpus, ...]:
+        if spec.preflight == "Off":
+            return ()
+        selector, resource = spec.scheduling.node_selector, spec.gpu.resource_name
+        return await self.context.nodes.gpus(self.context.cluster, selector, resource)
 
     def _facts(self) -> ModelFacts | None:
         copy = ((self.model or {}).get("status") or {}).get("model") or {}

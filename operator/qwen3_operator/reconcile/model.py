@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,9 +12,10 @@ from qwen3_operator.catalog import lookup
 from qwen3_operator.cluster import CLAIMS, JOBS, PODS, SECRETS, ApiError, Object
 from qwen3_operator.desired.claim import model_claim
 from qwen3_operator.desired.download import CONTAINER, download_job
-from qwen3_operator.desired.drift import quantity
+from qwen3_operator.engine.host import volume_bytes
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import MODEL_LABEL, SELECTOR, claim_name
+from qwen3_operator.quantity import gibibytes, quantity
 from qwen3_operator.reconcile.context import QWEN3_DEPLOYMENTS, QWEN3_MODELS, Context, Key, invalid_spec, refused
 from qwen3_operator.status.model import ModelView, is_complete, job_ended, job_failed, model_status
 from qwen3_operator.status.story import parse_time
@@ -24,7 +24,6 @@ PROGRESS_SECONDS = 5.0
 TROUBLE_SECONDS = 10.0
 """How soon what nobody watches (a Secret, a StorageClass, Events) is looked at again while it is in the way."""
 UNKNOWN_SIZE = "50Gi"
-HEAD_ROOM = 1.1
 
 
 async def reconcile_model(context: Context, key: Key) -> float | None:
@@ -207,4 +206,4 @@ def _default_size(model_id: str) -> str:
     entry = lookup(model_id)
     if entry is None or not entry.weights_bytes:
         return UNKNOWN_SIZE
-    return f"{math.ceil(entry.weights_bytes * HEAD_ROOM / 2**30) + 1}Gi"
+    return gibibytes(volume_bytes(entry.weights_bytes))

@@ -42,11 +42,14 @@ class Story:
         return kind in self._told and self._told[kind].status == "True"
 
     def trouble(self, *, upto: Type) -> Condition | None:
-        """The first condition before `upto` that is False, or else the first that is not known."""
+        """The first condition before `upto` that is False, or else the first that is not known.
+
+        Fits counts only where it keeps the servers from being made: otherwise it is advice.
+        """
         before = [self._told.get(kind) for kind in self._types[: self._types.index(upto)]]
-        told = [condition for condition in before if condition is not None]
+        told = [c for c in before if c is not None and (c.type != Type.FITS or c is self._stalled)]
         first_false = next((c for c in told if c.status == "False"), None)
-        return first_false or next((c for c in told if c.status == "Unknown" and c.type != Type.FITS), None)
+        return first_false or next((c for c in told if c.status == "Unknown"), None)
 
     def summarize(self, ready_reason: str, ready_message: str, *, idle: Condition | None = None) -> None:
         """Tell Ready, Reconciling and Stalled from the rest. `idle`: not ready, and rightly so (suspended)."""

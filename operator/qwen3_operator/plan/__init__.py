@@ -1,0 +1,12 @@
+"""spec + facts of the model + settings + GPUs -> Plan: every value that servers are made from, each with its reason.
+
+Pure: the same input gives the same plan, in every process and after every restart.
+"""
+
+from __future__ import annotations
+
+from qwen3_operator.plan.preflight import NodeGpus
+from qwen3_operator.plan.resolve import make_plan
+from qwen3_operator.plan.types import Fit, Plan, Value
+
+__all__ = ["Fit", "NodeGpus", "Plan", "Value", "make_plan"]

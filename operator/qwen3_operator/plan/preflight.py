@@ -1,0 +1,118 @@
+"""Which GPUs a server would get, and whether it fits them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.catalog import ModelFacts
+from qwen3_operator.engine.fit import FitReport, missing_for_fit, preflight
+from qwen3_operator.engine.flags import given
+from qwen3_operator.engine.gpu import Gpu
+from qwen3_operator.engine.memory import Load
+from qwen3_operator.engine.version import EngineVersion
+from qwen3_operator.engine.weights import Sharding
+from qwen3_operator.plan.types import Fit
+from qwen3_operator.quantity import quantity
+
+_GIB = 1 << 30
+_UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclass(frozen=True, order=True)
+class NodeGpus:
+    """The GPUs of the nodes that a server may land on, as their labels tell."""
+
+    product: str = ""
+    """Label nvidia.com/gpu.product."""
+    memory_mib: int | None = None
+    """Label nvidia.com/gpu.memory: MiB of one GPU."""
+    count: int = 0
+    """GPUs of one node."""
+
+
+def candidate_gpus(spec: Qwen3DeploymentSpec, nodes: Sequence[NodeGpus]) -> list[Gpu]:
+    """The kinds of GPU that a server may get, largest memory first: as the spec says, or as the nodes' labels do."""
+    if spec.gpu.memory is not None:
+        products = {node.product for node in nodes if node.product}
+        product = products.pop() if len(products) == 1 else None
+        return [Gpu.from_spec(float(quantity(spec.gpu.memory)) / _GIB, product)]
+    world = spec.engine.tensor_parallel_size * spec.engine.pipeline_parallel_size
+    found = {Gpu.from_labels(n.product or None, n.memory_mib) for n in nodes if n.count >= world}
+    return sorted((gpu for gpu in found if gpu), key=lambda gpu: (-gpu.memory_gib, gpu.name))
+
+
+def load_on(
+    spec: Qwen3DeploymentSpec,
+    facts: ModelFacts,
+    gpu: Gpu,
+    version: EngineVersion,
+    sharding: Sharding,
+    max_position: int | None = None,
+) -> Load:
+    """What a server of `spec` asks of each GPU."""
+    engine = spec.engine
+    percent = engine.gpu_memory_utilization_percent
+    kv_bytes = given(engine.extra_args, "--kv-cache-memory-bytes", version)
+    return Load(
+        facts=facts,
+        gpu=gpu,
+        version=version,
+        sharding=sharding,
+        utilization=percent / 100 if percent else None,
+        kv_cache_dtype=engine.kv_cache_dtype,
+        kv_cache_bytes=_bytes(kv_bytes[0]) if kv_bytes else None,
+        quantization=engine.quantization,
+        max_num_seqs=engine.max_num_seqs,
+        max_num_batched_tokens=engine.max_num_batched_tokens,
+        enforce_eager=given(engine.extra_args, "--enforce-eager", version) is not None,
+        max_position=max_position,
+    )
+
+
+def judge(
+    spec: Qwen3DeploymentSpec,
+    facts: ModelFacts | None,
+    gpus: Sequence[Gpu],
+    version: EngineVersion,
+    sharding: Sharding,
+    max_model_len: int,
+    max_position: int | None,
+    gpus_per_node: int,
+) -> Fit:
+    """The verdict: on the largest GPU that the server may get; where it fits that one only, the message says so."""
+    if spec.preflight == "Off":
+        return Fit("Unknown", "NotChecked", "spec.preflight is Off")
+    missing = missing_for_fit(facts, gpus[0] if gpus else None)
+    if facts is None or not gpus or missing:
+        return Fit("Unknown", "Unknown", preflight(None, max_model_len, unknown=missing).message)
+    reports = [
+        preflight(
+            load_on(spec, facts, gpu, version, sharding, max_position), max_model_len, gpus_per_node=gpus_per_node
+        )
+        for gpu in gpus
+    ]
+    best, worst = reports[0], reports[-1]
+    if best.verdict in ("Fits", "Tight") and worst.verdict == "DoesNotFit":
+        words = (
+            f"{best.message}. But nodes with {gpus[-1].memory_gib:.1f} GiB GPUs match too, and there it does not fit: "
+            "name the larger ones in spec.scheduling.nodeSelector"
+        )
+        return Fit("True", "FitsSomeNodes", words, report=best)
+    return _as_fit(best, enforced=spec.preflight == "Enforce")
+
+
+def _as_fit(report: FitReport, *, enforced: bool) -> Fit:
+    if report.verdict == "Unknown":
+        return Fit("Unknown", "Unknown", report.message, report=report)
+    if report.verdict == "DoesNotFit":
+        hint = "" if not enforced else ". To try all the same: spec.preflight: Warn"
+        return Fit("False", "DoesNotFit", report.message + hint, blocks=enforced, report=report)
+    return Fit("True", report.verdict, report.message, report=report)
+
+
+def _bytes(text: str) -> int | None:
+    """A size as vLLM's flags take it: 64M is decimal in lower case, binary in upper case."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "")
+    return int(float(number) * _UNITS.get(unit, 1)) if number.replace(".", "", 1).isdigit() else None

@@ -1,0 +1,214 @@
+"""Resolving a spec into a plan, value by value, in the order in which one follows from another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.catalog import CatalogEntry, ModelFacts, not_served_reason, resolve
+from qwen3_operator.desired.pod import MODELS
+from qwen3_operator.engine.command import OWNED_FLAGS, ServeOptions, check_options, serve_command
+from qwen3_operator.engine.compatibility import check_version
+from qwen3_operator.engine.flags import check_extra_args, given
+from qwen3_operator.engine.gpu import Gpu
+from qwen3_operator.engine.host import host_resources, startup_budget_seconds
+from qwen3_operator.engine.length import DEFAULT_LENGTH, LengthPlan, resolve_length
+from qwen3_operator.engine.memory import predict
+from qwen3_operator.engine.parallelism import check_parallelism
+from qwen3_operator.engine.parsers import ParserChoice, by_version, choose_reasoning_parser, choose_tool_parser
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.engine.version import NEWEST_KNOWN, EngineVersion
+from qwen3_operator.engine.weights import Sharding
+from qwen3_operator.naming import claim_name, model_path
+from qwen3_operator.plan.preflight import NodeGpus, candidate_gpus, judge, load_on
+from qwen3_operator.plan.thinking import request_defaults
+from qwen3_operator.plan.types import Plan, Value
+from qwen3_operator.quantity import gibibytes
+from qwen3_operator.settings import Settings
+
+TEMPLATE_FILE = "/etc/qwen3/chat-template/template.jinja"
+TEMPLATE_ANNOTATION = "serving.qwen3.dev/chat-template-hash"
+
+
+def make_plan(
+    model: str,
+    spec: Qwen3DeploymentSpec,
+    settings: Settings,
+    facts: ModelFacts | None = None,
+    nodes: Sequence[NodeGpus] = (),
+    template_hash: str = "",
+) -> Plan:
+    """The plan for `spec`, served from the Qwen3Model called `model`.
+
+    `facts`: from the downloaded config.json, None before. `nodes`: the GPUs of nodes that a server may land on.
+    `template_hash`: of the chat template's text, so that a changed template makes new servers.
+    """
+    engine = spec.engine
+    image, known_version, values = _image(spec, settings)
+    version = known_version or NEWEST_KNOWN
+    entry = resolve(spec.model.id, facts)
+    known_facts = entry.facts if entry else None
+    found = _check_model(spec) + list(check_version(known_version, image, entry))
+
+    reasoning, tools = _parsers(spec, entry, version)
+    for label, choice in (("reasoningParser", reasoning), ("toolCallParser", tools)):
+        values.append(Value(label, choice.parser or "none", choice.reason, choice.source))
+        found += choice.problems
+
+    sharding = Sharding(engine.tensor_parallel_size, engine.pipeline_parallel_size, engine.enable_expert_parallel)
+    if known_facts is not None:
+        found += check_parallelism(known_facts, version, sharding)
+    gpus = candidate_gpus(spec, nodes)
+    legal = not any(p.severity == "error" for p in found)
+    length = _length(spec, entry, known_facts, version, sharding, gpus if legal else [])
+    values.append(Value("maxModelLen", str(length.max_model_len), length.reason, length.source))
+    found += length.problems
+    fit = judge(
+        spec,
+        known_facts if legal else None,
+        gpus,
+        version,
+        sharding,
+        length.max_model_len,
+        length.max_position,
+        max((node.count for node in nodes), default=8),
+    )
+
+    defaults = request_defaults(engine, entry)
+    values += defaults.values
+    found += defaults.problems
+    names = engine.served_model_names or [spec.model.id.split("/")[-1]]
+    said = bool(engine.served_model_names)
+    reason = "set in the spec" if said else "last part of the model's id"
+    values.append(Value("servedModelNames", " ".join(names), reason, "spec" if said else "operator"))
+
+    speculative, speculative_problems = _speculative(spec, entry, version)
+    found += speculative_problems
+    options = ServeOptions(
+        model_path="/".join(part for part in (MODELS, model_path(spec.model)) if part),
+        served_model_names=names,
+        task=entry.task if entry else "generate",
+        max_model_len=length.max_model_len,
+        reasoning_parser=reasoning.parser,
+        tool_call_parser=tools.parser,
+        tensor_parallel_size=engine.tensor_parallel_size,
+        pipeline_parallel_size=engine.pipeline_parallel_size,
+        enable_expert_parallel=engine.enable_expert_parallel,
+        dtype=engine.dtype,
+        quantization=engine.quantization,
+        kv_cache_dtype=engine.kv_cache_dtype,
+        gpu_memory_utilization_percent=engine.gpu_memory_utilization_percent,
+        max_num_seqs=engine.max_num_seqs,
+        max_num_batched_tokens=engine.max_num_batched_tokens,
+        enable_prefix_caching=engine.enable_prefix_caching,
+        chat_template=TEMPLATE_FILE if engine.chat_template else None,
+        default_chat_template_kwargs=defaults.chat_template_kwargs,
+        override_generation_config=defaults.generation_config,
+        hf_overrides={**(entry.hf_overrides if entry else {}), **length.hf_overrides},
+        speculative_config=speculative,
+        shutdown_timeout_seconds=spec.rollout.drain_seconds,
+        extra_args=engine.extra_args,
+    )
+    found += check_extra_args(engine.extra_args, version, OWNED_FLAGS)
+    found += check_options(options, version)
+
+    weights = entry.weights_bytes if entry else None
+    host, startup = host_resources(weights, sharding), startup_budget_seconds(weights)
+    size = f"{weights / 2**30:.1f} GiB of weights" if weights else "weights of unknown size"
+    values += [
+        Value("resources.requests.cpu", str(host.cpu), f"{sharding.world_size} GPU(s)", "operator"),
+        Value("resources.requests.memory", gibibytes(host.memory_bytes), f"the process, and {size}", "operator"),
+        Value("startupSeconds", str(startup), f"the longest start that is no failure, for {size}", "operator"),
+    ]
+    return Plan(
+        image=image,
+        version=version,
+        claim=claim_name(model, spec.model),
+        command=tuple(serve_command(options, version)),
+        max_model_len=length.max_model_len,
+        gpus=sharding.world_size,
+        cpu=str(host.cpu),
+        memory=gibibytes(host.memory_bytes),
+        shm_size=gibibytes(host.shm_bytes),
+        startup_seconds=startup,
+        drain_seconds=spec.rollout.drain_seconds,
+        fit=fit,
+        values=tuple(values),
+        problems=tuple(p for p in found if p.severity == "error"),
+        warnings=tuple(p for p in found if p.severity == "warning"),
+        pod_annotations={TEMPLATE_ANNOTATION: template_hash} if template_hash else {},
+    )
+
+
+def _check_model(spec: Qwen3DeploymentSpec) -> list[Problem]:
+    if why := not_served_reason(spec.model.id):
+        return [Problem("ModelNotServed", f"vLLM does not serve {spec.model.id}: {why}", "spec.model.id")]
+    return []
+
+
+def _image(spec: Qwen3DeploymentSpec, settings: Settings) -> tuple[str, EngineVersion | None, list[Value]]:
+    engine = spec.engine
+    if engine.image:
+        image, values = engine.image, [Value("image", engine.image, "set in the spec", "spec")]
+    else:
+        image = settings.engine_image
+        values = [Value("image", image, "the operator's setting", "settings")]
+    if engine.version:
+        values.append(Value("version", engine.version, "set in the spec", "spec"))
+        return image, EngineVersion.of(engine.version), values
+    version = EngineVersion.from_image(image)
+    reason = "the image's tag" if version else f"the tag of {image} tells none: the newest known is assumed"
+    return image, version, [*values, Value("version", str(version or NEWEST_KNOWN), reason, "operator")]
+
+
+def _parsers(
+    spec: Qwen3DeploymentSpec, entry: CatalogEntry | None, version: EngineVersion
+) -> tuple[ParserChoice, ParserChoice]:
+    engine = spec.engine
+    if entry is None:
+        return _parser_before_download(engine.reasoning_parser), _parser_before_download(engine.tool_call_parser)
+    reasoning_plugin = given(engine.extra_args, "--reasoning-parser-plugin", version) is not None
+    tool_plugin = given(engine.extra_args, "--tool-parser-plugin", version) is not None
+    return (
+        choose_reasoning_parser(engine.reasoning_parser, entry, version, has_plugin=reasoning_plugin),
+        choose_tool_parser(engine.tool_call_parser, entry, version, has_plugin=tool_plugin),
+    )
+
+
+def _parser_before_download(requested: str) -> ParserChoice:
+    if requested in ("auto", "none"):
+        return ParserChoice(None, "decided when the checkpoint's config.json is known")
+    return ParserChoice(requested, "set in the spec", "spec")
+
+
+def _length(
+    spec: Qwen3DeploymentSpec,
+    entry: CatalogEntry | None,
+    facts: ModelFacts | None,
+    version: EngineVersion,
+    sharding: Sharding,
+    gpus: Sequence[Gpu],
+) -> LengthPlan:
+    requested = spec.engine.max_model_len
+    if entry is None:
+        reason = "set in the spec" if requested else "a careful default until the checkpoint's config.json is known"
+        return LengthPlan(requested or DEFAULT_LENGTH, reason, "spec" if requested else "catalogue")
+    tokens = None
+    if requested is None and facts is not None and gpus:
+        memory = predict(load_on(spec, facts, gpus[-1], version, sharding))
+        tokens = memory.longest(memory.margin_gib + memory.graphs_gib)
+    return resolve_length(requested, entry, facts, version, tokens)
+
+
+def _speculative(
+    spec: Qwen3DeploymentSpec, entry: CatalogEntry | None, version: EngineVersion
+) -> tuple[Mapping[str, Any], list[Problem]]:
+    wanted = spec.engine.speculative_decoding
+    if wanted is None or entry is None:
+        return {}, []
+    method = by_version(entry.mtp_methods, version)
+    if method is None:
+        words = f"{entry.id} has no multi-token-prediction layers that vLLM {version} can use: remove the field"
+        return {}, [Problem("SpeculativeDecodingNotApplicable", words, "spec.engine.speculativeDecoding")]
+    return {"method": method, "num_speculative_tokens": wanted.num_speculative_tokens}, []

@@ -1,0 +1,79 @@
+"""What a plan is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from qwen3_operator.engine.fit import FitReport
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.engine.version import EngineVersion
+
+Source = Literal["spec", "catalogue", "checkpoint", "gpu", "settings", "operator"]
+
+
+@dataclass(frozen=True)
+class Value:
+    """One resolved value: what, why, and who said so. `field` is its name in the spec where it has one."""
+
+    field: str
+    value: str
+    reason: str
+    source: Source
+
+    def as_status(self) -> dict[str, str]:
+        """As an entry of `status.plan`."""
+        return {"field": self.field, "value": self.value[:1024], "reason": self.reason[:1024]}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Verdict of the preflight, as the condition Fits. `blocks`: no server is made."""
+
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+    blocks: bool = False
+    report: FitReport | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to run. Sizes are Kubernetes quantities, times seconds."""
+
+    image: str
+    version: EngineVersion
+    claim: str
+    """PersistentVolumeClaim with the weights."""
+    command: tuple[str, ...]
+    """argv of the server: `vllm serve PATH ...`."""
+    max_model_len: int
+    gpus: int
+    """GPUs of one server."""
+    cpu: str
+    memory: str
+    shm_size: str
+    startup_seconds: int
+    """Longest start that is no failure."""
+    drain_seconds: int
+    fit: Fit
+    values: tuple[Value, ...]
+    problems: tuple[Problem, ...]
+    """What cannot work: nothing is made while there is one."""
+    warnings: tuple[Problem, ...]
+    """What works, but not as its author may think."""
+    pod_annotations: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def servable(self) -> bool:
+        """Whether servers may be made from this plan."""
+        return not self.problems and not self.fit.blocks
+
+    def engine_status(self) -> dict[str, Any]:
+        """`status.engine`."""
+        return {
+            "version": str(self.version),
+            "image": self.image,
+            "maxModelLen": self.max_model_len,
+            "command": list(self.command),
+        }

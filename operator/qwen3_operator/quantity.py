@@ -1,0 +1,30 @@
+"""Kubernetes quantities."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+
+_SUFFIXES = {
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1),
+    "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12), "P": Decimal(10**15),
+    "E": Decimal(10**18), "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
+    "Pi": Decimal(2**50), "Ei": Decimal(2**60),
+}  # fmt: skip
+
+
+def quantity(value: str | int | float) -> Decimal:
+    """A Kubernetes quantity as a number. Raises ValueError."""
+    text = str(value)
+    number = text.rstrip("numkKMGTPEi")
+    suffix = text[len(number) :]
+    if suffix not in _SUFFIXES:  # 1e3, 1E3: the exponent's letter is no suffix
+        number, suffix = text, ""
+    try:
+        return Decimal(number) * _SUFFIXES[suffix]
+    except InvalidOperation as error:
+        raise ValueError(f"{value!r} is not a quantity") from error
+
+
+def gibibytes(size: int) -> str:
+    """Bytes, a multiple of 1 GiB, as a quantity."""
+    return f"{size >> 30}Gi"
