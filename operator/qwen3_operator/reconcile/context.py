@@ -47,16 +47,17 @@ class NodeCache:
     """The nodes' GPUs, read at most once a minute: labels of nodes hardly change, and nobody watches them."""
 
     def __init__(self) -> None:
-        self._read: dict[tuple[str, str], tuple[float, tuple[NodeGpus, ...]]] = {}
+        self._read: dict[tuple[str, str], tuple[float, dict[str, NodeGpus]]] = {}
 
-    async def gpus(self, cluster: Cluster, selector: Mapping[str, str], resource: str) -> tuple[NodeGpus, ...]:
-        """The kinds of GPU, by `resource` name, on nodes with the labels of `selector`."""
+    async def gpus(self, cluster: Cluster, selector: Mapping[str, str], resource: str) -> Mapping[str, NodeGpus]:
+        """Nodes with the labels of `selector` that have `resource`: name -> their GPUs."""
         key = (",".join(f"{k}={v}" for k, v in sorted(selector.items())), resource)
         loop = asyncio.get_running_loop()
-        read_at, gpus = self._read.get(key, (-NODES_SECONDS, ()))
+        read_at, gpus = self._read.get(key, (-NODES_SECONDS, {}))
         if loop.time() - read_at >= NODES_SECONDS:
             nodes = await cluster.list(NODES, labels=key[0])
-            gpus = tuple(sorted({_node_gpus(node, resource) for node in nodes} - {NodeGpus()}))
+            gpus = {node["metadata"]["name"]: _node_gpus(node, resource) for node in nodes}
+            gpus = {name: found for name, found in gpus.items() if found.count}
             self._read[key] = (loop.time(), gpus)
         return gpus
 
@@ -118,7 +119,7 @@ class Context:
             elif good and kind_of == "Ready" and was.get("status") == "True" and condition["status"] == "False":
                 await self.recorder.say(about, reason=condition["reason"], note=condition["message"], warning=False)
 
-    async def warnings_about(self, obj: Object) -> list[str]:
+    async def warnings_about(self, obj: Mapping[str, Any]) -> list[str]:
         """Warning Events about one object, oldest first, each with its reason."""
         meta = obj["metadata"]
         found = await self.cluster.list(

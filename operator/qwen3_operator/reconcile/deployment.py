@@ -11,17 +11,19 @@ from pydantic import ValidationError
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.catalog import ModelFacts
-from qwen3_operator.cluster import CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, SERVICES, ApiError, Object
+from qwen3_operator.cluster import CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES, ApiError, Object
 from qwen3_operator.desired.model import shared_model
 from qwen3_operator.desired.patch import PatchError
-from qwen3_operator.desired.server import server_deployment
+from qwen3_operator.desired.server import CONTAINER, server_deployment
 from qwen3_operator.desired.service import server_service
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import MANAGED_BY, MANAGER, digest, model_name, server_selector
-from qwen3_operator.plan import NodeGpus, Plan, make_plan
+from qwen3_operator.plan import Plan, make_plan
 from qwen3_operator.reconcile.context import QWEN3_DEPLOYMENTS, QWEN3_MODELS, Context, Key, invalid_spec, refused
+from qwen3_operator.reconcile.pods import view_pods
 from qwen3_operator.reconcile.sharing import hold, release
 from qwen3_operator.status.deployment import DeploymentView, deployment_status, model_condition
+from qwen3_operator.status.pods import PodView
 
 TROUBLE_SECONDS = 10.0
 STARTING_SECONDS = 10.0
@@ -56,8 +58,8 @@ class _Look:
     problems: list[Problem] = field(default_factory=list)
     model: Object | None = None
     server: Object | None = None
-    pods: list[Object] = field(default_factory=list)
-    pod_events: list[str] = field(default_factory=list)
+    pods: list[PodView] = field(default_factory=list)
+    gpus_by_node: Mapping[str, int] | None = None
     endpoint: str = ""
     template_hash: str = ""
 
@@ -81,7 +83,7 @@ class _Look:
             model=self.model,
             server=self.server,
             pods=self.pods,
-            pod_events=self.pod_events,
+            gpus_by_node=self.gpus_by_node,
             endpoint=self.endpoint,
         )
 
@@ -89,11 +91,16 @@ class _Look:
         """Bring model, Service and servers to where they should be and see what came of it."""
         await asyncio.gather(self._ensure_model(spec), self._ensure_service(spec), self._find_references(spec))
         name = self.model["metadata"]["name"] if self.model else model_name(spec.model)
-        nodes = await self._nodes(spec)
-        self.plan = make_plan(name, spec, self.context.settings, self._facts(), nodes, self.template_hash)
+        nodes = await self.context.nodes.gpus(
+            self.context.cluster, spec.scheduling.node_selector, spec.gpu.resource_name
+        )
+        self.gpus_by_node = {node: gpus.count for node, gpus in nodes.items()}
+        kinds = sorted(set(nodes.values()))
+        self.plan = make_plan(name, spec, self.context.settings, self._facts(), kinds, self.template_hash)
         await self._ensure_server(spec)
         if self.server is not None and not _settled(self.server):
-            await self._observe_pods()
+            labels = ",".join(f"{k}={v}" for k, v in server_selector(self._name).items())
+            self.pods = await view_pods(self.context, self._namespace, labels, CONTAINER)
 
     def again(self, spec: Qwen3DeploymentSpec | None, status: Object) -> float | None:
         """Seconds until the next look, where no watch will tell."""
@@ -174,12 +181,6 @@ class _Look:
                 config_map = await self.context.cluster.get(CONFIG_MAPS, self._namespace, template.name)
                 self.template_hash = digest(((config_map or {}).get("data") or {}).get(template.key))
 
-    async def _nodes(self, spec: Qwen3DeploymentSpec) -> tuple[NodeGpus, ...]:
-        if spec.preflight == "Off":
-            return ()
-        selector, resource = spec.scheduling.node_selector, spec.gpu.resource_name
-        return await self.context.nodes.gpus(self.context.cluster, selector, resource)
-
     def _facts(self) -> ModelFacts | None:
         copy = ((self.model or {}).get("status") or {}).get("model") or {}
         if not copy.get("config") or model_condition(self.model).get("status") != "True":
@@ -207,17 +208,6 @@ class _Look:
                 raise
             self.problems.append(refused(DEPLOYMENTS, self._name, error))
             self.server = live
-
-    async def _observe_pods(self) -> None:
-        selector = ",".join(f"{k}={v}" for k, v in server_selector(self._name).items())
-        found = await self.context.cluster.list(PODS, self._namespace, labels=selector)
-        living = [p for p in found if not p["metadata"].get("deletionTimestamp")]
-        # Newest first: the pods of the newest template tell what is wrong with it.
-        self.pods = sorted(living, key=lambda p: str(p["metadata"]["creationTimestamp"]), reverse=True)
-        for pod in self.pods:
-            if pod.get("status", {}).get("phase") == "Pending" and pod.get("spec", {}).get("nodeName"):
-                self.pod_events = await self.context.warnings_about(pod)
-                return
 
 
 def _settled(server: Object) -> bool:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from qwen3_operator.api.model import Qwen3ModelSpec
 from qwen3_operator.catalog import lookup
-from qwen3_operator.cluster import CLAIMS, JOBS, PODS, SECRETS, ApiError, Object
+from qwen3_operator.cluster import CLAIMS, JOBS, SECRETS, ApiError, Object
 from qwen3_operator.desired.claim import model_claim
 from qwen3_operator.desired.download import CONTAINER, download_job
 from qwen3_operator.engine.host import volume_bytes
@@ -17,7 +17,9 @@ from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import MODEL_LABEL, SELECTOR, claim_name
 from qwen3_operator.quantity import gibibytes, quantity
 from qwen3_operator.reconcile.context import QWEN3_DEPLOYMENTS, QWEN3_MODELS, Context, Key, invalid_spec, refused
+from qwen3_operator.reconcile.pods import view_pods
 from qwen3_operator.status.model import ModelView, is_complete, job_ended, job_failed, model_status
+from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.story import parse_time
 
 PROGRESS_SECONDS = 5.0
@@ -51,8 +53,7 @@ class _Look:
     claim: Object | None = None
     claim_events: list[str] = field(default_factory=list)
     job: Object | None = None
-    pods: list[Object] = field(default_factory=list)
-    pod_events: list[str] = field(default_factory=list)
+    pods: list[PodView] = field(default_factory=list)
     log_tail: str = ""
     used_by: list[str] = field(default_factory=list)
 
@@ -72,7 +73,6 @@ class _Look:
             claim_events=self.claim_events,
             job=self.job,
             pods=self.pods,
-            pod_events=self.pod_events,
             log_tail=self.log_tail,
             used_by=self.used_by,
         )
@@ -99,7 +99,7 @@ class _Look:
         retry: datetime | None = parse_time((status.get("download") or {}).get("retryAt"))
         if job_failed(self.job, self.pods) and retry is not None:
             return max(1.0, (retry - self.context.now()).total_seconds())
-        if any(p.get("status", {}).get("phase") == "Running" for p in self.pods):
+        if any(view.pod.get("status", {}).get("phase") == "Running" for view in self.pods):
             return PROGRESS_SECONDS
         return TROUBLE_SECONDS
 
@@ -170,17 +170,11 @@ class _Look:
 
     async def _observe_job(self) -> None:
         assert self.job is not None
-        self.pods = await self.context.cluster.list(
-            PODS, self._namespace, labels=f"batch.kubernetes.io/job-name={self.job['metadata']['name']}"
-        )
-        for pod in self.pods:
-            phase = pod.get("status", {}).get("phase")
-            if phase == "Running":
-                self.log_tail = await self.context.cluster.logs(
-                    self._namespace, pod["metadata"]["name"], CONTAINER, tail=5
-                )
-            elif phase == "Pending" and pod.get("spec", {}).get("nodeName"):
-                self.pod_events = await self.context.warnings_about(pod)
+        labels = f"batch.kubernetes.io/job-name={self.job['metadata']['name']}"
+        self.pods = await view_pods(self.context, self._namespace, labels, CONTAINER)
+        for view in self.pods:
+            if view.pod.get("status", {}).get("phase") == "Running":
+                self.log_tail = await self.context.cluster.logs(self._namespace, view.name, CONTAINER, tail=5)
 
     async def _observe_claim_trouble(self) -> None:
         if self.claim is not None and self.claim.get("status", {}).get("phase") != "Bound":

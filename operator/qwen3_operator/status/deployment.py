@@ -9,10 +9,11 @@ from typing import Any
 
 from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, Condition, Type
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.engine.diagnosis import diagnose_create_failure
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import server_selector
 from qwen3_operator.plan import Plan
-from qwen3_operator.status.pods import pod_trouble, scheduled, unschedulable
+from qwen3_operator.status.pods import PodView, pod_trouble
 from qwen3_operator.status.story import Story
 
 Object = Mapping[str, Any]
@@ -31,8 +32,9 @@ class DeploymentView:
     """The Qwen3Model."""
     server: Object | None = None
     """The Deployment."""
-    pods: Sequence[Object] = ()
-    pod_events: Sequence[str] = ()
+    pods: Sequence[PodView] = ()
+    """Pods of the servers, newest first; none when all is well."""
+    gpus_by_node: Mapping[str, int] | None = None
     endpoint: str = ""
 
 
@@ -87,6 +89,9 @@ def _tell_accepted(story: Story, view: DeploymentView, plan: Plan | None) -> Non
         first = problems[0]
         where = f"{first.field}: " if first.field else ""
         story.tell(Type.ACCEPTED, "False", first.reason, f"{where}{first.message}{more}", stalled=True)
+    elif plan is not None and plan.warnings:
+        words = "; ".join(warning.message for warning in plan.warnings)
+        story.tell(Type.ACCEPTED, "True", "AcceptedWithWarnings", words)
     else:
         story.tell(Type.ACCEPTED, "True", "Accepted", "the spec makes sense for this model and engine")
 
@@ -121,40 +126,36 @@ def _tell_servers(story: Story, spec: Qwen3DeploymentSpec, view: DeploymentView)
     current = view.server.get("status", {}).get("observedGeneration") == view.server["metadata"].get("generation")
     updated = _count(view.server, "updatedReplicas")
     rolled_out = current and updated >= wanted and _count(view.server, "replicas") == updated
-    trouble = unschedulable(view.pods)
     if ready >= wanted and rolled_out:
         story.tell(Type.SCHEDULED, "True", "Scheduled", f"{wanted} of {wanted} servers have a node")
         story.tell(Type.AVAILABLE, "True", "Available", f"{ready} of {wanted} servers are ready")
         return
-    placed = [p for p in view.pods if (scheduled(p) or {}).get("status") == "True"]
-    if trouble:
+    unplaced = [pod for pod in view.pods if pod.unplaced]
+    placed = sum(pod.placed for pod in view.pods)
+    if trouble := pod_trouble(unplaced, view.gpus_by_node):
         story.tell(Type.SCHEDULED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
-    elif len(placed) >= wanted:
+    elif placed >= wanted:
         story.tell(Type.SCHEDULED, "True", "Scheduled", f"{wanted} of {wanted} servers have a node")
     else:
-        story.tell(Type.SCHEDULED, "Unknown", "Scheduling", f"{len(placed)} of {wanted} servers have a node")
-    replica_failure = next(
-        (
-            c
-            for c in view.server.get("status", {}).get("conditions") or []
-            if c["type"] == "ReplicaFailure" and c["status"] == "True"
-        ),
-        None,
-    )
-    if replica_failure:
-        story.tell(
-            Type.AVAILABLE,
-            "False",
-            "PodsRefused",
-            f"the API server refuses the pods: {replica_failure.get('message', '')}",
-            stalled=True,
-        )
-    elif not trouble and (other := pod_trouble(view.pods, view.pod_events)):
+        story.tell(Type.SCHEDULED, "Unknown", "Scheduling", f"{placed} of {wanted} servers have a node")
+    if words := _refusal(view.server):
+        cause = diagnose_create_failure(words)
+        remedy = f". To do: {cause.remedy}" if cause.remedy else ""
+        story.tell(Type.AVAILABLE, "False", cause.reason, cause.message + remedy, stalled=True)
+    elif other := pod_trouble([pod for pod in view.pods if not pod.unplaced]):
         story.tell(Type.AVAILABLE, "False", other.reason, other.message, stalled=other.needs_a_person)
     else:
         what = "are ready" if rolled_out else "are ready and up to date"
         count = ready if rolled_out else min(ready, updated)
         story.tell(Type.AVAILABLE, "False", "Starting", f"{count} of {wanted} servers {what}")
+
+
+def _refusal(server: Object) -> str:
+    """Why the API server refuses the pods; empty when it does not."""
+    for condition in server.get("status", {}).get("conditions") or []:
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            return str(condition.get("message", ""))
+    return ""
 
 
 def _add_model(result: dict[str, Any], previous: Object, view: DeploymentView) -> None:

@@ -11,7 +11,7 @@ from qwen3_operator.api.conditions import MODEL_TYPES, Condition, Type
 from qwen3_operator.api.model import Qwen3ModelSpec
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import claim_name, model_path
-from qwen3_operator.status.pods import pod_trouble
+from qwen3_operator.status.pods import PodView, Trouble, pod_trouble
 from qwen3_operator.status.report import final_report, latest_progress
 from qwen3_operator.status.story import Story, parse_time, timestamp
 
@@ -32,8 +32,8 @@ class ModelView:
     claim_events: Sequence[str] = ()
     """Warnings about the claim, newest last."""
     job: Object | None = None
-    pods: Sequence[Object] = ()
-    pod_events: Sequence[str] = ()
+    pods: Sequence[PodView] = ()
+    """Pods of the Job."""
     log_tail: str = ""
     used_by: Sequence[str] = field(default_factory=list)
 
@@ -52,7 +52,7 @@ def job_ended(job: Object | None) -> str | None:
     return None
 
 
-def job_failed(job: Object | None, pods: Sequence[Object]) -> bool:
+def job_failed(job: Object | None, pods: Sequence[PodView]) -> bool:
     """Whether the Job is over without a verified copy: it failed, or its pods took their report with them."""
     ended = job_ended(job)
     return ended == "Failed" or (ended == "Complete" and final_report(pods, "Complete") is None)
@@ -193,7 +193,7 @@ def _tell_download(story: Story, spec: Qwen3ModelSpec, download: Object, copy: O
             (report.get("message") or "the download Job ended without a report") + again,
             stalled=True,
         )
-    elif trouble := pod_trouble(view.pods, view.pod_events):
+    elif trouble := _pod_trouble(view):
         story.tell(Type.DOWNLOADED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
     elif view.job is None:
         story.tell(Type.DOWNLOADED, "False", "Waiting", "the download Job is not made yet")
@@ -201,6 +201,12 @@ def _tell_download(story: Story, spec: Qwen3ModelSpec, download: Object, copy: O
         story.tell(Type.DOWNLOADED, "False", attempt["reason"], f"{attempt['message']} (the Job tries again)")
     else:
         story.tell(Type.DOWNLOADED, "False", "Downloading", _progress(download))
+
+
+def _pod_trouble(view: ModelView) -> Trouble | None:
+    """Why the Job's pod cannot run. How a pod ended is in its report, not here."""
+    waiting = [pod for pod in view.pods if not pod.failed]
+    return pod_trouble(waiting, remedy={"Image": "check the operator's setting for the downloader's image"})
 
 
 def _progress(download: Object) -> str:

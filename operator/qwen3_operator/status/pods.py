@@ -1,4 +1,4 @@
-"""Why a pod does not run, in the words of whoever knows: scheduler, kubelet, container."""
+"""Why a pod does not run, and whether that needs a person."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from qwen3_operator.engine.diagnosis import Cause, diagnose_pod
+
 Object = Mapping[str, Any]
 
-# The kubelet's waiting reasons that are no trouble.
-_ON_ITS_WAY = {"ContainerCreating", "PodInitializing"}
-_IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
+# These pass, or are mended, without anybody who edits the object: capacity comes free, a node comes back, a pull is
+# tried again, a server is restarted.
+_MAY_PASS = {
+    "InsufficientGpu", "InsufficientHostResources", "NodeNotReady", "NodesCordoned", "NodeLost", "NodeRefusedPod",
+    "Disrupted", "Evicted", "Terminated", "EngineDied", "RegistryUnreachable", "ImagePullRateLimited", "VolumeInUse",
+    "PodNetworkFailed", "SchedulingGated", "GpuMemoryInUse",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,46 +28,61 @@ class Trouble:
     needs_a_person: bool
 
 
-def scheduled(pod: Object) -> Object | None:
-    """The pod's PodScheduled condition."""
+@dataclass(frozen=True)
+class PodView:
+    """A pod with what else is known of it: the end of the failed container's log, and warning events, oldest first."""
+
+    pod: Object
+    log: str | None = None
+    events: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the pod."""
+        return str(self.pod["metadata"]["name"])
+
+    @property
+    def placed(self) -> bool:
+        """Whether it has a node."""
+        return (condition(self.pod, "PodScheduled") or {}).get("status") == "True"
+
+    @property
+    def unplaced(self) -> bool:
+        """Whether the scheduler said that it has no node for it."""
+        return (condition(self.pod, "PodScheduled") or {}).get("status") == "False"
+
+    @property
+    def failed(self) -> bool:
+        """Whether a container ended that should run: then its log is worth reading."""
+        return any(
+            "terminated" in (c.get("state") or {})
+            or ("terminated" in (c.get("lastState") or {}) and not c.get("ready"))
+            for c in self.pod.get("status", {}).get("containerStatuses") or []
+        )
+
+
+def condition(pod: Object, kind: str) -> Object | None:
+    """A condition of a pod."""
     conditions = pod.get("status", {}).get("conditions") or []
-    return next((c for c in conditions if c["type"] == "PodScheduled"), None)
+    return next((c for c in conditions if c["type"] == kind), None)
 
 
-def unschedulable(pods: Sequence[Object]) -> Trouble | None:
-    """Why the first pod without a node has none."""
-    for pod in pods:
-        condition = scheduled(pod)
-        if condition and condition["status"] == "False":
-            message = condition.get("message") or ""
-            full = "Insufficient" in message  # frees itself, or an autoscaler's node comes
-            reason = "InsufficientResources" if full else condition.get("reason") or "Unschedulable"
-            return Trouble(reason, f"pod {pod['metadata']['name']} has no node: {message}", not full)
+def pod_trouble(
+    views: Sequence[PodView], gpus_by_node: Mapping[str, int] | None = None, *, remedy: Mapping[str, str] | None = None
+) -> Trouble | None:
+    """The first trouble among pods, those without a node first; None when all run or are on their way.
+
+    `remedy`: other words for the remedy, by the beginning of the reason.
+    """
+    for view in sorted(views, key=lambda v: not v.unplaced):
+        cause = diagnose_pod(view.pod, view.log, view.events, gpus_by_node)
+        if cause is not None:
+            return Trouble(cause.reason, _words(view, cause, remedy or {}), cause.reason not in _MAY_PASS)
     return None
 
 
-def pod_trouble(pods: Sequence[Object], events: Sequence[str] = ()) -> Trouble | None:
-    """Why the newest pod does not run; None when it runs or is on its way. `events`: warnings about the pods."""
-    living = [p for p in pods if p.get("status", {}).get("phase") in (None, "Pending", "Running")]
-    if trouble := unschedulable(living):
-        return trouble
-    for pod in living:
-        name = pod["metadata"]["name"]
-        status = pod.get("status", {})
-        for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-            waiting = (container.get("state") or {}).get("waiting") or {}
-            reason, message = waiting.get("reason"), waiting.get("message") or ""
-            if not reason or reason in _ON_ITS_WAY:
-                continue
-            if reason in _IMAGE_REASONS:
-                image = container.get("image") or "its image"
-                return Trouble(
-                    "ImagePullFailed",
-                    f"pod {name} cannot pull {image}: {message or reason}. "
-                    "Mend the image's name, or make it reachable with a pull secret.",
-                    reason != "ErrImagePull",  # the first refusal may be a passing one
-                )
-            return Trouble(reason, f"pod {name}: {message or reason}", True)
-        if events and status.get("phase") == "Pending":
-            return Trouble("PodNotStarted", f"pod {name}: {events[-1]}", True)
-    return None
+def _words(view: PodView, cause: Cause, remedies: Mapping[str, str]) -> str:
+    other = next((words for start, words in remedies.items() if cause.reason.startswith(start)), None)
+    what = other or cause.remedy
+    message = f"pod {view.name}: {cause.message}"
+    return f"{message}. To do: {what}" if what else message

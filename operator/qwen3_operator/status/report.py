@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from qwen3_operator.desired.download import CONTAINER
+from qwen3_operator.status.pods import PodView
 
 
 def _terminated(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -17,11 +18,11 @@ def _terminated(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return None
 
 
-def final_report(pods: Iterable[Mapping[str, Any]], result: str) -> dict[str, Any] | None:
+def final_report(pods: Iterable[PodView], result: str) -> dict[str, Any] | None:
     """The newest termination message with that `result` ("Complete" or "Failed") among the Job's pods."""
     reports = []
-    for pod in pods:
-        terminated = _terminated(pod)
+    for view in pods:
+        terminated = _terminated(view.pod)
         if not terminated:
             continue
         try:

@@ -1,0 +1,41 @@
+"""Looking at pods: what they say, and for those in trouble what their log and events say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qwen3_operator.cluster import PODS
+from qwen3_operator.reconcile.context import Context
+from qwen3_operator.status.pods import PodView
+
+LOG_LINES = 100
+MOST_EXAMINED = 3
+"""Pods of one owner whose log and events are read: the others mostly say the same."""
+
+
+async def view_pods(context: Context, namespace: str, labels: str, container: str) -> list[PodView]:
+    """Pods with `labels`, newest first, those that are being deleted left out."""
+    found = await context.cluster.list(PODS, namespace, labels=labels)
+    living = [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
+    living.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)
+    views = [PodView(pod) for pod in living]
+    for index in range(min(len(views), MOST_EXAMINED)):
+        views[index] = await _examine(context, namespace, views[index], container)
+    return views
+
+
+async def _examine(context: Context, namespace: str, view: PodView, container: str) -> PodView:
+    if view.failed and view.pod.get("status", {}).get("phase") != "Succeeded":
+        restarted = not _ended_now(view.pod, container)
+        log = await context.cluster.logs(namespace, view.name, container, tail=LOG_LINES, previous=restarted)
+        return PodView(view.pod, log, await context.warnings_about(view.pod))
+    if view.placed and view.pod.get("status", {}).get("phase") == "Pending":
+        return PodView(view.pod, None, await context.warnings_about(view.pod))
+    return view
+
+
+def _ended_now(pod: Mapping[str, Any], container: str) -> bool:
+    """Whether the container stands ended, rather than running again or waiting to."""
+    statuses = pod.get("status", {}).get("containerStatuses") or []
+    return any(c.get("name") == container and "terminated" in (c.get("state") or {}) for c in statuses)
