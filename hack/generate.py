@@ -16,8 +16,10 @@ def generated() -> dict[Path, str]:
     """Every generated file with its content."""
     files = {}
     for crd in crds():
-        for folder in ("crds", "charts/qwen3-operator/crds"):
-            files[ROOT / folder / f"{crd['spec']['names']['plural']}.yaml"] = HEADER + to_yaml(crd)
+        name = f"{crd['spec']['names']['plural']}.yaml"
+        kept = {**crd, "metadata": {**crd["metadata"], "annotations": {"helm.sh/resource-policy": "keep"}}}
+        files[ROOT / "crds" / name] = HEADER + to_yaml(crd)
+        files[ROOT / "charts/qwen3-operator/files/crds" / name] = HEADER + to_yaml(kept)
     return files
 
 

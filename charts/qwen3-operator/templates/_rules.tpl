@@ -1,0 +1,46 @@
+{{/* What the operator does in a namespace that it serves. Server-side apply is the verb patch, and create for a new object. */}}
+{{- define "qwen3-operator.rules" -}}
+- apiGroups: [serving.qwen3.dev]
+  resources: [qwen3deployments]
+  verbs: [get, list, watch]
+- apiGroups: [serving.qwen3.dev]
+  resources: [qwen3models]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [serving.qwen3.dev]
+  resources: [qwen3deployments/status, qwen3models/status]
+  verbs: [patch]
+- apiGroups: [serving.qwen3.dev] # ownerReferences with blockOwnerDeletion, where that admission plugin is on (OpenShift)
+  resources: [qwen3deployments/finalizers, qwen3models/finalizers]
+  verbs: [update]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [services, persistentvolumeclaims]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""] # why a server or a download ended
+  resources: [pods/log]
+  verbs: [get]
+- apiGroups: [""] # only those that a Qwen3Deployment names: there is no list
+  resources: [secrets, configmaps]
+  verbs: [get]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [get, list, create, update]
+{{- end -}}
+
+{{/* What it reads of the cluster as a whole. */}}
+{{- define "qwen3-operator.clusterRules" -}}
+- apiGroups: [""]
+  resources: [nodes] # the kinds of GPU
+  verbs: [get, list]
+- apiGroups: [storage.k8s.io]
+  resources: [storageclasses]
+  verbs: [get, list]
+{{- end -}}
