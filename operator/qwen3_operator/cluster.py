@@ -179,11 +179,12 @@ class Cluster:
         """The last `tail` lines of a container's log; empty where there is no log (yet)."""
         query = {"container": container, "tailLines": str(tail), "previous": "true" if previous else ""}
         try:
-            body = await self._request("logs", PODS, "GET", PODS.path(namespace, pod, "log"), query=query)
+            # One try: not started, gone, or a node that does not answer are all "no log", and the caller looks again.
+            body = await self._request("logs", PODS, "GET", PODS.path(namespace, pod, "log"), query=query, tries=1)
         except ApiError as error:
-            if error.status in (400, 404, 500):  # not started, gone, or the node does not answer
-                return ""
-            raise
+            if error.status == 403:
+                raise
+            return ""
         return body.decode(errors="replace")
 
     async def serves(self, kind: Kind) -> bool:
@@ -210,8 +211,9 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
         content_type: str = "application/json",
+        tries: int = TRIES,
     ) -> bytes:
-        for attempt in range(1, TRIES + 1):
+        for attempt in range(1, tries + 1):
             if self._hook:
                 await self._hook("before", verb, path)
             started = time.monotonic()
@@ -224,7 +226,7 @@ class Cluster:
                 return data
             # A create or replace may have happened although its answer was lost: those callers look again themselves.
             repeatable = status == 429 or (method not in ("POST", "PUT") and (status == 0 or status >= 500))
-            if attempt == TRIES or not repeatable:
+            if attempt == tries or not repeatable:
                 raise _error(status, data)
             await asyncio.sleep(retry_after if retry_after is not None else 0.1 * 4**attempt)
         raise AssertionError("unreachable")

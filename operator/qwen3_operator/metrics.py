@@ -14,6 +14,12 @@ RECONCILES = Counter("qwen3_operator_reconciles", "Looks at an object", ["kind",
 RECONCILE_SECONDS = Histogram(
     "qwen3_operator_reconcile_seconds", "Seconds of a look at an object", ["kind"], buckets=_SECONDS
 )
+STARTUP_SECONDS = Histogram(
+    "qwen3_operator_server_startup_seconds",
+    "Seconds of a stage of a server's start",
+    ["stage"],
+    buckets=(1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600),
+)
 QUEUE_LENGTH = Gauge("qwen3_operator_queue_length", "Objects that wait for a worker")
 LOOP_LAG = Gauge("qwen3_operator_loop_lag_seconds", "How late the event loop woke up at the last check")
 LEADER = Gauge("qwen3_operator_leader", "1 while this process holds the Lease")

@@ -15,6 +15,7 @@ from qwen3_operator.api.base import (
     ApiModel,
     ConfigMapKeyRef,
     LabelValue,
+    ObjectName,
     PassedOn,
     Quantity,
     ResourceQuantity,
@@ -92,6 +93,19 @@ class SpeculativeDecoding(ApiModel):
     """Tokens that are proposed at a time."""
 
 
+class CompileCache(ApiModel):
+    """A volume that keeps what vLLM compiles at its first start: later starts of the same server are faster."""
+
+    enabled: bool = False
+    """Keep it."""
+    size: Quantity = "10Gi"
+    """Size of the claim."""
+    storage_class_name: ObjectName | None = None
+    """StorageClass of the claim. Default: the cluster's default class."""
+    access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteOnce"
+    """Access mode of the claim; ReadWriteMany where the servers are on several nodes."""
+
+
 class Engine(ApiModel):
     """vLLM and how it is started. Fields are named after vLLM's flags."""
 
@@ -136,6 +150,8 @@ class Engine(ApiModel):
     """Keep the KV cache of shared beginnings. Default: vLLM's own."""
     speculative_decoding: SpeculativeDecoding | None = None
     """Speculative decoding, for families with multi-token-prediction layers."""
+    compile_cache: CompileCache | None = None
+    """Keep torch.compile's results on a volume. It goes with the Qwen3Deployment."""
     chat_template: ChatTemplate | None = None
     """A chat template that replaces the checkpoint's."""
     extra_args: Annotated[
@@ -261,6 +277,27 @@ class EngineStatus(ApiModel):
     """The command line."""
 
 
+class Startup(ApiModel):
+    """How long the stages of the newest server's start took, in whole seconds."""
+
+    pod: Text | None = None
+    """The pod that was looked at."""
+    scheduled_seconds: Int64 | None = None
+    """From its creation until it had a node."""
+    pulled_seconds: Int64 | None = None
+    """From the node until the container started: volumes and image."""
+    weights_seconds: Int64 | None = None
+    """Loading the weights, as vLLM logs it."""
+    compile_seconds: Int64 | None = None
+    """torch.compile, as vLLM logs it."""
+    graphs_seconds: Int64 | None = None
+    """Capturing CUDA graphs, as vLLM logs it."""
+    ready_seconds: Int64 | None = None
+    """From the container's start until it was ready."""
+    kv_cache_tokens: Int64 | None = None
+    """Tokens that the KV cache holds, as vLLM logs it."""
+
+
 class PlanEntry(ApiModel):
     """One resolved value."""
 
@@ -296,6 +333,8 @@ class Qwen3DeploymentStatus(ApiModel):
     """The engine as it is started."""
     plan: Annotated[list[PlanEntry], Field(max_length=64, json_schema_extra=list_map("field"))] = []
     """Values that were resolved, each with its reason."""
+    startup: Startup | None = None
+    """How long the newest server's start took."""
     replicas: Int64 | None = None
     """Servers that exist."""
     ready_replicas: Int64 | None = None

@@ -6,10 +6,11 @@ from typing import Any
 
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.deployment import Qwen3Deployment, Qwen3DeploymentSpec
+from qwen3_operator.desired.compile_cache import cache_claim_name
 from qwen3_operator.desired.patch import strategic_merge
 from qwen3_operator.desired.pod import CONTAINER_SECURITY, MODELS, pod_security, pull_secrets, secret_env
 from qwen3_operator.desired.service import PORT_NAME
-from qwen3_operator.naming import owner_reference, server_labels, server_selector
+from qwen3_operator.naming import digest, owner_reference, server_labels, server_selector
 from qwen3_operator.plan import Plan
 from qwen3_operator.settings import Settings
 
@@ -37,7 +38,7 @@ def server_deployment(
     annotations = {"kubectl.kubernetes.io/default-container": CONTAINER} | plan.pod_annotations
     template = {
         "metadata": {"labels": server_labels(name), "annotations": annotations},
-        "spec": _pod(spec, plan, settings),
+        "spec": _pod(name, spec, plan, settings),
     }
     template = strategic_merge(template, spec.pod_template_patch)
     # The selector's labels are not the patch's to take away.
@@ -61,7 +62,7 @@ def server_deployment(
     }
 
 
-def _pod(spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -> dict[str, Any]:
+def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -> dict[str, Any]:
     mounts = [{"name": "models", "mountPath": MODELS, "readOnly": True}, {"name": "shm", "mountPath": "/dev/shm"}]
     mounts += [{"name": volume, "mountPath": path} for volume, path in _SCRATCH.items()]
     volumes: list[dict[str, Any]] = [
@@ -69,6 +70,11 @@ def _pod(spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -> dict[str,
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": plan.shm_size}},
     ]
     volumes += [{"name": volume, "emptyDir": {}} for volume in _SCRATCH]
+    if spec.engine.compile_cache and spec.engine.compile_cache.enabled:
+        volumes.append({"name": "compile-cache", "persistentVolumeClaim": {"claimName": cache_claim_name(name)}})
+        # A folder for each image and command: vLLM keys its cache too, but does not clean up behind itself.
+        key = digest([plan.image, plan.command])
+        mounts.append({"name": "compile-cache", "mountPath": f"{_CACHE}/vllm", "subPath": key})
     if template := spec.engine.chat_template:
         reference = template.config_map_key_ref
         items = [{"key": reference.key, "path": "template.jinja"}]

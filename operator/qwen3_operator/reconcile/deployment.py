@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.catalog import ModelFacts
-from qwen3_operator.cluster import CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES, ApiError, Object
+from qwen3_operator.cluster import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES, ApiError, Object
+from qwen3_operator.desired.compile_cache import cache_claim, cache_claim_name
 from qwen3_operator.desired.model import shared_model
 from qwen3_operator.desired.patch import PatchError
 from qwen3_operator.desired.server import CONTAINER, server_deployment
@@ -20,7 +21,7 @@ from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import MANAGED_BY, MANAGER, digest, model_name, server_selector
 from qwen3_operator.plan import Plan, make_plan
 from qwen3_operator.reconcile.context import QWEN3_DEPLOYMENTS, QWEN3_MODELS, Context, Key, invalid_spec, refused
-from qwen3_operator.reconcile.pods import view_pods
+from qwen3_operator.reconcile.pods import newest_startup, view_pods
 from qwen3_operator.reconcile.sharing import hold, release
 from qwen3_operator.status.deployment import DeploymentView, deployment_status, model_condition
 from qwen3_operator.status.pods import PodView
@@ -60,6 +61,7 @@ class _Look:
     server: Object | None = None
     pods: list[PodView] = field(default_factory=list)
     gpus_by_node: Mapping[str, int] | None = None
+    startup: Object | None = None
     endpoint: str = ""
     template_hash: str = ""
 
@@ -84,12 +86,18 @@ class _Look:
             server=self.server,
             pods=self.pods,
             gpus_by_node=self.gpus_by_node,
+            startup=self.startup,
             endpoint=self.endpoint,
         )
 
     async def observe(self, spec: Qwen3DeploymentSpec) -> None:
         """Bring model, Service and servers to where they should be and see what came of it."""
-        await asyncio.gather(self._ensure_model(spec), self._ensure_service(spec), self._find_references(spec))
+        await asyncio.gather(
+            self._ensure_model(spec),
+            self._ensure_service(spec),
+            self._ensure_compile_cache(spec),
+            self._find_references(spec),
+        )
         name = self.model["metadata"]["name"] if self.model else model_name(spec.model)
         nodes = await self.context.nodes.gpus(
             self.context.cluster, spec.scheduling.node_selector, spec.gpu.resource_name
@@ -98,9 +106,12 @@ class _Look:
         kinds = sorted(set(nodes.values()))
         self.plan = make_plan(name, spec, self.context.settings, self._facts(), kinds, self.template_hash)
         await self._ensure_server(spec)
+        labels = ",".join(f"{k}={v}" for k, v in server_selector(self._name).items())
         if self.server is not None and not _settled(self.server):
-            labels = ",".join(f"{k}={v}" for k, v in server_selector(self._name).items())
             self.pods = await view_pods(self.context, self._namespace, labels, CONTAINER)
+        elif self.server is not None and self.server["spec"].get("replicas"):
+            before = (self.obj.get("status") or {}).get("startup") or {}
+            self.startup = await newest_startup(self.context, self._namespace, labels, before)
 
     def again(self, spec: Qwen3DeploymentSpec | None, status: Object) -> float | None:
         """Seconds until the next look, where no watch will tell."""
@@ -161,6 +172,17 @@ class _Look:
             return
         domain = self.context.settings.cluster_domain
         self.endpoint = f"http://{self._name}.{self._namespace}.svc.{domain}:{spec.service.port}/v1"
+
+    async def _ensure_compile_cache(self, spec: Qwen3DeploymentSpec) -> None:
+        cache = spec.engine.compile_cache
+        if cache is None or not cache.enabled:
+            return
+        try:
+            await self.context.ensure(CLAIMS, cache_claim(self._namespace, self._name, self._uid, cache))
+        except ApiError as error:
+            if not error.final:
+                raise
+            self.problems.append(refused(CLAIMS, cache_claim_name(self._name), error))
 
     async def _find_references(self, spec: Qwen3DeploymentSpec) -> None:
         """Problems where a Secret or ConfigMap that the servers need is not there."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from qwen3_operator import metrics
 from qwen3_operator.cluster import PODS
+from qwen3_operator.desired.server import CONTAINER as SERVER_CONTAINER
 from qwen3_operator.reconcile.context import Context
-from qwen3_operator.status.pods import PodView
+from qwen3_operator.status.pods import PodView, condition
+from qwen3_operator.status.startup import startup_status
 
 LOG_LINES = 100
+STARTUP_LINES = 2000
 MOST_EXAMINED = 3
 """Pods of one owner whose log and events are read: the others mostly say the same."""
 
@@ -23,6 +27,21 @@ async def view_pods(context: Context, namespace: str, labels: str, container: st
     for index in range(min(len(views), MOST_EXAMINED)):
         views[index] = await _examine(context, namespace, views[index], container)
     return views
+
+
+async def newest_startup(context: Context, namespace: str, labels: str, before: Mapping[str, Any]) -> dict[str, Any]:
+    """`status.startup` of the newest ready pod; the one `before` where that is still there, so it is read once."""
+    pods = await context.cluster.list(PODS, namespace, labels=labels)
+    ready = [pod for pod in pods if (condition(pod, "Ready") or {}).get("status") == "True"]
+    if not ready or any(pod["metadata"]["name"] == before.get("pod") for pod in ready):
+        return dict(before)
+    newest = max(ready, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+    log = await context.cluster.logs(namespace, newest["metadata"]["name"], SERVER_CONTAINER, tail=STARTUP_LINES)
+    startup = startup_status(newest, log)
+    for stage, seconds in startup.items():
+        if stage.endswith("Seconds"):
+            metrics.STARTUP_SECONDS.labels(stage.removesuffix("Seconds")).observe(seconds)
+    return startup
 
 
 async def _examine(context: Context, namespace: str, view: PodView, container: str) -> PodView:

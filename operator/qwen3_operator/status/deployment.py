@@ -35,6 +35,8 @@ class DeploymentView:
     pods: Sequence[PodView] = ()
     """Pods of the servers, newest first; none when all is well."""
     gpus_by_node: Mapping[str, int] | None = None
+    startup: Object | None = None
+    """`status.startup`, when it is known."""
     endpoint: str = ""
 
 
@@ -76,6 +78,8 @@ def deployment_status(
     if view.endpoint:
         result["endpoint"] = view.endpoint
     _add_model(result, previous, view)
+    if startup := view.startup or previous.get("startup"):
+        result["startup"] = dict(startup)
     if view.plan is not None:
         result["engine"] = view.plan.engine_status()
         result["plan"] = [entry.as_status() for entry in view.plan.values]
