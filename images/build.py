@@ -41,7 +41,7 @@ def build(name: str) -> Built:
     """Build the image unless its inputs are built already. Raises BuildError."""
     image = IMAGES[name]
     reference = image.reference(base.key())
-    archive = folder() / f"{reference.rpartition('/')[2].replace(':', '-')}.tar"
+    archive = folder() / f"qwen3-{name}-{image.key(base.key())}.tar"
     with locked():
         if not archive.exists():
             print(f"images: building {reference}", file=sys.stderr, flush=True)
@@ -96,8 +96,8 @@ def _prune(name: str) -> None:
     """Keep the newest archives of an image only: two checkouts may take turns."""
     archives = sorted(folder().glob(f"qwen3-{name}-*.tar"), key=lambda file: file.stat().st_mtime)
     for archive in archives[:-KEPT_ARCHIVES]:
-        buildah("rmi", f"localhost/qwen3-{name}:{archive.stem.rpartition('-')[2]}", check=False)
         archive.unlink()
+        buildah("rmi", f"localhost/qwen3-{name}:{archive.stem.rpartition('-')[2]}", check=False)
 
 
 def buildah(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -19,8 +19,13 @@ class Image:
     """One image: a Dockerfile and the files of the repository that it copies."""
 
     name: str
-    dockerfile: str
-    inputs: tuple[str, ...] = ()
+    inputs: tuple[str, ...]
+    version: str = ""
+    """Tag for those images that people write into manifests; the others are tagged by content."""
+
+    @property
+    def dockerfile(self) -> str:
+        return f"images/{self.name}/Dockerfile"
 
     def files(self) -> Iterator[Path]:
         """Every file that the image is made from, relative to the repository, in a stable order."""
@@ -31,7 +36,7 @@ class Image:
                 if file.is_file() and not any(part in IGNORED for part in file.parts):
                     yield file.relative_to(REPOSITORY)
 
-    def tag(self, base: str) -> str:
+    def key(self, base: str) -> str:
         """Content hash of the inputs and of the base: 12 hexadecimal digits. Raises FileNotFoundError."""
         digest = hashlib.sha256(base.encode())
         for file in self.files():
@@ -41,23 +46,15 @@ class Image:
 
     def reference(self, base: str) -> str:
         """Name by which pods ask for it."""
-        return f"localhost/qwen3-{self.name}:{self.tag(base)}"
+        return f"localhost/qwen3-{self.name}:{self.version or self.key(base)}"
 
 
 IMAGES = {
     image.name: image
     for image in (
-        Image(
-            "operator",
-            "images/operator/Dockerfile",
-            ("images/operator/qwen3-operator", "requirements/operator.lock", "operator/qwen3_operator"),
-        ),
-        Image(
-            "downloader",
-            "images/downloader/Dockerfile",
-            ("images/downloader/requirements.lock", "images/downloader/qwen3_download"),
-        ),
-        Image("hub", "images/hub/Dockerfile", ("tests/hub", "tests/data/tiny-qwen3")),
-        Image("vllm-cpu", "images/vllm-cpu/Dockerfile", ("images/vllm-cpu/vllm",)),
+        Image("operator", ("images/operator/qwen3-operator", "requirements/operator.lock", "operator/qwen3_operator")),
+        Image("downloader", ("images/downloader/requirements.lock", "images/downloader/qwen3_download")),
+        Image("hub", ("tests/hub", "tests/data/tiny-qwen3")),
+        Image("vllm-cpu", ("images/vllm-cpu/vllm",), version="0.32.0"),
     )
 }

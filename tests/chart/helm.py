@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from devcluster import tools
 
 CHART = Path(__file__).parents[2] / "charts" / "qwen3-operator"

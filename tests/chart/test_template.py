@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from qwen3_operator.settings import Settings
-
 from tests.chart.helm import CHART, HelmError, helm, template
+
+from qwen3_operator.settings import Settings
 
 pytestmark = pytest.mark.cluster  # helm is one of its tools
 
