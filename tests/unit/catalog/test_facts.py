@@ -1,0 +1,144 @@
+"""Reading a config.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from qwen3_operator.catalog import FACT_KEYS, ConfigError, ModelFacts, Quantization
+
+DENSE: dict[str, Any] = {
+    "architectures": ["Qwen3ForCausalLM"],
+    "model_type": "qwen3",
+    "torch_dtype": "bfloat16",
+    "hidden_size": 4096,
+    "intermediate_size": 12288,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 151936,
+    "max_position_embeddings": 40960,
+    "rope_theta": 1000000,
+    "rope_scaling": None,
+    "tie_word_embeddings": False,
+}
+
+
+def test_dense() -> None:
+    facts = ModelFacts.from_config(DENSE, 16_381_470_720)
+    assert (facts.num_layers, facts.num_full_attention_layers, facts.head_dim) == (36, 36, 128)
+    assert (facts.rope_theta, facts.rope_parameters, facts.is_moe) == (1e6, {}, False)
+    assert facts.weights_bytes == 16_381_470_720
+    assert not facts.text_config_nested
+
+
+def test_facts_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        ModelFacts.from_config(DENSE).hidden_size = 1  # type: ignore[misc]
+
+
+def test_experts_and_sparse_layers() -> None:
+    moe = {
+        **DENSE,
+        "num_experts": 128,
+        "num_experts_per_tok": 8,
+        "moe_intermediate_size": 768,
+        "decoder_sparse_step": 2,
+        "mlp_only_layers": [1, 3],
+    }
+    facts = ModelFacts.from_config(moe)
+    assert facts.is_moe
+    assert facts.num_moe_layers == 36 // 2 - 2
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        pytest.param({"full_attention_interval": 4}, id="interval"),
+        pytest.param({"layer_types": (["linear_attention"] * 3 + ["full_attention"]) * 9}, id="layer types"),
+    ],
+)
+def test_linear_attention_layers_hold_no_kv_cache(kinds: dict[str, Any]) -> None:
+    linear = {
+        "linear_num_key_heads": 16,
+        "linear_num_value_heads": 32,
+        "linear_key_head_dim": 128,
+        "linear_value_head_dim": 128,
+        "mamba_ssm_dtype": "float32",
+    }
+    facts = ModelFacts.from_config({**DENSE, **linear, **kinds})
+    assert facts.num_full_attention_layers == 9
+    assert facts.is_hybrid_attention
+    assert facts.linear_attention is not None
+    assert facts.linear_attention.state_bytes == 4
+
+
+def test_vision_language_numbers_are_nested() -> None:
+    rope = {"rope_type": "default", "rope_theta": 10000000, "mrope_section": [11, 11, 10]}
+    text = {key: value for key, value in DENSE.items() if key not in ("architectures", "rope_theta", "rope_scaling")}
+    config = {
+        "architectures": ["Qwen3VLForConditionalGeneration"],
+        "model_type": "qwen3_vl",
+        "tie_word_embeddings": True,
+        "text_config": {**text, "rope_parameters": rope},
+        "vision_config": {"depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "out_hidden_size": 4096},
+    }
+    facts = ModelFacts.from_config(config)
+    assert facts.text_config_nested
+    assert facts.tie_word_embeddings
+    assert facts.rope_theta == 1e7
+    assert facts.rope_parameters == rope
+    assert facts.vision is not None
+    assert facts.vision.depth == 27
+
+
+def test_omni_serves_its_thinker() -> None:
+    config = {"architectures": ["Qwen3OmniMoeForConditionalGeneration"], "thinker_config": {"text_config": DENSE}}
+    assert ModelFacts.from_config(config).num_layers == 36
+
+
+def test_a_reporter_may_send_only_the_named_keys() -> None:
+    full = ModelFacts.from_config({**DENSE, "bos_token_id": 151643, "transformers_version": "4.51.0"})
+    assert ModelFacts.from_config({key: DENSE[key] for key in FACT_KEYS if key in DENSE}) == full
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (
+            {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]},
+            Quantization(method="fp8", bits=8, block=(128, 128)),
+        ),
+        ({"quant_method": "awq", "bits": 4, "group_size": 128}, Quantization(method="awq", bits=4, group_size=128)),
+        ({"quant_method": "gptq", "bits": 8, "group_size": 128}, Quantization(method="gptq", bits=8, group_size=128)),
+        ({"quant_method": "gptq", "bits": 4, "group_size": -1}, Quantization(method="gptq", bits=4)),
+        ({"quant_algo": "FP8", "ignore": ["lm_head"]}, Quantization(method="modelopt", bits=8)),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 4}}}},
+            Quantization(method="compressed-tensors", bits=4),
+        ),
+    ],
+)
+def test_quantization(config: dict[str, Any], expected: Quantization) -> None:
+    facts = ModelFacts.from_config({**DENSE, "quantization_config": config})
+    assert facts.quantization == expected
+
+
+@pytest.mark.parametrize("key", ["hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"])
+def test_a_missing_key_is_named(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"config.json has no {key}"):
+        ModelFacts.from_config({name: value for name, value in DENSE.items() if name != key})
+
+
+@pytest.mark.parametrize("value", ["4096", 40.5, True, [4096]])
+def test_a_wrong_type_is_named(value: object) -> None:
+    with pytest.raises(ConfigError, match="hidden_size is"):
+        ModelFacts.from_config({**DENSE, "hidden_size": value})
+
+
+def test_heads_and_head_dim_have_defaults() -> None:
+    config = {name: value for name, value in DENSE.items() if name not in ("head_dim", "num_key_value_heads")}
+    facts = ModelFacts.from_config(config)
+    assert (facts.head_dim, facts.num_key_value_heads) == (128, 32)
