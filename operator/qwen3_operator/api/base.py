@@ -57,7 +57,7 @@ ObjectName = Annotated[
         json_schema_extra=rules(
             rule(
                 "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
-                "must be the name of an object in the same namespace: lower-case letters, digits, '-' and '.'",
+                "must be the name of an object: lower-case letters, digits, '-' and '.'",
             )
         )
     ),

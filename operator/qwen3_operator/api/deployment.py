@@ -264,6 +264,10 @@ class Qwen3DeploymentSpec(ApiModel):
     """Run no server while true; the weights and the Service stay."""
 
 
+Servers = Annotated[int, Field(ge=0, le=2**31 - 1)]
+"""A count that the scale sub-resource holds (int32)."""
+
+
 class EngineStatus(ApiModel):
     """The engine as it is started."""
 
@@ -335,9 +339,9 @@ class Qwen3DeploymentStatus(ApiModel):
     """Values that were resolved, each with its reason."""
     startup: Startup | None = None
     """How long the newest server's start took."""
-    replicas: Int64 | None = None
+    replicas: Servers | None = None
     """Servers that exist."""
-    ready_replicas: Int64 | None = None
+    ready_replicas: Servers | None = None
     """Servers that answer."""
     selector: Text | None = None
     """Label selector of the servers, for the scale sub-resource."""
