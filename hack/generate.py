@@ -1,9 +1,14 @@
-"""Write the files that are made from the models: crds/ and the chart's copy. `--check` only says what is stale."""
+"""Write the files that are made from the code: CRDs, the chart's copy of them, reference pages.
+
+`--check` only says what is stale.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+
+from reference import api_reference, reasons
 
 from qwen3_operator.__main__ import to_yaml
 from qwen3_operator.api.crd import crds
@@ -20,18 +25,20 @@ def generated() -> dict[Path, str]:
         kept = {**crd, "metadata": {**crd["metadata"], "annotations": {"helm.sh/resource-policy": "keep"}}}
         files[ROOT / "crds" / name] = HEADER + to_yaml(crd)
         files[ROOT / "charts/qwen3-operator/files/crds" / name] = HEADER + to_yaml(kept)
+    files[ROOT / "docs/api-reference.md"] = api_reference()
+    files[ROOT / "docs/reasons.md"] = reasons()
     return files
 
 
 def main() -> int:
     """Write, or with --check compare; returns the exit code."""
-    stale = [path for path, text in generated().items() if not path.exists() or path.read_text() != text]
-    for path in stale:
+    stale = {p: text for p, text in generated().items() if not p.exists() or p.read_text() != text}
+    for path, text in stale.items():
         if "--check" in sys.argv:
             print(f"stale: {path.relative_to(ROOT)} (run `make crds`)", file=sys.stderr)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(generated()[path])
+            path.write_text(text)
             print(f"wrote {path.relative_to(ROOT)}")
     return 1 if stale and "--check" in sys.argv else 0
 
