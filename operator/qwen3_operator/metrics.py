@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable, Mapping
+
 from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -25,6 +28,21 @@ LOOP_LAG = Gauge("qwen3_operator_loop_lag_seconds", "How late the event loop wok
 LEADER = Gauge("qwen3_operator_leader", "1 while this process holds the Lease")
 CONDITION = Gauge(
     "qwen3_operator_condition",
-    "1 for the current status of a condition",
-    ["kind", "namespace", "name", "type", "status", "reason"],
+    "1 while the condition is True, of the conditions that alerts are made of: Ready and Stalled",
+    ["kind", "namespace", "name", "type"],
 )
+ALERTING = ("Ready", "Stalled")
+
+
+def show_conditions(kind: str, namespace: str, name: str, conditions: Iterable[Mapping[str, str]]) -> None:
+    """Set `qwen3_operator_condition` of one object."""
+    for condition in conditions:
+        if condition["type"] in ALERTING:
+            CONDITION.labels(kind, namespace, name, condition["type"]).set(condition["status"] == "True")
+
+
+def forget_conditions(kind: str, namespace: str, name: str) -> None:
+    """Drop the series of an object that is gone."""
+    for condition in ALERTING:
+        with contextlib.suppress(KeyError):
+            CONDITION.remove(kind, namespace, name, condition)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from qwen3_operator import metrics
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.deployment import Qwen3Deployment
 from qwen3_operator.api.model import Qwen3Model
@@ -82,11 +83,14 @@ class Context:
     now: Callable[[], datetime] = field(default=utc_now)
     nodes: NodeCache = field(default_factory=NodeCache)
 
-    async def ensure(self, kind: Kind, desired: Object) -> Object:
-        """Have `desired` in the cluster and return it as it is there; no write where it is there already."""
+    async def ensure(self, kind: Kind, desired: Object, *, seen: Object | None = None) -> Object:
+        """Have `desired` in the cluster and return it as it is there; no write where it is there already.
+
+        `seen`: the object where it was read a moment ago, which saves reading it again.
+        """
         meta = desired["metadata"]
         wanted = stamped(desired)
-        live = await self.cluster.get(kind, meta["namespace"], meta["name"])
+        live = seen or await self.cluster.get(kind, meta["namespace"], meta["name"])
         if live is not None and up_to_date(live, wanted):
             return live
         return await self.cluster.apply(kind, wanted, manager=MANAGER)
@@ -94,13 +98,13 @@ class Context:
     async def write_status(self, kind: Kind, obj: Object, status: dict[str, Any]) -> None:
         """Apply `status` where it differs from the live one, and tell the news as Events."""
         before = obj.get("status") or {}
+        namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        metrics.show_conditions(kind.kind, namespace, name, status["conditions"])
         if status == before:
             return
-        meta = {key: obj["metadata"][key] for key in ("namespace", "name")}
+        wanted = {"metadata": {"namespace": namespace, "name": name}, "status": status}
         try:
-            await self.cluster.apply(
-                kind, {"metadata": meta, "status": status}, manager=STATUS_MANAGER, subresource="status"
-            )
+            await self.cluster.apply(kind, wanted, manager=STATUS_MANAGER, subresource="status")
         except ApiError as error:
             if error.status == 404:  # deleted meanwhile
                 return

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from qwen3_operator import metrics
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.cluster import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES, ApiError, Object
@@ -36,6 +37,7 @@ async def reconcile_deployment(context: Context, key: Key) -> float | None:
     """Look at one Qwen3Deployment. Returns the seconds after which to look again, None for the resync."""
     obj = await context.cluster.get(QWEN3_DEPLOYMENTS, key.namespace, key.name)
     if obj is None or obj["metadata"].get("deletionTimestamp"):
+        metrics.forget_conditions(*key)
         return None
     look = _Look(context, obj)
     spec: Qwen3DeploymentSpec | None = None
@@ -221,7 +223,7 @@ class _Look:
             return
         try:
             wanted = server_deployment(self._namespace, self._name, self._uid, spec, self.plan, self.context.settings)
-            self.server = await self.context.ensure(DEPLOYMENTS, wanted)
+            self.server = await self.context.ensure(DEPLOYMENTS, wanted, seen=live)
         except PatchError as error:
             self.problems.append(Problem("InvalidPatch", str(error), "spec.podTemplatePatch"))
             self.server = live

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from qwen3_operator import metrics
 from qwen3_operator.api.model import Qwen3ModelSpec
 from qwen3_operator.catalog import lookup
 from qwen3_operator.cluster import CLAIMS, JOBS, SECRETS, ApiError, Object
@@ -32,6 +33,7 @@ async def reconcile_model(context: Context, key: Key) -> float | None:
     """Look at one Qwen3Model. Returns the seconds after which to look again, None for the resync."""
     obj = await context.cluster.get(QWEN3_MODELS, key.namespace, key.name)
     if obj is None or obj["metadata"].get("deletionTimestamp"):
+        metrics.forget_conditions(*key)
         return None
     look = _Look(context, obj)
     try:
@@ -129,7 +131,7 @@ class _Look:
         size = _claim_size(spec, self.claim)
         wanted = model_claim(self._namespace, self._name, self.obj["metadata"]["uid"], spec, size)
         try:
-            self.claim = await self.context.ensure(CLAIMS, wanted)
+            self.claim = await self.context.ensure(CLAIMS, wanted, seen=self.claim)
         except ApiError as error:
             if not error.final:
                 raise

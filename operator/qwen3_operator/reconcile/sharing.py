@@ -23,7 +23,7 @@ async def hold(context: Context, live: Object | None, wanted: Object, name: str,
     """
     holders = _owners(live)
     if not holders or holders[0]["uid"] == uid:
-        live = await context.ensure(QWEN3_MODELS, wanted)
+        live = await context.ensure(QWEN3_MODELS, wanted, seen=live)
     assert live is not None
     reference = owner_reference(Qwen3Deployment.KIND, API_VERSION, name, uid, controller=False)
     live = await _add_reference(context, QWEN3_MODELS, live, reference)
