@@ -3,17 +3,21 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import devcluster
 import pytest
 from devcluster import processes, stages
-from devcluster.paths import DevclusterError, state_dir
+from devcluster.paths import DevclusterError
 from tests.devcluster.manifests import claim, job, pod
 
 pytestmark = pytest.mark.cluster
 
 Wait = Callable[..., None]
+ROOT = Path(__file__).parents[2]
 REPORT = {"commit": "0123abc", "files": 9, "note": 'say "hi" {{ never a template }}'}
 
 
@@ -194,22 +198,19 @@ def test_two_clusters_run_side_by_side(cluster: devcluster.Cluster) -> None:
     assert not _any_alive(components)
 
 
-def test_a_cluster_whose_launcher_and_components_were_killed_is_cleared_away() -> None:
-    """Killed with SIGKILL: nobody had a chance to clean up. The next `up` of that name works."""
-    crashed = devcluster.Cluster("crash-test")
-    spec = devcluster.ClusterSpec(name="crash-test")
-    crashed.up(spec)
-    try:
-        components = [pid for _, pid, _ in crashed.status()]
-        for pid in components[:3]:
-            os.kill(pid, signal.SIGKILL)
-        crashed.down()
-        assert not _any_alive(components)
-        crashed.up(spec)
-        assert all(alive for _, _, alive in crashed.status())
-    finally:
-        crashed.down()
-    assert not (state_dir() / "crash-test").exists()
+def test_what_a_killed_test_run_left_is_ended_by_the_next() -> None:
+    """The owner and some components die by SIGKILL: nobody had a chance to clean up."""
+    code = "import devcluster, os\nwith devcluster.cluster(name='orphan-test'): os.kill(os.getpid(), 9)"
+    killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    orphan = devcluster.Cluster("orphan-test")
+    components = [pid for _, pid, _ in orphan.status()]
+    assert _any_alive(components)
+    for pid in components[:3]:
+        os.kill(pid, signal.SIGKILL)
+    devcluster.end_orphans()
+    assert not _any_alive(components)
+    assert not orphan.workdir.exists()
 
 
 def _assert(condition: bool) -> None:
