@@ -64,7 +64,8 @@ def empty_namespace(request: pytest.FixtureRequest) -> Iterator[None]:
     if "cluster" in request.fixturenames:
         cluster = request.getfixturevalue("cluster")
         if cluster.running():
-            cluster.kubectl("delete", "pod,pvc,service", "--all", "--wait=true")
+            cluster.kubectl("delete", "pod,pvc", "--all", "--wait=true")
+            cluster.kubectl("delete", "service", "web", "--ignore-not-found")
 
 
 def wait_phase(cluster: devcluster.Cluster, name: str, phase: str = "Succeeded") -> str:
