@@ -21,6 +21,14 @@ MODEL_LABEL = f"{GROUP}/model"
 APPLIED_HASH = f"{GROUP}/applied-hash"
 """Annotation of a child: hash of what was applied, so that an unchanged child costs no write."""
 
+MODELS_DIR = "/models"
+"""Where the volume with the weights is mounted, in Job and servers alike."""
+TEMPLATE_DIR = "/etc/qwen3/chat-template"
+TEMPLATE_FILE = "template.jinja"
+
+MIDDLEWARE = "reasoning_content.ReasoningContentMiddleware"
+"""Import path of the middleware behind engine.reasoningContentField."""
+
 SERVER = "server"
 DOWNLOAD = "download"
 SELECTOR = f"{MANAGED_BY}={MANAGER}"

@@ -154,6 +154,8 @@ class Engine(ApiModel):
     """Keep torch.compile's results on a volume. It goes with the Qwen3Deployment."""
     chat_template: ChatTemplate | None = None
     """A chat template that replaces the checkpoint's."""
+    reasoning_content_field: bool = False
+    """Answer with the reasoning in `reasoning_content` too, for clients made before vLLM 0.16."""
     extra_args: Annotated[
         list[Annotated[str, StringConstraints(min_length=1, max_length=4096)]],
         Field(max_length=128, json_schema_extra=ATOMIC_LIST),

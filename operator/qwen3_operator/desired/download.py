@@ -6,8 +6,8 @@ from typing import Any
 
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.model import Qwen3Model, Qwen3ModelSpec
-from qwen3_operator.desired.pod import CONTAINER_SECURITY, MODELS, pod_security, pull_secrets, secret_env
-from qwen3_operator.naming import claim_name, digest, model_labels, model_path, owner_reference
+from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets, secret_env
+from qwen3_operator.naming import MODELS_DIR, claim_name, digest, model_labels, model_path, owner_reference
 from qwen3_operator.settings import Settings
 
 CONTAINER = "download"
@@ -56,7 +56,7 @@ def download_job(
 
 
 def _pod(name: str, spec: Qwen3ModelSpec, settings: Settings) -> dict[str, Any]:
-    target = "/".join(part for part in (MODELS, model_path(spec)) if part)
+    target = "/".join(part for part in (MODELS_DIR, model_path(spec)) if part)
     env: list[dict[str, Any]] = [{"name": "HOME", "value": "/tmp"}, {"name": "PYTHONUNBUFFERED", "value": "1"}]
     if spec.token_secret_ref:
         env.append(secret_env("MODELSCOPE_API_TOKEN", spec.token_secret_ref.name, spec.token_secret_ref.key))
@@ -85,7 +85,7 @@ def _pod(name: str, spec: Qwen3ModelSpec, settings: Settings) -> dict[str, Any]:
                     "limits": {"memory": "1Gi"},  # the page cache counts too, and is given back
                 },
                 "securityContext": CONTAINER_SECURITY,
-                "volumeMounts": [{"name": "models", "mountPath": MODELS}, {"name": "tmp", "mountPath": "/tmp"}],
+                "volumeMounts": [{"name": "models", "mountPath": MODELS_DIR}, {"name": "tmp", "mountPath": "/tmp"}],
             }
         ],
         "volumes": [

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-MODELS = "/models"
-"""Where the volume with the weights is mounted, in Job and servers alike."""
-
 
 def pod_security(user: int, group: int) -> dict[str, Any]:
     """The pod's security context. New files belong to `group`, so that Job and servers may read each other's."""

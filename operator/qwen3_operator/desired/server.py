@@ -7,10 +7,19 @@ from typing import Any
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.deployment import Qwen3Deployment, Qwen3DeploymentSpec
 from qwen3_operator.desired.compile_cache import cache_claim_name
+from qwen3_operator.desired.middleware import MIDDLEWARE_DIR, config_map_name
 from qwen3_operator.desired.patch import strategic_merge
-from qwen3_operator.desired.pod import CONTAINER_SECURITY, MODELS, pod_security, pull_secrets, secret_env
+from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets, secret_env
 from qwen3_operator.desired.service import PORT_NAME
-from qwen3_operator.naming import digest, owner_reference, server_labels, server_selector
+from qwen3_operator.naming import MIDDLEWARE, (
+    MODELS_DIR,
+    TEMPLATE_DIR,
+    TEMPLATE_FILE,
+    digest,
+    owner_reference,
+    server_labels,
+    server_selector,
+)
 from qwen3_operator.plan import Plan
 from qwen3_operator.settings import Settings
 
@@ -19,7 +28,6 @@ PORT = 8000
 USER = GROUP = 2000
 """vLLM's own user in the official image since 2026; HOME and USER below let any other image run with it too."""
 
-TEMPLATE_DIR = "/etc/qwen3/chat-template"
 PROBE_PERIOD = 5
 ENDPOINTS_SETTLE_SECONDS = 10
 """vLLM answers new requests with 500 once it drains, so a pod leaves the endpoints before it is told to stop."""
@@ -63,7 +71,7 @@ def server_deployment(
 
 
 def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -> dict[str, Any]:
-    mounts = [{"name": "models", "mountPath": MODELS, "readOnly": True}, {"name": "shm", "mountPath": "/dev/shm"}]
+    mounts = [{"name": "models", "mountPath": MODELS_DIR, "readOnly": True}, {"name": "shm", "mountPath": "/dev/shm"}]
     mounts += [{"name": volume, "mountPath": path} for volume, path in _SCRATCH.items()]
     volumes: list[dict[str, Any]] = [
         {"name": "models", "persistentVolumeClaim": {"claimName": plan.claim}},
@@ -77,9 +85,12 @@ def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -
         mounts.append({"name": "compile-cache", "mountPath": f"{_CACHE}/vllm", "subPath": key})
     if template := spec.engine.chat_template:
         reference = template.config_map_key_ref
-        items = [{"key": reference.key, "path": "template.jinja"}]
+        items = [{"key": reference.key, "path": TEMPLATE_FILE}]
         volumes.append({"name": "chat-template", "configMap": {"name": reference.name, "items": items}})
         mounts.append({"name": "chat-template", "mountPath": TEMPLATE_DIR, "readOnly": True})
+    if _uses_middleware(plan):
+        volumes.append({"name": "middleware", "configMap": {"name": config_map_name(name)}})
+        mounts.append({"name": "middleware", "mountPath": MIDDLEWARE_DIR, "readOnly": True})
     return {
         "enableServiceLinks": False,  # a Service called vllm would set VLLM_PORT to a URL
         "automountServiceAccountToken": False,
@@ -93,7 +104,7 @@ def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -
                 "image": plan.image,
                 "command": list(plan.command[:2]),
                 "args": list(plan.command[2:]),
-                "env": _environment(spec),
+                "env": _environment(spec, plan),
                 "ports": [{"name": PORT_NAME, "containerPort": PORT, "protocol": "TCP"}],
                 "resources": _resources(spec, plan),
                 "securityContext": CONTAINER_SECURITY,
@@ -108,6 +119,10 @@ def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -
     }
 
 
+def _uses_middleware(plan: Plan) -> bool:
+    return MIDDLEWARE in plan.command
+
+
 def _health(*, period: int, failures: int) -> dict[str, Any]:
     return {
         "httpGet": {"path": "/health", "port": PORT_NAME, "scheme": "HTTP"},
@@ -117,7 +132,7 @@ def _health(*, period: int, failures: int) -> dict[str, Any]:
     }
 
 
-def _environment(spec: Qwen3DeploymentSpec) -> list[dict[str, Any]]:
+def _environment(spec: Qwen3DeploymentSpec, plan: Plan) -> list[dict[str, Any]]:
     ours: list[dict[str, Any]] = [
         {"name": name, "value": value}
         for name, value in {
@@ -136,6 +151,10 @@ def _environment(spec: Qwen3DeploymentSpec) -> list[dict[str, Any]]:
         key = spec.auth.api_key_secret_ref
         ours.append(secret_env("VLLM_API_KEY", key.name, key.key))
     theirs = [variable.model_dump(by_alias=True, exclude_none=True) for variable in spec.engine.env]
+    if _uses_middleware(plan):
+        path = next((v.get("value") for v in theirs if v["name"] == "PYTHONPATH"), None)
+        theirs = [v for v in theirs if v["name"] != "PYTHONPATH"]
+        ours.append({"name": "PYTHONPATH", "value": f"{path}:{MIDDLEWARE_DIR}" if path else MIDDLEWARE_DIR})
     named = {variable["name"] for variable in theirs}
     return [variable for variable in ours if variable["name"] not in named] + theirs
 

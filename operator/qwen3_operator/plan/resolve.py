@@ -7,7 +7,6 @@ from typing import Any
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.catalog import CatalogEntry, ModelFacts, not_served_reason, resolve
-from qwen3_operator.desired.pod import MODELS
 from qwen3_operator.engine.command import OWNED_FLAGS, ServeOptions, check_options, serve_command
 from qwen3_operator.engine.compatibility import check_version
 from qwen3_operator.engine.flags import check_extra_args, given
@@ -20,14 +19,15 @@ from qwen3_operator.engine.parsers import ParserChoice, by_version, choose_reaso
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.engine.version import NEWEST_KNOWN, EngineVersion
 from qwen3_operator.engine.weights import Sharding
-from qwen3_operator.naming import claim_name, model_path
+from qwen3_operator.naming import MIDDLEWARE, MODELS_DIR, TEMPLATE_DIR, TEMPLATE_FILE, claim_name, model_path
 from qwen3_operator.plan.preflight import NodeGpus, candidate_gpus, judge, load_on
 from qwen3_operator.plan.thinking import request_defaults
 from qwen3_operator.plan.types import Plan, Value
 from qwen3_operator.quantity import gibibytes
 from qwen3_operator.settings import Settings
 
-TEMPLATE_FILE = "/etc/qwen3/chat-template/template.jinja"
+RENAMED_SINCE = EngineVersion.of("0.16.0")
+"""From here on answers have `reasoning` only; before, `reasoning_content` is there anyway."""
 TEMPLATE_ANNOTATION = "serving.qwen3.dev/chat-template-hash"
 
 
@@ -86,7 +86,7 @@ def make_plan(
     speculative, speculative_problems = _speculative(spec, entry, version)
     found += speculative_problems
     options = ServeOptions(
-        model_path="/".join(part for part in (MODELS, model_path(spec.model)) if part),
+        model_path="/".join(part for part in (MODELS_DIR, model_path(spec.model)) if part),
         served_model_names=names,
         task=entry.task if entry else "generate",
         max_model_len=length.max_model_len,
@@ -102,12 +102,13 @@ def make_plan(
         max_num_seqs=engine.max_num_seqs,
         max_num_batched_tokens=engine.max_num_batched_tokens,
         enable_prefix_caching=engine.enable_prefix_caching,
-        chat_template=TEMPLATE_FILE if engine.chat_template else None,
+        chat_template=f"{TEMPLATE_DIR}/{TEMPLATE_FILE}" if engine.chat_template else None,
         default_chat_template_kwargs=defaults.chat_template_kwargs,
         override_generation_config=defaults.generation_config,
         hf_overrides={**(entry.hf_overrides if entry else {}), **length.hf_overrides},
         speculative_config=speculative,
         shutdown_timeout_seconds=spec.rollout.drain_seconds,
+        middleware=[MIDDLEWARE] if engine.reasoning_content_field and version >= RENAMED_SINCE else [],
         extra_args=engine.extra_args,
     )
     found += check_extra_args(engine.extra_args, version, OWNED_FLAGS)

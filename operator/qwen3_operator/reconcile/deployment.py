@@ -14,12 +14,13 @@ from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.cluster import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES, ApiError, Object
 from qwen3_operator.desired.compile_cache import cache_claim, cache_claim_name
+from qwen3_operator.desired.middleware import middleware_config_map
 from qwen3_operator.desired.model import shared_model
 from qwen3_operator.desired.patch import PatchError
 from qwen3_operator.desired.server import CONTAINER, server_deployment
 from qwen3_operator.desired.service import server_service
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.naming import MANAGED_BY, MANAGER, digest, model_name, server_selector
+from qwen3_operator.naming import MANAGED_BY, MANAGER, MIDDLEWARE, digest, model_name, server_selector
 from qwen3_operator.plan import Plan, make_plan
 from qwen3_operator.reconcile.context import QWEN3_DEPLOYMENTS, QWEN3_MODELS, Context, Key, invalid_spec, refused
 from qwen3_operator.reconcile.pods import newest_startup, view_pods
@@ -222,6 +223,8 @@ class _Look:
             self.server = live
             return
         try:
+            if MIDDLEWARE in self.plan.command:
+                await self.context.ensure(CONFIG_MAPS, middleware_config_map(self._namespace, self._name, self._uid))
             wanted = server_deployment(self._namespace, self._name, self._uid, spec, self.plan, self.context.settings)
             self.server = await self.context.ensure(DEPLOYMENTS, wanted, seen=live)
         except PatchError as error:
