@@ -11,7 +11,8 @@ from qwen3_operator.desired.middleware import MIDDLEWARE_DIR, config_map_name
 from qwen3_operator.desired.patch import strategic_merge
 from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets, secret_env
 from qwen3_operator.desired.service import PORT_NAME
-from qwen3_operator.naming import MIDDLEWARE, (
+from qwen3_operator.naming import (
+    MIDDLEWARE,
     MODELS_DIR,
     TEMPLATE_DIR,
     TEMPLATE_FILE,
