@@ -21,7 +21,7 @@ from devcluster.realnode import node as realnode
 from devcluster.spec import ClusterSpec
 from devcluster.stages import FakeDownload
 
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 
 
 class Cluster:

@@ -43,7 +43,7 @@ class ControlPlane:
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "kwokctl.yaml"
         config.write_text(yaml.safe_dump(kwokctl_config(spec, binaries, free_ports(6), self.pki, node_address)))
-        command = ["create", "cluster", "--config", str(config), "--wait", "60s"]
+        command = ["create", "cluster", "--config", str(config), "--wait", "120s"]
         command += ["--kubeconfig", str(self.folder / "kubeconfig")]  # or it adds itself to the user's own
         if spec.audit:
             policy = self.folder / "audit-policy.yaml"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from devcluster.cluster import Cluster
 
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 
 
 def prepare(cluster: Cluster) -> None:
