@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from devcluster import tools
-from devcluster.cluster import Cluster, all_clusters
+from devcluster.clusters import Cluster, all_clusters
 from devcluster.paths import DevclusterError
 from devcluster.spec import ClusterSpec
 

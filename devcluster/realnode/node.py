@@ -23,7 +23,7 @@ from devcluster.realnode.packages import ensure_packages
 from devcluster.spec import ClusterSpec
 
 if TYPE_CHECKING:
-    from devcluster.cluster import Cluster
+    from devcluster.clusters import Cluster
 
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 START_SECONDS = 120.0
