@@ -1,0 +1,141 @@
+"""One control plane with simulated GPU nodes and one operator for the whole session, one namespace a test."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import devcluster
+import pytest
+import yaml
+from tests.cluster.api import Api
+from tests.cluster.downloads import COMPLETE
+from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.world import World
+
+ROOT = Path(__file__).parent.parent.parent
+WITHOUT_CRDS = "operator-without-crds.log"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder needs the cluster."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.fixture(scope="session")
+def crds() -> list[dict[str, Any]]:
+    """The CRDs as they are installed."""
+    return [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "crds").glob("*.yaml"))]
+
+
+@pytest.fixture(scope="session")
+def bare_cluster() -> Iterator[devcluster.Cluster]:
+    """The control plane before the CRDs are there."""
+    with devcluster.cluster(nodes=4, gpus_per_node=8, audit=True, fake_download_report=COMPLETE) as it:
+        yield it
+
+
+@pytest.fixture(scope="session")
+def run_without_crds(bare_cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str]:
+    """Exit code and log of an operator that finds no CRDs."""
+    operator = OperatorProcess(bare_cluster.kubeconfig, tmp_path_factory.mktemp("bare") / WITHOUT_CRDS)
+    operator.launch()
+    return operator.wait(20), operator.log.read_text()
+
+
+@pytest.fixture(scope="session")
+def cluster(
+    bare_cluster: devcluster.Cluster, run_without_crds: tuple[int, str], crds: list[dict[str, Any]]
+) -> devcluster.Cluster:
+    """The control plane with the CRDs installed."""
+    bare_cluster.apply(crds)
+    bare_cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
+    return bare_cluster
+
+
+@pytest.fixture(scope="session")
+def api(cluster: devcluster.Cluster) -> Api:
+    """The API server, as its administrator."""
+    return Api(cluster.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def the_operator(cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    """The one operator of the session."""
+    it = OperatorProcess(cluster.kubeconfig, tmp_path_factory.mktemp("operator") / "operator.log", log_level="INFO")
+    it.start()
+    yield it
+    if it.running:
+        it.stop()
+
+
+@pytest.fixture
+def operator(the_operator: OperatorProcess) -> OperatorProcess:
+    """The operator, at work; a test that stopped it may leave it so."""
+    if not the_operator.running:
+        the_operator.start()
+    return the_operator
+
+
+@pytest.fixture(scope="session")
+def make_world(api: Api) -> Iterator[Callable[[str], World]]:
+    """Make a namespace."""
+    made = []
+
+    def make(purpose: str) -> World:
+        name = f"{purpose[:40]}-{uuid.uuid4().hex[:6]}"
+        api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        made.append(name)
+        return World(api, name)
+
+    yield make
+
+
+@pytest.fixture
+def world(api: Api, operator: OperatorProcess, make_world: Callable[[str], World]) -> Iterator[World]:
+    """A namespace of the test's own, with the operator at work."""
+    it = make_world("test")
+    yield it
+    _remove(api, it.namespace)
+
+
+@pytest.fixture(scope="module")
+def serving(api: Api, the_operator: OperatorProcess, make_world: Callable[[str], World]) -> Iterator[World]:
+    """A namespace for a module's tests that share a Qwen3Deployment."""
+    if not the_operator.running:
+        the_operator.start()
+    it = make_world("serving")
+    yield it
+    _remove(api, it.namespace)
+
+
+@pytest.fixture
+def writes_since(cluster: devcluster.Cluster) -> Callable[[float], list[str]]:
+    """The operator's writes after a moment (time.time()), Leases apart, as words."""
+
+    def since(moment: float) -> list[str]:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment % 1 * 1e6):06d}Z"
+        return [
+            f"{r['requestReceivedTimestamp']} {r['verb']} {r['requestURI']} -> {r['responseStatus']['code']}"
+            for r in cluster.requests()
+            if r["userAgent"].startswith(("qwen3-operator", "kopf"))
+            and r["verb"] in ("create", "update", "patch", "delete", "deletecollection")
+            and r["objectRef"]["resource"] != "leases"
+            and r["requestReceivedTimestamp"] > stamp
+        ]
+
+    return since
+
+
+def _remove(api: Api, namespace: str) -> None:
+    """The namespace goes in the background; its GPUs are free at once."""
+    for kind in ("Qwen3Deployment", "Qwen3Model"):
+        for obj in api.list(kind, namespace):
+            api.delete(kind, namespace, obj["metadata"]["name"])
+    api.delete("Stage", None, f"download-{namespace}")
+    api.delete("Namespace", None, namespace)
