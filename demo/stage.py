@@ -11,7 +11,7 @@ from images.catalog import REPOSITORY
 from images.vllm_bundle import bundle
 
 from demo import manifests
-from demo.kube import Kube
+from demo.kube import DemoError, Kube
 
 CHART = REPOSITORY / "charts" / "qwen3-operator"
 RELEASE = "qwen3-operator"
@@ -40,7 +40,12 @@ def install(kube: Kube, built: dict[str, Built], *, settings: dict[str, str] | N
         values |= {f"{key}.repository": repository, f"{key}.tag": tag}
     flags = [word for key, value in values.items() for word in ("--set-string", f"{key}={value}")]
     where = [f"--namespace={manifests.SYSTEM_NAMESPACE}", "--wait", "--timeout=120s"]
-    kube.helm("upgrade", "--install", RELEASE, str(CHART), *where, *flags)
+    try:
+        kube.helm("upgrade", "--install", RELEASE, str(CHART), *where, *flags)
+    except DemoError as error:
+        operator = ["-n", manifests.SYSTEM_NAMESPACE, "-l", f"app.kubernetes.io/instance={RELEASE}"]
+        log = kube.run("logs", "--tail=20", "--ignore-errors", *operator)
+        raise DemoError(f"{error}\n{kube.run('get', 'pods', *operator)}{log}") from error
     kube.run("-n", manifests.HUB_NAMESPACE, "rollout", "status", "deployment/hub", "--timeout=60s")
 
 

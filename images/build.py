@@ -60,7 +60,6 @@ def _build(image: Image, base_image: str, reference: str, archive: Path) -> None
         arguments = {"BASE_IMAGE": base_image} | {k: os.environ[k] for k in FORWARDED if k in os.environ}
         buildah(
             "bud",
-            "--quiet",
             "--layers",
             "--isolation=chroot",
             f"--volume={CERTIFICATES}:{CERTIFICATES}:ro",  # a proxy's certificate, where this machine trusts one
