@@ -33,7 +33,7 @@ class Cluster:
         self.control_plane = ControlPlane(name, self.workdir / "control-plane")
         self.kubeconfig = self.control_plane.kubeconfig
         self.audit_log = self.control_plane.logs / "audit.log"
-        self._spec_file = self.workdir / "cluster.json"
+        self._record = self.workdir / "cluster.json"
 
     def up(self, spec: ClusterSpec, owner: processes.Process | None = None) -> None:
         """Start everything and wait until all nodes are Ready.
@@ -41,25 +41,22 @@ class Cluster:
         With `owner` the cluster is ended by whoever comes next once that process is gone.
         Raises DevclusterError when it runs already, and when something does not start; then nothing is left behind.
         """
-        if self.running():
-            raise DevclusterError(f"cluster {self.name!r} runs already; end it with: python -m devcluster down")
-        self.down()  # leftovers of a crash
         tools.ensure(tools.REAL_NODE if spec.real_node else tools.CONTROL_PLANE)
-        self.workdir.mkdir(parents=True)
-        record = {"spec": asdict(spec), "owner": asdict(owner) if owner else None}
-        self._spec_file.write_text(json.dumps(record, indent=1))
+        with _state_lock():
+            if self.running() or self._being_started():
+                raise DevclusterError(
+                    f"cluster {self.name!r} runs already; end it with: python -m devcluster down --name {self.name}"
+                )
+            self.down()  # leftovers of a crash
+            self.workdir.mkdir(parents=True)
+            self._write_record(spec, owner, launcher=processes.current("launcher"))
         try:
-            if spec.real_node:
-                realnode.prepare(self)
-            self.control_plane.start(spec, layout.ADDRESS if spec.real_node else None)
-            self.create(_base_manifests(spec))
-            if spec.real_node:
-                realnode.start(self, spec)
-            self._wait_nodes_ready(spec.nodes + spec.real_node)
+            self._start(spec)
         except BaseException:
             self._keep_logs()
             self.down()
             raise
+        self._write_record(spec, owner, launcher=None)
 
     def down(self) -> None:
         """End what runs of this cluster and remove its files; also after a crash, also when nothing runs."""
@@ -70,8 +67,8 @@ class Cluster:
         shutil.rmtree(self.workdir, ignore_errors=True)
 
     def running(self) -> bool:
-        """Whether any process of it lives."""
-        return any(alive for _, _, alive in self.status())
+        """Whether it is up: its start came to an end, and everything it started lives."""
+        return bool(self._read_record()) and not self._launcher() and all(alive for _, _, alive in self.status())
 
     def status(self) -> list[tuple[str, int, bool]]:
         """(name, pid, alive) of every process."""
@@ -82,12 +79,12 @@ class Cluster:
 
     def spec(self) -> ClusterSpec:
         """What it was started with."""
-        try:
-            return ClusterSpec(**json.loads(self._spec_file.read_text())["spec"])
-        except FileNotFoundError:
+        record = self._read_record()
+        if not record:
             raise DevclusterError(
                 f"there is no cluster {self.name!r}; start it with: python -m devcluster up --name {self.name}"
-            ) from None
+            )
+        return ClusterSpec(**record["spec"])
 
     def kubectl(self, *args: str, input: str | None = None, check: bool = True, timeout: float = 120) -> str:
         """What `kubectl ARGS` prints. Raises DevclusterError with its error output when it fails and `check`."""
@@ -139,12 +136,39 @@ class Cluster:
         self._wait_nodes_ready(self.spec().nodes + 1)
 
     def owner(self) -> processes.Process | None:
-        record = json.loads(self._spec_file.read_text()) if self._spec_file.exists() else {}
-        return processes.Process(**record["owner"]) if record.get("owner") else None
+        """The process without which the cluster is an orphan; None for one that stays until `down`."""
+        return _process(self._read_record().get("owner"))
 
     def holds_real_node(self) -> bool:
         """Whether the machine's one real node is this cluster's."""
         return realnode.owner() == str(self.workdir)
+
+    def _start(self, spec: ClusterSpec) -> None:
+        if spec.real_node:
+            realnode.prepare(self)
+        self.control_plane.start(spec, layout.ADDRESS if spec.real_node else None)
+        self.create(_base_manifests(spec))
+        if spec.real_node:
+            realnode.start(self, spec)
+        self._wait_nodes_ready(spec.nodes + spec.real_node)
+
+    def _being_started(self) -> bool:
+        launcher = self._launcher()
+        return launcher is not None and launcher.alive()
+
+    def _launcher(self) -> processes.Process | None:
+        """The process that is starting the cluster, or was when it died."""
+        return _process(self._read_record().get("launcher"))
+
+    def _write_record(
+        self, spec: ClusterSpec, owner: processes.Process | None, launcher: processes.Process | None
+    ) -> None:
+        entries = {"owner": owner, "launcher": launcher}
+        record = {"spec": asdict(spec)} | {key: asdict(value) for key, value in entries.items() if value}
+        self._record.write_text(json.dumps(record, indent=1))
+
+    def _read_record(self) -> dict[str, Any]:
+        return dict(json.loads(self._record.read_text())) if self._record.exists() else {}
 
     def _require_real_node(self) -> None:
         if not self.holds_real_node():
@@ -214,13 +238,24 @@ def all_clusters() -> list[Cluster]:
 
 def end_orphans() -> None:
     """End clusters whose owner is gone."""
-    state_dir().mkdir(parents=True, exist_ok=True)
-    with (state_dir() / ".orphans.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _state_lock():
         for it in all_clusters():
             owner = it.owner()
             if owner and not owner.alive():
                 it.down()
+
+
+@contextlib.contextmanager
+def _state_lock() -> Iterator[None]:
+    """One launcher at a time decides what runs and what is left over."""
+    state_dir().mkdir(parents=True, exist_ok=True)
+    with (state_dir() / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _process(entry: dict[str, Any] | None) -> processes.Process | None:
+    return processes.Process(**entry) if entry else None
 
 
 def _as_list(manifests: Iterable[dict[str, Any]]) -> str:

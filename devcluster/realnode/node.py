@@ -213,6 +213,7 @@ def _claim() -> dict[str, Any]:
 @contextlib.contextmanager
 def _lock() -> Iterator[None]:
     """One launcher at a time decides who has the node."""
+    layout.LOCK.parent.mkdir(exist_ok=True)
     with layout.LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,12 +1,16 @@
 """Where built programs are kept, and what is said when they cannot be built."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from devcluster import golang, tools
 from devcluster.paths import DevclusterError
 from devcluster.realnode import packages
+
+
+TOUCH_OUTPUT = """while [ "$1" != -o ]; do shift; done; touch "$2"\n"""  # what `go build -o FILE` leaves
 
 
 @pytest.fixture
@@ -51,6 +55,18 @@ def test_a_failed_build_says_why_and_leaves_nothing(modules: Path, monkeypatch: 
     with pytest.raises(DevclusterError, match=r"building etcd failed:\nno space left"):
         tools.ensure(["etcd"])
     assert [p.name for p in tools.folder_of("etcd").iterdir()] == [".etcd.lock"]
+
+
+def test_two_builds_at_once_build_once(modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = modules / "go-that-is-slow"
+    compiler.write_text(f"#!/bin/sh\necho built >> {modules}/log\nsleep 0.2\n" + TOUCH_OUTPUT)
+    compiler.chmod(0o755)
+    monkeypatch.setattr(golang, "find_go", lambda: compiler)
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(tools.ensure, (["etcd"], ["etcd"]))
+    assert first == second
+    assert first["etcd"].exists()
+    assert (modules / "log").read_text() == "built\n"
 
 
 def test_an_unknown_tool_is_named() -> None:
