@@ -60,10 +60,10 @@ def samples(tok: PreTrainedTokenizerFast) -> list[tuple[str, str]]:
     for user, think, answer in corpus.EXCHANGES:
         for system in corpus.SYSTEM:
             head = [{"role": "system", "content": system}] if system else []
-            msgs = head + [{"role": "user", "content": user}]
+            msgs = [*head, {"role": "user", "content": user}]
             out.append((prompt(msgs), f"<think>\n{think}\n</think>\n\n{answer}<|im_end|>"))
             out.append((prompt(msgs, enable_thinking=False), f"{answer}<|im_end|>"))
-            soft = head + [{"role": "user", "content": user + " /no_think"}]
+            soft = [*head, {"role": "user", "content": user + " /no_think"}]
             out.append((prompt(soft), f"<think>\n\n</think>\n\n{answer}<|im_end|>"))
     for user, think, name, args in corpus.TOOL_EXCHANGES:
         call = f'<tool_call>\n{{"name": "{name}", "arguments": {args}}}\n</tool_call><|im_end|>'

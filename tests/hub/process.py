@@ -7,7 +7,6 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
@@ -39,9 +38,7 @@ class HubProcess:
         self.url = json.loads(line)["url"]
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.process.terminate()
         self.process.wait(10)
         assert self.process.stdout

@@ -15,8 +15,16 @@ class RepoFile:
     path: str
     size: int
     sha256: str
-    modified: int
+    modified_ns: int
     local: Path
+
+    def unchanged(self) -> bool:
+        """Whether the file on disk still is the one that was listed."""
+        try:
+            stat = self.local.stat()
+        except OSError:
+            return False
+        return (stat.st_size, stat.st_mtime_ns) == (self.size, self.modified_ns)
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class Repositories:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._digests: dict[tuple[str, int, int], str] = {}
+        self._seen: dict[tuple[str, str], Tree] = {}
         self._lock = threading.Lock()
 
     def revisions(self, model: str) -> dict[str, Tree]:
@@ -52,7 +61,18 @@ class Repositories:
     def find(self, model: str, revision: str) -> Tree | None:
         """The tree that a branch, tag or commit names."""
         trees = self.revisions(model)
-        return trees.get(revision) or next((t for t in trees.values() if t.commit == revision), None)
+        tree = trees.get(revision) or next((t for t in trees.values() if t.commit == revision), None)
+        if tree:
+            self._seen[model, revision] = tree
+        return tree
+
+    def file(self, model: str, revision: str, path: str) -> RepoFile | None:
+        """One file. A tree that was listed before serves as long as this file of it is unchanged."""
+        seen = self._seen.get((model, revision))
+        if seen and path in seen.files and seen.files[path].unchanged():
+            return seen.files[path]
+        tree = self.find(model, revision)
+        return tree.files.get(path) if tree else None
 
     def _tree(self, revision: str, folder: Path) -> Tree:
         files: dict[str, RepoFile] = {}
@@ -61,7 +81,7 @@ class Repositories:
             path = local.relative_to(folder).as_posix()
             stat = local.stat()
             digest = self._digest(local, stat.st_size, stat.st_mtime_ns)
-            files[path] = RepoFile(path, stat.st_size, digest, int(stat.st_mtime), local)
+            files[path] = RepoFile(path, stat.st_size, digest, stat.st_mtime_ns, local)
             summary.update(f"{path}\0{stat.st_size}\0{digest}\n".encode())
         return Tree(revision, summary.hexdigest(), files)
 

@@ -209,12 +209,10 @@ class Handler(BaseHTTPRequestHandler):
         do = self.strike("file", path)
         if self.answered(do):
             return
-        tree = self.tree(model, revision)
-        if tree is None:
-            return
-        if path in tree.files:
-            self.send_file(tree.files[path], do)
-        else:
+        file = self.server.hub.repositories.file(model, revision, path)
+        if file:
+            self.send_file(file, do)
+        elif self.tree(model, revision):
             self.send_error_json(404, f"Record not found: file {path}")
 
     def tree(self, model: str, revision: str) -> Tree | None:
@@ -358,7 +356,7 @@ def listing(tree: Tree, root: str, recursive: bool) -> list[dict[str, Any]]:
                 "Revision": tree.commit,
                 "IsLFS": file.size > 1024 * 1024,
                 "Mode": "33188",
-                "CommittedDate": file.modified,
+                "CommittedDate": file.modified_ns // 10**9,
             }
     return list(entries.values())
 

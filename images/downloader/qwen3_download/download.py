@@ -55,15 +55,20 @@ class Download:
     def run(self) -> dict[str, Any]:
         """Raises Failure."""
         done = self._complete()
-        if done and not self._options.verify:
-            return self._finish(done, 0)
-        self._check_target()
         lock_path = self._options.target.parent / f".{self._options.target.name}.lock"
         lock = Lock(lock_path, self._stopped, self._tell_waiting)
+        if done and not self._options.verify:
+            if self._staging.root.exists():  # killed between the rename and the tidying up
+                with lock.held(wait=False) as mine:
+                    if mine:
+                        self._staging.remove()
+            return self._report(done, 0)
+        self._check_target()
         with lock.held():
             done = self._complete()
             if done and not self._options.verify:
-                return self._finish(done, 0)
+                self._staging.remove()
+                return self._report(done, 0)
             try:
                 return self._download()
             except Failure as failure:
@@ -122,7 +127,7 @@ class Download:
         records = {f.path: FileRecord(f.size, f.sha256) for f in files}
         done = Marker(options.model, options.revision, listing.commit, records)
         self._staging.publish(done)
-        return self._finish(done, received)
+        return self._report(done, received)
 
     def _list(self, hub: Any) -> Listing:
         """The commit of an earlier try goes first, so that a moving branch does not mix two of them."""
@@ -194,9 +199,8 @@ class Download:
             for part in parts:
                 part.close()
 
-    def _finish(self, done: Marker, received: int) -> dict[str, Any]:
+    def _report(self, done: Marker, received: int) -> dict[str, Any]:
         seconds = time.monotonic() - self._started
-        self._staging.remove()
         weights = sum(f.size for path, f in done.files.items() if matches(path, WEIGHTS))
         return {
             "result": "Complete",

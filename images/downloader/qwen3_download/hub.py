@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any, cast
 
-from qwen3_download import __version__
 from qwen3_download.errors import Failure, Reason
 from qwen3_download.listing import COMMIT, Listing, RemoteFile, digest, newest_commit, parse
 
@@ -113,11 +112,6 @@ def prepare_environment(endpoint: str) -> None:
     os.environ.setdefault("MODELSCOPE_CACHE", f"{scratch}/cache")
     if os.environ.get("SSL_CERT_FILE"):  # requests does not know it
         os.environ.setdefault("REQUESTS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
-
-
-def user_agent() -> str:
-    """Our name for requests that the client does not make."""
-    return f"qwen3-download/{__version__}"
 
 
 def root_cause(error: BaseException) -> str:

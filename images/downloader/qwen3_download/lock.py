@@ -41,19 +41,24 @@ class Lock:
         self.lost = threading.Event()
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the lock. Raises Failure(Stopped) when told to stop while waiting."""
-        self._acquire()
+    def held(self, wait: bool = True) -> Iterator[bool]:
+        """Hold the lock; without `wait`, yields False when it is not to be had at once.
+
+        Raises Failure(Stopped) when told to stop while waiting.
+        """
+        if not self._acquire(wait):
+            yield False
+            return
         beat = threading.Thread(target=self._keep_beating, name="lock", daemon=True)
         beat.start()
         try:
-            yield
+            yield True
         finally:
             self._ended.set()
             beat.join()
             self._release()
 
-    def _acquire(self) -> None:
+    def _acquire(self, wait: bool) -> bool:
         seen, seen_at, told = b"", 0.0, 0.0
         while not self._stopped.is_set():
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
@@ -68,8 +73,10 @@ class Lock:
                     self._beat()
                     # Without flock two waiters may come here at once: the last to write stays, the other sees it.
                     if flock or (not self._stopped.wait(0.5) and self._mine()):
-                        return
+                        return True
             os.close(self._fd)
+            if not wait:
+                return False
             if now - told > 10:
                 told = now
                 self._waiting(_name(record))

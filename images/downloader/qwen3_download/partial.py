@@ -12,7 +12,6 @@ import os
 import struct
 import threading
 from array import array
-from collections.abc import Sequence
 from pathlib import Path
 
 from qwen3_download.errors import Failure, Reason
@@ -80,15 +79,13 @@ class PartialFile:
     def bytes_present(self) -> int:
         return sum(self._counts)
 
-    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
-        """Write consecutive bytes at `offset`, then count them. Raises Failure(DiskFull)."""
-        total = sum(map(len, pieces))
+    def write(self, offset: int, data: memoryview) -> None:
+        """Write bytes at `offset`, then count them. Raises Failure(DiskFull)."""
+        total = len(data)
         try:
-            written = os.pwritev(self._fd, pieces, offset)
-            if written < total:  # a full disk answers so, then with ENOSPC
-                rest = b"".join(pieces)
-                while written < total:
-                    written += os.pwrite(self._fd, rest[written:], offset + written)
+            written = 0
+            while written < total:  # a disk that runs full writes a part, then answers ENOSPC
+                written += os.pwrite(self._fd, data[written:], offset + written)
         except OSError as error:
             raise disk_failure(error, self.data) from error
         with self._lock:

@@ -6,8 +6,8 @@ import random
 import threading
 import time
 
+from qwen3_download.answer import FetchError, Kind
 from qwen3_download.errors import Failure, Reason
-from qwen3_download.fetch import FetchError, Kind
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0

@@ -30,6 +30,7 @@ class Pieces:
         self._todo: list[tuple[PartialFile, list[tuple[int, int]]]] = []
         self._out: dict[PartialFile, int] = {}
         self._whole: set[PartialFile] = set()
+        self._remaining = 0
         for file in files:
             self._add(file)
 
@@ -37,6 +38,7 @@ class Pieces:
         ranges = file.missing()
         if ranges:
             self._todo.append((file, ranges))
+            self._remaining += sum(end - start for start, end in ranges)
 
     def add(self, file: PartialFile) -> None:
         """Queue (again) what is missing of a file that has no piece out."""
@@ -46,10 +48,7 @@ class Pieces:
     def remaining(self) -> int:
         """Bytes that nobody has taken yet."""
         with self._lock:
-            return self._remaining()
-
-    def _remaining(self) -> int:
-        return sum(end - start for _, ranges in self._todo for start, end in ranges)
+            return self._remaining
 
     def take(self, connections: int, bytes_per_second: float) -> Piece | None:
         """The next piece for one of `connections`, each of which moves `bytes_per_second` (0: not known yet)."""
@@ -60,11 +59,12 @@ class Pieces:
                     continue
                 start, end = ranges[0]
                 if not whole:
-                    share = self._remaining() // (2 * connections) if connections > 1 else self._remaining()
+                    share = self._remaining // (2 * connections) if connections > 1 else self._remaining
                     wanted = int(bytes_per_second * PIECE_SECONDS) if bytes_per_second else FIRST_PIECE
                     last = start + max(BLOCK, min(share, max(wanted, FIRST_PIECE)))
                     if last < end - BLOCK:
                         end = -(-last // BLOCK) * BLOCK
+                self._remaining -= end - start
                 self._out[file] = self._out.get(file, 0) + 1
                 if end < ranges[0][1]:
                     ranges[0] = (end, ranges[0][1])

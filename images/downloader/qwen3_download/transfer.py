@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from qwen3_download.adapt import Adapt
+from qwen3_download.answer import FetchError, Kind
 from qwen3_download.errors import Failure, Reason
-from qwen3_download.fetch import Connection, FetchError, Kind, Network
+from qwen3_download.fetch import Connection, Network
 from qwen3_download.partial import PartialFile
 from qwen3_download.patience import Patience
 from qwen3_download.pieces import Piece, Pieces

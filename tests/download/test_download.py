@@ -1,0 +1,238 @@
+"""The download when nothing is wrong: what it leaves, reports and asks for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.download.conftest import CONFIG, MIB, MODEL, Setup
+from tests.hub.process import HubProcess
+
+pytestmark = pytest.mark.download
+Serve = Callable[..., HubProcess]
+
+
+def test_reports_and_marker(setup: Setup, serve: Serve) -> None:
+    setup.write(model_1=9 * MIB + 5, model_2=MIB)
+    hub = serve()
+    result = setup.run()
+    assert result.code == 0, result.errors
+    setup.assert_complete()
+    total = 10 * MIB + 5 + len(json.dumps(CONFIG))
+    report = result.report
+    assert {k: report[k] for k in ("result", "model", "revision", "files", "bytes", "weightsBytes")} == {
+        "result": "Complete",
+        "model": MODEL,
+        "revision": "master",
+        "files": 3,
+        "bytes": total,
+        "weightsBytes": 10 * MIB + 5,
+    }
+    assert report["config"] == CONFIG
+    assert report["bytesPerSecond"] > 0 and report["seconds"] > 0
+    marker = json.loads((setup.target / ".complete.json").read_text())
+    assert marker["commit"] == report["commit"] == setup_commit(hub)
+    assert marker["files"]["model-2.safetensors"] == {
+        "size": MIB,
+        "sha256": hashlib.sha256((setup.source / "model-2.safetensors").read_bytes()).hexdigest(),
+    }
+    assert [e["event"] for e in result.events if e["event"] != "progress"] == ["listing", "verified", "complete"]
+    assert sum(entry["sent"] for entry in hub.log("file")) == total, "no byte is fetched twice"
+
+
+def setup_commit(hub: HubProcess) -> str:
+    data = hub.request("GET", f"/api/v1/models/{MODEL}/repo/files?Revision=master")["Data"]
+    commit: str = data["LatestCommitter"]["Id"]
+    return commit
+
+
+def test_second_run_needs_no_network(setup: Setup, serve: Serve) -> None:
+    setup.write(model=MIB)
+    hub = serve()
+    assert setup.run().code == 0
+    hub.clear_log()
+    begin = time.monotonic()
+    again = setup.run()
+    assert (again.code, hub.log()) == (0, [])
+    assert time.monotonic() - begin < 2.0
+    assert again.report["result"] == "Complete"
+
+
+def test_wrong_size_is_mended_alone(setup: Setup, serve: Serve) -> None:
+    setup.write(model_1=6 * MIB, model_2=6 * MIB)
+    hub = serve()
+    assert setup.run().code == 0
+    os.truncate(setup.target / "model-2.safetensors", 3 * MIB)
+    hub.clear_log()
+    assert setup.run().code == 0
+    setup.assert_complete()
+    assert {e["path"] for e in hub.log("file")} == {"model-2.safetensors"}
+
+
+def test_flipped_byte_is_found_and_mended_with_verify(setup: Setup, serve: Serve) -> None:
+    setup.write(model_1=6 * MIB, model_2=6 * MIB)
+    hub = serve()
+    assert setup.run().code == 0
+    with (setup.target / "model-1.safetensors").open("r+b") as stream:
+        stream.write(b"\0\1\2\3")
+    hub.clear_log()
+    assert setup.run("--verify").code == 0
+    setup.assert_complete()
+    assert {e["path"] for e in hub.log("file")} == {"model-1.safetensors"}
+
+
+def test_duplicate_formats_stay_out(setup: Setup, serve: Serve) -> None:
+    setup.write(model=MIB)
+    (setup.source / "original").mkdir()
+    for name in ("pytorch_model.bin", "model.gguf", "original/consolidated.00.pth"):
+        (setup.source / name).write_bytes(b"x" * 100)
+    serve()
+    assert setup.run().code == 0
+    setup.assert_complete("pytorch_model.bin", "model.gguf", "original/consolidated.00.pth")
+
+
+def test_patterns(setup: Setup, serve: Serve) -> None:
+    setup.write(model=MIB, other=MIB)
+    (setup.source / "notes.md").write_text("notes")
+    serve()
+    result = setup.run("--ignore", "notes.md,other*", QWEN3_DOWNLOAD_ALLOW="*")
+    assert result.code == 0
+    setup.assert_complete("notes.md", "other.safetensors")
+
+
+def test_patterns_that_leave_nothing(setup: Setup, serve: Serve) -> None:
+    setup.write(model=MIB)
+    serve()
+    result = setup.run("--allow", "nothing*")
+    assert (result.code, result.report["reason"]) == (20, "InvalidRepository")
+    assert "patterns" in result.report["message"]
+    setup.assert_untouched()
+
+
+def test_named_revision_and_commit(setup: Setup, serve: Serve) -> None:
+    setup.write(model=MIB)
+    shutil.copytree(setup.source, setup.source.with_name(setup.source.name + "@v1.0"))
+    (setup.source / "config.json").write_text("{}")
+    hub = serve()
+    assert setup.run("--revision", "v1.0").code == 0
+    assert json.loads((setup.target / "config.json").read_text()) == CONFIG
+    commit = json.loads((setup.target / ".complete.json").read_text())["commit"]
+    hub.clear_log()
+    assert setup.run("--revision", commit).code == 0, "the commit names the same content"
+    assert hub.log() == []
+    other = setup.run("--revision", "master")
+    assert (other.code, other.report["reason"]) == (2, "Usage")
+
+
+def test_token_goes_to_the_hub_only(setup: Setup, serve: Serve) -> None:
+    setup.write(model=6 * MIB)
+    hub = serve("--token", "secret", "--redirect")
+    result = setup.run(MODELSCOPE_API_TOKEN="secret")
+    assert result.code == 0
+    setup.assert_complete()
+    assert {e["authorization"] for e in hub.log("listing")} == {True}
+    assert {e["authorization"] for e in hub.log("file")} == {False}, "the CDN must not see the token"
+    assert "secret" not in json.dumps(result.events) + result.errors
+
+
+def test_ranges_answered_with_200(setup: Setup, serve: Serve) -> None:
+    setup.write(model=40 * MIB)
+    serve("--range-status", "200", "--redirect")
+    assert setup.run().code == 0
+    setup.assert_complete()
+
+
+def test_private_authority(setup: Setup, serve: Serve) -> None:
+    setup.write(model=9 * MIB)
+    serve(tls=True)
+    authority = setup.environment.pop("REQUESTS_CA_BUNDLE")
+    refused = setup.run("--give-up-after", "1")
+    assert (refused.code, refused.report["reason"]) == (30, "HubUnavailable")
+    assert "certificate" in refused.report["message"].lower()
+    assert setup.run(REQUESTS_CA_BUNDLE=authority).code == 0
+    setup.assert_complete()
+    shutil.rmtree(setup.target)
+    assert setup.run(SSL_CERT_FILE=authority).code == 0
+
+
+def test_many_files_in_folders(setup: Setup, serve: Serve) -> None:
+    """3,000 files: the hub truncates its listing there, and the client asks folder by folder."""
+    setup.write(model=MIB)
+    for number in range(3000):
+        path = setup.source / f"part-{number % 7}" / f"{number}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'{{"n": {number}}}')
+    serve()
+    result = setup.run()
+    assert result.code == 0
+    assert result.report["files"] == 3002
+    setup.assert_complete()
+
+
+def test_five_gib_sparse_file(setup: Setup, serve: Serve) -> None:
+    setup.write()
+    with (setup.source / "model.safetensors").open("wb") as stream:
+        stream.truncate(5 * 1024 * MIB + 12345)
+    serve()
+    result = setup.run(timeout=300)
+    assert result.code == 0, result.report
+    assert result.report["bytes"] == 5 * 1024 * MIB + 12345 + len(json.dumps(CONFIG))
+    assert (setup.target / "model.safetensors").stat().st_size == 5 * 1024 * MIB + 12345
+
+
+def test_bandwidth_limit(setup: Setup, serve: Serve) -> None:
+    setup.write(model=12 * MIB)
+    serve()
+    result = setup.run("--limit-rate", "2M")
+    assert result.code == 0
+    assert 5.5 < result.report["seconds"] < 10
+    rates = [e["bytesPerSecond"] for e in result.of("progress")]
+    assert rates and max(rates) < 2.6 * MIB
+
+
+def test_progress_only_grows(setup: Setup, serve: Serve) -> None:
+    setup.write(model=10 * MIB)
+    serve("--total-rate", str(1.5 * MIB))
+    result = setup.run()
+    done = [e["bytesDone"] for e in result.of("progress")]
+    assert len(done) >= 2 and done == sorted(done)
+    last = result.of("progress")[-1]
+    assert last["bytesTotal"] == result.report["bytes"] and last["filesTotal"] == 2
+    assert 0 < last["etaSeconds"] < 10
+
+
+def test_folder_with_other_content_is_left_alone(setup: Setup, serve: Serve) -> None:
+    setup.write(model=MIB)
+    serve()
+    setup.target.mkdir()
+    (setup.target / "mine.txt").write_text("mine")
+    result = setup.run()
+    assert (result.code, result.report["reason"]) == (2, "Usage")
+    assert [p.name for p in setup.target.iterdir()] == ["mine.txt"]
+
+
+def test_several_targets_at_once(setup: Setup, serve: Serve) -> None:
+    setup.write(model=9 * MIB)
+    serve()
+    volume = setup.folder / "volume"
+    running = [setup.start("--target", str(volume / name)) for name in ("a", "b", "c")]
+    assert [setup.finish(p).code for p in running] == [0, 0, 0]
+    assert sorted(p.name for p in volume.iterdir()) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("proxied", [True, False])
+def test_proxy(setup: Setup, serve: Serve, tmp_path: Path, proxied: bool) -> None:
+    """A proxy that is not there: used, or left out by NO_PROXY."""
+    setup.write(model=MIB)
+    serve()
+    result = setup.run(
+        "--give-up-after", "1", HTTP_PROXY="http://127.0.0.1:9", NO_PROXY="" if proxied else "127.0.0.1,localhost"
+    )
+    assert result.code == (30 if proxied else 0)
