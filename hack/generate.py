@@ -10,8 +10,8 @@ from pathlib import Path
 
 from reference import api_reference, reasons
 
-from qwen3_operator.__main__ import to_yaml
 from qwen3_operator.api.crd import crds
+from qwen3_operator.commands.output import to_yaml
 
 ROOT = Path(__file__).parent.parent
 HEADER = "# Generated from operator/qwen3_operator/api by `make crds`.\n"

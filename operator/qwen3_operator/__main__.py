@@ -7,47 +7,63 @@ import asyncio
 import logging
 import sys
 
-import yaml
-
 from qwen3_operator.api.crd import crds
+from qwen3_operator.commands import offline
+from qwen3_operator.commands.output import to_yaml_stream
+from qwen3_operator.commands.read import BadInput
 from qwen3_operator.settings import Settings, SettingsError
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a sub-command; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = Settings.from_environment()
+        if arguments.command == "run":
+            return _run(settings)
+        if arguments.command == "crd":
+            print(to_yaml_stream(crds()), end="")
+            return 0
+        return offline.run(arguments, settings)
+    except (SettingsError, BadInput) as error:
+        print(f"qwen3-operator: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="qwen3-operator", description="Serves Qwen3 on Kubernetes.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="run the operator; settings come from QWEN3_OPERATOR_* variables")
     commands.add_parser("crd", help="print the CustomResourceDefinitions")
-    arguments = parser.parse_args(argv)
-    if arguments.command == "crd":
-        print("---\n".join(to_yaml(crd) for crd in crds()), end="")
-        return 0
-    return _run()
+    explain = commands.add_parser(
+        "explain",
+        help="what a Qwen3Deployment comes to, and whether it fits",
+        epilog="exit codes: 0 it fits, or nothing is known against it; 1 it does not fit; 2 bad input",
+    )
+    render = commands.add_parser("render", help="print every object that the operator would make")
+    for command in (explain, render):
+        command.add_argument(
+            "-f", "--filename", required=True, help="YAML file with Qwen3Deployments; -: standard input"
+        )
+        command.add_argument("--gpu", default="", metavar="NAME", help="the GPU, like H100-80GB")
+        command.add_argument(
+            "--gpu-memory", default="", metavar="SIZE", help="what torch sees of one GPU, like 79.18Gi"
+        )
+        command.add_argument("--gpus-per-node", type=int, default=8, metavar="N", help="GPUs of one node (8)")
+        command.add_argument("--engine-version", metavar="V", help="vLLM's version, like 0.33.0")
+        command.add_argument("--config", metavar="FILE", help="config.json of a model that the catalogue lacks")
+    explain.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table", help="how to print")
+    render.add_argument("-n", "--namespace", default="", help="namespace where the resource names none")
+    return parser
 
 
-def to_yaml(manifest: object) -> str:
-    """One manifest as YAML, without anchors."""
-    return yaml.dump(manifest, sort_keys=False, width=120, Dumper=_NoAliases)
-
-
-class _NoAliases(yaml.SafeDumper):
-    def ignore_aliases(self, data: object) -> bool:
-        return True
-
-
-def _run() -> int:
+def _run(settings: Settings) -> int:
     import uvloop
     from kubernetes.aio.config.config_exception import ConfigException
 
     from qwen3_operator.cluster import ApiError
     from qwen3_operator.process import LeaseLost, MissingApi, run
 
-    try:
-        settings = Settings.from_environment()
-    except SettingsError as error:
-        print(f"qwen3-operator: {error}", file=sys.stderr)
-        return 2
     _configure_logging(settings)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -12,7 +12,6 @@ import json
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 from qwen3_operator import metrics
+from qwen3_operator.kinds import PODS, Kind
 
 Object = dict[str, Any]
 Hook = Callable[[str, str, str], Awaitable[None]]
@@ -29,34 +29,6 @@ Hook = Callable[[str, str, str], Awaitable[None]]
 TRIES = 4
 REQUEST_TIMEOUT = 30.0
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of object and where the API server keeps it."""
-
-    api_version: str
-    kind: str
-    plural: str
-
-    def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
-        """URL path of one object, of a namespace's collection, or of all namespaces' collection."""
-        parts = ["/apis" if "/" in self.api_version else "/api", self.api_version]
-        parts += ["namespaces", namespace] if namespace else []
-        return "/".join([*parts, self.plural, *([name] if name else []), *([subresource] if subresource else [])])
-
-
-DEPLOYMENTS = Kind("apps/v1", "Deployment", "deployments")
-SERVICES = Kind("v1", "Service", "services")
-CLAIMS = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
-JOBS = Kind("batch/v1", "Job", "jobs")
-PODS = Kind("v1", "Pod", "pods")
-SECRETS = Kind("v1", "Secret", "secrets")
-CONFIG_MAPS = Kind("v1", "ConfigMap", "configmaps")
-STORAGE_CLASSES = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses")
-NODES = Kind("v1", "Node", "nodes")
-EVENTS = Kind("events.k8s.io/v1", "Event", "events")
-LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
 
 class ApiError(Exception):

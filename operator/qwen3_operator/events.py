@@ -6,7 +6,8 @@ import hashlib
 import logging
 from datetime import UTC, datetime
 
-from qwen3_operator.cluster import EVENTS, ApiError, Cluster, Object
+from qwen3_operator.cluster import ApiError, Cluster, Object
+from qwen3_operator.kinds import EVENTS
 
 log = logging.getLogger(__name__)
 

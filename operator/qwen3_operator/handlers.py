@@ -15,7 +15,7 @@ from kubernetes.aio.client.configuration import Configuration
 from qwen3_operator.api import API_VERSION, GROUP, VERSION
 from qwen3_operator.api.deployment import Qwen3Deployment
 from qwen3_operator.api.model import Qwen3Model
-from qwen3_operator.cluster import CLAIMS, DEPLOYMENTS, JOBS, PODS, SERVICES, Kind
+from qwen3_operator.kinds import CLAIMS, DEPLOYMENTS, JOBS, PODS, SERVICES, Kind
 from qwen3_operator.naming import DEPLOYMENT_LABEL, MANAGED_BY, MANAGER, MODEL_LABEL, SELECTOR, digest
 from qwen3_operator.reconcile import Key
 

@@ -11,7 +11,8 @@ import logging
 from datetime import UTC, datetime
 
 from qwen3_operator import metrics
-from qwen3_operator.cluster import LEASES, ApiError, Cluster, Object
+from qwen3_operator.cluster import ApiError, Cluster, Object
+from qwen3_operator.kinds import LEASES
 
 log = logging.getLogger(__name__)
 

@@ -22,15 +22,22 @@ KEEP_FINISHED_SECONDS = 24 * 3600
 
 
 def download_job(
-    namespace: str, name: str, uid: str, spec: Qwen3ModelSpec, settings: Settings, *, token_version: str = ""
+    namespace: str,
+    name: str,
+    uid: str,
+    spec: Qwen3ModelSpec,
+    settings: Settings,
+    *,
+    claim_uid: str = "",
+    token_version: str = "",
 ) -> dict[str, Any]:
     """The Job of the Qwen3Model `name`. Its name holds a hash of what it does, since a Job's template cannot change;
-    `token_version` (the Secret's resourceVersion) makes a new Job of a mended token."""
+    `claim_uid` and `token_version` (the Secret's resourceVersion) make a new Job for a new claim or a mended token."""
     template = {"metadata": {"labels": model_labels(name)}, "spec": _pod(name, spec, settings)}
     return {
         "metadata": {
             "namespace": namespace,
-            "name": f"{name}-{digest([template, token_version])}",
+            "name": f"{name}-{digest([template, claim_uid, token_version])}",
             "labels": model_labels(name),
             "ownerReferences": [owner_reference(Qwen3Model.KIND, API_VERSION, name, uid, controller=True)],
         },

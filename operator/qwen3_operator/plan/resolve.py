@@ -38,11 +38,15 @@ def make_plan(
     facts: ModelFacts | None = None,
     nodes: Sequence[NodeGpus] = (),
     template_hash: str = "",
+    *,
+    gpus: Sequence[Gpu] | None = None,
+    gpus_per_node: int | None = None,
 ) -> Plan:
     """The plan for `spec`, served from the Qwen3Model called `model`.
 
     `facts`: from the downloaded config.json, None before. `nodes`: the GPUs of nodes that a server may land on.
-    `template_hash`: of the chat template's text, so that a changed template makes new servers.
+    `template_hash`: of the chat template's text, so that a changed template makes new servers. `gpus` and
+    `gpus_per_node`: what is known of the GPUs other than by nodes.
     """
     engine = spec.engine
     image, known_version, values = _image(spec, settings)
@@ -59,7 +63,8 @@ def make_plan(
     sharding = Sharding(engine.tensor_parallel_size, engine.pipeline_parallel_size, engine.enable_expert_parallel)
     if known_facts is not None:
         found += check_parallelism(known_facts, version, sharding)
-    gpus = candidate_gpus(spec, nodes)
+    if gpus is None:
+        gpus = candidate_gpus(spec, nodes)
     legal = not any(p.severity == "error" for p in found)
     length = _length(spec, entry, known_facts, version, sharding, gpus if legal else [])
     values.append(Value("maxModelLen", str(length.max_model_len), length.reason, length.source))
@@ -72,7 +77,7 @@ def make_plan(
         sharding,
         length.max_model_len,
         length.max_position,
-        max((node.count for node in nodes), default=8),
+        gpus_per_node or max((node.count for node in nodes), default=8),
     )
 
     defaults = request_defaults(engine, entry)

@@ -9,19 +9,14 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from qwen3_operator import metrics
-from qwen3_operator.api import API_VERSION
-from qwen3_operator.api.deployment import Qwen3Deployment
-from qwen3_operator.api.model import Qwen3Model
-from qwen3_operator.cluster import EVENTS, NODES, SECRETS, ApiError, Cluster, Kind, Object
+from qwen3_operator.cluster import ApiError, Cluster, Object
 from qwen3_operator.desired.drift import stamped, up_to_date
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.events import Recorder
+from qwen3_operator.kinds import EVENTS, NODES, SECRETS, Kind
 from qwen3_operator.naming import MANAGER
 from qwen3_operator.plan import NodeGpus
 from qwen3_operator.settings import Settings
-
-QWEN3_DEPLOYMENTS = Kind(API_VERSION, Qwen3Deployment.KIND, Qwen3Deployment.PLURAL)
-QWEN3_MODELS = Kind(API_VERSION, Qwen3Model.KIND, Qwen3Model.PLURAL)
 
 STATUS_MANAGER = f"{MANAGER}-status"
 # Conditions whose news a person wants as an Event: the start, what is in the way, and the end of the story.

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from qwen3_operator import metrics
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.catalog import ModelFacts
-from qwen3_operator.cluster import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES, ApiError, Object
+from qwen3_operator.cluster import ApiError, Object
 from qwen3_operator.desired.compile_cache import cache_claim, cache_claim_name
 from qwen3_operator.desired.middleware import middleware_config_map
 from qwen3_operator.desired.model import shared_model
@@ -20,9 +20,10 @@ from qwen3_operator.desired.patch import PatchError
 from qwen3_operator.desired.server import CONTAINER, server_deployment
 from qwen3_operator.desired.service import server_service
 from qwen3_operator.engine.problem import Problem
+from qwen3_operator.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, QWEN3_DEPLOYMENTS, QWEN3_MODELS, SECRETS, SERVICES
 from qwen3_operator.naming import MANAGED_BY, MANAGER, MIDDLEWARE, digest, model_name, server_selector
 from qwen3_operator.plan import Plan, make_plan
-from qwen3_operator.reconcile.context import QWEN3_DEPLOYMENTS, QWEN3_MODELS, Context, Key, invalid_spec, refused
+from qwen3_operator.reconcile.context import Context, Key, invalid_spec, refused
 from qwen3_operator.reconcile.pods import newest_startup, view_pods
 from qwen3_operator.reconcile.sharing import hold, release
 from qwen3_operator.status.deployment import DeploymentView, deployment_status, model_condition

@@ -9,15 +9,13 @@ from pydantic import ValidationError
 
 from qwen3_operator import metrics
 from qwen3_operator.api.model import Qwen3ModelSpec
-from qwen3_operator.catalog import lookup
-from qwen3_operator.cluster import CLAIMS, JOBS, SECRETS, ApiError, Object
-from qwen3_operator.desired.claim import model_claim
+from qwen3_operator.cluster import ApiError, Object
+from qwen3_operator.desired.claim import claim_size, model_claim
 from qwen3_operator.desired.download import CONTAINER, download_job
-from qwen3_operator.engine.host import volume_bytes
 from qwen3_operator.engine.problem import Problem
+from qwen3_operator.kinds import CLAIMS, JOBS, QWEN3_DEPLOYMENTS, QWEN3_MODELS, SECRETS
 from qwen3_operator.naming import MODEL_LABEL, SELECTOR, claim_name
-from qwen3_operator.quantity import gibibytes, quantity
-from qwen3_operator.reconcile.context import QWEN3_DEPLOYMENTS, QWEN3_MODELS, Context, Key, invalid_spec, refused
+from qwen3_operator.reconcile.context import Context, Key, invalid_spec, refused
 from qwen3_operator.reconcile.pods import view_pods
 from qwen3_operator.status.model import ModelView, is_complete, job_ended, job_failed, model_status
 from qwen3_operator.status.pods import PodView
@@ -26,7 +24,6 @@ from qwen3_operator.status.story import parse_time
 PROGRESS_SECONDS = 5.0
 TROUBLE_SECONDS = 10.0
 """How soon what nobody watches (a Secret, a StorageClass, Events) is looked at again while it is in the way."""
-UNKNOWN_SIZE = "50Gi"
 
 
 async def reconcile_model(context: Context, key: Key) -> float | None:
@@ -83,7 +80,7 @@ class _Look:
         """Bring claim and Job to where they should be and see what came of it."""
         self.used_by = await self._users(spec)
         await self._ensure_claim(spec)
-        if is_complete(spec, self.obj.get("status") or {}):
+        if is_complete(spec, self.obj.get("status") or {}, self.claim):
             return
         if spec.suspend:
             await self._delete_jobs(keep="")
@@ -96,7 +93,7 @@ class _Look:
 
     def again(self, spec: Qwen3ModelSpec, status: Object) -> float | None:
         """Seconds until the next look, where no watch will tell."""
-        if is_complete(spec, status) or spec.suspend:
+        if is_complete(spec, status, self.claim) or spec.suspend:
             return None
         retry: datetime | None = parse_time((status.get("download") or {}).get("retryAt"))
         if job_failed(self.job, self.pods) and retry is not None:
@@ -128,7 +125,7 @@ class _Look:
                     )
                 )
             return
-        size = _claim_size(spec, self.claim)
+        size = claim_size(spec, self.claim)
         wanted = model_claim(self._namespace, self._name, self.obj["metadata"]["uid"], spec, size)
         try:
             self.claim = await self.context.ensure(CLAIMS, wanted, seen=self.claim)
@@ -148,7 +145,13 @@ class _Look:
                 return
             version = await self.context.secret_version(self._namespace, token.name)
         wanted = download_job(
-            self._namespace, self._name, self.obj["metadata"]["uid"], spec, self.context.settings, token_version=version
+            self._namespace,
+            self._name,
+            self.obj["metadata"]["uid"],
+            spec,
+            self.context.settings,
+            claim_uid=(self.claim or {}).get("metadata", {}).get("uid", ""),
+            token_version=version,
         )
         name = wanted["metadata"]["name"]
         self.job = await self.context.cluster.get(JOBS, self._namespace, name)
@@ -189,17 +192,3 @@ class _Look:
             meta = job["metadata"]
             if meta["name"] != keep and not meta.get("deletionTimestamp"):
                 await self.context.cluster.delete(JOBS, self._namespace, meta["name"], uid=meta["uid"])
-
-
-def _claim_size(spec: Qwen3ModelSpec, live: Object | None) -> str:
-    """What the claim asks for: as told, or the catalogue's size with head-room; never less than it has."""
-    wanted = str(spec.storage.size) if spec.storage.size is not None else _default_size(spec.id)
-    has = ((live or {}).get("spec", {}).get("resources") or {}).get("requests", {}).get("storage")
-    return str(has) if has and quantity(has) >= quantity(wanted) else wanted
-
-
-def _default_size(model_id: str) -> str:
-    entry = lookup(model_id)
-    if entry is None or not entry.weights_bytes:
-        return UNKNOWN_SIZE
-    return gibibytes(volume_bytes(entry.weights_bytes))

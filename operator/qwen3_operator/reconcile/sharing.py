@@ -10,9 +10,10 @@ from typing import Any
 
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.deployment import Qwen3Deployment
-from qwen3_operator.cluster import CLAIMS, ApiError, Kind, Object
+from qwen3_operator.cluster import ApiError, Object
+from qwen3_operator.kinds import CLAIMS, QWEN3_MODELS, Kind
 from qwen3_operator.naming import MANAGED_BY, MANAGER, owner_reference, user_manager
-from qwen3_operator.reconcile.context import QWEN3_MODELS, Context
+from qwen3_operator.reconcile.context import Context
 
 
 async def hold(context: Context, live: Object | None, wanted: Object, name: str, uid: str) -> Object:

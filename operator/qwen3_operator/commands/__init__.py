@@ -1,0 +1,1 @@
+"""The sub-commands of `qwen3-operator` that need no cluster."""

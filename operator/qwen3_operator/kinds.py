@@ -1,0 +1,40 @@
+"""The kinds of object that the operator reads and writes, and where the API server keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qwen3_operator.api import API_VERSION
+from qwen3_operator.api.deployment import Qwen3Deployment
+from qwen3_operator.api.model import Qwen3Model
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of object and where the API server keeps it."""
+
+    api_version: str
+    kind: str
+    plural: str
+
+    def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
+        """URL path of one object, of a namespace's collection, or of all namespaces' collection."""
+        parts = ["/apis" if "/" in self.api_version else "/api", self.api_version]
+        parts += ["namespaces", namespace] if namespace else []
+        return "/".join([*parts, self.plural, *([name] if name else []), *([subresource] if subresource else [])])
+
+
+DEPLOYMENTS = Kind("apps/v1", "Deployment", "deployments")
+SERVICES = Kind("v1", "Service", "services")
+CLAIMS = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+JOBS = Kind("batch/v1", "Job", "jobs")
+PODS = Kind("v1", "Pod", "pods")
+SECRETS = Kind("v1", "Secret", "secrets")
+CONFIG_MAPS = Kind("v1", "ConfigMap", "configmaps")
+STORAGE_CLASSES = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses")
+NODES = Kind("v1", "Node", "nodes")
+EVENTS = Kind("events.k8s.io/v1", "Event", "events")
+LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
+
+QWEN3_DEPLOYMENTS = Kind(API_VERSION, Qwen3Deployment.KIND, Qwen3Deployment.PLURAL)
+QWEN3_MODELS = Kind(API_VERSION, Qwen3Model.KIND, Qwen3Model.PLURAL)
