@@ -7,6 +7,7 @@ import fcntl
 import json
 import shutil
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -191,13 +192,14 @@ class Cluster:
                     shutil.rmtree(path, ignore_errors=True)
 
     def _keep_logs(self) -> None:
-        """Where to look after a start that failed; the next one overwrites it."""
-        target = state_dir() / f"{self.name}-failed-logs"
+        """Where to look after a start that failed; the next failure overwrites it."""
+        target = state_dir() / "failed-start-logs"
         shutil.rmtree(target, ignore_errors=True)
         with contextlib.suppress(OSError, shutil.Error):
             shutil.copytree(self.control_plane.logs, target)
-            if layout.LOGS.exists():
+            if self.holds_real_node() and layout.LOGS.exists():
                 shutil.copytree(layout.LOGS, target, dirs_exist_ok=True)
+            print(f"devcluster: the logs of the failed start are in {target}", file=sys.stderr)
 
 
 @contextlib.contextmanager

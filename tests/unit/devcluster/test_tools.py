@@ -9,7 +9,6 @@ from devcluster import golang, tools
 from devcluster.paths import DevclusterError
 from devcluster.realnode import packages
 
-
 TOUCH_OUTPUT = """while [ "$1" != -o ]; do shift; done; touch "$2"\n"""  # what `go build -o FILE` leaves
 
 
