@@ -1,0 +1,103 @@
+"""The floors of the house: who may import whom. Pure code knows neither kopf nor a client."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "qwen3_operator"
+ROOT = Path(__file__).parents[2] / "operator" / PACKAGE
+FRAMEWORKS = {"kopf", "kubernetes", "aiohttp", "uvloop"}
+PURE = {"api", "catalog", "engine", "plan", "desired", "status", "naming", "kinds", "quantity", "settings"}
+ACTING = {"cluster", "queue", "events", "lease", "reconcile", "handlers", "process", "probes", "metrics"} | {
+    "commands",
+    "__main__",
+}
+KNOWS_NO_QWEN3 = {"cluster", "queue", "events", "lease", "metrics", "probes"}
+# Of the outside world only these; of the package only these modules beside itself.
+THIRD_PARTY = {"api": {"pydantic", "pydantic_core"}, "catalog": {"pydantic", "yaml"}, "settings": {"pydantic"}}
+FLOOR = {
+    "api": set(),
+    "catalog": set(),
+    "engine": {"catalog"},
+    "naming": {"api"},
+    "kinds": {"api"},
+    "quantity": set(),
+    "settings": set(),
+    "plan": {"api", "catalog", "engine", "naming", "quantity", "settings"},
+    "desired": {"api", "catalog", "engine", "naming", "plan", "quantity", "settings"},
+    "status": {"api", "catalog", "engine", "naming", "plan", "desired", "quantity", "settings"},
+    **{name: KNOWS_NO_QWEN3 | {"kinds"} for name in KNOWS_NO_QWEN3},
+}
+
+
+def modules() -> dict[str, list[Path]]:
+    """Files of each part of the package: a folder, or a module."""
+    parts: dict[str, list[Path]] = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        part = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        if part != "__init__":
+            parts.setdefault(part, []).append(path)
+    return parts
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that `path` imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # `from qwen3_operator import metrics` imports the module metrics.
+            yield from (
+                f"{node.module}.{alias.name}" if node.module == PACKAGE else node.module for alias in node.names
+            )
+
+
+def inside(name: str) -> str | None:
+    """The part of the package that `name` is in; None for what is outside."""
+    package, _, rest = name.partition(".")
+    return rest.split(".")[0] if package == PACKAGE else None
+
+
+def test_every_part_has_its_floor() -> None:
+    assert set(modules()) == PURE | ACTING, "a new part of the package needs a floor here"
+
+
+@pytest.mark.parametrize("part", sorted(PURE))
+def test_pure_code_knows_neither_framework_nor_client(part: str) -> None:
+    for path in modules()[part]:
+        assert not FRAMEWORKS & {name.split(".")[0] for name in imports(path)}, path
+
+
+@pytest.mark.parametrize("part", sorted(FLOOR))
+def test_who_imports_whom(part: str) -> None:
+    for path in modules()[part]:
+        beyond = {inside(name) for name in imports(path)} - {None, part} - FLOOR[part]
+        assert not beyond, f"{path.relative_to(ROOT)} imports {beyond}"
+
+
+@pytest.mark.parametrize("part", sorted(THIRD_PARTY))
+def test_libraries_of_the_lowest_floors(part: str) -> None:
+    for path in modules()[part]:
+        outside = {name.split(".")[0] for name in imports(path) if inside(name) is None}
+        strange = outside - set(sys.stdlib_module_names) - THIRD_PARTY[part]
+        assert not strange, f"{path.relative_to(ROOT)} imports {strange}"
+
+
+@pytest.mark.parametrize("part", sorted(KNOWS_NO_QWEN3))
+def test_the_machinery_knows_no_qwen3(part: str) -> None:
+    """No identifier or kind of ours in it: it could serve any operator. Names of the package and program are free."""
+    for path in modules()[part]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            words = [node.id] if isinstance(node, ast.Name) else [node.attr] if isinstance(node, ast.Attribute) else []
+            words += [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []
+            assert not any("qwen3" in word.lower() for word in words), f"{path.name}: {words}"
+
+
+def test_only_the_edge_imports_kopf() -> None:
+    users = {part for part, paths in modules().items() for path in paths if "kopf" in set(imports(path))}
+    assert users == {"handlers", "process"}

@@ -1,0 +1,67 @@
+"""Settings from environment variables."""
+
+from __future__ import annotations
+
+import pytest
+
+from qwen3_operator.settings import PREFIX, Settings, SettingsError
+
+GOOD = {
+    "namespaces": ("a, b,", ("a", "b")),
+    "engine_image": ("example/vllm:1", "example/vllm:1"),
+    "downloader_image": ("example/download:1", "example/download:1"),
+    "image_pull_secrets": ("one,two", ("one", "two")),
+    "hub_endpoint": ("https://mirror.example", "https://mirror.example"),
+    "cluster_domain": ("example.org", "example.org"),
+    "workers": ("4", 4),
+    "resync_seconds": ("12.5", 12.5),
+    "http_port": ("9090", 9090),
+    "http_host": ("127.0.0.1", "127.0.0.1"),
+    "lease_namespace": ("infra", "infra"),
+    "lease_name": ("", ""),
+    "identity": ("me", "me"),
+    "log_format": ("json", "json"),
+    "log_level": ("DEBUG", "DEBUG"),
+}
+BAD = {
+    "workers": ["0", "257", "many", ""],
+    "resync_seconds": ["0", "-1", "soon"],
+    "http_port": ["-1", "65536", "http"],
+    "log_format": ["xml"],
+    "log_level": ["debug", "LOUD"],
+}
+
+
+def test_every_setting_is_covered_here() -> None:
+    assert set(Settings.model_fields) == set(GOOD)
+
+
+@pytest.mark.parametrize("field", sorted(GOOD))
+def test_each_variable_is_read(field: str) -> None:
+    text, value = GOOD[field]
+    assert getattr(Settings.from_environment({f"{PREFIX}{field.upper()}": text}), field) == value
+
+
+@pytest.mark.parametrize(("field", "text"), [(field, text) for field, texts in BAD.items() for text in texts])
+def test_an_error_names_the_variable(field: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{PREFIX}{field.upper()}: "):
+        Settings.from_environment({f"{PREFIX}{field.upper()}": text})
+
+
+def test_every_error_is_told_at_once() -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.from_environment({f"{PREFIX}WORKERS": "0", f"{PREFIX}HTTP_PORT": "x"})
+    assert "WORKERS" in str(error.value) and "HTTP_PORT" in str(error.value)
+
+
+def test_an_unknown_variable_is_an_error() -> None:
+    with pytest.raises(SettingsError, match="QWEN3_OPERATOR_WORKER: "):
+        Settings.from_environment({f"{PREFIX}WORKER": "4"})
+
+
+def test_other_variables_do_not_matter() -> None:
+    assert Settings.from_environment({"PATH": "/bin", "workers": "0"}) == Settings.from_environment({})
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
