@@ -145,9 +145,13 @@ def _check_values(argument: Argument, flag: Flag, version: EngineVersion) -> str
     return None
 
 
+_CHOICES_OF_EVERY_RELEASE = {"--chat-template-content-format", "--dtype", "--scheduling-policy", "--uvicorn-log-level"}
+"""The choices were read from the newest release; those of other flags have changed."""
+
+
 def _complaint(flag: Flag, value: str, version: EngineVersion) -> str | None:
-    # The choices were read from the newest release; older ones had others.
-    if flag.choices and effective(version) == NEWEST_KNOWN and value not in flag.choices:
+    judged = effective(version) == NEWEST_KNOWN or flag.name in _CHOICES_OF_EVERY_RELEASE
+    if flag.choices and judged and value not in flag.choices:
         return f"choose from {', '.join(flag.choices)}"
     if flag.type == "int" and not re.fullmatch(r"[+-]?\d+(_\d+)*", value):
         return "a whole number is needed"

@@ -79,7 +79,12 @@ def test_every_row_is_consistent(row: CatalogEntry) -> None:
 )
 def test_how_groups_are_served(model_id: str, thinking: str, native: int, extended: int, floor: str) -> None:
     row = entry(model_id)
-    assert (row.thinking, row.native_length, row.extended_length, row.floor_version) == (thinking, native, extended, floor)
+    assert (row.thinking, row.native_length, row.extended_length, row.floor_version) == (
+        thinking,
+        native,
+        extended,
+        floor,
+    )
 
 
 def test_sampling_of_the_hybrid_models() -> None:

@@ -1,4 +1,4 @@
-"""The measured starts of vLLM 0.26.0: rows of data/gpu-h100.csv (cold and eager ones) and data/gpu-h200.csv, as loads."""
+"""The measured starts of vLLM 0.26.0 as loads: data/gpu-h100.csv (cold and eager rows) and data/gpu-h200.csv."""
 
 from __future__ import annotations
 

@@ -25,9 +25,7 @@ def test_memory_and_cpu_grow_with_the_ranks() -> None:
     assert host_resources(GIB, Sharding(1)).memory_bytes < one.memory_bytes
 
 
-@pytest.mark.parametrize(
-    ("weights_gib", "seconds"), [(1, 360), (15, 600), (57, 1320), (220, 4080), (4600, 4 * 3600)]
-)
+@pytest.mark.parametrize(("weights_gib", "seconds"), [(1, 360), (15, 600), (57, 1320), (220, 4080), (4600, 4 * 3600)])
 def test_startup_budget(weights_gib: int, seconds: int) -> None:
     assert startup_budget_seconds(weights_gib * GIB) == seconds
 

@@ -19,9 +19,7 @@ def entry(name: str) -> CatalogEntry:
     return found
 
 
-def plan(
-    name: str, requested: int | None, version: EngineVersion = NEW, kv_tokens: int | None = None
-) -> LengthPlan:
+def plan(name: str, requested: int | None, version: EngineVersion = NEW, kv_tokens: int | None = None) -> LengthPlan:
     return resolve_length(requested, entry(name), entry(name).facts, version, kv_tokens)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.engine.measured import H100, H200, VERSION, Row, rows
 
 from qwen3_operator.catalog import known_ids, lookup
 from qwen3_operator.engine.fit import missing_for_fit, preflight
@@ -14,7 +15,6 @@ from qwen3_operator.engine.gpu import Gpu, default_utilization, scheduler_defaul
 from qwen3_operator.engine.memory import GIB, Load, predict
 from qwen3_operator.engine.version import EngineVersion
 from qwen3_operator.engine.weights import Sharding, parameter_bytes
-from tests.unit.engine.measured import H100, H200, VERSION, Row, rows
 
 ROWS = [pytest.param(row, id=row.case) for row in rows()]
 
@@ -109,7 +109,9 @@ def test_what_was_not_measured_is_told_and_widens_the_margin() -> None:
     assert "vLLM 0.33.0" in newer.unmeasured[0]
     assert newer.margin_gib > 3 * here.margin_gib
     assert newer.graphs_gib == pytest.approx(1.0, abs=0.1)
-    assert "not measured for vLLM 0.33.0" in preflight(load("Qwen3-8B", version=EngineVersion.of("0.33.0")), 8192).message
+    assert (
+        "not measured for vLLM 0.33.0" in preflight(load("Qwen3-8B", version=EngineVersion.of("0.33.0")), 8192).message
+    )
 
 
 @pytest.mark.parametrize(
@@ -236,4 +238,7 @@ def test_scheduler_defaults() -> None:
 
 
 def test_default_utilization() -> None:
-    assert (default_utilization(EngineVersion.of("0.19.1")), default_utilization(EngineVersion.of("0.20.0"))) == (0.9, 0.92)
+    assert (default_utilization(EngineVersion.of("0.19.1")), default_utilization(EngineVersion.of("0.20.0"))) == (
+        0.9,
+        0.92,
+    )

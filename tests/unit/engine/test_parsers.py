@@ -89,7 +89,8 @@ def test_tool_parsers_that_are_refused(parser: str, name: str, version: str, rea
 
 
 @pytest.mark.parametrize(
-    ("parser", "name"), [("qwen3_json", "Qwen3-8B"), ("qwen3_xml", "Qwen3.5-27B"), ("qwen3_coder", "Qwen3.8-Flash-Next")]
+    ("parser", "name"),
+    [("qwen3_json", "Qwen3-8B"), ("qwen3_xml", "Qwen3.5-27B"), ("qwen3_coder", "Qwen3.8-Flash-Next")],
 )
 def test_other_names_of_the_same_format_are_fine(parser: str, name: str) -> None:
     assert choose_tool_parser(parser, entry(name), NEW).problems == ()

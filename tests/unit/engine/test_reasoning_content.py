@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,7 +17,11 @@ CHAT = "/v1/chat/completions"
 
 
 def serve(
-    chunks: list[bytes], content_type: str, path: str = CHAT, status: int = 200, extra: tuple[tuple[bytes, bytes], ...] = ()
+    chunks: list[bytes],
+    content_type: str,
+    path: str = CHAT,
+    status: int = 200,
+    extra: tuple[tuple[bytes, bytes], ...] = (),
 ) -> tuple[dict[bytes, bytes], list[bytes]]:
     """The headers and body chunks that a client gets when the application sends ``chunks``."""
 
@@ -85,9 +90,15 @@ def test_stream_has_both_fields_and_keeps_its_events() -> None:
 
 @given(cuts=st.lists(st.integers(0, 400), max_size=8))
 def test_stream_is_the_same_however_it_is_cut(cuts: list[int]) -> None:
-    whole = b": ping\n\n" + delta(reasoning="5×4") + delta(reasoning='"reasoning"') + delta(content="x") + b"data: [DONE]\n\n"
+    whole = (
+        b": ping\n\n"
+        + delta(reasoning="5×4")
+        + delta(reasoning='"reasoning"')
+        + delta(content="x")
+        + b"data: [DONE]\n\n"
+    )
     edges = sorted({0, len(whole), *(cut for cut in cuts if cut < len(whole))})
-    pieces = [whole[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [whole[a:b] for a, b in pairwise(edges)]
     _, uncut = serve([whole], "text/event-stream")
     _, cut = serve(pieces, "text/event-stream")
     assert b"".join(cut) == b"".join(uncut)

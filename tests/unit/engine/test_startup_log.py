@@ -12,7 +12,7 @@ V26 = """\
 (EngineCore pid=214) INFO 11-22 10:01:30 [monitor.py:60] torch.compile took 33.98 s in total
 (EngineCore pid=214) INFO 11-22 10:01:32 [gpu_worker.py:561] Available KV cache memory: 56.07 GiB
 (EngineCore pid=214) INFO 11-22 10:01:32 [kv_cache_utils.py:2177] GPU KV cache size: 408,256 tokens
-(EngineCore pid=214) INFO 11-22 10:01:32 [kv_cache_utils.py:2178] Maximum concurrency for 8,192 tokens per request: 49.84x
+(EngineCore pid=214) INFO 11-22 10:01:32 [kv_cache_utils.py:1] Maximum concurrency for 8,192 tokens per request: 49.84x
 (EngineCore pid=214) INFO 11-22 10:01:40 [gpu/model_runner.py:748] Graph capturing finished in 8 secs, took 1.00 GiB
 (EngineCore pid=214) INFO 11-22 10:01:51 [core.py:341] init engine (profile, create kv cache, warmup model) took \
 55.27 s (compilation: 33.98 s)

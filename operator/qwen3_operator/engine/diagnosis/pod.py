@@ -82,13 +82,10 @@ def _unschedulable(pod: Mapping[str, Any], gpus_by_node: Mapping[str, int] | Non
     whole = first_cause("volume", message)
     if whole is not None:
         return whole
-    reasons = _node_reasons(message)
-    causes = [
-        (row, cause)
-        for row, pattern in enumerate(patterns("scheduling"))
-        for count, text in reasons
-        if (cause := pattern.cause(text, {"count": _nodes(count)})) is not None
-    ]
+    causes = []
+    for count, text in _node_reasons(message):
+        rows = enumerate(pattern.cause(text, {"count": _nodes(count)}) for pattern in patterns("scheduling"))
+        causes += [(row, cause) for row, cause in rows if cause is not None][:1]
     if not causes:
         return Cause("Unschedulable", message.strip() or "the scheduler has not placed the pod", "")
     causes.sort(key=lambda pair: pair[0])
