@@ -1,12 +1,8 @@
-"""The kinds of object that the operator reads and writes, and where the API server keeps them."""
+"""Kubernetes' own kinds that the operator reads and writes, and where the API server keeps them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from qwen3_operator.api import API_VERSION
-from qwen3_operator.api.deployment import Qwen3Deployment
-from qwen3_operator.api.model import Qwen3Model
 
 
 @dataclass(frozen=True)
@@ -35,6 +31,3 @@ STORAGE_CLASSES = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses")
 NODES = Kind("v1", "Node", "nodes")
 EVENTS = Kind("events.k8s.io/v1", "Event", "events")
 LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
-
-QWEN3_DEPLOYMENTS = Kind(API_VERSION, Qwen3Deployment.KIND, Qwen3Deployment.PLURAL)
-QWEN3_MODELS = Kind(API_VERSION, Qwen3Model.KIND, Qwen3Model.PLURAL)

@@ -7,8 +7,14 @@ import json
 import re
 from typing import Any
 
-from qwen3_operator.api import GROUP
+from qwen3_operator.api import API_VERSION, GROUP
+from qwen3_operator.api.deployment import Qwen3Deployment
+from qwen3_operator.api.model import Qwen3Model
 from qwen3_operator.api.source import ModelSource
+from qwen3_operator.kinds import Kind
+
+QWEN3_DEPLOYMENTS = Kind(API_VERSION, Qwen3Deployment.KIND, Qwen3Deployment.PLURAL)
+QWEN3_MODELS = Kind(API_VERSION, Qwen3Model.KIND, Qwen3Model.PLURAL)
 
 MANAGER = "qwen3-operator"
 """Field manager of every apply, and the value of the managed-by label. Never to be changed."""

@@ -17,8 +17,8 @@ from qwen3_operator import metrics
 from qwen3_operator.cluster import ApiError, Cluster, Hook
 from qwen3_operator.events import Recorder
 from qwen3_operator.handlers import kopf_settings, make_registry
-from qwen3_operator.kinds import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.lease import Lease
+from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.probes import Probes
 from qwen3_operator.queue import KeyedQueue
 from qwen3_operator.reconcile import Context, Key, reconcile_deployment, reconcile_model

@@ -12,8 +12,8 @@ from typing import Any
 import kubernetes.client
 import kubernetes.config
 
-from qwen3_operator.cluster import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, EVENTS, JOBS, PODS, SECRETS, SERVICES, Kind
-from qwen3_operator.reconcile.context import QWEN3_DEPLOYMENTS, QWEN3_MODELS
+from qwen3_operator.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, EVENTS, JOBS, PODS, SECRETS, SERVICES, Kind
+from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 
 Object = dict[str, Any]
 

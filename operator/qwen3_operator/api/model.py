@@ -91,6 +91,8 @@ class ModelCopy(ApiModel):
     """Commit that it stood for."""
     claim: Text | None = None
     """PersistentVolumeClaim that holds it."""
+    claim_uid: Text | None = None
+    """Which claim of that name: one that is made anew holds nothing."""
     path: Text | None = None
     """Folder inside the volume."""
     bytes: Int64 | None = None

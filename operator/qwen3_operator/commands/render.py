@@ -13,8 +13,8 @@ from qwen3_operator.desired.middleware import middleware_config_map
 from qwen3_operator.desired.model import shared_model
 from qwen3_operator.desired.server import server_deployment
 from qwen3_operator.desired.service import server_service
-from qwen3_operator.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, JOBS, QWEN3_MODELS, SERVICES, Kind
-from qwen3_operator.naming import MIDDLEWARE
+from qwen3_operator.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, JOBS, SERVICES, Kind
+from qwen3_operator.naming import MIDDLEWARE, QWEN3_MODELS
 from qwen3_operator.plan import Plan
 from qwen3_operator.settings import Settings
 

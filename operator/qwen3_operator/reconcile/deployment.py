@@ -20,8 +20,17 @@ from qwen3_operator.desired.patch import PatchError
 from qwen3_operator.desired.server import CONTAINER, server_deployment
 from qwen3_operator.desired.service import server_service
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, QWEN3_DEPLOYMENTS, QWEN3_MODELS, SECRETS, SERVICES
-from qwen3_operator.naming import MANAGED_BY, MANAGER, MIDDLEWARE, digest, model_name, server_selector
+from qwen3_operator.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES
+from qwen3_operator.naming import (
+    MANAGED_BY,
+    MANAGER,
+    MIDDLEWARE,
+    QWEN3_DEPLOYMENTS,
+    QWEN3_MODELS,
+    digest,
+    model_name,
+    server_selector,
+)
 from qwen3_operator.plan import Plan, make_plan
 from qwen3_operator.reconcile.context import Context, Key, invalid_spec, refused
 from qwen3_operator.reconcile.pods import newest_startup, view_pods

@@ -13,8 +13,8 @@ from qwen3_operator.cluster import ApiError, Object
 from qwen3_operator.desired.claim import claim_size, model_claim
 from qwen3_operator.desired.download import CONTAINER, download_job
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.kinds import CLAIMS, JOBS, QWEN3_DEPLOYMENTS, QWEN3_MODELS, SECRETS
-from qwen3_operator.naming import MODEL_LABEL, SELECTOR, claim_name
+from qwen3_operator.kinds import CLAIMS, JOBS, SECRETS
+from qwen3_operator.naming import MODEL_LABEL, QWEN3_DEPLOYMENTS, QWEN3_MODELS, SELECTOR, claim_name
 from qwen3_operator.reconcile.context import Context, Key, invalid_spec, refused
 from qwen3_operator.reconcile.pods import view_pods
 from qwen3_operator.status.model import ModelView, is_complete, job_ended, job_failed, model_status

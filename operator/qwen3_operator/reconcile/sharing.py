@@ -11,8 +11,8 @@ from typing import Any
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.deployment import Qwen3Deployment
 from qwen3_operator.cluster import ApiError, Object
-from qwen3_operator.kinds import CLAIMS, QWEN3_MODELS, Kind
-from qwen3_operator.naming import MANAGED_BY, MANAGER, owner_reference, user_manager
+from qwen3_operator.kinds import CLAIMS, Kind
+from qwen3_operator.naming import MANAGED_BY, MANAGER, QWEN3_MODELS, owner_reference, user_manager
 from qwen3_operator.reconcile.context import Context
 
 

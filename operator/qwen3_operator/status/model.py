@@ -38,10 +38,12 @@ class ModelView:
     used_by: Sequence[str] = field(default_factory=list)
 
 
-def is_complete(spec: Qwen3ModelSpec, status: Object) -> bool:
-    """Whether `status` says that exactly this revision is verified and in place: then no Job is needed, ever."""
+def is_complete(spec: Qwen3ModelSpec, status: Object, claim: Object | None) -> bool:
+    """Whether `status` says that exactly this revision is verified and in place on `claim`: then no Job is needed."""
     copy = status.get("model") or {}
-    return bool(copy.get("commit")) and (copy.get("revision"), copy.get("path")) == (spec.revision, model_path(spec))
+    if claim is None or not copy.get("commit") or copy.get("claimUid") != claim["metadata"]["uid"]:
+        return False
+    return (copy.get("revision"), copy.get("path")) == (spec.revision, model_path(spec))
 
 
 def job_ended(job: Object | None) -> str | None:
@@ -68,7 +70,7 @@ def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Obj
     story = Story(MODEL_TYPES)
     story.tell(Type.ACCEPTED, "True", "Accepted")
     download = _download(previous.get("download") or {}, view)
-    copy = dict(previous["model"]) if is_complete(spec, previous) else _verified_copy(name, spec, view)
+    copy = dict(previous["model"]) if is_complete(spec, previous, view.claim) else _verified_copy(name, spec, view)
     _tell_volume(story, view)
     _tell_download(story, spec, download, copy, view)
     idle = None
@@ -93,15 +95,12 @@ def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Obj
 
 def _verified_copy(name: str, spec: Qwen3ModelSpec, view: ModelView) -> dict[str, Any]:
     report = final_report(view.pods, "Complete")
-    if report is None or job_ended(view.job) != "Complete":
+    if report is None or view.claim is None or job_ended(view.job) != "Complete":
         return {}
     fields = {key: report[key] for key in ("commit", "bytes", "files", "weightsBytes", "config") if report.get(key)}
     # A hub may not know commits; what was verified is then named by the revision itself.
-    return (
-        {"commit": spec.revision, "revision": spec.revision, "claim": claim_name(name, spec)}
-        | fields
-        | {"path": model_path(spec)}
-    )
+    claim = {"claim": claim_name(name, spec), "claimUid": view.claim["metadata"]["uid"]}
+    return {"commit": spec.revision, "revision": spec.revision} | claim | fields | {"path": model_path(spec)}
 
 
 def _in_place(copy: Object) -> str:

@@ -18,7 +18,7 @@ from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE
 from tests.cluster.operator_process import OperatorProcess
 
-from qwen3_operator.kinds import QWEN3_DEPLOYMENTS
+from qwen3_operator.naming import QWEN3_DEPLOYMENTS
 
 CRDS = Path(__file__).parents[3] / "crds"
 NAMESPACE = "default"
