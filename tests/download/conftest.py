@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.hub.process import HubProcess
 
 MODEL = "Qwen/Qwen3-test"

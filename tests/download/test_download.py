@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from tests.download.conftest import CONFIG, MIB, MODEL, Setup
 from tests.hub.process import HubProcess
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from tests.download.conftest import CONFIG, MIB, MODEL, Setup
 from tests.hub.process import HubProcess
 

@@ -16,7 +16,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class HubProcess:
-    """`with HubProcess(root) as hub:` serves `root` on a free port of 127.0.0.1 at `hub.url` and ends with the block."""
+    """`with HubProcess(root) as hub:` serves `root` at `hub.url`, a free port of 127.0.0.1, until the block ends."""
 
     def __init__(self, root: Path, *options: str, tls_folder: Path | None = None) -> None:
         self.command = [sys.executable, "-m", "tests.hub", "--root", str(root), *options]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from typing import Any, cast
@@ -106,10 +108,11 @@ class Hub:
 
 def prepare_environment(endpoint: str) -> None:
     """Settings that the client takes from the environment only, before its first import."""
-    scratch = os.path.join(tempfile.gettempdir(), "qwen3-download")  # noqa: PTH118
     os.environ["MODELSCOPE_ENDPOINT"] = endpoint  # also switches off its probe of a second site
-    os.environ.setdefault("MODELSCOPE_HOME", f"{scratch}/home")
-    os.environ.setdefault("MODELSCOPE_CACHE", f"{scratch}/cache")
+    # A home of our own: HOME may be `/`, and a log-in kept in the user's home must not stand in for the token given.
+    home = tempfile.mkdtemp(prefix="qwen3-download-")
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    os.environ["MODELSCOPE_HOME"] = os.environ["MODELSCOPE_CACHE"] = home
     if os.environ.get("SSL_CERT_FILE"):  # requests does not know it
         os.environ.setdefault("REQUESTS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
 

@@ -62,8 +62,7 @@ class Pieces:
                     share = self._remaining // (2 * connections) if connections > 1 else self._remaining
                     wanted = int(bytes_per_second * PIECE_SECONDS) if bytes_per_second else FIRST_PIECE
                     last = start + max(BLOCK, min(share, max(wanted, FIRST_PIECE)))
-                    if last < end - BLOCK:
-                        end = -(-last // BLOCK) * BLOCK
+                    end = min(end, -(-last // BLOCK) * BLOCK)
                 self._remaining -= end - start
                 self._out[file] = self._out.get(file, 0) + 1
                 if end < ranges[0][1]:

@@ -1,0 +1,104 @@
+"""The listing: what is refused, what stays out, which commit it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from qwen3_download.errors import Failure, Reason
+from qwen3_download.listing import RemoteFile, digest, newest_commit, parse, select
+
+SHA = "a" * 64
+
+
+def entry(path: str, **fields: Any) -> dict[str, Any]:
+    return {"Path": path, "Type": "blob", "Size": 3, "Sha256": SHA, **fields}
+
+
+def files(*paths: str) -> tuple[RemoteFile, ...]:
+    return tuple(RemoteFile(path, 3, SHA) for path in paths)
+
+
+def paths(chosen: tuple[RemoteFile, ...]) -> list[str]:
+    return [f.path for f in chosen]
+
+
+def test_folders_are_skipped_and_files_sorted() -> None:
+    found = parse([entry("b/c"), {"Path": "b", "Type": "tree"}, entry("a", Sha256=SHA.upper())])
+    assert found == files("a", "b/c")
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/a", "../a", "a/../b", "a/./b", "a//b", "a\\b", "a\nb", "a/", ".complete.json", "x" * 1025]
+)
+def test_unsafe_paths(path: str) -> None:
+    with pytest.raises(Failure) as caught:
+        parse([entry(path)])
+    assert caught.value.reason is Reason.INVALID_REPOSITORY
+
+
+@pytest.mark.parametrize("path", [".gitattributes", "..a", "a..b/c", "Qwen3 8B/模型.json", "sub/.complete.json"])
+def test_odd_but_safe_paths(path: str) -> None:
+    assert paths(parse([entry(path)])) == [path]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"Size": None}, {"Size": -1}, {"Size": "3"}, {"Sha256": None}, {"Sha256": "a" * 40}]
+)
+def test_files_without_size_or_digest(fields: dict[str, Any]) -> None:
+    with pytest.raises(Failure, match="no size or no sha256"):
+        parse([entry("a", **fields)])
+
+
+def test_contradictions() -> None:
+    assert paths(parse([entry("a"), entry("a")])) == ["a"]
+    with pytest.raises(Failure, match="twice"):
+        parse([entry("a"), entry("a", Size=4)])
+    with pytest.raises(Failure, match="as a file and as a folder"):
+        parse([entry("a"), entry("a/b")])
+
+
+def test_duplicates_stay_out_only_beside_safetensors() -> None:
+    both = files("config.json", "model.safetensors", "pytorch_model.bin", "original/a.pth", "onnx/model.onnx")
+    assert paths(select(both, (), ())) == ["config.json", "model.safetensors"]
+    old = files("config.json", "pytorch_model.bin")
+    assert paths(select(old, (), ())) == ["config.json", "pytorch_model.bin"]
+
+
+def test_patterns_of_the_user() -> None:
+    all_files = files("config.json", "model.gguf", "model.safetensors", "sub/notes.md")
+    assert paths(select(all_files, ("*",), ())) == paths(all_files), "allow also brings duplicates back"
+    assert paths(select(all_files, (), ("*.md",))) == ["config.json", "model.safetensors"]
+    assert paths(select(all_files, ("*.json", "model*"), ("*.gguf",))) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [((), "empty"), (("model.safetensors",), "no config.json"), (("config.json", "model.gguf"), "no weights")],
+)
+def test_repositories_that_cannot_be_served(names: tuple[str, ...], words: str) -> None:
+    with pytest.raises(Failure, match=words) as caught:
+        select(files(*names), (), ())
+    assert caught.value.exit_code == 20
+
+
+def test_adapters_are_models_too() -> None:
+    adapter = files("adapter_config.json", "adapter_model.safetensors")
+    assert select(adapter, (), ()) == adapter
+
+
+def test_newest_commit() -> None:
+    entries = [
+        entry("a", Revision="1" * 40, CommittedDate=10),
+        entry("b", Revision="2" * 40, CommittedDate=30),
+        entry("c", Revision="3" * 40, CommittedDate=20),
+    ]
+    assert newest_commit(entries) == "2" * 40
+    assert newest_commit([entry("a"), entry("b", Revision="master")]) == ""
+
+
+def test_digest_names_the_content() -> None:
+    one, other = files("a", "b"), (RemoteFile("a", 3, SHA), RemoteFile("b", 4, SHA))
+    assert digest(one) == digest(files("a", "b")) != digest(other)
+    assert digest(one).startswith("sha256:") and len(digest(one)) == 71
