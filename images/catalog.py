@@ -38,7 +38,7 @@ class Image:
 
     def key(self, base: str) -> str:
         """Content hash of the inputs and of the base: 12 hexadecimal digits. Raises FileNotFoundError."""
-        digest = hashlib.sha256(base.encode())
+        digest = hashlib.sha256(f"{base}\0{self.version}".encode())
         for file in self.files():
             mode = (REPOSITORY / file).stat().st_mode & 0o111
             digest.update(f"\0{file}\0{mode}\0".encode() + (REPOSITORY / file).read_bytes())
