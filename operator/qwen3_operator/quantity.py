@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 
 _SUFFIXES = {
     "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1),
@@ -12,17 +13,15 @@ _SUFFIXES = {
 }  # fmt: skip
 
 
+_FORM = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)([numkMGTPE]|[KMGTPE]i)?")
+
+
 def quantity(value: str | int | float) -> Decimal:
     """A Kubernetes quantity as a number. Raises ValueError."""
-    text = str(value)
-    number = text.rstrip("numkKMGTPEi")
-    suffix = text[len(number) :]
-    if suffix not in _SUFFIXES:  # 1e3, 1E3: the exponent's letter is no suffix
-        number, suffix = text, ""
-    try:
-        return Decimal(number) * _SUFFIXES[suffix]
-    except InvalidOperation as error:
-        raise ValueError(f"{value!r} is not a quantity") from error
+    form = _FORM.fullmatch(str(value))
+    if form is None:
+        raise ValueError(f"{value!r} is not a quantity")
+    return Decimal(form[1]) * _SUFFIXES[form[2] or ""]
 
 
 def gibibytes(size: int) -> str:

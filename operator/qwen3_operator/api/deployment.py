@@ -279,7 +279,10 @@ class EngineStatus(ApiModel):
     """Image of the servers."""
     max_model_len: Int64 | None = None
     """Longest sequence, in tokens."""
-    command: Annotated[list[Annotated[str, StringConstraints(max_length=8192)]], Field(max_length=512)] = []
+    command: Annotated[
+        list[Annotated[str, StringConstraints(max_length=8192)]],
+        Field(max_length=512, json_schema_extra=ATOMIC_LIST),
+    ] = []
     """The command line."""
 
 

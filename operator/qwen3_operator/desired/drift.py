@@ -29,6 +29,24 @@ def up_to_date(live: dict[str, Any] | None, desired: dict[str, Any]) -> bool:
     return live is not None and _covers(live, desired, "")
 
 
+def with_ports_of(live: dict[str, Any], desired: dict[str, Any]) -> dict[str, Any]:
+    """`live` with the ports of `desired` in the place of its own.
+
+    Ports are merged by number, and a number changed by hand makes another port that takes the name of ours: an apply
+    would then be refused for ever.
+    """
+    result = dict(live)
+    for key, value in desired.items():
+        if key == "ports" and key in live:
+            result[key] = value
+        elif isinstance(value, dict) and isinstance(live.get(key), dict):
+            result[key] = with_ports_of(live[key], value)
+        elif key == "containers" and key in live:
+            ours = {container["name"]: container for container in value}
+            result[key] = [with_ports_of(c, ours[c["name"]]) if c["name"] in ours else c for c in live[key]]
+    return result
+
+
 def _covers(live: Any, desired: Any, field: str) -> bool:
     if isinstance(desired, dict):
         if not isinstance(live, dict):
@@ -42,11 +60,20 @@ def _covers(live: Any, desired: Any, field: str) -> bool:
 
 
 def _covers_list(live: list[Any], desired: list[Any], field: str) -> bool:
-    key = next((k for k in _LIST_KEYS if desired and all(isinstance(d, dict) and k in d for d in desired)), None)
+    key = next((k for k in _LIST_KEYS if _tells_apart(k, desired)), None)
     if key is None:
         return len(live) == len(desired) and all(_covers(a, b, field) for a, b in zip(live, desired, strict=True))
-    by_key = {item.get(key): item for item in live if isinstance(item, dict)}
+    by_key = {item[key]: item for item in live if _has_key(item, key)}
     return all(_covers(by_key.get(item[key]), item, field) for item in desired)
+
+
+def _tells_apart(key: str, items: list[Any]) -> bool:
+    """Whether each of `items` has its own `key`: two spread constraints, say, may well share their topologyKey."""
+    return bool(items) and all(_has_key(i, key) for i in items) and len({i[key] for i in items}) == len(items)
+
+
+def _has_key(item: Any, key: str) -> bool:
+    return isinstance(item, dict) and isinstance(item.get(key), str | int)
 
 
 def _same_quantity(a: Any, b: Any) -> bool:
