@@ -1,0 +1,131 @@
+"""Our CRDs against Kubernetes' API conventions, in the spirit of kube-api-linter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from qwen3_operator.api.crd import MAX_NAME, crds
+
+Node = dict[str, Any]
+CRDS = {crd["spec"]["names"]["kind"]: crd for crd in crds()}
+MAX_TEXT = 65536
+# A part of Kubernetes' own API, or facts of a config.json, passed on as they are.
+SWITCHED_ON_BY_PRESENCE = {"spec.engine.compileCache"}
+PASSED_ON = "x-kubernetes-preserve-unknown-fields"
+
+
+def schema(kind: str) -> Node:
+    """The root of the CRD's schema."""
+    it: Node = CRDS[kind]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return it
+
+
+def nodes(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
+    """Every node below `node` with its path."""
+    for name, child in node.get("properties", {}).items():
+        yield f"{path}.{name}", child
+        yield from nodes(child, f"{path}.{name}")
+    for word, suffix in (("items", "[]"), ("additionalProperties", "{}")):
+        if isinstance(node.get(word), dict):
+            yield path + suffix, node[word]
+            yield from nodes(node[word], path + suffix)
+
+
+FIELDS = [
+    pytest.param(path, node, id=f"{kind}{path}")
+    for kind in CRDS
+    for path, node in nodes(schema(kind))
+    if path != ".metadata"
+]
+
+
+@pytest.mark.parametrize(("path", "node"), FIELDS)
+def test_field(path: str, node: Node) -> None:
+    """Type, bounds, list types and words of one field."""
+    kind = node.get("type")
+    assert kind or node.get("x-kubernetes-int-or-string"), "no type"
+    assert kind != "number", "a float: rounding differs between languages"
+    assert not node.get("nullable") and "title" not in node and "$ref" not in node and "anyOf" not in node
+    if not path.endswith(("[]", "{}")):
+        assert node.get("description", "").strip().endswith((".", "?")), "kubectl explain says nothing"
+        assert path.rsplit(".", 1)[-1] not in ("phase", "state"), "conditions tell the state"
+    if kind == "string":
+        assert "enum" in node or 0 < node.get("maxLength", 0) <= MAX_TEXT, "an unbounded string"
+    if kind == "integer":
+        assert node["format"] in ("int32", "int64")
+        assert "minimum" in node and node["maximum"] <= 2**53 - 1, "beyond what JSON readers hold"
+    if kind == "array":
+        assert 0 < node["maxItems"] <= 1024
+        assert node["x-kubernetes-list-type"] in ("map", "set", "atomic"), "merging of the list is not said"
+        for key in node.get("x-kubernetes-list-map-keys", []):
+            assert key in node["items"]["required"] or "default" in node["items"]["properties"][key]
+    if kind == "object" and "additionalProperties" in node:
+        assert 0 < node["maxProperties"] <= 1024
+    if kind == "object":
+        assert "properties" in node or "additionalProperties" in node or node.get(PASSED_ON)
+    for rule in node.get("x-kubernetes-validations", []):
+        assert rule["message"] and not rule["message"].endswith("."), "a rule without words for a person"
+
+
+@pytest.mark.parametrize("kind", sorted(CRDS))
+def test_defaults_are_reached(kind: str) -> None:
+    """A default applies only where its parent is there: every parent with a default in it defaults to {} itself.
+
+    Not where presence is the user's choice: an object with a required field, or one that switches something on.
+    """
+
+    def check(node: Node, path: str) -> None:
+        for name, child in node.get("properties", {}).items():
+            chosen = child.get("required") or f"{path}.{name}" in SWITCHED_ON_BY_PRESENCE
+            if any("default" in grandchild for grandchild in child.get("properties", {}).values()) and not chosen:
+                assert "default" in child or name in node.get("required", []), f"{path}.{name} hides its defaults"
+            check(child, f"{path}.{name}")
+
+    check(schema(kind)["properties"]["spec"], "spec")
+
+
+@pytest.mark.parametrize("kind", sorted(CRDS))
+def test_shape(kind: str) -> None:
+    version = CRDS[kind]["spec"]["versions"][0]
+    root = schema(kind)
+    assert root["required"] == ["spec"], "status is not the user's to give"
+    assert "required" not in root["properties"]["status"], "every status field is optional"
+    assert "status" in version["subresources"]
+    conditions = root["properties"]["status"]["properties"]["conditions"]
+    assert conditions["x-kubernetes-list-map-keys"] == ["type"]
+    assert {"type", "status", "reason", "message", "lastTransitionTime", "observedGeneration"} == set(
+        conditions["items"]["properties"]
+    )
+    assert conditions["items"]["properties"]["status"]["enum"] == ["True", "False", "Unknown"]
+    assert "observedGeneration" in root["properties"]["status"]["properties"]
+    (name_rule,) = root["x-kubernetes-validations"]
+    assert str(MAX_NAME) in name_rule["rule"]
+
+
+@pytest.mark.parametrize("kind", sorted(CRDS))
+def test_discovery(kind: str) -> None:
+    names = CRDS[kind]["spec"]["names"]
+    assert names["plural"] == kind.lower() + "s" and names["singular"] == kind.lower()
+    assert names["categories"] == ["qwen3"], "not `all`: kubectl delete all would delete weights"
+    assert names["shortNames"]
+    columns = CRDS[kind]["spec"]["versions"][0]["additionalPrinterColumns"]
+    assert [c["name"] for c in columns][:2] == ["Ready", "Reason"] and any(c["name"] == "Age" for c in columns)
+
+
+@pytest.mark.parametrize("kind", sorted(CRDS))
+def test_printer_columns_and_scale_point_at_fields(kind: str) -> None:
+    version = CRDS[kind]["spec"]["versions"][0]
+    paths = [c["jsonPath"] for c in version["additionalPrinterColumns"]]
+    paths += list(version["subresources"].get("scale", {}).values())
+    paths += [s["jsonPath"] for s in version.get("selectableFields", [])]
+    known = {path for path, _ in nodes(schema(kind))}
+    for path in paths:
+        assert path.split("[?")[0] in known or path == ".metadata.creationTimestamp", path
+
+
+def test_a_deployment_scales() -> None:
+    scale = CRDS["Qwen3Deployment"]["spec"]["versions"][0]["subresources"]["scale"]
+    assert set(scale) == {"specReplicasPath", "statusReplicasPath", "labelSelectorPath"}
