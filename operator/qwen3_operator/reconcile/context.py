@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from qwen3_operator import metrics
 from qwen3_operator.cluster import ApiError, Cluster, Object
-from qwen3_operator.desired.drift import stamped, up_to_date
+from qwen3_operator.desired.drift import stamped, up_to_date, with_ports_of
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.events import Recorder
 from qwen3_operator.kinds import EVENTS, NODES, SECRETS, Kind
@@ -88,6 +88,12 @@ class Context:
         live = seen or await self.cluster.get(kind, meta["namespace"], meta["name"])
         if live is not None and up_to_date(live, wanted):
             return live
+        try:
+            return await self.cluster.apply(kind, wanted, manager=MANAGER)
+        except ApiError as error:
+            if error.status != 422 or live is None or (mended := with_ports_of(live, wanted)) == live:
+                raise
+        await self.cluster.replace(kind, mended, manager=MANAGER)
         return await self.cluster.apply(kind, wanted, manager=MANAGER)
 
     async def write_status(self, kind: Kind, obj: Object, status: dict[str, Any]) -> None:

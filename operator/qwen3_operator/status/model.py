@@ -80,8 +80,9 @@ def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Obj
     result: dict[str, Any] = {
         "observedGeneration": generation,
         "conditions": story.written(dict(previous), generation=generation, now=view.now),
-        "usedBy": sorted(view.used_by),
     }
+    if view.used_by:  # the API server drops a set that becomes empty, and each look would write it again
+        result["usedBy"] = sorted(view.used_by)
     if copy:
         result["model"] = copy
     elif previous.get("model"):
