@@ -277,7 +277,11 @@ _STATUS_CASES = [
     *text("conditions[].message", most=4096),
     *text("conditions[].lastTransitionTime", most=1024),
     *number("conditions[].observedGeneration", 0, INT64),
-    *(case for name in ("revision", "commit", "claim", "path") for case in text(f"model.{name}", most=1024)),
+    *(
+        case
+        for name in ("revision", "commit", "claim", "claimUid", "path")
+        for case in text(f"model.{name}", most=1024)
+    ),
     *(case for name in ("bytes", "files", "weightsBytes") for case in number(f"model.{name}", 0, INT64)),
     *(case for name in ("job", "startedAt", "finishedAt", "retryAt") for case in text(f"download.{name}", most=1024)),
     *(

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, MODEL_TYPES
 from tests.cluster.downloads import COMMIT, COMPLETE, NEVER_ENDS, stage
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.waiting import stays
 from tests.cluster.world import World, shared_name
 from tests.cluster.wrappers import Q3d, Q3m
+
+from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, MODEL_TYPES
 
 Object = dict[str, Any]
 
