@@ -9,6 +9,9 @@ from typing import Any
 from demo.kube import DemoError, Kube
 
 Say = Callable[[str], None]
+SUMMARIES = ("Ready", "Stalled")
+"""Conditions that repeat another one until they are true."""
+WIDTH = 160
 
 
 def wait_ready(kube: Kube, namespace: str, name: str, *, timeout: float = 300, say: Say = print) -> dict[str, Any]:
@@ -42,6 +45,9 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
         rate = f" at {download['bytesPerSecond'] / 1e6:.1f} MB/s" if download.get("bytesPerSecond") else ""
         lines.append(("download", f"  download      {done / total:4.0%} of {total / 1e6:.2f} MB{rate}"))
     for c in status.get("conditions", []):
+        if c["type"] == "Reconciling" or (c["type"] in SUMMARIES and c["status"] != "True"):
+            continue
         message = c["message"].splitlines()[0] if c["message"] else ""
+        message = message if len(message) <= WIDTH else f"{message[:WIDTH]}…"
         lines.append((c["type"], f"  {c['type']:<13} {c['status']:<8} {c['reason']:<18} {message}"))
     return lines
