@@ -1,12 +1,12 @@
 """ASGI middleware: answers carry their reasoning in `reasoning_content` too, as vLLM did before 0.16.
 
-Runs inside the server: mounted from a ConfigMap and named by
-`--middleware reasoning_content.ReasoningContentMiddleware`. Standard library only: nothing else of ours is in that image.
+Runs inside the server: mounted from a ConfigMap, `--middleware reasoning_content.ReasoningContentMiddleware`.
+Standard library only: nothing else of ours is in that image.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -15,9 +15,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-NEW_FIELD = "reasoning"
-OLD_FIELD = "reasoning_content"
 _MARK = b'"reasoning"'
+_HAS_OLD_FIELD = b'"reasoning_content":'
+_FIELD = re.compile(rb'"reasoning"\s*:\s*(?P<value>"[^"\\]*(?:\\.[^"\\]*)*"|null)')
+"""The key and its value. Inside a JSON string every quote has a backslash before it, so only a real key matches.
+Parsing the JSON instead costs several times as much (tests/perf/reasoning_content)."""
 
 
 class ReasoningContentMiddleware:
@@ -91,15 +93,7 @@ def _event_line(line: bytes) -> bytes:
 
 
 def with_old_field(body: bytes) -> bytes:
-    """An answer or a chunk of one, as JSON, with `reasoning` repeated under its old name; other bytes stay."""
-    if _MARK not in body:
+    """An answer, or a chunk of one, as JSON with `reasoning` repeated under its old name; other bytes stay."""
+    if _MARK not in body or _HAS_OLD_FIELD in body:
         return body
-    try:
-        answer = json.loads(body)
-        parts = [part for choice in answer["choices"] for part in (choice.get("message"), choice.get("delta"))]
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return body
-    touched = [part for part in parts if isinstance(part, dict) and NEW_FIELD in part and OLD_FIELD not in part]
-    for part in touched:
-        part[OLD_FIELD] = part[NEW_FIELD]
-    return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode() if touched else body
+    return _FIELD.sub(rb'\g<0>,"reasoning_content":\g<value>', body)

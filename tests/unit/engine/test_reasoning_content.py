@@ -82,7 +82,7 @@ def test_stream_has_both_fields_and_keeps_its_events() -> None:
     _, chunks = serve(events, "text/event-stream; charset=utf-8")
     assert [chunk for chunk in chunks if chunk] == [
         events[0],
-        b'data: {"choices":[{"index":0,"delta":{"reasoning":"5\xc3\x974","reasoning_content":"5\xc3\x974"}}]}\n\n',
+        delta(reasoning="5×4", reasoning_content="5×4").replace(b', "reasoning_content": ', b',"reasoning_content":'),
         events[2],
         events[3],
     ]
@@ -117,6 +117,7 @@ def test_stream_that_ends_without_a_newline_is_complete() -> None:
         pytest.param(b'{"error":{"message":"\\"reasoning\\""}}', "application/json", CHAT, 400, id="error"),
         pytest.param(answer(content="plain"), "application/json", CHAT, 200, id="no reasoning"),
         pytest.param(b'not JSON, but "reasoning"', "application/json", CHAT, 200, id="not JSON"),
+        pytest.param(answer(reasoning="x")[:-20], "application/json", CHAT, 500, id="failed"),
         pytest.param(answer(reasoning="x", reasoning_content="y"), "application/json", CHAT, 200, id="has both"),
         pytest.param(delta(content="plain"), "text/event-stream", CHAT, 200, id="stream without reasoning"),
     ],
@@ -140,6 +141,21 @@ def test_websockets_and_lifespan_pass() -> None:
 
     asyncio.run(ReasoningContentMiddleware(app)({"type": "lifespan"}, "receive", "send"))  # type: ignore[arg-type]
     assert seen == [("lifespan", "receive", "send")]
+
+
+tricky = st.text(max_size=40) | st.sampled_from(
+    ['"reasoning":"x"', '{"reasoning":null}', "\\", '\\"', ',"reasoning": "']
+)
+
+
+@given(tricky, st.none() | tricky, st.booleans(), st.booleans())
+def test_any_text_is_repeated_as_it_is(content: str, reasoning: str | None, spaced: bool, ascii_only: bool) -> None:
+    whole = {"choices": [{"message": {"content": content, "reasoning": reasoning}}, {"message": {"content": content}}]}
+    separators = (", ", ": ") if spaced else (",", ":")
+    body = json.dumps(whole, separators=separators, ensure_ascii=ascii_only).encode()
+    expected = json.loads(body)
+    expected["choices"][0]["message"]["reasoning_content"] = reasoning
+    assert json.loads(with_old_field(body)) == expected
 
 
 @given(st.binary(max_size=200))
