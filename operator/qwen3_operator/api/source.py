@@ -21,6 +21,8 @@ from qwen3_operator.api.base import (
     rules,
 )
 
+DEFAULT_REVISION = "master"
+
 ModelId = Annotated[
     str,
     StringConstraints(max_length=200),
@@ -113,7 +115,7 @@ class ModelSource(ApiModel):
 
     id: ModelId
     """Model on ModelScope: OWNER/NAME."""
-    revision: Revision = "master"
+    revision: Revision = DEFAULT_REVISION
     """Branch, tag or commit."""
     endpoint: Endpoint | None = None
     """Base URL of the hub or of a mirror. Default: from the operator's settings."""

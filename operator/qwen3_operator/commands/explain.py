@@ -17,8 +17,8 @@ from qwen3_operator.catalog import ConfigError, ModelFacts
 from qwen3_operator.commands.read import BadInput
 from qwen3_operator.engine.fit import FitReport
 from qwen3_operator.engine.gpu import Gpu
-from qwen3_operator.naming import model_name
-from qwen3_operator.plan import Plan, make_plan
+from qwen3_operator.naming import claim_name, model_name, model_path
+from qwen3_operator.plan import Plan, Weights, make_plan
 from qwen3_operator.quantity import quantity
 from qwen3_operator.settings import Settings
 
@@ -66,9 +66,8 @@ def plan_offline(
     """The plan as the operator would make it on that hardware; `version` overrides vLLM's."""
     if version:
         spec = spec.model_copy(update={"engine": spec.engine.model_copy(update={"version": version})})
-    return make_plan(
-        model_name(spec.model), spec, settings, facts, gpus=hardware.gpus(), gpus_per_node=hardware.gpus_per_node
-    )
+    weights = Weights(claim_name(model_name(spec.model), spec.model), model_path(spec.model), facts)
+    return make_plan(weights, spec, settings, gpus=hardware.gpus(), gpus_per_node=hardware.gpus_per_node)
 
 
 def exit_code(plan: Plan) -> int:

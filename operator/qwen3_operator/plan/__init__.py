@@ -7,6 +7,6 @@ from __future__ import annotations
 
 from qwen3_operator.plan.preflight import NodeGpus
 from qwen3_operator.plan.resolve import make_plan
-from qwen3_operator.plan.types import Fit, Plan, Value
+from qwen3_operator.plan.types import Fit, Plan, Value, Weights
 
-__all__ = ["Fit", "NodeGpus", "Plan", "Value", "make_plan"]
+__all__ = ["Fit", "NodeGpus", "Plan", "Value", "Weights", "make_plan"]

@@ -19,10 +19,10 @@ from qwen3_operator.engine.parsers import ParserChoice, by_version, choose_reaso
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.engine.version import NEWEST_KNOWN, EngineVersion
 from qwen3_operator.engine.weights import Sharding
-from qwen3_operator.naming import MIDDLEWARE, MODELS_DIR, TEMPLATE_DIR, TEMPLATE_FILE, claim_name, model_path
+from qwen3_operator.naming import MIDDLEWARE, MODELS_DIR, TEMPLATE_DIR, TEMPLATE_FILE
 from qwen3_operator.plan.preflight import NodeGpus, candidate_gpus, judge, load_on
 from qwen3_operator.plan.thinking import request_defaults
-from qwen3_operator.plan.types import Plan, Value
+from qwen3_operator.plan.types import Plan, Value, Weights
 from qwen3_operator.quantity import gibibytes
 from qwen3_operator.settings import Settings
 
@@ -32,26 +32,25 @@ TEMPLATE_ANNOTATION = "serving.qwen3.dev/chat-template-hash"
 
 
 def make_plan(
-    model: str,
+    weights: Weights,
     spec: Qwen3DeploymentSpec,
     settings: Settings,
-    facts: ModelFacts | None = None,
     nodes: Sequence[NodeGpus] = (),
     template_hash: str = "",
     *,
     gpus: Sequence[Gpu] | None = None,
     gpus_per_node: int | None = None,
 ) -> Plan:
-    """The plan for `spec`, served from the Qwen3Model called `model`.
+    """The plan for `spec`, served from `weights`.
 
-    `facts`: from the downloaded config.json, None before. `nodes`: the GPUs of nodes that a server may land on.
+    `nodes`: the GPUs of nodes that a server may land on.
     `template_hash`: of the chat template's text, so that a changed template makes new servers. `gpus` and
     `gpus_per_node`: what is known of the GPUs other than by nodes.
     """
     engine = spec.engine
     image, known_version, values = _image(spec, settings)
     version = known_version or NEWEST_KNOWN
-    entry = resolve(spec.model.id, facts)
+    entry = resolve(spec.model.id, weights.facts)
     known_facts = entry.facts if entry else None
     found = _check_model(spec) + list(check_version(known_version, image, entry))
 
@@ -91,7 +90,7 @@ def make_plan(
     speculative, speculative_problems = _speculative(spec, entry, version)
     found += speculative_problems
     options = ServeOptions(
-        model_path="/".join(part for part in (MODELS_DIR, model_path(spec.model)) if part),
+        model_path="/".join(part for part in (MODELS_DIR, weights.path) if part),
         served_model_names=names,
         task=entry.task if entry else "generate",
         max_model_len=length.max_model_len,
@@ -119,9 +118,9 @@ def make_plan(
     found += check_extra_args(engine.extra_args, version, OWNED_FLAGS)
     found += check_options(options, version)
 
-    weights = entry.weights_bytes if entry else None
-    host, startup = host_resources(weights, sharding), startup_budget_seconds(weights)
-    size = f"{weights / 2**30:.1f} GiB of weights" if weights else "weights of unknown size"
+    size_bytes = entry.weights_bytes if entry else None
+    host, startup = host_resources(size_bytes, sharding), startup_budget_seconds(size_bytes)
+    size = f"{size_bytes / 2**30:.1f} GiB of weights" if size_bytes else "weights of unknown size"
     values += [
         Value("resources.requests.cpu", str(host.cpu), f"{sharding.world_size} GPU(s)", "operator"),
         Value("resources.requests.memory", gibibytes(host.memory_bytes), f"the process, and {size}", "operator"),
@@ -130,7 +129,7 @@ def make_plan(
     return Plan(
         image=image,
         version=version,
-        claim=claim_name(model, spec.model),
+        claim=weights.claim,
         command=tuple(serve_command(options, version)),
         max_model_len=length.max_model_len,
         gpus=sharding.world_size,

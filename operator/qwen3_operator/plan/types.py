@@ -5,11 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.engine.fit import FitReport
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.engine.version import EngineVersion
 
 Source = Literal["spec", "catalogue", "checkpoint", "gpu", "settings", "operator"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a checkpoint is: a claim, the folder in it, and once it is downloaded what its config.json says."""
+
+    claim: str
+    path: str
+    facts: ModelFacts | None = None
 
 
 @dataclass(frozen=True)

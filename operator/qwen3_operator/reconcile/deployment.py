@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from qwen3_operator import metrics
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.api.source import DEFAULT_REVISION, ModelSource
 from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.cluster import ApiError, Object
 from qwen3_operator.desired.compile_cache import cache_claim, cache_claim_name
@@ -27,15 +28,17 @@ from qwen3_operator.naming import (
     MIDDLEWARE,
     QWEN3_DEPLOYMENTS,
     QWEN3_MODELS,
+    claim_name,
     digest,
     model_name,
+    model_path,
     server_selector,
 )
-from qwen3_operator.plan import Plan, make_plan
+from qwen3_operator.plan import Plan, Weights, make_plan
 from qwen3_operator.reconcile.context import Context, Key, invalid_spec, refused
 from qwen3_operator.reconcile.pods import newest_startup, view_pods
 from qwen3_operator.reconcile.sharing import hold, release
-from qwen3_operator.status.deployment import DeploymentView, deployment_status, model_condition
+from qwen3_operator.status.deployment import DeploymentView, deployment_status, verified_copy
 from qwen3_operator.status.pods import PodView
 
 TROUBLE_SECONDS = 10.0
@@ -111,13 +114,12 @@ class _Look:
             self._ensure_compile_cache(spec),
             self._find_references(spec),
         )
-        name = self.model["metadata"]["name"] if self.model else model_name(spec.model)
         nodes = await self.context.nodes.gpus(
             self.context.cluster, spec.scheduling.node_selector, spec.gpu.resource_name
         )
         self.gpus_by_node = {node: gpus.count for node, gpus in nodes.items()}
         kinds = sorted(set(nodes.values()))
-        self.plan = make_plan(name, spec, self.context.settings, self._facts(), kinds, self.template_hash)
+        self.plan = make_plan(self._weights(spec), spec, self.context.settings, kinds, self.template_hash)
         await self._ensure_server(spec)
         labels = ",".join(f"{k}={v}" for k, v in server_selector(self._name).items())
         if self.server is not None and not _settled(self.server):
@@ -169,7 +171,8 @@ class _Look:
         for model in sorted(found, key=lambda m: str(m["metadata"]["creationTimestamp"])):
             theirs = model["spec"]
             ahead = model["metadata"].get("labels", {}).get(MANAGED_BY) != MANAGER
-            if ahead and theirs.get("revision", "master") == spec.model.revision:
+            # Who asks for the default branch takes what the platform has pinned.
+            if ahead and spec.model.revision in (theirs.get("revision"), DEFAULT_REVISION):
                 storage = theirs.get("storage") or {}
                 if all(storage.get(k) == v for k, v in wanted.items()):
                     return model
@@ -216,18 +219,21 @@ class _Look:
                 config_map = await self.context.cluster.get(CONFIG_MAPS, self._namespace, template.name)
                 self.template_hash = digest(((config_map or {}).get("data") or {}).get(template.key))
 
-    def _facts(self) -> ModelFacts | None:
-        copy = ((self.model or {}).get("status") or {}).get("model") or {}
-        if not copy.get("config") or model_condition(self.model).get("status") != "True":
-            return None
-        return ModelFacts.from_config(copy["config"], copy.get("weightsBytes"))
+    def _weights(self, spec: Qwen3DeploymentSpec) -> Weights:
+        """Where the verified copy is, or where it will be."""
+        if copy := verified_copy(self.model):
+            facts = ModelFacts.from_config(copy["config"], copy.get("weightsBytes")) if copy.get("config") else None
+            return Weights(copy["claim"], copy["path"], facts)
+        name = self.model["metadata"]["name"] if self.model else model_name(spec.model)
+        source = ModelSource.model_validate(self.model["spec"]) if self.model else spec.model
+        return Weights(claim_name(name, source), model_path(source))
 
     async def _ensure_server(self, spec: Qwen3DeploymentSpec) -> None:
         """Make or change the servers once the model is there; what runs meanwhile goes on as it is."""
         assert self.plan is not None
         live = await self.context.cluster.get(DEPLOYMENTS, self._namespace, self._name)
         stops = spec.suspend or spec.replicas == 0
-        ready = model_condition(self.model).get("status") == "True"
+        ready = verified_copy(self.model) is not None
         blocked = bool(self.problems) or not self.plan.servable
         if (blocked or not ready) and not (stops and live is not None):
             self.server = live

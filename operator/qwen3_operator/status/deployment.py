@@ -46,6 +46,12 @@ def model_condition(model: Object | None, kind: Type = Type.READY) -> Mapping[st
     return next((c for c in conditions if c["type"] == kind), {})
 
 
+def verified_copy(model: Object | None) -> Mapping[str, Any] | None:
+    """The copy of a Qwen3Model that may be served: of its revision, or of the one before while that downloads."""
+    copy: Mapping[str, Any] | None = ((model or {}).get("status") or {}).get("model")
+    return copy if copy and copy.get("commit") else None
+
+
 def deployment_status(
     name: str, spec: Qwen3DeploymentSpec | None, generation: int, previous: Object, view: DeploymentView
 ) -> dict[str, Any]:
@@ -108,6 +114,9 @@ def _tell_model(story: Story, view: DeploymentView) -> None:
     ready, stalled = model_condition(view.model), model_condition(view.model, Type.STALLED)
     if ready.get("status") == "True":
         story.tell(Type.MODEL_READY, "True", "Ready", f"Qwen3Model {name}: {ready.get('message', '')}")
+    elif copy := verified_copy(view.model):
+        words = f"Qwen3Model {name} serves commit {copy['commit']} until the next is there: {ready.get('message', '')}"
+        story.tell(Type.MODEL_READY, "True", "ServesRevisionBefore", words)
     else:
         story.tell(
             Type.MODEL_READY,
@@ -167,13 +176,14 @@ def _add_model(result: dict[str, Any], previous: Object, view: DeploymentView) -
     model = view.model
     if model is None:
         return
-    status = model.get("status") or {}
-    if model_condition(model).get("status") == "True":
-        result["model"] = {"name": model["metadata"]["name"]} | (status.get("model") or {})
+    name = {"name": model["metadata"]["name"]}
+    download = (model.get("status") or {}).get("download")
+    if copy := verified_copy(model):
+        result["model"] = name | dict(copy)
     else:
-        result["model"] = previous.get("model") or {"name": model["metadata"]["name"]}
-        if status.get("download"):
-            result["download"] = status["download"]
+        result["model"] = previous.get("model") or name
+    if download and model_condition(model).get("status") != "True":
+        result["download"] = download
 
 
 def _count(server: Object | None, key: str) -> int:

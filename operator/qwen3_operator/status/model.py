@@ -85,8 +85,8 @@ def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Obj
         result["usedBy"] = sorted(view.used_by)
     if copy:
         result["model"] = copy
-    elif previous.get("model"):
-        result["model"] = previous["model"]  # the copy of the revision before: still there, still served
+    elif _still_there(previous.get("model"), view.claim):
+        result["model"] = previous["model"]  # the copy of the revision before goes on being served
     if download:
         result["download"] = download
     if capacity := ((view.claim or {}).get("status", {}).get("capacity") or {}).get("storage"):
@@ -102,6 +102,11 @@ def _verified_copy(name: str, spec: Qwen3ModelSpec, view: ModelView) -> dict[str
     # A hub may not know commits; what was verified is then named by the revision itself.
     claim = {"claim": claim_name(name, spec), "claimUid": view.claim["metadata"]["uid"]}
     return {"commit": spec.revision, "revision": spec.revision} | claim | fields | {"path": model_path(spec)}
+
+
+def _still_there(copy: Object | None, claim: Object | None) -> bool:
+    """Whether a copy is on the claim that is there now, and not on one that was deleted."""
+    return bool(copy and claim and copy.get("claimUid") == claim["metadata"]["uid"])
 
 
 def _in_place(copy: Object) -> str:

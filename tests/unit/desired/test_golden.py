@@ -18,8 +18,8 @@ from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.commands.output import to_yaml, to_yaml_stream
 from qwen3_operator.commands.render import manifests
-from qwen3_operator.naming import model_name
-from qwen3_operator.plan import NodeGpus, make_plan
+from qwen3_operator.naming import claim_name, model_name, model_path
+from qwen3_operator.plan import NodeGpus, Weights, make_plan
 from qwen3_operator.settings import Settings
 
 FOLDER = Path(__file__).with_name("golden")
@@ -37,9 +37,8 @@ def made(case: str) -> list[dict[str, Any]]:
     """The manifests for one CR, as the operator makes them once nothing is in the way."""
     cr = yaml.safe_load((FOLDER / f"{case}.cr.yaml").read_text())
     spec = Qwen3DeploymentSpec.model_validate(cr["spec"])
-    plan = make_plan(
-        model_name(spec.model), spec, SETTINGS, None, NODES, "0a1b2c3d" if spec.engine.chat_template else ""
-    )
+    weights = Weights(claim_name(model_name(spec.model), spec.model), model_path(spec.model))
+    plan = make_plan(weights, spec, SETTINGS, NODES, "0a1b2c3d" if spec.engine.chat_template else "")
     assert not plan.problems
     return manifests(cr["metadata"]["namespace"], cr["metadata"]["name"], spec, plan, SETTINGS)
 
@@ -68,7 +67,7 @@ def test_an_upgrade_of_the_operator_restarts_no_server() -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_more_nodes_of_the_same_kind_restart_no_server(case: str) -> None:
     spec = Qwen3DeploymentSpec.model_validate(yaml.safe_load((FOLDER / f"{case}.cr.yaml").read_text())["spec"])
-    one, two = (make_plan("m", spec, SETTINGS, None, NODES * times) for times in (1, 2))
+    one, two = (make_plan(Weights("m", "p"), spec, SETTINGS, NODES * times) for times in (1, 2))
     assert one.command == two.command
 
 
@@ -118,6 +117,6 @@ def test_facts_of_a_checkpoint_keep_the_command() -> None:
     """What is downloaded is what the catalogue knows: the command is the same before and after."""
     spec = Qwen3DeploymentSpec.model_validate({"model": {"id": "Qwen/Qwen3-8B"}})
     config = yaml.safe_load((FOLDER / "qwen3-8b.config.yaml").read_text())
-    before = make_plan("m", spec, SETTINGS, None, NODES)
-    after = make_plan("m", spec, SETTINGS, ModelFacts.from_config(config, 16_381_470_720), NODES)
+    before = make_plan(Weights("m", "p"), spec, SETTINGS, NODES)
+    after = make_plan(Weights("m", "p", ModelFacts.from_config(config, 16_381_470_720)), spec, SETTINGS, NODES)
     assert after.command == before.command
