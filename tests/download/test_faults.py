@@ -286,3 +286,13 @@ def test_many_small_faults(setup: Setup, serve: Serve) -> None:
     setup.assert_complete()
     total = sum(3 * MIB + n for n in range(20)) + len(json.dumps(CONFIG))
     assert sum(e["sent"] for e in hub.log("file")) == total
+
+
+def test_connection_that_is_left_behind(setup: Setup, serve: Serve) -> None:
+    """One connection falls silent while others move: it is given up long before the stall timeout."""
+    setup.write(model=160 * MIB)
+    hub = serve("--connection-rate", str(6 * MIB))
+    hub.fault({"stallAt": 20_000_000, "seconds": 60}, on="file", path="model*", times=1)
+    result = setup.run("--max-workers", "4")
+    assert result.code == 0 and result.report["seconds"] < 20
+    setup.assert_complete()

@@ -6,6 +6,9 @@ import threading
 import time
 
 
+_CATCH_UP = 0.1  # seconds
+
+
 class RateLimit:
     """`take(n)` returns after the time that n bytes need at `rate` bytes/s; shared between threads."""
 
@@ -17,7 +20,8 @@ class RateLimit:
     def take(self, n: int) -> None:
         with self._lock:
             now = time.monotonic()
-            self._free_at = max(self._free_at, now) + n / self.rate
+            # A late sleeper may catch up a little, so that the mean is the rate also on a busy machine.
+            self._free_at = max(self._free_at, now - _CATCH_UP) + n / self.rate
             wait = self._free_at - now
         if wait > 0:
             time.sleep(wait)

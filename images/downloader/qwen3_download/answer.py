@@ -12,6 +12,8 @@ from qwen3_download.partial import PartialFile
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _HOLD_SECONDS = 1.0
+_LEFT_BEHIND_SECONDS = 4.0
+_LEFT_BEHIND_BYTES = 16 * 1024 * 1024
 
 
 class Kind(Enum):
@@ -36,7 +38,10 @@ class FetchError(Exception):
 
 
 class Answer:
-    """Takes libcurl's callbacks for bytes [start, end) of a file. `written` is told of every write's bytes."""
+    """Takes libcurl's callbacks for bytes [start, end) of a file.
+
+    `written` is told of every write's bytes; `moved` gives the bytes of all connections together.
+    """
 
     def __init__(
         self,
@@ -46,6 +51,7 @@ class Answer:
         skip: bool,
         buffer: memoryview,
         written: Callable[[int], None],
+        moved: Callable[[], int],
         stopped: threading.Event,
     ) -> None:
         self._file = file
@@ -54,6 +60,9 @@ class Answer:
         self._skip_allowed = skip
         self._buffer = buffer
         self._written = written
+        self._moved = moved
+        self._received, self._received_at = 0.0, time.monotonic()
+        self._moved_then: int | None = None  # bytes of all connections when this one fell silent
         self._stopped = stopped
         self._headers: dict[str, str] = {}
         self._error_body = b""
@@ -94,9 +103,18 @@ class Answer:
             self._failure = failure
             return -1
 
-    def idle(self, *_: float) -> bool:
+    def idle(self, _total: float, received: float, *_upload: float) -> bool:
         """libcurl's progress callback, at least once a second: True ends the transfer."""
-        if self._held and time.monotonic() - self._flushed_at > _HOLD_SECONDS:
+        now = time.monotonic()
+        if received != self._received:
+            self._received, self._received_at, self._moved_then = received, now, None
+        elif self._moved_then is None:
+            self._moved_then = self._moved()
+        elif now - self._received_at > _LEFT_BEHIND_SECONDS and self._moved() - self._moved_then > _LEFT_BEHIND_BYTES:
+            # The link is well, this connection is not: long before it would count as stalled.
+            self._failure = FetchError(Kind.NETWORK, "silent while other connections move")
+            return True
+        if self._held and now - self._flushed_at > _HOLD_SECONDS:
             try:
                 self.flush()
             except BaseException as failure:

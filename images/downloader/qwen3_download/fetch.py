@@ -40,10 +40,14 @@ class Network:
 
 
 class Connection:
-    """A keep-alive curl handle for one thread. `received` counts the bytes that were written."""
+    """A keep-alive curl handle for one thread. `received` counts the bytes that were written.
 
-    def __init__(self, network: Network, stopped: threading.Event) -> None:
+    `moved` gives the bytes of all connections, `stopped` ends a request within a second.
+    """
+
+    def __init__(self, network: Network, moved: Callable[[], int], stopped: threading.Event) -> None:
         self._network = network
+        self._moved = moved
         self._stopped = stopped
         self._curl = pycurl.Curl()
         self._buffer = memoryview(bytearray(network.write_bytes))  # one for all requests: new memory costs page faults
@@ -62,7 +66,7 @@ class Connection:
         """
         origin = _origin(url)
         for _ in range(MAX_REDIRECTS + 1):
-            answer = Answer(file, start, end, skip, self._buffer, self._written, self._stopped)
+            answer = Answer(file, start, end, skip, self._buffer, self._written, self._moved, self._stopped)
             self._request(url, headers if _origin(url) == origin else {}, f"{start}-{end - 1}", answer)
             if not answer.redirects:
                 answer.finish()

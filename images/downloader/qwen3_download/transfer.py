@@ -107,7 +107,7 @@ class Transfer:
                 self._changed.wait(_TICK)
 
     def _start_worker(self) -> None:
-        connection = Connection(self._network, self._abort)
+        connection = Connection(self._network, lambda: self.received, self._abort)
         self._connections.append(connection)
         name = f"fetch-{len(self._threads)}"
         thread = threading.Thread(target=self._work, args=(len(self._threads), connection), name=name, daemon=True)
