@@ -46,10 +46,10 @@ class Story:
 
         Fits counts only where it keeps the servers from being made: otherwise it is advice.
         """
-        before = [self._told.get(kind) for kind in self._types[: self._types.index(upto)]]
-        told = [c for c in before if c is not None and (c.type != Type.FITS or c is self._stalled)]
-        first_false = next((c for c in told if c.status == "False"), None)
-        return first_false or next((c for c in told if c.status == "Unknown"), None)
+        before = [self._condition(kind) for kind in self._types[: self._types.index(upto)]]
+        counting = [c for c in before if c.type != Type.FITS or c is self._stalled]
+        first_false = next((c for c in counting if c.status == "False"), None)
+        return first_false or next((c for c in counting if c.status == "Unknown"), None)
 
     def summarize(self, ready_reason: str, ready_message: str, *, idle: Condition | None = None) -> None:
         """Tell Ready, Reconciling and Stalled from the rest. `idle`: not ready, and rightly so (suspended)."""
@@ -72,6 +72,9 @@ class Story:
 
     def written(self, previous: dict[str, Any], *, generation: int, now: datetime) -> list[dict[str, Any]]:
         """The conditions as they go into the status, those not told as Unknown."""
-        waiting = Condition(type="-", status="Unknown", reason="Waiting", message="waits for what comes before it")
-        told = [self._told.get(t) or waiting.model_copy(update={"type": str(t)}) for t in self._types]
+        told = [self._condition(kind) for kind in self._types]
         return carry_over(told, previous.get("conditions") or [], generation=generation, now=timestamp(now))
+
+    def _condition(self, kind: Type) -> Condition:
+        waiting = "waits for what comes before it"
+        return self._told.get(kind) or Condition(type=str(kind), status="Unknown", reason="Waiting", message=waiting)
