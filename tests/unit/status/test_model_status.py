@@ -1,0 +1,253 @@
+"""Status of a Qwen3Model in every situation."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from qwen3_operator.api.model import Qwen3ModelSpec, Qwen3ModelStatus
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.status.model import (
+    FIRST_RETRY_SECONDS,
+    LAST_RETRY_SECONDS,
+    ModelView,
+    is_complete,
+    model_status,
+    retry_at,
+)
+from qwen3_operator.status.pods import PodView
+from qwen3_operator.status.story import parse_time, timestamp
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+STARTED, ENDED = "2026-01-01T11:00:00Z", "2026-01-01T11:59:50Z"
+SPEC = Qwen3ModelSpec.model_validate({"id": "Qwen/Qwen3-8B"})
+REPORT = {"result": "Complete", "commit": "c0ffee", "bytes": 100, "files": 3, "weightsBytes": 90, "config": {"a": 1}}
+BOUND = {"metadata": {"name": "claim", "uid": "claim-1"}, "status": {"phase": "Bound", "capacity": {"storage": "18Gi"}}}
+PENDING = {"metadata": {"name": "claim", "uid": "claim-1"}, "status": {"phase": "Pending"}}
+
+
+def job(*, ended: str | None = None, at: str = ENDED, name: str = "job-1", started: str = STARTED) -> dict[str, Any]:
+    conditions = [{"type": ended, "status": "True", "lastTransitionTime": at}] if ended else []
+    status: dict[str, Any] = {"startTime": started, "conditions": conditions}
+    return {"metadata": {"name": name}, "status": status | ({"completionTime": at} if ended == "Complete" else {})}
+
+
+def ended_pod(report: Any, code: int = 0) -> PodView:
+    ended = {"exitCode": code, "message": json.dumps(report), "finishedAt": ENDED}
+    containers = [{"name": "download", "state": {"terminated": ended}}]
+    phase = "Failed" if code else "Succeeded"
+    return PodView({"metadata": {"name": "pod"}, "status": {"phase": phase, "containerStatuses": containers}})
+
+
+def waiting_pod(reason: str, message: str = "") -> PodView:
+    containers = [{"name": "download", "image": "x", "state": {"waiting": {"reason": reason, "message": message}}}]
+    scheduled = [{"type": "PodScheduled", "status": "True"}]
+    status = {"phase": "Pending", "containerStatuses": containers, "conditions": scheduled}
+    return PodView({"metadata": {"name": "pod"}, "status": status})
+
+
+def unplaced_pod() -> PodView:
+    words = "0/1 nodes are available: 1 Insufficient cpu."
+    scheduled = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}]
+    return PodView({"metadata": {"name": "pod"}, "status": {"phase": "Pending", "conditions": scheduled}})
+
+
+def status(view: ModelView, previous: dict[str, Any] | None = None, spec: Qwen3ModelSpec = SPEC) -> dict[str, Any]:
+    it = model_status("m", spec, 4, previous or {}, view)
+    Qwen3ModelStatus.model_validate(it)
+    assert [c["observedGeneration"] for c in it["conditions"]] == [4] * 6
+    return it
+
+
+def told(it: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {c["type"]: (c["status"], c["reason"]) for c in it["conditions"]}
+
+
+FAILED_REPORT = {"result": "Failed", "reason": "ModelNotFound", "message": "there is no such model"}
+SITUATIONS: dict[str, tuple[ModelView, dict[str, tuple[str, str]]]] = {
+    "nothing yet": (
+        ModelView(NOW),
+        {"Downloaded": ("False", "Waiting"), "Ready": ("False", "Waiting"), "Reconciling": ("True", "Waiting")},
+    ),
+    "the claim waits for its first pod": (
+        ModelView(NOW, claim=PENDING, job=job()),
+        {"VolumeBound": ("Unknown", "Pending"), "Ready": ("False", "Downloading"), "Stalled": ("False", "NotStalled")},
+    ),
+    "the claim cannot bind": (
+        ModelView(NOW, claim=PENDING, claim_events=["ProvisioningFailed: no such class"], job=job()),
+        {
+            "VolumeBound": ("False", "VolumeNotBound"),
+            "Ready": ("False", "VolumeNotBound"),
+            "Stalled": ("True", "VolumeNotBound"),
+        },
+    ),
+    "the volume is lost": (
+        ModelView(NOW, claim={**PENDING, "status": {"phase": "Lost"}}),
+        {"VolumeBound": ("False", "VolumeLost"), "Stalled": ("True", "VolumeLost")},
+    ),
+    "a Secret is missing": (
+        ModelView(NOW, claim=PENDING, problems=[Problem("SecretNotFound", "Secret t does not exist")]),
+        {"Downloaded": ("False", "SecretNotFound"), "Stalled": ("True", "SecretNotFound")},
+    ),
+    "it downloads": (
+        ModelView(NOW, claim=BOUND, job=job()),
+        {
+            "VolumeBound": ("True", "Bound"),
+            "Downloaded": ("False", "Downloading"),
+            "Reconciling": ("True", "Downloading"),
+        },
+    ),
+    "the pod has no node": (
+        ModelView(NOW, claim=BOUND, job=job(), pods=[unplaced_pod()]),
+        {"Downloaded": ("False", "InsufficientHostResources"), "Stalled": ("False", "NotStalled")},
+    ),
+    "the pod's configuration is wrong": (
+        ModelView(NOW, claim=BOUND, job=job(), pods=[waiting_pod("InvalidImageName", "bad")]),
+        {"Stalled": ("True", "InvalidImageName")},
+    ),
+    "a try failed, the Job goes on": (
+        ModelView(NOW, claim=BOUND, job=job(), pods=[ended_pod(FAILED_REPORT, 1)]),
+        {"Downloaded": ("False", "ModelNotFound"), "Stalled": ("False", "NotStalled")},
+    ),
+    "the Job failed": (
+        ModelView(NOW, claim=BOUND, job=job(ended="Failed"), pods=[ended_pod(FAILED_REPORT, 10)]),
+        {
+            "Downloaded": ("False", "ModelNotFound"),
+            "Ready": ("False", "ModelNotFound"),
+            "Stalled": ("True", "ModelNotFound"),
+        },
+    ),
+    "the Job failed without a word": (
+        ModelView(NOW, claim=BOUND, job=job(ended="Failed")),
+        {"Downloaded": ("False", "DownloadFailed"), "Stalled": ("True", "DownloadFailed")},
+    ),
+    "the Job is complete and its report is gone": (
+        ModelView(NOW, claim=BOUND, job=job(ended="Complete")),
+        {"Downloaded": ("False", "DownloadFailed")},
+    ),
+    "it is in place": (
+        ModelView(NOW, claim=BOUND, job=job(ended="Complete"), pods=[ended_pod(REPORT)]),
+        {"Downloaded": ("True", "Verified"), "Ready": ("True", "Ready"), "Reconciling": ("False", "Settled")},
+    ),
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_conditions(situation: str) -> None:
+    view, expected = SITUATIONS[situation]
+    found = told(status(view))
+    assert {kind: found[kind] for kind in expected} == expected
+
+
+def test_the_copy_is_what_the_report_says() -> None:
+    view, _ = SITUATIONS["it is in place"]
+    copy = status(view)["model"]
+    assert copy == {
+        "commit": "c0ffee",
+        "revision": "master",
+        "claim": "m",
+        "claimUid": "claim-1",
+        "path": copy["path"],
+        "bytes": 100,
+        "files": 3,
+        "weightsBytes": 90,
+        "config": {"a": 1},
+    }
+    assert is_complete(SPEC, {"model": copy}, BOUND)
+    assert status(view)["size"] == "18Gi"
+
+
+def test_what_is_in_place_needs_neither_job_nor_pods() -> None:
+    before = status(SITUATIONS["it is in place"][0])
+    later = status(ModelView(NOW + timedelta(days=9), claim=BOUND), before)
+    assert later["conditions"] == before["conditions"] and later["model"] == before["model"]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"revision": "v2"},
+        {"storage": {"existingClaim": {"name": "c", "path": "p"}}},
+    ],
+)
+def test_another_revision_or_place_is_not_complete(spec: dict[str, Any]) -> None:
+    copy = status(SITUATIONS["it is in place"][0])["model"]
+    assert not is_complete(Qwen3ModelSpec.model_validate({"id": "Qwen/Qwen3-8B", **spec}), {"model": copy}, BOUND)
+    assert not is_complete(SPEC, {"model": copy}, None), "the claim is gone"
+    assert not is_complete(SPEC, {"model": copy}, {"metadata": {"uid": "claim-2"}}), "the claim is another"
+
+
+def test_the_copy_of_the_revision_before_stays_on_record() -> None:
+    before = status(SITUATIONS["it is in place"][0])
+    newer = Qwen3ModelSpec.model_validate({"id": "Qwen/Qwen3-8B", "revision": "v2"})
+    later = status(ModelView(NOW, claim=BOUND, job=job(name="job-2")), before, newer)
+    assert later["model"] == before["model"] and told(later)["Ready"][0] == "False"
+
+
+def test_a_second_look_says_the_same() -> None:
+    for view, _ in SITUATIONS.values():
+        first = status(view)
+        later = ModelView(**{**vars(view), "now": NOW + timedelta(seconds=30)})
+        assert status(later, first) == first, "a status that moves by itself is written for ever"
+
+
+@pytest.mark.parametrize(("failures", "seconds"), [(1, 15), (2, 30), (3, 60), (6, 480), (7, 900), (50, 900), (0, 15)])
+def test_back_off_doubles_to_a_limit(failures: int, seconds: int) -> None:
+    assert retry_at(failures, NOW) == NOW + timedelta(seconds=seconds)
+    assert FIRST_RETRY_SECONDS <= seconds <= LAST_RETRY_SECONDS
+
+
+def test_failures_are_counted_job_by_job() -> None:
+    it: dict[str, Any] = {}
+    for number in range(1, 4):
+        ended = timestamp(NOW + timedelta(minutes=number))
+        failed = job(ended="Failed", at=ended, started=timestamp(NOW + timedelta(minutes=number - 1)))
+        for _ in range(2):  # a second look at the same Job counts nothing
+            it = status(ModelView(NOW, claim=BOUND, job=failed, pods=[ended_pod(FAILED_REPORT, 10)]), it)
+        assert it["download"]["failures"] == number
+        assert it["download"]["finishedAt"] == ended
+        assert parse_time(it["download"]["retryAt"]) == retry_at(number, parse_time(ended) or NOW)
+    assert it["download"]["retryAt"] in next(c["message"] for c in it["conditions"] if c["type"] == "Downloaded")
+
+
+def test_success_forgets_the_failures() -> None:
+    failed = status(ModelView(NOW, claim=BOUND, job=job(ended="Failed"), pods=[ended_pod(FAILED_REPORT, 10)]))
+    again = job(ended="Complete", started="2026-01-01T13:00:00Z")
+    done = status(ModelView(NOW, claim=BOUND, job=again, pods=[ended_pod(REPORT)]), failed)["download"]
+    assert not {"failures", "retryAt", "etaSeconds"} & set(done) and done["bytesDone"] == done["bytesTotal"] == 100
+
+
+def test_another_job_starts_its_failures_afresh() -> None:
+    """A new Job name is a new wish: a changed token, another revision."""
+    failed = status(ModelView(NOW, claim=BOUND, job=job(ended="Failed"), pods=[ended_pod(FAILED_REPORT, 10)]))
+    other = status(ModelView(NOW, claim=BOUND, job=job(name="job-2", started=ENDED)), failed)["download"]
+    assert "failures" not in other and "retryAt" not in other
+
+
+def test_progress_is_written_by_the_percent() -> None:
+    def after(done: int, before: dict[str, Any]) -> dict[str, Any]:
+        line = json.dumps({"event": "progress", "bytesDone": done, "bytesTotal": 1000})
+        return status(ModelView(NOW, claim=BOUND, job=job(), log_tail=line), before)
+
+    first = after(100, {})
+    assert first["download"]["bytesDone"] == 100
+    assert after(105, first) == first, "half a percent is not worth a write"
+    assert after(110, first)["download"]["bytesDone"] == 110
+    assert after(1000, after(995, first))["download"]["bytesDone"] == 1000
+
+
+def test_suspended() -> None:
+    spec = Qwen3ModelSpec.model_validate({"id": "Qwen/Qwen3-8B", "suspend": True})
+    found = told(status(ModelView(NOW, claim=BOUND), spec=spec))
+    assert found["Ready"] == ("False", "Suspended") and found["Reconciling"][0] == "False"
+    assert found["Stalled"][0] == "False"
+    copy = status(SITUATIONS["it is in place"][0])
+    assert told(status(ModelView(NOW, claim=BOUND), copy, spec))["Ready"] == ("True", "Ready"), "what is there is ready"
+
+
+def test_users_are_sorted_and_absent_when_none() -> None:
+    assert status(ModelView(NOW, used_by=["b", "a"]))["usedBy"] == ["a", "b"]
+    assert "usedBy" not in status(ModelView(NOW))

@@ -1,0 +1,125 @@
+"""What the download Job's pods say, garbage included."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qwen3_operator.status.pods import PodView
+from qwen3_operator.status.report import final_report, latest_progress
+
+COMPLETE = {"result": "Complete", "commit": "abc", "bytes": 10, "files": 2}
+FAILED = {"result": "Failed", "reason": "TokenRefused", "message": "the hub refuses the token"}
+
+
+def pod(message: Any = None, *, code: int = 1, reason: str = "Error", at: str = "2026-01-01T00:00:00Z") -> PodView:
+    """A pod whose download container ended."""
+    text = message if isinstance(message, str) or message is None else json.dumps(message)
+    ended = {"exitCode": code, "reason": reason, "finishedAt": at} | ({"message": text} if text is not None else {})
+    status = {"containerStatuses": [{"name": "download", "state": {"terminated": ended}}]}
+    return PodView({"metadata": {"name": "p"}, "status": status})
+
+
+def test_a_complete_one_is_read() -> None:
+    report = final_report([pod(COMPLETE, code=0)], "Complete")
+    assert report is not None and report.items() >= COMPLETE.items()
+    assert final_report([pod(COMPLETE, code=0)], "Failed") is None
+
+
+def test_the_newest_of_several_counts() -> None:
+    older = pod(FAILED | {"message": "older"}, at="2026-01-01T00:00:00Z")
+    newer = pod(FAILED | {"message": "newer"}, at="2026-01-01T00:00:09Z")
+    for order in ([older, newer], [newer, older]):
+        report = final_report(order, "Failed")
+        assert report is not None and report["message"] == "newer"
+
+
+def test_pods_without_an_end_say_nothing() -> None:
+    running = PodView(
+        {"metadata": {}, "status": {"containerStatuses": [{"name": "download", "state": {"running": {}}}]}}
+    )
+    other = PodView({"metadata": {}, "status": {"containerStatuses": [{"name": "mesh", "state": {"terminated": {}}}]}})
+    assert final_report([running, other, PodView({"metadata": {}})], "Failed") is None
+
+
+@pytest.mark.parametrize(
+    ("message", "kwargs", "reason", "words"),
+    [
+        (None, {"code": 137, "reason": "OOMKilled"}, "OutOfMemory", "137"),
+        (None, {"code": 1}, "DownloadError", "exit code 1"),
+        ("", {"code": 1}, "DownloadError", "exit code 1"),
+        ("Traceback: boom", {"code": 1}, "DownloadError", "boom"),
+        ('{"result": "Failed", "reas', {"code": 10}, "DownloadError", "exit code 10"),
+        ("[1, 2]", {"code": 2}, "DownloadError", "[1, 2]"),
+        ("{}", {"code": 2}, "DownloadError", "exit code 2"),
+        (None, {"code": 1, "reason": ""}, "DownloadError", "exit code 1"),
+        ({"result": "Failed"}, {}, "DownloadFailed", "exit code 1"),
+        ({"result": "Failed", "reason": 7, "message": ["x"]}, {}, "DownloadFailed", "exit code 1"),
+        ({"result": "Failed", "reason": "not a word", "message": "m"}, {}, "DownloadFailed", "m"),
+    ],
+)
+def test_what_is_no_report_is_told_by_its_end(message: Any, kwargs: dict[str, Any], reason: str, words: str) -> None:
+    report = final_report([pod(message, **kwargs)], "Failed")
+    assert report is not None and report["reason"] == reason and words in report["message"]
+
+
+@pytest.mark.parametrize("message", [None, "done", "{", "[]"])
+def test_success_without_a_report_is_no_report(message: Any) -> None:
+    assert final_report([pod(message, code=0, reason="Completed")], "Complete") is None
+    assert final_report([pod(message, code=0, reason="Completed")], "Failed") is None
+
+
+def test_numbers_that_are_none_are_dropped() -> None:
+    report = final_report(
+        [pod(COMPLETE | {"bytes": "many", "files": -1, "config": "x", "weightsBytes": 5}, code=0)], "Complete"
+    )
+    assert report is not None and "bytes" not in report and "files" not in report and "config" not in report
+    assert report["weightsBytes"] == 5 and report["commit"] == "abc"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+KEYS = ["result", "reason", "message", "commit", "bytes", "files", "weightsBytes", "bytesPerSecond", "config"]
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), JSON | st.sampled_from(["Failed", "Complete"])), st.integers(0, 255))
+def test_no_message_breaks_the_reader(message: dict[str, Any], code: int) -> None:
+    for result in ("Complete", "Failed"):
+        report = final_report([pod(message, code=code)], result)
+        if report is not None:
+            assert all(0 <= report.get(key, 0) < 2**53 for key in ("bytes", "files", "weightsBytes"))
+            assert all(isinstance(report.get(key, ""), str) for key in ("reason", "message", "commit"))
+            assert result == "Complete" or (report["reason"] and report["message"])
+
+
+PROGRESS = {"event": "progress", "bytesDone": 5, "bytesTotal": 10, "bytesPerSecond": 2, "etaSeconds": 3}
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ([PROGRESS], {"bytesDone": 5, "bytesTotal": 10, "bytesPerSecond": 2, "etaSeconds": 3}),
+        ([PROGRESS, PROGRESS | {"bytesDone": 7}, {"event": "retry"}], {"bytesDone": 7}),
+        ([PROGRESS, "{torn"], {"bytesDone": 5}),
+        ([{"event": "progress", "bytesDone": 1.9, "etaSeconds": None, "filesDone": -1}], {"bytesDone": 1}),
+        (["", "words", "[1]", "7"], {}),
+    ],
+)
+def test_progress_is_the_newest_whole_line(lines: list[Any], found: dict[str, int]) -> None:
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    assert latest_progress(text).items() >= found.items()
+    assert bool(latest_progress(text)) == bool(found)
+
+
+@given(st.text(max_size=60), JSON)
+def test_no_log_breaks_the_reader(text: str, value: Any) -> None:
+    line = json.dumps({"event": "progress", "bytesDone": value, "etaSeconds": value})
+    found = latest_progress(f"{line}\n{text}")
+    assert all(isinstance(number, int) and 0 <= number < 2**53 for number in found.values())
