@@ -39,8 +39,8 @@ def rate(text: str) -> int:
     """Bytes/s from `500K`, `10M`, `1.5G` (powers of 1024) or a plain number."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?(?:/s)?", text.strip(), re.IGNORECASE)
     value = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
-    if value < 1024:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a rate of at least 1K: write 500K, 10M or 1G (bytes/s)")
+    if value < 16 * 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rate of at least 16K: write 500K, 10M or 1G (bytes/s)")
     return value
 
 
@@ -94,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--give-up-after", type=at_least_one, default=300, metavar="S", help="exit 30 after S seconds without progress")
     add("--verify", action="store_true", help="hash the files of a complete folder again, and repair it")
+    add("--existing", action="store_true", help="only check weights that are already in DIR; write nothing there")
     add("--version", action="version", version=__version__)
     return result
 
@@ -142,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stall_timeout=args.stall_timeout,
         give_up_after=args.give_up_after,
         verify=args.verify,
+        existing=args.existing,
     )
     try:
         result = Download(options, progress, stopped).run()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from qwen3_download.marker import FileRecord, Marker
 from qwen3_download.partial import PartialFile
 from qwen3_download.progress import Progress, Snapshot, human
 from qwen3_download.staging import Plan, Staging
+from qwen3_download.structure import check_index
 
 _LISTING_DELAYS = (2.0, 5.0, 10.0, 20.0, 30.0)
 
@@ -40,6 +40,7 @@ class Options:
     stall_timeout: int = 30
     give_up_after: float = 300.0
     verify: bool = False
+    existing: bool = False
 
 
 class Download:
@@ -54,6 +55,8 @@ class Download:
 
     def run(self) -> dict[str, Any]:
         """Raises Failure."""
+        if self._options.existing:
+            return self._check_existing()
         done = self._complete()
         lock_path = self._options.target.parent / f".{self._options.target.name}.lock"
         lock = Lock(lock_path, self._stopped, self._tell_waiting)
@@ -75,6 +78,18 @@ class Download:
                 if lock.lost.is_set():
                     raise Failure(Reason.HUB_UNAVAILABLE, f"another process took {lock_path} over") from failure
                 raise
+
+    def _check_existing(self) -> dict[str, Any]:
+        from qwen3_download import existing
+        from qwen3_download.hub import Hub
+
+        options = self._options
+        hub = Hub(options.model, options.endpoint, options.token)
+        found, witness = existing.check(
+            options.target, hub, options.revision, options.allow, options.ignore, self._stopped
+        )
+        self._progress.event("verified", f"{len(found.files)} files verified by {witness}", files=len(found.files))
+        return self._report(found, 0, witness)
 
     def _complete(self) -> Marker | None:
         """The marker of a target that is complete by its sizes. Raises Failure(Usage) for another model's folder."""
@@ -119,12 +134,13 @@ class Download:
             files=len(files),
             bytes=total,
         )
-        wanted = self._damaged(files)
+        records = {f.path: FileRecord(f.size, f.sha256) for f in files}
+        wanted = self._damaged(files, records)
         parts = self._staging.prepare(Plan(options.model, options.revision, listing.commit), wanted)
         self._staging.check_space(parts)
         received = self._transfer(hub, listing, sorted(parts, key=lambda p: p.size))
         self._progress.event("verified", f"{len(files)} files verified", files=len(files), bytes=total)
-        records = {f.path: FileRecord(f.size, f.sha256) for f in files}
+        check_index(records, self._staging.place)
         done = Marker(options.model, options.revision, listing.commit, records)
         self._staging.publish(done)
         return self._report(done, received)
@@ -151,14 +167,15 @@ class Download:
                 if self._stopped.wait(wait):
                     raise Failure(Reason.STOPPED, "stopped before the listing") from failure
 
-    def _damaged(self, files: Sequence[RemoteFile]) -> list[RemoteFile]:
+    def _damaged(self, files: Sequence[RemoteFile], records: Mapping[str, FileRecord]) -> list[RemoteFile]:
         """All files; of a target that was complete once, those that are not right any more, by their bytes."""
         target = self._options.target
         if not target.is_dir():
             return list(files)
-        with ThreadPoolExecutor(2) as pool:
-            right = pool.map(lambda f: _is_right(target / f.path, f), files)
-            return [f for f, ok in zip(files, right, strict=True) if not ok]
+        from qwen3_download.existing import wrong_files
+
+        wrong = set(wrong_files(target, records, self._stopped))
+        return [f for f in files if f.path in wrong]
 
     def _transfer(self, hub: Any, listing: Listing, parts: list[PartialFile]) -> int:
         from qwen3_download.fetch import Network
@@ -167,11 +184,9 @@ class Download:
 
         options = self._options
         limit = Limit(options.limit_rate) if options.limit_rate else None
-        network = Network(
-            ca=Network.trusted_authorities(os.environ),
-            stall_seconds=options.stall_timeout,
-            take=limit.take if limit else None,
-        )
+        network = Network(ca=Network.trusted_authorities(os.environ), stall_seconds=options.stall_timeout)
+        if limit:
+            network = replace(network, take=limit.take, write_bytes=limit.write_bytes)
         source = Source(hub.endpoint, lambda path: hub.file_url(path, listing.request_revision), hub.headers())
         workers = limit.connections(options.max_workers) if limit else options.max_workers
         ended = threading.Event()
@@ -199,7 +214,7 @@ class Download:
             for part in parts:
                 part.close()
 
-    def _report(self, done: Marker, received: int) -> dict[str, Any]:
+    def _report(self, done: Marker, received: int, witness: str = "hub") -> dict[str, Any]:
         seconds = time.monotonic() - self._started
         weights = sum(f.size for path, f in done.files.items() if matches(path, WEIGHTS))
         return {
@@ -207,6 +222,7 @@ class Download:
             "model": done.model,
             "revision": done.revision,
             "commit": done.commit,
+            "verifiedBy": witness,
             "files": len(done.files),
             "bytes": done.size,
             "weightsBytes": weights,
@@ -222,15 +238,3 @@ class Download:
 def _listing(hub: Any, revision: str) -> Listing:
     listing: Listing = hub.resolve(revision)
     return listing
-
-
-def _is_right(path: Path, remote: RemoteFile) -> bool:
-    import hashlib
-
-    try:
-        if path.stat().st_size != remote.size:
-            return False
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest() == remote.sha256
-    except OSError:
-        return False

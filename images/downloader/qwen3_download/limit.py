@@ -25,6 +25,11 @@ class Limit:
         if wait > 0.005:  # shorter sleeps cost more than they hold
             time.sleep(wait)
 
+    @property
+    def write_bytes(self) -> int:
+        """How much to write at once, so that no connection sleeps long between two writes."""
+        return max(16 * 1024, min(1024 * 1024, self._rate // 8))
+
     def connections(self, maximum: int) -> int:
         """How many connections make sense under this limit."""
         return max(1, min(maximum, self._rate // _EACH))

@@ -85,6 +85,11 @@ class Staging:
             raise disk_failure(error, self.target) from error
         self.remove()
 
+    def place(self, path: str) -> Path:
+        """Where a verified file lies before it is published: a repaired target has most of them already."""
+        staged = self.files / path
+        return staged if staged.exists() else self.target / path
+
     def remove(self) -> None:
         """Remove the staging folder."""
         shutil.rmtree(self.root, ignore_errors=True)

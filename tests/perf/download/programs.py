@@ -59,8 +59,9 @@ def curl_side_by_side(job: Job) -> list[list[str]]:
 
 
 def curl_first_part(job: Job, size: int) -> list[list[str]]:
-    """One curl for the first `size` bytes of the first file."""
-    return [[*_curl(job, job.files[:1]), "--range", f"0-{size - 1}"]]
+    """One curl for the first `size` bytes of the first shard."""
+    weights = [file for file in job.files if file.endswith(".safetensors")]
+    return [[*_curl(job, weights[:1]), "--range", f"0-{size - 1}"]]
 
 
 def aria2(job: Job) -> list[list[str]]:
@@ -70,7 +71,7 @@ def aria2(job: Job) -> list[list[str]]:
         return []
     listing = job.folder / "list.txt"
     listing.write_text("".join(f"{job.url(file)}\n  out={file}\n" for file in job.files))
-    options = ["-q", "-x16", "-s16", "-k1M", "-j4", "--file-allocation=none", "--no-conf", f"--dir={job.folder}"]
+    options = ["-q", "-x16", "-s16", "-k1M", "-j1", "--file-allocation=none", "--no-conf", f"--dir={job.folder}"]
     authority = [f"--ca-certificate={job.hub.ca}"] if job.hub.ca else []
     return [[program, *options, *authority, f"--input-file={listing}"]]
 

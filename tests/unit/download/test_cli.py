@@ -52,7 +52,7 @@ def test_wrong_usage(arguments: list[str], words: str, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize(
     ("text", "rate"),
-    [("500K", 512_000), ("10M", 10 * 2**20), ("1.5G", int(1.5 * 2**30)), ("4096", 4096), ("2MiB/s", 2**21)],
+    [("500K", 512_000), ("10M", 10 * 2**20), ("1.5G", int(1.5 * 2**30)), ("65536", 65536), ("2MiB/s", 2**21)],
 )
 def test_rates(text: str, rate: int) -> None:
     assert cli.rate(text) == rate

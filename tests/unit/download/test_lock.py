@@ -34,8 +34,10 @@ def make(path: Path, stopped: threading.Event | None = None) -> Lock:
     return Lock(path, stopped or threading.Event(), lambda owner: None)
 
 
-def others_record(path: Path, kernel: str = "another kernel") -> None:
-    path.write_text(json.dumps({"owner": "other", "host": "node-2", "pid": 1, "kernel": kernel, "beats": 7}))
+def others_record(path: Path, kernel: str = "another kernel", beats: int = 7) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps({"owner": "other", "host": "node-2", "pid": 1, "kernel": kernel, "beats": beats}))
+    part.replace(path)
 
 
 def test_held_and_gone(tmp_path: Path) -> None:
@@ -88,10 +90,11 @@ def test_beating_owner_on_another_node_keeps_it(tmp_path: Path, without_flock: N
 
     def beat() -> None:
         for number in range(20):
-            path.write_text(json.dumps({"owner": "other", "host": "node-2", "pid": 1, "kernel": "k", "beats": number}))
+            others_record(path, beats=number)
             time.sleep(0.1)
         stopped.set()
 
+    others_record(path)
     thread = threading.Thread(target=beat)
     thread.start()
     with pytest.raises(Failure) as caught, waiting.held():

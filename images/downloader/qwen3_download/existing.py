@@ -1,0 +1,84 @@
+"""Weights that are already there: checked against the best witness at hand, and never written to.
+
+The hub's listing when the hub answers and knows the model; else the folder's own completion marker; else its structure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from qwen3_download import marker
+from qwen3_download.errors import Failure, Reason
+from qwen3_download.hub import Hub
+from qwen3_download.listing import select
+from qwen3_download.marker import FileRecord, Marker
+from qwen3_download.structure import check_folder
+
+_READ = 1024 * 1024
+_NO_WITNESS = (Reason.HUB_UNAVAILABLE, Reason.MODEL_NOT_FOUND, Reason.UNAUTHORIZED)
+
+
+def check(
+    folder: Path, hub: Hub, revision: str, allow: Sequence[str], ignore: Sequence[str], stopped: threading.Event
+) -> tuple[Marker, str]:
+    """What the folder holds, and the witness: `hub`, `marker` or `structure`.
+
+    Raises Failure: InvalidRepository, IntegrityError, RevisionNotFound, Stopped.
+    """
+    if not folder.is_dir():
+        raise Failure(Reason.INVALID_REPOSITORY, f"there is no folder {folder} on the volume")
+    try:
+        listing = hub.resolve(revision)
+    except Failure as failure:
+        if failure.reason not in _NO_WITNESS:
+            raise
+    else:
+        records = {f.path: FileRecord(f.size, f.sha256) for f in select(listing.files, allow, ignore)}
+        _compare(folder, records, f"the listing of {hub.endpoint}", stopped)
+        return Marker(hub.model, revision, listing.commit, records), "hub"
+    done = marker.read(folder)
+    if done:
+        if not done.names(hub.model, revision):
+            raise Failure(Reason.INVALID_REPOSITORY, f"{folder} holds {done.model} at {done.revision}")
+        _compare(folder, done.files, "its completion marker", stopped)
+        return done, "marker"
+    sizes = {name: FileRecord((folder / name).stat().st_size, "") for name in check_folder(folder)}
+    return Marker(hub.model, revision, "", sizes), "structure"
+
+
+def sha256_of(path: Path, stopped: threading.Event) -> str:
+    """64 hex digits. Raises Failure(Stopped), or OSError."""
+    value = hashlib.sha256()
+    buffer = memoryview(bytearray(_READ))
+    with path.open("rb", buffering=0) as stream:
+        while n := stream.readinto(buffer):
+            value.update(buffer[:n])
+            if stopped.is_set():
+                raise Failure(Reason.STOPPED, "stopped while hashing what is there")
+    return value.hexdigest()
+
+
+def wrong_files(folder: Path, records: Mapping[str, FileRecord], stopped: threading.Event) -> list[str]:
+    """Files that are missing, or differ by size or sha256, in order."""
+
+    def is_right(item: tuple[str, FileRecord]) -> bool:
+        path, record = folder / item[0], item[1]
+        try:
+            return path.stat().st_size == record.size and sha256_of(path, stopped) == record.sha256
+        except OSError:
+            return False
+
+    with ThreadPoolExecutor(2, "check") as pool:
+        return [path for path, right in zip(records, pool.map(is_right, records.items()), strict=True) if not right]
+
+
+def _compare(folder: Path, records: Mapping[str, FileRecord], witness: str, stopped: threading.Event) -> None:
+    wrong = wrong_files(folder, records, stopped)
+    if wrong:
+        shown = ", ".join(wrong[:3]) + (" …" if len(wrong) > 3 else "")
+        text = f"{len(wrong)} of {len(records)} files in {folder} differ from {witness}: {shown}"
+        raise Failure(Reason.INTEGRITY, text)

@@ -1,0 +1,109 @@
+"""`--existing`: weights that are already on a volume, checked by the best witness and never changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.download.conftest import CONFIG, MIB, Setup
+from tests.hub.process import HubProcess
+
+pytestmark = pytest.mark.download
+Serve = Callable[..., HubProcess]
+TINY = Path(__file__).parents[1] / "data" / "tiny-qwen3"
+GONE = "http://127.0.0.1:9"
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    files = (p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.fixture
+def tiny(setup: Setup, serve: Serve) -> Setup:
+    """The tiny checkpoint on the hub, and the same files, without a marker, on the volume."""
+    shutil.copytree(TINY, setup.source)
+    shutil.copytree(TINY, setup.target)
+    serve()
+    return setup
+
+
+def test_the_hub_is_the_best_witness(tiny: Setup) -> None:
+    before = snapshot(tiny.target.parent)
+    result = tiny.run("--existing")
+    assert (result.code, result.report["verifiedBy"]) == (0, "hub")
+    assert result.report["config"]["num_hidden_layers"] == 2 and len(result.report["commit"]) == 40
+    assert snapshot(tiny.target.parent) == before, "nothing is written"
+
+
+def test_difference_from_the_hub(tiny: Setup) -> None:
+    weights = tiny.target / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    (tiny.target / "generation_config.json").unlink()
+    before = snapshot(tiny.target.parent)
+    result = tiny.run("--existing")
+    assert (result.code, result.report["reason"]) == (13, "IntegrityError")
+    assert "2 of 6 files" in result.report["message"] and "model.safetensors" in result.report["message"]
+    assert snapshot(tiny.target.parent) == before
+
+
+def test_the_marker_is_the_second(tiny: Setup) -> None:
+    shutil.rmtree(tiny.target)
+    assert tiny.run().code == 0
+    result = tiny.run("--existing", "--endpoint", GONE)
+    assert (result.code, result.report["verifiedBy"]) == (0, "marker")
+    with (tiny.target / "model.safetensors").open("r+b") as stream:
+        stream.seek(-1, 2)
+        stream.write(b"\xaa")
+    result = tiny.run("--existing", "--endpoint", GONE)
+    assert (result.code, result.report["reason"]) == (13, "IntegrityError")
+    assert "completion marker" in result.report["message"]
+
+
+@pytest.mark.parametrize("why", ["unreachable", "unknown model"])
+def test_structure_is_the_last(tiny: Setup, why: str) -> None:
+    asked = ("--endpoint", GONE) if why == "unreachable" else ("--model", "our/fine-tune")
+    result = tiny.run("--existing", *asked)
+    assert (result.code, result.report["verifiedBy"], result.report["commit"]) == (0, "structure", "")
+    assert result.report["files"] == 6 and result.report["weightsBytes"] == 757720
+    weights = tiny.target / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    result = tiny.run("--existing", *asked)
+    assert (result.code, result.report["reason"]) == (20, "InvalidRepository")
+    assert "cut short" in result.report["message"]
+
+
+def test_no_such_folder(tiny: Setup) -> None:
+    result = tiny.run("--existing", "--target", str(tiny.folder / "volume" / "nothing"))
+    assert (result.code, result.report["reason"]) == (20, "InvalidRepository")
+
+
+def test_index_that_names_missing_shards(setup: Setup, serve: Serve) -> None:
+    setup.write(model_1=MIB)
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (setup.source / "model.safetensors.index.json").write_text(json.dumps(index))
+    serve()
+    result = setup.run()
+    assert (result.code, result.report["reason"]) == (20, "InvalidRepository")
+    assert "model-2.safetensors" in result.report["message"]
+    setup.assert_untouched()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 100, struct.pack("<Q", 1 << 40) + b"{}", struct.pack("<Q", 4) + b"nope", b"<html>"]
+)
+def test_files_that_are_no_safetensors(setup: Setup, serve: Serve, content: bytes) -> None:
+    setup.write(model=MIB)
+    serve()
+    setup.target.mkdir()
+    (setup.target / "config.json").write_text(json.dumps(CONFIG))
+    (setup.target / "model.safetensors").write_bytes(content)
+    result = setup.run("--existing", "--endpoint", GONE)
+    assert (result.code, result.report["reason"]) == (20, "InvalidRepository")
