@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
@@ -38,13 +39,15 @@ def make_plan(
     nodes: Sequence[NodeGpus] = (),
     template_hash: str = "",
     *,
+    chosen_length: int | None = None,
     gpus: Sequence[Gpu] | None = None,
     gpus_per_node: int | None = None,
 ) -> Plan:
     """The plan for `spec`, served from `weights`.
 
     `nodes`: the GPUs of nodes that a server may land on.
-    `template_hash`: of the chat template's text, so that a changed template makes new servers. `gpus` and
+    `template_hash`: of the chat template's text, so that a changed template makes new servers. `chosen_length`: what
+    was chosen for the servers that run from this spec; nodes that come and go do not change it. `gpus` and
     `gpus_per_node`: what is known of the GPUs other than by nodes.
     """
     engine = spec.engine
@@ -65,7 +68,7 @@ def make_plan(
     if gpus is None:
         gpus = candidate_gpus(spec, nodes)
     legal = not any(p.severity == "error" for p in found)
-    length = _length(spec, entry, known_facts, version, sharding, gpus if legal else [])
+    length = _length(spec, entry, known_facts, version, sharding, gpus if legal else [], chosen_length)
     values.append(Value("maxModelLen", str(length.max_model_len), length.reason, length.source))
     found += length.problems
     fit = judge(
@@ -194,8 +197,14 @@ def _length(
     version: EngineVersion,
     sharding: Sharding,
     gpus: Sequence[Gpu],
+    chosen: int | None,
 ) -> LengthPlan:
     requested = spec.engine.max_model_len
+    if requested is None and chosen is not None:
+        kept = LengthPlan(chosen, "")
+        if entry is not None:
+            kept = resolve_length(chosen, entry, facts, version)
+        return replace(kept, reason="as chosen when the servers were made for this spec", source="gpu")
     if entry is None:
         reason = "set in the spec" if requested else "a careful default until the checkpoint's config.json is known"
         return LengthPlan(requested or DEFAULT_LENGTH, reason, "spec" if requested else "catalogue")

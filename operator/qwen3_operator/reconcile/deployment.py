@@ -113,13 +113,21 @@ class _Look:
             self._ensure_service(spec),
             self._ensure_compile_cache(spec),
             self._find_references(spec),
+            self._find_server(),
         )
         nodes = await self.context.nodes.gpus(
             self.context.cluster, spec.scheduling.node_selector, spec.gpu.resource_name
         )
         self.gpus_by_node = {node: gpus.count for node, gpus in nodes.items()}
         kinds = sorted(set(nodes.values()))
-        self.plan = make_plan(self._weights(spec), spec, self.context.settings, kinds, self.template_hash)
+        self.plan = make_plan(
+            self._weights(spec),
+            spec,
+            self.context.settings,
+            kinds,
+            self.template_hash,
+            chosen_length=self._chosen_length(),
+        )
         await self._ensure_server(spec)
         labels = ",".join(f"{k}={v}" for k, v in server_selector(self._name).items())
         if self.server is not None and not _settled(self.server):
@@ -228,29 +236,36 @@ class _Look:
         source = ModelSource.model_validate(self.model["spec"]) if self.model else spec.model
         return Weights(claim_name(name, source), model_path(source))
 
+    def _chosen_length(self) -> int | None:
+        """The length of servers that were made from this very spec."""
+        status = self.obj.get("status") or {}
+        if self.server is None or status.get("observedGeneration") != self.obj["metadata"]["generation"]:
+            return None
+        length: int | None = (status.get("engine") or {}).get("maxModelLen")
+        return length
+
+    async def _find_server(self) -> None:
+        self.server = await self.context.cluster.get(DEPLOYMENTS, self._namespace, self._name)
+
     async def _ensure_server(self, spec: Qwen3DeploymentSpec) -> None:
         """Make or change the servers once the model is there; what runs meanwhile goes on as it is."""
         assert self.plan is not None
-        live = await self.context.cluster.get(DEPLOYMENTS, self._namespace, self._name)
         stops = spec.suspend or spec.replicas == 0
         ready = verified_copy(self.model) is not None
         blocked = bool(self.problems) or not self.plan.servable
-        if (blocked or not ready) and not (stops and live is not None):
-            self.server = live
+        if (blocked or not ready) and not (stops and self.server is not None):
             return
         try:
             if MIDDLEWARE in self.plan.command:
                 await self.context.ensure(CONFIG_MAPS, middleware_config_map(self._namespace, self._name, self._uid))
             wanted = server_deployment(self._namespace, self._name, self._uid, spec, self.plan, self.context.settings)
-            self.server = await self.context.ensure(DEPLOYMENTS, wanted, seen=live)
+            self.server = await self.context.ensure(DEPLOYMENTS, wanted, seen=self.server)
         except PatchError as error:
             self.problems.append(Problem("InvalidPatch", str(error), "spec.podTemplatePatch"))
-            self.server = live
         except ApiError as error:
             if not error.final:
                 raise
             self.problems.append(refused(DEPLOYMENTS, self._name, error))
-            self.server = live
 
 
 def _settled(server: Object) -> bool:

@@ -158,9 +158,19 @@ def _tell_servers(story: Story, spec: Qwen3DeploymentSpec, view: DeploymentView)
     elif other := pod_trouble([pod for pod in view.pods if not pod.unplaced]):
         story.tell(Type.AVAILABLE, "False", other.reason, other.message, stalled=other.needs_a_person)
     else:
-        what = "are ready" if rolled_out else "are ready and up to date"
-        count = ready if rolled_out else min(ready, updated)
-        story.tell(Type.AVAILABLE, "False", "Starting", f"{count} of {wanted} servers {what}")
+        story.tell(Type.AVAILABLE, "False", "Starting", _progress(view.server, wanted, current=current))
+
+
+def _progress(server: Object, wanted: int, *, current: bool) -> str:
+    """How far a start or a change of the servers is."""
+    ready, updated = _count(server, "readyReplicas"), _count(server, "updatedReplicas")
+    if not current:
+        return "the change has just begun"
+    if updated < wanted:
+        return f"{updated} of {wanted} servers are replaced, {ready} are ready"
+    if _count(server, "replicas") > updated:
+        return f"{_count(server, 'replicas') - updated} servers of before are ending"
+    return f"{ready} of {wanted} servers are ready"
 
 
 def _refusal(server: Object) -> str:
