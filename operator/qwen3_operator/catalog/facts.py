@@ -49,7 +49,15 @@ A reporter that must stay small (the downloader's termination message) sends the
 `layer_types` (a long list) is read too, where `full_attention_interval` is missing.
 """
 
-QUANTIZATION_KEYS: tuple[str, ...] = ("quant_method", "quant_algo", "bits", "group_size", "weight_block_size", "format")
+QUANTIZATION_KEYS: tuple[str, ...] = (
+    "quant_method",
+    "quant_algo",
+    "bits",
+    "group_size",
+    "weight_block_size",
+    "format",
+    "load_in_4bit",
+)
 VISION_KEYS: tuple[str, ...] = (
     "depth",
     "hidden_size",
@@ -249,6 +257,8 @@ def _required_int(config: Mapping[str, Any], key: str) -> int:
 def _bits(config: Mapping[str, Any], method: str) -> int:
     if config.get("bits"):
         return int(config["bits"])
+    if config.get("load_in_4bit"):  # bitsandbytes
+        return 4
     groups = config.get("config_groups")
     if isinstance(groups, Mapping):
         for group in groups.values():

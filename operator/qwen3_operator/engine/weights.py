@@ -78,10 +78,10 @@ def _unexplained(facts: ModelFacts) -> float:
     assert facts.weights_bytes is not None
     shape = parameter_bytes(facts)
     copy = _embedding(facts, 1).bytes if facts.tie_word_embeddings else 0
-    extra = facts.weights_bytes - shape
-    if extra <= max(copy, 0.02 * shape) * 1.01 or facts.mtp_layers:  # MTP layers are loaded only for speculation
+    stored = facts.weights_bytes / (2 if facts.dtype == "float32" else 1)  # vLLM loads it in 16 bits
+    if stored - shape <= max(copy, 0.02 * shape) * 1.01 or facts.mtp_layers:  # MTP layers: only for speculation
         return 1.0
-    return facts.weights_bytes / shape
+    return stored / shape
 
 
 def _stage(facts: ModelFacts, sharding: Sharding, stage: int) -> Iterator[Tensor]:

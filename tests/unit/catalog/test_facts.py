@@ -114,6 +114,7 @@ def test_a_reporter_may_send_only_the_named_keys() -> None:
         ({"quant_method": "awq", "bits": 4, "group_size": 128}, Quantization(method="awq", bits=4, group_size=128)),
         ({"quant_method": "gptq", "bits": 8, "group_size": 128}, Quantization(method="gptq", bits=8, group_size=128)),
         ({"quant_method": "gptq", "bits": 4, "group_size": -1}, Quantization(method="gptq", bits=4)),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, Quantization(method="bitsandbytes", bits=4)),
         ({"quant_algo": "FP8", "ignore": ["lm_head"]}, Quantization(method="modelopt", bits=8)),
         (
             {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 4}}}},

@@ -175,17 +175,24 @@ def test_nothing_is_wrong(healthy: dict[str, Any]) -> None:
 
 
 def test_the_scheduler_s_reasons_are_listed_and_the_gpu_comes_first() -> None:
-    message = (
-        "0/6 nodes are available: 1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }, "
-        "2 node(s) didn't match Pod's node affinity/selector, 3 Insufficient nvidia.com/gpu. "
-        "preemption: 0/6 nodes are available: 3 No preemption victims found for incoming pod, "
+    message = (  # kube-scheduler 1.36.3
+        "0/3 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint(s), "
+        "1 node(s) were unschedulable. no new claims to deallocate, preemption: 0/3 nodes are available: "
         "3 Preemption is not helpful for scheduling."
     )
     cause = cause_of(pod(status=unscheduled(message)))
     assert cause.reason == "InsufficientGpu"
-    assert "3 nodes with too few free nvidia.com/gpu" in cause.message
-    assert "1 node with a taint the pod does not tolerate node-role.kubernetes.io/control-plane" in cause.message
-    assert "2 nodes that the node selector or affinity excludes" in cause.message
+    assert cause.message == (
+        "no node takes the pod: 1 node with too few free nvidia.com/gpu; "
+        "1 node with a taint the pod does not tolerate; 1 node cordoned"
+    )
+
+
+def test_older_schedulers_name_the_taint() -> None:
+    message = (
+        "0/1 nodes are available: 1 node(s) had untolerated taint {nvidia.com/gpu: present}. preemption: 0/1 nodes"
+    )
+    assert cause_of(pod(status=unscheduled(message))).message.endswith("does not tolerate nvidia.com/gpu: present")
 
 
 def test_how_many_nodes_have_how_many_gpus() -> None:
@@ -209,6 +216,7 @@ def test_how_many_nodes_have_how_many_gpus() -> None:
             "UntoleratedTaint",
         ),
         ("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector.", "NodeSelectorMismatch"),
+        ("0/3 nodes are available: 3 Insufficient cpu, 3 Insufficient memory. no new", "InsufficientHostResources"),
         ("0/2 nodes are available: 1 Insufficient memory, 1 Too many pods.", "InsufficientHostResources"),
         ('persistentvolumeclaim "weights" not found', "VolumeClaimMissing"),
         ("0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims.", "VolumeClaimUnbound"),
@@ -336,7 +344,7 @@ def test_mounts_that_fail_are_known_from_events() -> None:
 def test_pods_the_api_server_refuses() -> None:
     quota = diagnose_create_failure(TEXTS["create"][0]["text"])
     assert quota.message == (
-        "the namespace's quota gpus allows requests.nvidia.com/gpu=8, of which requests.nvidia.com/gpu=7 are used; "
+        "the namespace's quota gpus allows requests.nvidia.com/gpu=1, of which requests.nvidia.com/gpu=0 are used; "
         "requests.nvidia.com/gpu=2 more are needed"
     )
     assert diagnose_create_failure("something new").reason == "PodRefused"

@@ -83,6 +83,13 @@ def test_a_file_larger_than_its_shape_counts_with_its_size() -> None:
     assert predict(heavy).weights_gib == pytest.approx(20, abs=0.1)
 
 
+def test_a_float32_file_is_loaded_in_16_bits() -> None:
+    plain = load("Qwen3-8B")
+    update = {"weights_bytes": 2 * 16_381_470_720, "dtype": "float32"}
+    stored_wide = replace(plain, facts=plain.facts.model_copy(update=update))
+    assert predict(stored_wide).weights_gib == pytest.approx(predict(plain).weights_gib)
+
+
 def test_quantizing_while_loading_halves_the_layers() -> None:
     assert predict(load("Qwen3-32B", quantization="fp8")).weights_gib == pytest.approx(32.1, abs=0.3)
 
