@@ -140,7 +140,16 @@ def resolve(model_id: str, facts: ModelFacts | None = None) -> CatalogEntry | No
             entry = _from_facts(model_id, facts)
     if entry is None or facts is None:
         return entry
-    return entry.model_copy(update={"facts": facts, "weights_bytes": facts.weights_bytes or entry.weights_bytes})
+    completed = _completed(facts, entry)
+    return entry.model_copy(update={"facts": completed, "weights_bytes": facts.weights_bytes or entry.weights_bytes})
+
+
+def _completed(facts: ModelFacts, entry: CatalogEntry) -> ModelFacts:
+    """A small report leaves out the vision tower and the MTP layers; they are the catalogue's for the same shape."""
+    if entry.facts is None or not _same_family(entry, facts):
+        return facts
+    known = {"vision": entry.facts.vision, "mtp_layers": entry.facts.mtp_layers}
+    return facts.model_copy(update={name: value for name, value in known.items() if not getattr(facts, name)})
 
 
 def _same_family(entry: CatalogEntry, facts: ModelFacts) -> bool:

@@ -221,16 +221,16 @@ class ModelFacts(BaseModel):
                 tie_word_embeddings=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))),
                 rope_theta=float(theta) if theta is not None else None,
                 rope_parameters=rope,
-                attention_output_gate=bool(text.get("attn_output_gate", text.get("model_type") == "qwen3_next")),
+                attention_output_gate=bool(text.get("attn_output_gate", _is_gated_delta(config))),
                 experts=experts,
                 experts_per_token=_int(text, "num_experts_per_tok"),
                 moe_intermediate_size=_int(text, "moe_intermediate_size"),
                 shared_expert_intermediate_size=_int(text, "shared_expert_intermediate_size"),
                 num_moe_layers=_moe_layers(text, layers) if experts else 0,
-                linear_attention=_linear_attention(text),
+                linear_attention=_linear_attention(text, default_state=_default_state_dtype(config)),
                 mtp_layers=_int(text, "mtp_num_hidden_layers") or _int(text, "num_nextn_predict_layers"),
                 vision=_vision(vision) if isinstance(vision, Mapping) else None,
-                text_config_nested=text is not config,
+                text_config_nested=text is not config or _is_multimodal(config),
                 quantization=Quantization.from_config(quantization) if quantization else None,
                 weights_bytes=weights_bytes or None,
             )
@@ -284,7 +284,21 @@ def _moe_layers(text: Mapping[str, Any], layers: int) -> int:
     return sum(1 for layer in range(layers) if layer not in dense and (layer + 1) % step == 0)
 
 
-def _linear_attention(text: Mapping[str, Any]) -> LinearAttention | None:
+def _is_multimodal(config: Mapping[str, Any]) -> bool:
+    """A reporter may have flattened `text_config`; the architecture still tells where vLLM expects its numbers."""
+    return any("ForConditionalGeneration" in str(name) for name in config.get("architectures") or ())
+
+
+def _is_gated_delta(config: Mapping[str, Any]) -> bool:
+    return str(config.get("model_type", "")).startswith(("qwen3_next", "qwen3_5"))
+
+
+def _default_state_dtype(config: Mapping[str, Any]) -> str:
+    """Qwen3.5 and later keep the recurrent state in float32 (vLLM's model_executor/models/config.py)."""
+    return "float32" if str(config.get("model_type", "")).startswith("qwen3_5") else "bfloat16"
+
+
+def _linear_attention(text: Mapping[str, Any], default_state: str) -> LinearAttention | None:
     heads = _int(text, "linear_num_value_heads")
     if not heads:
         return None
@@ -294,7 +308,7 @@ def _linear_attention(text: Mapping[str, Any]) -> LinearAttention | None:
         key_head_dim=_required_int(text, "linear_key_head_dim"),
         value_head_dim=_required_int(text, "linear_value_head_dim"),
         conv_kernel=_int(text, "linear_conv_kernel_dim") or 4,
-        state_bytes=4 if str(text.get("mamba_ssm_dtype", "")) == "float32" else 2,
+        state_bytes=4 if str(text.get("mamba_ssm_dtype") or default_state) == "float32" else 2,
     )
 
 

@@ -151,6 +151,15 @@ def test_the_real_config_replaces_the_catalogue() -> None:
     assert row.weights_bytes == 757720
 
 
+def test_what_a_small_report_leaves_out_is_the_catalogue_s() -> None:
+    known = entry("Qwen/Qwen3.5-27B").facts
+    assert known is not None
+    report = known.model_copy(update={"vision": None, "mtp_layers": 0})
+    row = resolve("Qwen/Qwen3.5-27B", report)
+    assert row is not None
+    assert row.facts == known
+
+
 def test_a_quantized_copy_by_somebody_else_is_served_as_its_original() -> None:
     row = resolve("tclf90/Qwen3-30B-A3B-Thinking-2507-AWQ")
     assert row is not None

@@ -94,6 +94,22 @@ def test_vision_language_numbers_are_nested() -> None:
     assert facts.vision.depth == 27
 
 
+def test_a_flattened_report_of_a_nested_config_tells_the_same() -> None:
+    """The downloader's report lifts `text_config` to the top and leaves the vision tower out."""
+    text = {
+        **{key: DENSE[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")},
+        **{"vocab_size": 248320, "max_position_embeddings": 262144, "full_attention_interval": 4, "num_experts": 0},
+        **{"linear_num_key_heads": 16, "linear_num_value_heads": 32},
+        **{"linear_key_head_dim": 128, "linear_value_head_dim": 128},
+    }
+    top = {"architectures": ["Qwen3_5ForConditionalGeneration"], "model_type": "qwen3_5"}
+    gate = {"attn_output_gate": True, "mamba_ssm_dtype": "float32"}
+    nested = ModelFacts.from_config({**top, "text_config": {**text, **gate}})
+    assert ModelFacts.from_config({**top, **text}) == nested
+    assert nested.text_config_nested
+    assert nested.attention_output_gate
+
+
 def test_omni_serves_its_thinker() -> None:
     config = {"architectures": ["Qwen3OmniMoeForConditionalGeneration"], "thinker_config": {"text_config": DENSE}}
     assert ModelFacts.from_config(config).num_layers == 36
