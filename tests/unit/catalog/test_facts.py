@@ -98,9 +98,14 @@ def test_a_flattened_report_of_a_nested_config_tells_the_same() -> None:
     """The downloader's report lifts `text_config` to the top and leaves the vision tower out."""
     text = {
         **{key: DENSE[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")},
-        **{"vocab_size": 248320, "max_position_embeddings": 262144, "full_attention_interval": 4, "num_experts": 0},
-        **{"linear_num_key_heads": 16, "linear_num_value_heads": 32},
-        **{"linear_key_head_dim": 128, "linear_value_head_dim": 128},
+        "vocab_size": 248320,
+        "max_position_embeddings": 262144,
+        "full_attention_interval": 4,
+        "num_experts": 0,
+        "linear_num_key_heads": 16,
+        "linear_num_value_heads": 32,
+        "linear_key_head_dim": 128,
+        "linear_value_head_dim": 128,
     }
     top = {"architectures": ["Qwen3_5ForConditionalGeneration"], "model_type": "qwen3_5"}
     gate = {"attn_output_gate": True, "mamba_ssm_dtype": "float32"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -291,6 +292,31 @@ def test_the_events_tell_what_a_back_off_hides() -> None:
 )
 def test_containers_that_ended(container: dict[str, Any], log: str | None, reason: str) -> None:
     assert cause_of(pod(**container), log).reason == reason
+
+
+# What kubelet 1.36.3 and containerd said about pods with one thing wrong (container status and events).
+REAL_PODS = {
+    "badname": "InvalidImageName",
+    "command": "CommandNotInImage",
+    "configmap": "ConfigMapMissing",
+    "exit2": "ServerFailed",
+    "image": "RegistryUnreachable",
+    "key": "KeyMissing",
+    "mount": "SecretMissing",
+    "oom": "OutOfHostMemory",
+    "root": "ImageRunsAsRoot",
+    "secret": "SecretMissing",
+    "startup": "StartupProbeFailed",
+}
+
+
+@pytest.mark.parametrize("name", REAL_PODS)
+def test_real_pods(name: str) -> None:
+    seen = json.loads((DATA / "pods.json").read_text(encoding="utf-8"))
+    assert set(seen) == set(REAL_PODS)
+    cause = cause_of(pod(**seen[name]["container"]), events=seen[name]["events"])
+    assert cause.reason == REAL_PODS[name]
+    assert cause.remedy
 
 
 def test_a_restarted_server_that_is_up_again_is_fine() -> None:
