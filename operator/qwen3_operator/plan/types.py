@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from qwen3_operator.catalog import ModelFacts
@@ -78,6 +78,13 @@ class Plan:
     def servable(self) -> bool:
         """Whether servers may be made from this plan."""
         return not self.problems and not self.fit.blocks
+
+    def seen_to_fit(self) -> Plan:
+        """The same plan where a server of it is up: what was seen counts more than what was predicted."""
+        if not self.fit.blocks:
+            return self
+        words = f"it is up, although the prediction was: {self.fit.message}"
+        return replace(self, fit=replace(self.fit, status="True", reason="FitsAsSeen", message=words, blocks=False))
 
     def engine_status(self) -> dict[str, Any]:
         """`status.engine`."""

@@ -128,6 +128,8 @@ class _Look:
             self.template_hash,
             chosen_length=self._chosen_length(),
         )
+        if self._serves_this_spec():
+            self.plan = self.plan.seen_to_fit()
         await self._ensure_server(spec)
         labels = ",".join(f"{k}={v}" for k, v in server_selector(self._name).items())
         if self.server is not None and not _settled(self.server):
@@ -138,7 +140,7 @@ class _Look:
 
     def again(self, spec: Qwen3DeploymentSpec | None, status: Object) -> float | None:
         """Seconds until the next look, where no watch will tell."""
-        if self.problems or (self.plan is not None and self.plan.problems):
+        if self.problems or (self.plan is not None and not self.plan.servable):
             return TROUBLE_SECONDS
         if self.pods:
             return STARTING_SECONDS
@@ -243,6 +245,12 @@ class _Look:
             return None
         length: int | None = (status.get("engine") or {}).get("maxModelLen")
         return length
+
+    def _serves_this_spec(self) -> bool:
+        """Whether a server of this very spec is up: then a prediction that it cannot be is beside the point."""
+        status, meta = self.obj.get("status") or {}, self.obj["metadata"]
+        ready = ((self.server or {}).get("status") or {}).get("readyReplicas") or 0
+        return status.get("observedGeneration") == meta["generation"] and ready > 0
 
     async def _find_server(self) -> None:
         self.server = await self.context.cluster.get(DEPLOYMENTS, self._namespace, self._name)
