@@ -49,7 +49,7 @@ def _lost(status: Mapping[str, Any]) -> Cause | None:
         )
     if reason in ("NodeLost", "NodeShutdown", "Terminated") or status.get("phase") == "Unknown":
         return Cause("NodeLost", f"the pod's node is gone or shutting down ({message or reason})", "look at the node")
-    if reason in ("UnexpectedAdmissionError", "OutOfgpu") or reason.startswith("OutOf"):
+    if reason == "UnexpectedAdmissionError" or reason.startswith("OutOf"):
         return Cause(
             "NodeRefusedPod",
             f"the node refused the pod ({message or reason})",
