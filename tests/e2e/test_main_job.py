@@ -1,0 +1,148 @@
+"""The main job with real parts, as one story in the order of this file: each start of vLLM takes half a minute."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from demo import questions
+from demo.kube import wait_until
+from tests.e2e.world import EXAMPLE, MODEL, WRITES, World
+
+TINY = EXAMPLE["metadata"]["name"]
+TWO = "tiny-tp2"
+
+
+@pytest.fixture(autouse=True)
+def only_the_example_stays(world: World) -> Iterator[None]:
+    """End what a test applied beside the example, also when it failed."""
+    yield
+    names = [it["metadata"]["name"] for it in world.get("qwen3deployments")["items"]]
+    for name in set(names) - {TINY}:
+        world.delete(name)
+
+
+NOT_IN_THIS_STORY: set[tuple[str, str, str]] = set()
+
+
+def resource(reference: dict[str, Any]) -> tuple[str, str]:
+    """(API group, resource/subresource) as a rule of a role names them."""
+    parts = (reference["resource"], reference.get("subresource"))
+    return reference.get("apiGroup", ""), "/".join(part for part in parts if part)
+
+
+def writes(requests: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """(verb, resource, name) of those that write, the lease's renewals apart."""
+    found = [(e["verb"], e["objectRef"]["resource"], e["objectRef"].get("name", "")) for e in requests]
+    return [entry for entry in found if entry[0] in WRITES and entry[1] != "leases"]
+
+
+def test_the_example_is_downloaded_served_and_answers_with_reasoning(world: World) -> None:
+    world.apply(EXAMPLE)
+    live = world.ready(TINY)
+    assert live["status"]["endpoint"] == "http://tiny.qwen3-demo.svc.cluster.local:8000/v1"
+    assert live["status"]["model"]["commit"]
+    with world.url(TINY) as url:
+        assert questions.model_length(url, MODEL) == EXAMPLE["spec"]["engine"]["maxModelLen"]
+        for ask in (questions.complete, questions.chat, questions.chat_with_openai):
+            ask(url, MODEL)
+
+
+def test_only_the_server_holds_a_gpu(world: World) -> None:
+    def gpus(pod: dict[str, Any]) -> str | None:
+        found: str | None = pod["spec"]["containers"][0]["resources"].get("limits", {}).get("nvidia.com/gpu")
+        return found
+
+    downloads = world.get("pods", "-l", "app.kubernetes.io/component=download")["items"]
+    assert [gpus(pod) for pod in downloads] == [None]
+    assert [gpus(pod) for pod in world.servers(TINY)] == ["1"]
+
+
+def test_a_restart_of_the_operator_restarts_no_server_and_writes_nothing(world: World) -> None:
+    before = world.servers(TINY)
+    already = len(writes(world.operator_requests()))
+    world.restart_operator()
+    time.sleep(5)  # it looks at everything once, right after it is ready
+    after = world.servers(TINY)
+    assert [pod["metadata"]["uid"] for pod in after] == [pod["metadata"]["uid"] for pod in before]
+    assert [pod["status"]["containerStatuses"][0]["restartCount"] for pod in after] == [0]
+    assert writes(world.operator_requests())[already:] == []
+
+
+def test_another_length_is_rolled_out(world: World) -> None:
+    world.patch(TINY, {"engine": {"maxModelLen": 1024}})
+    live = world.ready(TINY)
+    assert live["status"]["engine"]["maxModelLen"] == 1024
+    with world.url(TINY) as url:
+        assert questions.model_length(url, MODEL) == 1024
+
+
+def test_two_gpus_wait_for_a_free_one_and_then_share_the_model(world: World) -> None:
+    def on_two(engine: dict[str, Any]) -> None:
+        engine["tensorParallelSize"] = 2
+        # vLLM's CPU build runs a worker for each GPU, each bound to a core.
+        bound = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "VLLM_CPU_OMP_THREADS_BIND": "0|1"}
+        engine["env"] = [{"name": name, "value": value} for name, value in bound.items()]
+
+    world.apply(world.example(TWO, engine=on_two))
+    waiting = world.condition(TWO, "Scheduled", "False")
+    assert "nvidia.com/gpu" in waiting["message"]
+    assert len(world.get("qwen3models")["items"]) == 1, "both name the same model"
+    world.patch(TINY, {"suspend": True})
+    world.ready(TWO, timeout=420)
+    assert world.servers(TWO)[0]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "2"
+    log = world.kubectl("logs", f"deployment/{TWO}")
+    assert "Worker_TP0" in log and "Worker_TP1" in log
+    with world.url(TWO) as url:
+        questions.chat(url, MODEL)
+    jobs = world.get("jobs")["items"]
+    assert [job["status"].get("succeeded") for job in jobs] == [1], "one download for both"
+
+
+@pytest.mark.parametrize(
+    ("name", "engine", "type", "words"),
+    [
+        ("bad-flag", {"extraArgs": ["--enable-reasoning"]}, "Accepted", "--enable-reasoning"),
+        ("too-long", {"maxModelLen": 1_000_000}, "Accepted", "40960"),
+        ("bad-parser", {"reasoningParser": "nosuch"}, "Accepted", "nosuch"),
+    ],
+)
+def test_what_vllm_would_refuse_is_told_before_it_starts(
+    world: World, name: str, engine: dict[str, Any], type: str, words: str
+) -> None:
+    world.apply(world.example(name, engine=lambda it: it.update(engine)))
+    refused = world.condition(name, type, "False")
+    assert words in refused["message"]
+    assert not world.servers(name)
+
+
+def test_an_unknown_model_is_told_in_words_and_mended(world: World) -> None:
+    world.apply(world.example("unknown", model=lambda it: it.update(id="qwen3-operator/No-Such-Model")))
+    refused = world.condition("unknown", "ModelReady", "False", reason="ModelNotFound", timeout=60)
+    assert "qwen3-operator/No-Such-Model" in refused["message"]
+    world.patch("unknown", {"model": {"id": EXAMPLE["spec"]["model"]["id"]}})
+    world.condition("unknown", "ModelReady", "True")
+
+
+def test_deleting_keeps_the_weights_and_coming_back_downloads_nothing(world: World) -> None:
+    world.delete(TINY)
+    wait_until("the Service's end", lambda: not world.get("services")["items"], timeout=30)
+    claims = {claim["metadata"]["name"] for claim in world.get("persistentvolumeclaims")["items"]}
+    kept = {name for name in claims if name.startswith("tiny-qwen3")}
+    jobs = {job["metadata"]["uid"] for job in world.get("jobs")["items"]}
+    assert kept
+    world.apply(EXAMPLE)
+    world.condition(TINY, "Scheduled", "True", timeout=60)
+    assert {job["metadata"]["uid"] for job in world.get("jobs")["items"]} <= jobs
+    assert world.servers(TINY)[0]["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] in kept
+
+
+def test_the_chart_grants_what_the_operator_does_and_little_else(world: World) -> None:
+    if world.cluster is None:
+        pytest.skip("a cluster of KUBECONFIG shows no audit log")
+    requests = world.operator_requests()
+    assert not {(e["verb"], e["requestURI"]) for e in requests if e["responseStatus"]["code"] in (401, 403)}
+    used = {(e["verb"], *resource(e["objectRef"])) for e in requests}
+    assert world.granted() - used == set(NOT_IN_THIS_STORY)

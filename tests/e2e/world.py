@@ -1,0 +1,110 @@
+"""What the e2e tests do with the cluster, in their words."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import devcluster
+import yaml
+from demo.kube import Kube, wait_until
+from demo.manifests import NAMESPACE, SYSTEM_NAMESPACE
+from demo.stage import RELEASE
+from demo.watch import wait_ready
+from images.catalog import REPOSITORY
+
+EXAMPLE: dict[str, Any] = yaml.safe_load((REPOSITORY / "examples" / "tiny.yaml").read_text())
+MODEL = "Tiny-Qwen3"
+OPERATOR_USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{RELEASE}"
+WRITES = ("create", "update", "patch", "delete", "deletecollection")
+
+
+class World:
+    """The cluster, the namespace of the demo in it, and the operator."""
+
+    def __init__(self, kube: Kube, cluster: devcluster.Cluster | None) -> None:
+        self.kube, self.cluster = kube, cluster
+
+    def example(self, name: str, **changes: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """examples/tiny.yaml under another name; each change gets the part of the spec that it is called after."""
+        manifest = copy.deepcopy(EXAMPLE)
+        manifest["metadata"]["name"] = name
+        for part, change in changes.items():
+            change(manifest["spec"].setdefault(part, {}))
+        return manifest
+
+    def apply(self, manifest: dict[str, Any]) -> None:
+        self.kubectl("apply", "-f", "-", input=json.dumps(manifest))
+
+    def patch(self, name: str, spec: dict[str, Any]) -> None:
+        self.kubectl("patch", "qwen3deployment", name, "--type=merge", "-p", json.dumps({"spec": spec}))
+
+    def delete(self, name: str) -> None:
+        """Delete the Qwen3Deployment and wait until its pods are gone."""
+        self.kubectl("delete", "qwen3deployment", name)
+        wait_until(f"the end of {name}'s pods", lambda: not self.servers(name), timeout=90)
+
+    def ready(self, name: str, timeout: float = 300) -> dict[str, Any]:
+        """The Qwen3Deployment once it is Ready for its present spec."""
+        return wait_ready(self.kube, NAMESPACE, name, timeout=timeout)
+
+    def condition(self, name: str, type: str, status: str, *, reason: str = "", timeout: float = 20) -> dict[str, Any]:
+        """The condition once it has this status (and reason) for the present spec."""
+
+        def look() -> dict[str, Any] | None:
+            live = self.get("qwen3deployment", name)
+            found = live.get("status", {})
+            if found.get("observedGeneration") != live["metadata"]["generation"]:
+                return None
+            of_type = [c for c in found["conditions"] if c["type"] == type]
+            return next((c for c in of_type if c["status"] == status and reason in ("", c["reason"])), None)
+
+        found = wait_until(f"{type}={status} {reason} of {name}", look, timeout=timeout)
+        assert found
+        return found
+
+    def servers(self, name: str) -> list[dict[str, Any]]:
+        """The server pods of the Qwen3Deployment."""
+        selector = f"serving.qwen3.dev/deployment={name},app.kubernetes.io/component=server"
+        found: list[dict[str, Any]] = self.get("pods", "-l", selector)["items"]
+        return found
+
+    def get(self, *args: str) -> Any:
+        return self.kube.get("-n", NAMESPACE, *args)
+
+    def kubectl(self, *args: str, input: str | None = None) -> str:
+        return self.kube.run("-n", NAMESPACE, *args, input=input)
+
+    @contextlib.contextmanager
+    def url(self, name: str) -> Iterator[str]:
+        """A URL on 127.0.0.1 that leads to the server's Service."""
+        with self.kube.port_forward(NAMESPACE, f"svc/{name}", 8000) as url:
+            yield url
+
+    def restart_operator(self) -> None:
+        """Delete the operator's pod and wait until the next one is ready."""
+        where = ("-n", SYSTEM_NAMESPACE)
+        self.kube.run(*where, "delete", "pod", "-l", f"app.kubernetes.io/instance={RELEASE}")
+        self.kube.run(*where, "rollout", "status", f"deployment/{RELEASE}", "--timeout=60s")
+
+    def granted(self) -> set[tuple[str, str, str]]:
+        """(verb, API group, resource) of every rule of the operator's roles."""
+        roles = self.kube.get("clusterrole", RELEASE), self.kube.get("role", f"{RELEASE}-lease", "-n", SYSTEM_NAMESPACE)
+        rules = [rule for role in roles for rule in role["rules"]]
+        return {
+            (verb, group, resource)
+            for rule in rules
+            for verb in rule["verbs"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+        }
+
+    def operator_requests(self) -> list[dict[str, Any]]:
+        """What the operator asked about objects so far (audit log; an empty list on a cluster of KUBECONFIG)."""
+        if self.cluster is None:
+            return []
+        requests = self.cluster.requests()
+        return [entry for entry in requests if entry["user"]["username"] == OPERATOR_USER and "objectRef" in entry]
