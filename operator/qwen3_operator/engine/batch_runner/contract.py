@@ -1,0 +1,75 @@
+"""What the operator and the runner in the pod say to each other: the configuration and the exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+SUCCESS = 0
+AGAIN = 1
+"""Another pod may do better: the engine died, a GPU was lost, the process was told to end."""
+BAD_ARGUMENTS = 2
+"""vLLM refuses its arguments (argparse's own code)."""
+BAD_INPUT = 10
+BAD_OUTPUT = 11
+PERMANENT = (BAD_ARGUMENTS, BAD_INPUT, BAD_OUTPUT)
+"""Exit codes that no other pod can mend, of this shard or another."""
+
+PROGRESS_SECONDS = 5.0
+"""Least time between two progress lines in the log."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All that a runner is told, as JSON beside its source. Paths are inside the container."""
+
+    namespace: str
+    name: str
+    """Namespace and name of the Qwen3Batch: who owns the output."""
+    fingerprint: str
+    """Of what decides the answers (model, sampling, template): answers of another fingerprint are never continued."""
+    input: str
+    output: str
+    text: bool = False
+    """Each line of the input is a prompt as it stands, not JSON."""
+    chat: bool = True
+    """Plain prompts are a user's message for the chat template; otherwise they are completed as they are."""
+    shards: int = 1
+    include_prompt: bool = False
+    thinks: bool | None = None
+    """Whether a chat thinks where its line does not say; None: the template's own default, and no kwarg is given."""
+    thinks_by_default: bool = False
+    """What the template's own default is: it chooses the sampling defaults."""
+    sampling_thinking: Mapping[str, Any] = field(default_factory=dict)
+    sampling_plain: Mapping[str, Any] = field(default_factory=dict)
+    """Names of vLLM's SamplingParams -> defaults of lines that think, and of those that do not."""
+    seed: int | None = None
+    """Line i (from 0) is sampled with seed + i: the same whatever the shards, and another for a repeated prompt."""
+    chat_template: str | None = None
+    model_name: str = ""
+    engine: tuple[str, ...] = ()
+    """Arguments of vLLM's EngineArgs, as on its command line."""
+
+    def as_json(self) -> dict[str, Any]:
+        """As `from_json` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Config:
+        """The other way round; unknown keys are dropped."""
+        known = {f.name for f in fields(cls)}
+        given: dict[str, Any] = {k: tuple(v) if k == "engine" else v for k, v in values.items() if k in known}
+        return cls(**given)
+
+
+class Terminated(BaseException):
+    """SIGTERM. No Exception, so that nobody on the way takes it for a failure of their own."""
+
+
+class Stop(Exception):
+    """The shard cannot go on: exit code, reason in one word, message for a person."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.reason, self.message = code, reason, message

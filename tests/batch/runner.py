@@ -1,0 +1,82 @@
+"""Running shards of a batch as processes, as pods would."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[2]
+FAKE = Path(__file__).parent / "fake_runner.py"
+
+
+class Batch:
+    """A configuration in a folder, and its shards."""
+
+    def __init__(self, folder: Path, lines: list[Any] | bytes, **config: Any) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.input, self.output = folder / "in.jsonl", folder / "out" / "answers.jsonl"
+        content = lines if isinstance(lines, bytes) else "".join(_as_line(line) + "\n" for line in lines).encode()
+        self.input.write_bytes(content)
+        self.config: dict[str, Any] = {
+            "namespace": "team",
+            "name": "nightly",
+            "fingerprint": "f",
+            "input": str(self.input),
+            "output": str(self.output),
+        } | config
+
+    @property
+    def parts(self) -> Path:
+        return self.output.parent / f".{self.output.name}.parts"
+
+    def start(
+        self, shard: int = 0, *, command: list[str] | None = None, env: dict[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """Start a shard; its termination message goes to `message(shard)`."""
+        config = self.folder / f"config-{shard}.json"
+        config.write_text(json.dumps(self.config), encoding="utf-8")
+        self.message_file(shard).write_text("", encoding="utf-8")
+        environment = {
+            **os.environ,
+            "JOB_COMPLETION_INDEX": str(shard),
+            "TERMINATION_LOG": str(self.message_file(shard)),
+            **(env or {}),
+        }
+        words = [*(command or [sys.executable, str(FAKE)]), str(config)]
+        log = (self.folder / f"log-{shard}").open("a", encoding="utf-8")
+        return subprocess.Popen(words, env=environment, stdout=log, stderr=log, text=True)
+
+    def run(self, shard: int = 0, **how: Any) -> int:
+        """Run a shard to its end; its exit code."""
+        return self.start(shard, **how).wait(300)
+
+    def message_file(self, shard: int) -> Path:
+        return self.folder / f"message-{shard}"
+
+    def message(self, shard: int = 0) -> dict[str, Any]:
+        """The termination message."""
+        message: dict[str, Any] = json.loads(self.message_file(shard).read_text(encoding="utf-8"))
+        return message
+
+    def log(self, shard: int = 0) -> str:
+        return (self.folder / f"log-{shard}").read_text(encoding="utf-8", errors="replace")
+
+    def answers(self) -> list[dict[str, Any]]:
+        """The lines of the output."""
+        return [json.loads(line) for line in self.output.read_text(encoding="utf-8").splitlines()]
+
+
+def _as_line(line: Any) -> str:
+    return line if isinstance(line, str) else json.dumps(line, ensure_ascii=False)
+
+
+def content(answer: dict[str, Any]) -> str:
+    """The text of an answer, of a chat or a completion."""
+    choice = answer["response"]["body"]["choices"][0]
+    text: str = choice["message"]["content"] if "message" in choice else choice["text"]
+    return text

@@ -1,0 +1,200 @@
+"""Resuming, sharding, merging and refusing, with an engine that answers at once."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+
+import pytest
+from tests.batch.runner import Batch, content
+
+
+def test_ten_thousand_lines_two_shards_three_kills(tmp_path: Path) -> None:
+    count, rng = 10_000, random.Random(5)
+    batch = Batch(tmp_path, [{"custom_id": f"c{i}", "prompt": f"question {i}"} for i in range(count)], shards=2)
+    slow = {"FAKE_STEP_SECONDS": "0.002"}
+    running = {shard: batch.start(shard, env=slow) for shard in (0, 1)}
+    written = 0
+    for kill in range(3):
+        shard = kill % 2
+        part, at = batch.parts / f"shard-{shard:05}", written + rng.randint(3, 40) * 1000
+        deadline = time.monotonic() + 60
+        while not part.exists() or part.stat().st_size < at:
+            assert time.monotonic() < deadline and running[shard].poll() is None, batch.log(shard)
+            time.sleep(0.005)
+        running[shard].kill()
+        running[shard].wait(10)
+        written = part.stat().st_size
+        running[shard] = batch.start(shard, env=slow)
+    assert [process.wait(120) for process in running.values()] == [0, 0], batch.log(0) + batch.log(1)
+    answers = batch.answers()
+    assert [a["custom_id"] for a in answers] == [f"c{i}" for i in range(count)]
+    assert [content(a) for a in answers] == [f"answer to question {i}" for i in range(count)]
+    assert batch.log(0).count('"event": "resumed"') + batch.log(1).count('"event": "resumed"') == 3
+    assert sum(batch.message(shard)["done"] for shard in (0, 1)) == count
+    assert not list(batch.parts.glob("shard-*[0-9]")), "the parts are removed once the output is in place"
+
+
+def test_a_line_that_was_cut_off_is_asked_again(tmp_path: Path) -> None:
+    batch = Batch(tmp_path, ["one", "two", "three"], text=True)
+    assert batch.run() == 0
+    whole = batch.output.read_bytes()
+    batch.output.unlink()
+    (batch.parts / "shard-00000.done").unlink()
+    first = whole.splitlines(keepends=True)[0]
+    (batch.parts / "shard-00000").write_bytes(b"0\t" + first + b'1\t{"id": "batch_r')
+    assert batch.run() == 0
+    assert [content(a) for a in batch.answers()] == ["answer to one", "answer to two", "answer to three"]
+    assert batch.message()["done"] == 3
+
+
+def test_running_again_after_the_end_changes_nothing(tmp_path: Path) -> None:
+    batch = Batch(tmp_path, ["one", "two"], text=True)
+    assert batch.run() == 0
+    before, first = batch.output.read_bytes(), batch.message()
+    assert batch.run() == 0
+    assert batch.output.read_bytes() == before
+    assert (batch.message()["done"], batch.message()["merged"]) == (first["done"], True)
+
+
+def test_sigterm_keeps_what_is_finished(tmp_path: Path) -> None:
+    batch = Batch(tmp_path, [f"line {i}" for i in range(2000)], text=True)
+    process = batch.start(env={"FAKE_STEP_SECONDS": "0.005"})
+    part = batch.parts / "shard-00000"
+    deadline = time.monotonic() + 30
+    while not part.exists() or part.stat().st_size < 5000:
+        assert time.monotonic() < deadline and process.poll() is None, batch.log()
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(10) == 1
+    assert batch.message()["reason"] == "Terminated"
+    assert all(line.endswith(b"\n") for line in part.read_bytes().splitlines(keepends=True))
+    assert batch.run() == 0
+    assert len(batch.answers()) == 2000
+
+
+BAD_LINES = [
+    ('{"prompt": "one"}', None, ""),
+    ('{"prompt": ', "invalid_json", "line 2 is not JSON: Expecting value at column 12"),
+    ("", "empty_line", "line 3 is empty"),
+    ("[1]", "invalid_request", "line 4 is no JSON object"),
+    ('{"question": "x"}', "invalid_request", "line 5: a line has a prompt, messages, or"),
+    ('{"custom_id": "b", "body": {"messages": []}}', "invalid_request", "line 6: messages must be a list"),
+    ('{"custom_id": "e", "url": "/v1/embeddings", "body": {}}', "unsupported_url", "/v1/embeddings"),
+    ('{"prompt": "x", "logprobs": true}', "unsupported_parameter", "line 8: logprobs is not supported"),
+    ('{"prompt": "x", "temperature": "hot"}', "invalid_request", "line 9: temperature must be a number"),
+    (
+        '{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}',
+        "unsupported_content",
+        "only parts of type text",
+    ),
+    (json.dumps({"prompt": "long " * 500}), "context_length_exceeded", "line 11"),
+    ('{"prompt": "x", "stream": true}', "unsupported_parameter", "stream"),
+    ('{"messages": [{"role": "user", "content": [{"type": "text", "text": "parts"}]}]}', None, ""),
+]
+
+
+def test_bad_lines_become_error_lines_and_the_rest_is_answered(tmp_path: Path) -> None:
+    batch = Batch(tmp_path, [line for line, _, _ in BAD_LINES])
+    batch.input.write_bytes(batch.input.read_bytes() + b'{"prompt": "\xff"}\n')
+    assert batch.run() == 0
+    answers = batch.answers()
+    assert len(answers) == len(BAD_LINES) + 1
+    for answer, (line, code, words) in zip(answers, BAD_LINES, strict=False):
+        if code is None:
+            assert answer["error"] is None and content(answer), line
+        else:
+            assert answer["response"] is None
+            assert answer["error"]["code"] == code, line
+            assert words in answer["error"]["message"], line
+    assert answers[5]["custom_id"] == "b"
+    assert answers[-1]["error"]["message"] == "line 14 is not UTF-8 (byte 13)"
+    assert (batch.message()["done"], batch.message()["failed"]) == (2, 12)
+
+
+def test_the_output_is_openais_batch_format(tmp_path: Path) -> None:
+    chat = {"method": "POST", "url": "/v1/chat/completions"}
+    lines = [
+        {"custom_id": "a", **chat, "body": {"model": "m", "messages": [{"role": "user", "content": "hi"}]}},
+        {"custom_id": "b", "method": "POST", "url": "/v1/completions", "body": {"prompt": "once"}},
+    ]
+    batch = Batch(tmp_path, lines, model_name="Qwen3-8B", include_prompt=True)
+    assert batch.run() == 0
+    first, second = batch.answers()
+    assert first["id"] == "batch_req_team-nightly-0"
+    assert first["response"]["status_code"] == 200
+    body = first["response"]["body"]
+    assert (body["object"], body["model"], body["prompt"]) == ("chat.completion", "m", "hi")
+    assert body["choices"][0]["message"] == {"role": "assistant", "content": "answer to hi"}
+    assert body["usage"] == {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
+    assert second["response"]["body"]["object"] == "text_completion"
+    assert second["response"]["body"]["model"] == "Qwen3-8B"
+    assert second["response"]["body"]["choices"][0]["text"] == "answer to once"
+
+
+def refused(batch: Batch, code: int, reason: str) -> str:
+    """The message of a shard that ends with this."""
+    assert batch.run() == code, batch.log()
+    message = batch.message()
+    assert (message["result"], message["reason"]) == ("Failed", reason)
+    return str(message["message"])
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    assert "is empty" in refused(Batch(tmp_path, b""), 10, "InputEmpty")
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    batch = Batch(tmp_path, ["x"])
+    batch.input.unlink()
+    assert "does not exist on the volume" in refused(batch, 10, "InputNotFound")
+
+
+def test_an_output_that_exists_is_not_touched(tmp_path: Path) -> None:
+    batch = Batch(tmp_path, ["x"], text=True)
+    batch.output.parent.mkdir()
+    batch.output.write_text("precious")
+    assert "exists already" in refused(batch, 11, "OutputExists")
+    assert batch.output.read_text() == "precious"
+
+
+def test_the_output_of_another_batch_is_not_touched(tmp_path: Path) -> None:
+    batch = Batch(tmp_path, ["x"], text=True)
+    assert batch.run() == 0
+    before = batch.output.read_bytes()
+    other = Batch(tmp_path, ["x"], text=True, name="other")
+    assert "is the output of Qwen3Batch team/nightly" in refused(other, 11, "OutputInUse")
+    assert batch.output.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("lines", "config", "reason"),
+    [
+        (["y"], {}, "InputChanged"),
+        (["x"], {"fingerprint": "g"}, "OutputOfOtherSettings"),
+        (["x"], {"shards": 2}, "OutputOfOtherSettings"),
+    ],
+)
+def test_answers_of_two_kinds_are_not_mixed(
+    tmp_path: Path, lines: list[str], config: dict[str, object], reason: str
+) -> None:
+    assert Batch(tmp_path, ["x"], text=True).run() == 0
+    assert "name another output" in refused(Batch(tmp_path, lines, text=True, **config), 11, reason).lower()
+
+
+def test_an_output_below_a_file_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file, not a folder")
+    assert "cannot be written" in refused(Batch(tmp_path, ["x"], text=True), 11, "OutputNotWritable")
+
+
+def test_a_full_volume() -> None:
+    """/dev/full is a file that refuses every byte."""
+    from qwen3_operator.engine.batch_runner.contract import Stop
+    from qwen3_operator.engine.batch_runner.store import volume_errors
+
+    with pytest.raises(Stop) as stop, volume_errors(Path("/data/answers.jsonl")), Path("/dev/full").open("wb") as file:
+        file.write(b"x")
+        file.flush()
+    assert (stop.value.code, stop.value.reason) == (11, "OutputFull")
