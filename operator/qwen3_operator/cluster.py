@@ -28,6 +28,7 @@ Hook = Callable[[str, str, str], Awaitable[None]]
 
 TRIES = 4
 REQUEST_TIMEOUT = 30.0
+LOG_BYTES = 256 * 1024
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
@@ -150,6 +151,7 @@ class Cluster:
     async def logs(self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False) -> str:
         """The last `tail` lines of a container's log; empty where there is no log (yet)."""
         query = {"container": container, "tailLines": str(tail), "previous": "true" if previous else ""}
+        query["limitBytes"] = str(LOG_BYTES)
         try:
             # One try: not started, gone, or a node that does not answer are all "no log", and the caller looks again.
             body = await self._request("logs", PODS, "GET", PODS.path(namespace, pod, "log"), query=query, tries=1)

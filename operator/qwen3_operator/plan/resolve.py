@@ -12,6 +12,7 @@ from qwen3_operator.engine.command import OWNED_FLAGS, ServeOptions, check_optio
 from qwen3_operator.engine.compatibility import check_version
 from qwen3_operator.engine.flags import check_extra_args, given
 from qwen3_operator.engine.gpu import Gpu
+from qwen3_operator.engine.hardware import check_gpu
 from qwen3_operator.engine.host import host_resources, startup_budget_seconds
 from qwen3_operator.engine.length import DEFAULT_LENGTH, LengthPlan, resolve_length
 from qwen3_operator.engine.memory import predict
@@ -68,6 +69,9 @@ def make_plan(
     if gpus is None:
         gpus = candidate_gpus(spec, nodes)
     legal = not any(p.severity == "error" for p in found)
+    if known_facts is not None and gpus:
+        # On the most capable one: what only some nodes cannot do is the scheduler's to avoid.
+        found += min((check_gpu(known_facts, gpu, version, engine.dtype) for gpu in gpus), key=len)
     length = _length(spec, entry, known_facts, version, sharding, gpus if legal else [], chosen_length)
     values.append(Value("maxModelLen", str(length.max_model_len), length.reason, length.source))
     found += length.problems

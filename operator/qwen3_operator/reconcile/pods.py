@@ -12,7 +12,8 @@ from qwen3_operator.reconcile.context import Context
 from qwen3_operator.status.pods import PodView, condition
 from qwen3_operator.status.startup import startup_status
 
-LOG_LINES = 100
+LOG_LINES = 1000
+"""vLLM's cause stands above its echoes: up to 150 lines from the end in starts that failed here."""
 STARTUP_LINES = 2000
 MOST_EXAMINED = 3
 """Pods of one owner whose log and events are read: the others mostly say the same."""
