@@ -8,13 +8,16 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from qwen3_download import __version__, report
 from qwen3_download.download import Download, Options
 from qwen3_download.errors import EXIT_CODES_HELP, Failure, Reason
 from qwen3_download.progress import Progress, human
+from qwen3_download.remove import remove
+from qwen3_download.survey import survey
 
 DEFAULT_ENDPOINT = "https://modelscope.cn"
 ENVIRONMENT = "QWEN3_DOWNLOAD_"
@@ -95,6 +98,8 @@ def parser() -> argparse.ArgumentParser:
     add("--give-up-after", type=at_least_one, default=300, metavar="S", help="exit 30 after S seconds without progress")
     add("--verify", action="store_true", help="hash the files of a complete folder again, and repair it")
     add("--existing", action="store_true", help="only check weights that are already in DIR; write nothing there")
+    add("--list", action="store_true", help="only say how many files and bytes there are; needs no DIR")
+    add("--remove", action="store_true", help="remove DIR, if it holds just this model and revision")
     add("--version", action="version", version=__version__)
     return result
 
@@ -114,9 +119,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     # A list on the command line replaces the environment's, as any other option does.
     given = [g for g in given if not any(a.split("=")[0] == g.split("=")[0] for a in arguments)]
     args = options.parse_args([*given, *arguments])
-    for name in ("model", "target"):
+    for name in ("model",) if args.list else ("model", "target"):
         if getattr(args, name) is None:
             options.error(f"--{name} is required")
+    if args.existing + args.list + args.remove > 1:
+        options.error("--existing, --list and --remove exclude each other")
     if not re.match(r"https?://[^/\s]+", args.endpoint):
         options.error(f"--endpoint {args.endpoint!r} is not an http or https address")
     return args
@@ -134,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model=args.model,
         revision=args.revision,
         endpoint=args.endpoint.rstrip("/"),
-        target=args.target.absolute(),
+        target=(args.target or Path()).absolute(),
         token=os.environ.get("MODELSCOPE_API_TOKEN", ""),
         allow=args.allow or (),
         ignore=args.ignore or (),
@@ -146,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         existing=args.existing,
     )
     try:
-        result = Download(options, progress, stopped).run()
+        result = _run(args, options, progress, stopped)
     except Failure as failure:
         if stopped.is_set():
             failure = Failure(Reason.STOPPED, str(failure))
@@ -155,9 +162,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
             context = f"{options.model} at {options.revision} from {options.endpoint}"
             result["message"] = f"{result['message']} ({context})"
         progress.event("failed", f"failed: {failure.reason}: {result['message']}", **result)
-        report.write(result, args.termination_log)
+        _leave_report(result, args.termination_log)
         return failure.exit_code
-    text = f"complete: {options.target}: {result['files']} files, {human(result['bytes'])} in {result['seconds']:.1f} s"
-    progress.event("complete", f"{text} ({human(result['bytesPerSecond'])}/s)", **result)
-    report.write(result, args.termination_log)
+    progress.event("complete", _summary(args, options, result), **result)
+    _leave_report(result, args.termination_log)
     return 0
+
+
+def _leave_report(result: dict[str, Any], path: Path | None) -> None:
+    """A report that cannot be written changes nothing about the download."""
+    try:
+        report.write(result, path)
+    except OSError as error:
+        print(f"qwen3-download: cannot write the termination message: {error}", file=sys.stderr)
+
+
+def _run(args: argparse.Namespace, options: Options, progress: Progress, stopped: threading.Event) -> dict[str, Any]:
+    if args.list:
+        return survey(options, progress, stopped)
+    if args.remove:
+        return remove(options, progress, stopped)
+    return Download(options, progress, stopped).run()
+
+
+def _summary(args: argparse.Namespace, options: Options, result: Mapping[str, Any]) -> str:
+    size = human(result["bytes"])
+    if args.list:
+        return f"{options.model} at {result['commit']}: {result['files']} files, {size}"
+    if args.remove:
+        return f"removed: {options.target}: {size}"
+    text = f"complete: {options.target}: {result['files']} files, {size} in {result['seconds']:.1f} s"
+    return f"{text} ({human(result['bytesPerSecond'])}/s)"

@@ -46,9 +46,10 @@ Codes 10 to 20 need a person; 30 and 143 do not."""
 
 
 class Failure(Exception):
-    """Ends the download. `str()` is a message that a person can act on."""
+    """Ends the download. `str()` is a message that a person can act on; `facts` are for programs."""
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: Reason, message: str, **facts: int) -> None:
         super().__init__(message)
         self.reason = reason
+        self.facts = facts
         self.exit_code = EXIT_CODES[reason]

@@ -14,8 +14,9 @@ from pathlib import Path
 from qwen3_download import marker
 from qwen3_download.errors import Failure, Reason
 from qwen3_download.hub import Hub
-from qwen3_download.listing import select
+from qwen3_download.listing import COMMIT, select
 from qwen3_download.marker import FileRecord, Marker
+from qwen3_download.resolve import resolve_once
 from qwen3_download.structure import check_folder
 
 _READ = 1024 * 1024
@@ -31,16 +32,19 @@ def check(
     """
     if not folder.is_dir():
         raise Failure(Reason.INVALID_REPOSITORY, f"there is no folder {folder} on the volume")
+    done = marker.read(folder)
+    # The commit that the folder was made from: a branch may have moved on since.
+    pinned = done.commit if done and done.names(hub.model, revision) and COMMIT.fullmatch(done.commit) else revision
     try:
-        listing = hub.resolve(revision)
+        listing = resolve_once(hub, pinned, stopped)
     except Failure as failure:
-        if failure.reason not in _NO_WITNESS:
+        gone = failure.reason is Reason.REVISION_NOT_FOUND and pinned != revision
+        if failure.reason not in _NO_WITNESS and not gone:
             raise
     else:
         records = {f.path: FileRecord(f.size, f.sha256) for f in select(listing.files, allow, ignore)}
         _compare(folder, records, f"the listing of {hub.endpoint}", stopped)
         return Marker(hub.model, revision, listing.commit, records), "hub"
-    done = marker.read(folder)
     if done:
         if not done.names(hub.model, revision):
             raise Failure(Reason.INVALID_REPOSITORY, f"{folder} holds {done.model} at {done.revision}")

@@ -20,6 +20,7 @@ def failure_report(failure: Failure) -> dict[str, Any]:
         "reason": str(failure.reason),
         "message": str(failure),
         "exitCode": failure.exit_code,
+        **failure.facts,
     }
 
 

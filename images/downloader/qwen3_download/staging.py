@@ -60,15 +60,17 @@ class Staging:
         return [PartialFile(f, self.files / f.path, self._state / f"{f.path}.blocks") for f in files]
 
     def check_space(self, files: Sequence[PartialFile]) -> None:
-        """Raises Failure(DiskFull) when the missing bytes do not fit."""
+        """Raises Failure(DiskFull) when the missing bytes do not fit; its fact `volumeBytes` would be enough."""
         missing = sum(f.size - f.bytes_present() for f in files)
-        free = shutil.disk_usage(self.root).free
+        usage = shutil.disk_usage(self.root)
+        free = usage.free
         if missing + MARGIN > free:
             total = sum(f.size for f in files)
             raise Failure(
                 Reason.DISK_FULL,
                 f"{human(missing)} are still to be downloaded of {human(total)}, but the volume of {self.target} has "
                 f"{human(free)} free: make it at least {human(missing + MARGIN - free)} larger",
+                volumeBytes=usage.total - free + missing + MARGIN,
             )
 
     def publish(self, done: Marker) -> None:

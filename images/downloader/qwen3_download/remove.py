@@ -1,0 +1,52 @@
+"""Remove a folder that this program made, and what an interrupted run left beside it. Nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from typing import Any
+
+from qwen3_download import marker
+from qwen3_download.download import Options
+from qwen3_download.errors import Failure, Reason
+from qwen3_download.lock import Lock
+from qwen3_download.progress import Progress
+from qwen3_download.staging import Staging
+
+
+def remove(options: Options, progress: Progress, stopped: threading.Event) -> dict[str, Any]:
+    """The report with the bytes that became free; a folder that is gone already is fine.
+
+    Raises Failure(Usage): a link or a mount point, no marker, or a marker of another model or revision.
+    """
+    target = options.target
+    if target.is_symlink() or target.parent.resolve() / target.name != target.resolve():
+        raise Failure(Reason.USAGE, f"{target} leads out of its folder: it is not removed")
+    if target.is_mount():
+        raise Failure(Reason.USAGE, f"{target} is a mount point: it is not removed")
+    staging = Staging(target)
+    lock = Lock(target.parent / f".{target.name}.lock", stopped, lambda owner: _tell(progress, options, owner))
+    freed = 0
+    with lock.held():
+        if target.exists():
+            done = marker.read(target)
+            if done is None or not done.names(options.model, options.revision):
+                holds = f"holds {done.model} at {done.revision}" if done else f"has no {marker.NAME} of ours"
+                raise Failure(Reason.USAGE, f"{target} {holds}: it is not removed")
+            freed = done.size
+            (target / marker.NAME).unlink()  # first: half a folder must not look like a whole one
+            shutil.rmtree(target)
+        plan = staging.plan()
+        if plan and (plan.model, plan.revision) == (options.model, options.revision):
+            staging.remove()
+    return {
+        "result": "Complete",
+        "model": options.model,
+        "revision": options.revision,
+        "files": 0,
+        "bytes": freed,
+    }
+
+
+def _tell(progress: Progress, options: Options, owner: str) -> None:
+    progress.event("waiting", f"another process works on {options.target}: {owner}", owner=owner)
