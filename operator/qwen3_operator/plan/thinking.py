@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from qwen3_operator.api.deployment import Engine
+from qwen3_operator.api.engine import Engine
 from qwen3_operator.catalog import CatalogEntry
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.plan.types import Value
