@@ -42,7 +42,9 @@ class ApiError(Exception):
     @property
     def final(self) -> bool:
         """Whether the same request would be refused again: the request itself is wrong or not allowed."""
-        return self.status in (400, 403, 404, 405, 413, 415, 422)
+        # An apply with a field that the kind does not have, or of another type, is answered by 500.
+        mistyped = self.status == 500 and "failed to create typed patch object" in self.message
+        return mistyped or self.status in (400, 403, 404, 405, 413, 415, 422)
 
 
 class Cluster:
@@ -200,8 +202,9 @@ class Cluster:
                 return data
             # A create or replace may have happened although its answer was lost: those callers look again themselves.
             repeatable = status == 429 or (method not in ("POST", "PUT") and (status == 0 or status >= 500))
-            if attempt == tries or not repeatable:
-                raise _error(status, data)
+            error = _error(status, data)
+            if attempt == tries or error.final or not repeatable:
+                raise error
             await asyncio.sleep(retry_after if retry_after is not None else 0.1 * 4**attempt)
         raise AssertionError("unreachable")
 
