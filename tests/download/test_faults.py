@@ -296,3 +296,11 @@ def test_connection_that_is_left_behind(setup: Setup, serve: Serve) -> None:
     result = setup.run("--max-workers", "4")
     assert result.code == 0 and result.report["seconds"] < 20
     setup.assert_complete()
+
+
+def test_answer_that_does_not_come(setup: Setup, serve: Serve) -> None:
+    setup.write(model=6 * MIB)
+    serve().fault({"delay": 60}, on="file", path="model*", times=1)
+    result = setup.run(*ONE_STREAM, "--stall-timeout", "2")
+    assert result.code == 0 and result.report["seconds"] < 20
+    setup.assert_complete()

@@ -256,3 +256,35 @@ def test_clock_that_jumps(setup: Setup, serve: Serve, tmp_path: Path) -> None:
     setup.assert_complete()
     assert 1 < result.report["seconds"] < 60
     assert all(e["bytesPerSecond"] < 20 * MIB for e in result.of("progress"))
+
+
+def test_sigterm_while_the_listing_hangs(setup: Setup, serve: Serve) -> None:
+    setup.write(model=MIB)
+    hub = serve()
+    hub.fault({"delay": 30}, on="listing")
+    process = setup.start()
+    until = time.monotonic() + 20
+    while not hub.log("listing"):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert setup.finish(process).code == 143
+    assert time.monotonic() - begin < 3
+
+
+@needs_root
+def test_volume_that_cannot_be_written(setup: Setup, serve: Serve, small_volume: Path) -> None:
+    setup.write(model=MIB)
+    serve()
+    subprocess.run(["mount", "-o", "remount,ro", small_volume], check=True)
+    result = setup.run()
+    assert (result.code, result.report["reason"]) == (12, "DiskFull")
+    assert "Read-only file system" in result.report["message"] and str(small_volume) in result.report["message"]
+
+
+def test_termination_message_that_cannot_be_written(setup: Setup, serve: Serve) -> None:
+    setup.write(model=MIB)
+    serve()
+    result = setup.run("--termination-log", str(setup.folder / "no" / "such" / "folder"))
+    assert result.code == 0 and "termination message" in result.errors

@@ -5,6 +5,7 @@
 `on`: `listing`, `file` (the answer that carries the bytes), `revisions`, `any`. `times`: how often it strikes
 (absent: always), `skip`: how many matching requests pass first. `do` holds one or more of:
 
+    delay S                 wait S seconds before anything is answered
     status, headers, body   answer with this HTTP status instead (body: text, or an object sent as JSON)
     dropAt N                break the connection when byte N of the file is reached (reset: true sends RST)
     dropEvery N             break it after N bytes of this answer

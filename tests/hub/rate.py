@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 
-
 _CATCH_UP = 0.1  # seconds
 
 

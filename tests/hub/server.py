@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -74,7 +75,9 @@ class HubServer(ThreadingHTTPServer):
         super().finish_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that go away are what this server is for."""
+        """Clients that go away are what this server is for; anything else is a fault of its own."""
+        if not isinstance(sys.exc_info()[1], ConnectionError | ssl.SSLError | TimeoutError):
+            super().handle_error(request, client_address)
 
 
 class Drop(Exception):
@@ -230,7 +233,9 @@ class Handler(BaseHTTPRequestHandler):
         entry |= {"authorization": "Authorization" in self.headers, "host": self.headers.get("Host", "")}
         self.entry = entry
         self.server.hub.log.append(entry)
-        return self.server.hub.faults.draw(kind, path)
+        do = self.server.hub.faults.draw(kind, path)
+        time.sleep(do.get("delay", 0))
+        return do
 
     def answered(self, do: dict[str, Any]) -> bool:
         """Answer at once where the fault replaces the whole answer."""

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from qwen3_download import marker
+from qwen3_download import existing, marker
 from qwen3_download.errors import Failure, Reason
 from qwen3_download.facts import read_facts
+from qwen3_download.hub import Hub
 from qwen3_download.listing import COMMIT, WEIGHTS, Listing, RemoteFile, matches, select
 from qwen3_download.lock import Lock
 from qwen3_download.marker import FileRecord, Marker
-from qwen3_download.partial import PartialFile
+from qwen3_download.partial import PartialFile, disk_failure
 from qwen3_download.progress import Progress, Snapshot, human
+from qwen3_download.resolve import resolve
 from qwen3_download.staging import Plan, Staging
 from qwen3_download.structure import check_index
-
-_LISTING_DELAYS = (2.0, 5.0, 10.0, 20.0, 30.0)
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,12 @@ class Download:
 
     def run(self) -> dict[str, Any]:
         """Raises Failure."""
-        if self._options.existing:
-            return self._check_existing()
+        try:
+            return self._check_existing() if self._options.existing else self._run()
+        except OSError as error:
+            raise disk_failure(error, Path(error.filename or self._options.target)) from error
+
+    def _run(self) -> dict[str, Any]:
         done = self._complete()
         lock_path = self._options.target.parent / f".{self._options.target.name}.lock"
         lock = Lock(lock_path, self._stopped, self._tell_waiting)
@@ -80,9 +84,6 @@ class Download:
                 raise
 
     def _check_existing(self) -> dict[str, Any]:
-        from qwen3_download import existing
-        from qwen3_download.hub import Hub
-
         options = self._options
         hub = Hub(options.model, options.endpoint, options.token)
         found, witness = existing.check(
@@ -120,8 +121,6 @@ class Download:
                 raise Failure(Reason.USAGE, text) from None
 
     def _download(self) -> dict[str, Any]:
-        from qwen3_download.hub import Hub  # slow to import, and not needed for a complete folder
-
         options = self._options
         hub = Hub(options.model, options.endpoint, options.token)
         listing = self._list(hub)
@@ -145,39 +144,28 @@ class Download:
         self._staging.publish(done)
         return self._report(done, received)
 
-    def _list(self, hub: Any) -> Listing:
+    def _list(self, hub: Hub) -> Listing:
         """The commit of an earlier try goes first, so that a moving branch does not mix two of them."""
         options, kept = self._options, self._staging.plan()
         revision = options.revision
         if kept and (kept.model, kept.revision) == (options.model, options.revision) and COMMIT.fullmatch(kept.commit):
             revision = kept.commit
-        until, attempt = self._started + options.give_up_after, 0
-        while True:
-            try:
-                return _listing(hub, revision)
-            except Failure as failure:
-                if failure.reason is Reason.REVISION_NOT_FOUND and revision != options.revision:
-                    revision = options.revision
-                    continue
-                wait = _LISTING_DELAYS[min(attempt, len(_LISTING_DELAYS) - 1)]
-                attempt += 1
-                if failure.reason is not Reason.HUB_UNAVAILABLE or time.monotonic() + wait > until:
-                    raise
-                self._progress.event("retry", f"{failure}; again in {wait:.0f} s", message=str(failure), seconds=wait)
-                if self._stopped.wait(wait):
-                    raise Failure(Reason.STOPPED, "stopped before the listing") from failure
+        try:
+            return resolve(hub, revision, options.give_up_after, self._progress, self._stopped)
+        except Failure as failure:
+            if failure.reason is not Reason.REVISION_NOT_FOUND or revision == options.revision:
+                raise
+        return resolve(hub, options.revision, options.give_up_after, self._progress, self._stopped)
 
     def _damaged(self, files: Sequence[RemoteFile], records: Mapping[str, FileRecord]) -> list[RemoteFile]:
         """All files; of a target that was complete once, those that are not right any more, by their bytes."""
         target = self._options.target
         if not target.is_dir():
             return list(files)
-        from qwen3_download.existing import wrong_files
-
-        wrong = set(wrong_files(target, records, self._stopped))
+        wrong = set(existing.wrong_files(target, records, self._stopped))
         return [f for f in files if f.path in wrong]
 
-    def _transfer(self, hub: Any, listing: Listing, parts: list[PartialFile]) -> int:
+    def _transfer(self, hub: Hub, listing: Listing, parts: list[PartialFile]) -> int:
         from qwen3_download.fetch import Network
         from qwen3_download.limit import Limit
         from qwen3_download.transfer import Source, Transfer
@@ -233,8 +221,3 @@ class Download:
 
     def _tell_waiting(self, owner: str) -> None:
         self._progress.event("waiting", f"another process fills {self._options.target}: {owner}", owner=owner)
-
-
-def _listing(hub: Any, revision: str) -> Listing:
-    listing: Listing = hub.resolve(revision)
-    return listing
