@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -60,6 +60,10 @@ class Download(ApiModel):
 
     job: Text | None = None
     """Name of the Job."""
+    revision: Text | None = None
+    """Revision that is downloaded."""
+    path: Text | None = None
+    """Folder inside the volume that it goes to."""
     bytes_done: Int64 | None = None
     """Bytes that are on the volume."""
     bytes_total: Int64 | None = None
@@ -80,6 +84,10 @@ class Download(ApiModel):
     """Jobs that failed in a row."""
     retry_at: Text | None = None
     """When the next Job is made."""
+    observed_at: Text | None = None
+    """When the progress was read."""
+    volume_bytes: Int64 | None = None
+    """Size of volume that is enough, where the download found it too small."""
 
 
 class ModelCopy(ApiModel):
@@ -99,10 +107,22 @@ class ModelCopy(ApiModel):
     """Size of all files."""
     files: Int64 | None = None
     """Number of files."""
+    verified_by: Literal["Hub", "Marker", "Structure"] | None = None
+    """What the bytes were compared with: the hub's listing, the marker of the download that made them, or nothing but
+    the structure of the files."""
     weights_bytes: Int64 | None = None
     """Size of the weight files."""
     config: PassedOn | None = None
     """Facts of config.json: architecture, heads, layers, quantization, native length."""
+
+
+class Superseded(ApiModel):
+    """A copy of a revision before, or a part of one, that is still on the volume."""
+
+    revision: Text | None = None
+    """Its revision."""
+    path: Text
+    """Its folder inside the volume."""
 
 
 class Qwen3ModelStatus(ApiModel):
@@ -116,6 +136,8 @@ class Qwen3ModelStatus(ApiModel):
     """The verified copy, once there is one."""
     download: Download | None = None
     """The download's progress."""
+    superseded: Annotated[list[Superseded], Field(max_length=64, json_schema_extra=list_map("path"))] = []
+    """Folders of revisions before. They are removed when no server runs on them any more."""
     used_by: Annotated[list[ObjectName], Field(max_length=1000, json_schema_extra=SET_LIST)] = []
     """Qwen3Deployments that serve from this copy."""
     size: Quantity | None = None

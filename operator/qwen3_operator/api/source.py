@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, WithJsonSchema
 
 from qwen3_operator.api.base import (
     ATOMIC_LIST,
     ATOMIC_MAP,
     EMPTY_DEFAULT,
     ApiModel,
+    ConfigMapKeyRef,
     LabelValue,
     ObjectName,
     PassedOn,
@@ -105,9 +106,55 @@ class Storage(ApiModel):
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"] | None = None
     """Access mode of the claim; ReadWriteMany where several nodes serve. Default: ReadWriteOnce."""
     existing_claim: ExistingClaim | None = None
-    """Use this claim instead of making one. What is complete in it is served; what is missing is downloaded into it."""
+    """Serve from this claim instead of making one. What is in it is verified, against the hub where it can be reached,
+    and never written to."""
     retention_policy: Literal["Retain", "Delete"] | None = None
     """What becomes of the claim when its last user is deleted. Default: Retain."""
+
+
+Pattern = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253),
+    Field(
+        json_schema_extra=rules(
+            rule("!self.contains(',')", "must be one pattern, like *.safetensors; give several as several items")
+        )
+    ),
+]
+Patterns = Annotated[list[Pattern], Field(max_length=32, json_schema_extra=ATOMIC_LIST)]
+Rate = Annotated[
+    str | int,
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "maxLength": 32,
+            "x-kubernetes-validations": [
+                rule(
+                    "type(self) == int ? self >= 16384"
+                    " : isQuantity(self) && quantity(self).compareTo(quantity('16Ki')) >= 0",
+                    "must be a quantity of at least 16Ki, like 50Mi",
+                )
+            ],
+        }
+    ),
+]
+
+
+class DownloadOptions(ApiModel):
+    """How a model is downloaded."""
+
+    allow_patterns: Patterns = []
+    """Only files whose path matches one of these; `*` also crosses `/`. Default: all but what holds the same weights in
+    another format."""
+    ignore_patterns: Patterns = []
+    """Not the files whose path matches one of these."""
+    bytes_per_second: Rate | None = None
+    """At most so many bytes per second, like 50Mi. Default: no limit."""
+    max_connections: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Connections to the hub at most. Default: 16; the download uses as many as make it faster."""
+    ca_bundle_config_map_key_ref: ConfigMapKeyRef | None = None
+    """Certificates (PEM) that the hub, the mirror or the proxy is trusted by, in the place of the public ones. Default:
+    from the operator's settings."""
 
 
 class ModelSource(ApiModel):
@@ -121,6 +168,8 @@ class ModelSource(ApiModel):
     """Base URL of the hub or of a mirror. Default: from the operator's settings."""
     token_secret_ref: SecretKeyRef | None = None
     """Access token for the hub."""
+    download: Annotated[DownloadOptions, Field(json_schema_extra=EMPTY_DEFAULT)] = DownloadOptions()
+    """How the model is downloaded."""
     storage: Annotated[Storage, Field(json_schema_extra=EMPTY_DEFAULT)] = Storage()
     """The volume that keeps the weights."""
 

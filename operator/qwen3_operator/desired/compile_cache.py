@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from qwen3_operator.api import API_VERSION
-from qwen3_operator.api.deployment import CompileCache, Qwen3Deployment
+from qwen3_operator.api.deployment import Qwen3Deployment
+from qwen3_operator.api.engine import CompileCache
 from qwen3_operator.naming import owner_reference, server_labels
 
 
