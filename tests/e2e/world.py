@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import devcluster
+import requests
 import yaml
 from demo.kube import Kube, wait_until
-from demo.manifests import NAMESPACE, SYSTEM_NAMESPACE
+from demo.manifests import HUB_NAMESPACE, HUB_PORT, NAMESPACE, SYSTEM_NAMESPACE
 from demo.stage import RELEASE
 from demo.watch import wait_ready
 from images.catalog import REPOSITORY
@@ -84,6 +85,18 @@ class World:
         with self.kube.port_forward(NAMESPACE, f"svc/{name}", 8000) as url:
             yield url
 
+    @contextlib.contextmanager
+    def hub_requests(self) -> Iterator[Callable[[str], list[str]]]:
+        """A function that tells the paths of the requests of one kind that the hub got since this block began."""
+        with self.kube.port_forward(HUB_NAMESPACE, "svc/hub", HUB_PORT) as hub:
+            requests.delete(f"{hub}/admin/log", timeout=10).raise_for_status()
+
+            def asked(kind: str) -> list[str]:
+                log = requests.get(f"{hub}/admin/log", timeout=10).json()
+                return [entry["path"] for entry in log if entry["kind"] == kind]
+
+            yield asked
+
     def restart_operator(self) -> None:
         """Delete the operator's pod and wait until the next one is ready."""
         where = ("-n", SYSTEM_NAMESPACE)
@@ -106,5 +119,5 @@ class World:
         """What the operator asked about objects so far (audit log; an empty list on a cluster of KUBECONFIG)."""
         if self.cluster is None:
             return []
-        requests = self.cluster.requests()
-        return [entry for entry in requests if entry["user"]["username"] == OPERATOR_USER and "objectRef" in entry]
+        entries = self.cluster.requests()
+        return [entry for entry in entries if entry["user"]["username"] == OPERATOR_USER and "objectRef" in entry]

@@ -23,7 +23,7 @@
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [""] # why a server or a download ended
   resources: [pods/log]
   verbs: [get]
@@ -39,8 +39,8 @@
 {{- define "qwen3-operator.clusterRules" -}}
 - apiGroups: [""]
   resources: [nodes] # the kinds of GPU
-  verbs: [get, list]
+  verbs: [list]
 - apiGroups: [storage.k8s.io]
   resources: [storageclasses]
-  verbs: [get, list]
+  verbs: [get]
 {{- end -}}
