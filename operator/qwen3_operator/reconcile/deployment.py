@@ -11,33 +11,27 @@ from pydantic import ValidationError
 
 from qwen3_operator import metrics
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
-from qwen3_operator.api.source import DEFAULT_REVISION, ModelSource
-from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.cluster import ApiError, Object
 from qwen3_operator.desired.compile_cache import cache_claim, cache_claim_name
 from qwen3_operator.desired.middleware import middleware_config_map
-from qwen3_operator.desired.model import shared_model
 from qwen3_operator.desired.patch import PatchError
 from qwen3_operator.desired.server import CONTAINER, server_deployment
 from qwen3_operator.desired.service import server_service
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES
 from qwen3_operator.naming import (
-    MANAGED_BY,
-    MANAGER,
     MIDDLEWARE,
     QWEN3_DEPLOYMENTS,
     QWEN3_MODELS,
-    claim_name,
     digest,
     model_name,
-    model_path,
     server_selector,
 )
-from qwen3_operator.plan import Plan, Weights, make_plan
+from qwen3_operator.plan import Plan, make_plan
 from qwen3_operator.reconcile.context import Context, Key, invalid_spec, refused
+from qwen3_operator.reconcile.models import shared_model_for, weights_of
 from qwen3_operator.reconcile.pods import newest_startup, view_pods
-from qwen3_operator.reconcile.sharing import hold, release
+from qwen3_operator.reconcile.sharing import release
 from qwen3_operator.status.deployment import DeploymentView, deployment_status, verified_copy
 from qwen3_operator.status.pods import PodView
 
@@ -121,7 +115,7 @@ class _Look:
         self.gpus_by_node = {node: gpus.count for node, gpus in nodes.items()}
         kinds = sorted(set(nodes.values()))
         self.plan = make_plan(
-            self._weights(spec),
+            weights_of(self.model, spec.model),
             spec,
             self.context.settings,
             kinds,
@@ -154,39 +148,12 @@ class _Look:
             await release(self.context, self._namespace, before, self._uid)
 
     async def _ensure_model(self, spec: Qwen3DeploymentSpec) -> None:
-        """Find the Qwen3Model: our own, one that somebody made ahead, or make it."""
-        name = model_name(spec.model)
-        live = await self.context.cluster.get(QWEN3_MODELS, self._namespace, name)
-        if live is None:
-            self.model = await self._made_ahead(spec)
-            if self.model is not None:
-                return
-        elif live["metadata"].get("labels", {}).get(MANAGED_BY) != MANAGER:
-            self.model = live
-            return
-        wanted = shared_model(self._namespace, spec)
         try:
-            self.model = await hold(self.context, live, wanted, self._name, self._uid)
+            self.model = await shared_model_for(self.context, QWEN3_DEPLOYMENTS, self.obj, spec)
         except ApiError as error:
             if not error.final:
                 raise
-            self.problems.append(refused(QWEN3_MODELS, name, error))
-        if self.model and self._name not in ((self.model.get("status") or {}).get("usedBy") or []):
-            self.context.enqueue(Key(QWEN3_MODELS.kind, self._namespace, self.model["metadata"]["name"]))
-
-    async def _made_ahead(self, spec: Qwen3DeploymentSpec) -> Object | None:
-        """A Qwen3Model that a platform team made, and that holds what `spec` names."""
-        found = await self.context.cluster.list(QWEN3_MODELS, self._namespace, fields=f"spec.id={spec.model.id}")
-        wanted = spec.model.storage.model_dump(by_alias=True, exclude_none=True, exclude={"size", "retention_policy"})
-        for model in sorted(found, key=lambda m: str(m["metadata"]["creationTimestamp"])):
-            theirs = model["spec"]
-            ahead = model["metadata"].get("labels", {}).get(MANAGED_BY) != MANAGER
-            # Who asks for the default branch takes what the platform has pinned.
-            if ahead and spec.model.revision in (theirs.get("revision"), DEFAULT_REVISION):
-                storage = theirs.get("storage") or {}
-                if all(storage.get(k) == v for k, v in wanted.items()):
-                    return model
-        return None
+            self.problems.append(refused(QWEN3_MODELS, model_name(spec.model), error))
 
     async def _ensure_service(self, spec: Qwen3DeploymentSpec) -> None:
         try:
@@ -228,15 +195,6 @@ class _Look:
             else:
                 config_map = await self.context.cluster.get(CONFIG_MAPS, self._namespace, template.name)
                 self.template_hash = digest(((config_map or {}).get("data") or {}).get(template.key))
-
-    def _weights(self, spec: Qwen3DeploymentSpec) -> Weights:
-        """Where the verified copy is, or where it will be."""
-        if copy := verified_copy(self.model):
-            facts = ModelFacts.from_config(copy["config"], copy.get("weightsBytes")) if copy.get("config") else None
-            return Weights(copy["claim"], copy["path"], facts)
-        name = self.model["metadata"]["name"] if self.model else model_name(spec.model)
-        source = ModelSource.model_validate(self.model["spec"]) if self.model else spec.model
-        return Weights(claim_name(name, source), model_path(source))
 
     def _chosen_length(self) -> int | None:
         """The length of servers that were made from this very spec."""
