@@ -32,6 +32,8 @@ MODELS_DIR = "/models"
 TEMPLATE_DIR = "/etc/qwen3/chat-template"
 TEMPLATE_FILE = "template.jinja"
 
+CA_DIR = "/etc/qwen3/ca"
+CA_FILE = "ca.crt"
 MIDDLEWARE = "reasoning_content.ReasoningContentMiddleware"
 """Import path of the middleware behind engine.reasoningContentField."""
 
@@ -56,12 +58,13 @@ def model_name(source: ModelSource) -> str:
     """Name of the Qwen3Model for `source`: the same for all who name the same id, revision and storage."""
     storage = source.storage
     claim = storage.existing_claim
-    identity = [
+    identity: list[Any] = [
         source.id,
         source.revision,
         storage.storage_class_name,
         storage.access_mode or "ReadWriteOnce",
         [claim.name, claim.path.strip("/")] if claim else None,
+        *_patterns(source),
     ]
     return f"{slug(source.id.split('/')[-1], 36)}-{digest(identity)}"
 
@@ -70,7 +73,13 @@ def model_path(source: ModelSource) -> str:
     """Folder of the checkpoint inside the volume."""
     if claim := source.storage.existing_claim:
         return claim.path.strip("/")
-    return f"{source.id.split('/')[-1]}-{digest([source.id, source.revision], 6)}"
+    return f"{source.id.split('/')[-1]}-{digest([source.id, source.revision, *_patterns(source)], 6)}"
+
+
+def _patterns(source: ModelSource) -> list[list[str]]:
+    """Other files make another copy; without patterns names are what they were before there were any."""
+    allow, ignore = source.download.allow_patterns, source.download.ignore_patterns
+    return [sorted(allow), sorted(ignore)] if allow or ignore else []
 
 
 def claim_name(model: str, source: ModelSource) -> str:

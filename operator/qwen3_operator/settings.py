@@ -31,6 +31,18 @@ class Settings(BaseModel):
     """Pull secrets of servers and Jobs, comma-separated names."""
     hub_endpoint: str = "https://modelscope.cn"
     """Base URL of the hub where a model names none."""
+    http_proxy: str = ""
+    """Proxy of the download Jobs for http:// addresses."""
+    https_proxy: str = ""
+    """Proxy of the download Jobs for https:// addresses."""
+    no_proxy: str = ""
+    """Hosts that download Jobs reach without a proxy, comma-separated."""
+    ca_bundle_config_map: str = ""
+    """ConfigMap with the certificates that download Jobs trust, in the namespace of each. Empty: the public ones."""
+    ca_bundle_key: str = "ca.crt"
+    """Key of the certificates in that ConfigMap."""
+    download_retry_seconds: Annotated[float, Field(gt=0)] = 15
+    """A download that failed is tried again after this time, then after twice that, and so on up to 60 times that."""
     cluster_domain: str = "cluster.local"
     """DNS domain of the cluster."""
     workers: Annotated[int, Field(ge=1, le=256)] = 16

@@ -52,6 +52,9 @@ def test_the_operator_takes_the_settings_that_the_chart_gives() -> None:
         "settings.engineImage=registry.example/vllm:v0.33.0",
         "settings.hubEndpoint=https://hub.example",
         "settings.clusterDomain=k8s.example",
+        "settings.httpsProxy=http://proxy.example:3128",
+        "settings.noProxy=.svc",
+        "settings.caBundleConfigMap=trusted",
         "settings.workers=4",
         "settings.resyncSeconds=60",
         "settings.logLevel=DEBUG",
@@ -63,6 +66,8 @@ def test_the_operator_takes_the_settings_that_the_chart_gives() -> None:
     assert settings.engine_image == "registry.example/vllm:v0.33.0"
     assert settings.hub_endpoint == "https://hub.example"
     assert settings.cluster_domain == "k8s.example"
+    assert (settings.https_proxy, settings.http_proxy, settings.no_proxy) == ("http://proxy.example:3128", "", ".svc")
+    assert (settings.ca_bundle_config_map, settings.ca_bundle_key) == ("trusted", "ca.crt")
     assert (settings.workers, settings.resync_seconds) == (4, 60)
     assert (settings.log_level, settings.log_format) == ("DEBUG", "json")
     assert settings.namespaces == ("a", "b")

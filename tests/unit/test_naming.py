@@ -88,3 +88,15 @@ def test_owner_references_are_plain_or_controlling() -> None:
     assert plain == {"apiVersion": "g/v", "kind": "K", "name": "n", "uid": "u"}
     controlling = naming.owner_reference("K", "g/v", "n", "u", controller=True)
     assert controlling == plain | {"controller": True, "blockOwnerDeletion": True}
+
+
+def test_other_files_make_another_copy() -> None:
+    """And nobody's name changed when patterns came to be."""
+    plain = source()
+    assert naming.model_path(source(download={"bytesPerSecond": "50Mi"})) == naming.model_path(plain)
+    some = source(download={"ignorePatterns": ["*.md", "*.txt"]})
+    assert (naming.model_name(some), naming.model_path(some)) == ("qwen3-8b-b99da901", "Qwen3-8B-0dd4a5")
+    again = source(download={"ignorePatterns": ["*.txt", "*.md"]})
+    assert (naming.model_name(again), naming.model_path(again)) == (naming.model_name(some), naming.model_path(some))
+    other = source(download={"allowPatterns": ["*.md", "*.txt"]})
+    assert naming.model_path(other) != naming.model_path(some) != naming.model_path(plain)

@@ -108,8 +108,7 @@ class ModelCopy(ApiModel):
     files: Int64 | None = None
     """Number of files."""
     verified_by: Literal["Hub", "Marker", "Structure"] | None = None
-    """What the bytes were compared with: the hub's listing, the marker of the download that made them, or nothing but
-    the structure of the files."""
+    """Witness of the bytes: the hub's listing, the marker of an earlier download, or the files' structure alone."""
     weights_bytes: Int64 | None = None
     """Size of the weight files."""
     config: PassedOn | None = None

@@ -106,8 +106,7 @@ class Storage(ApiModel):
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"] | None = None
     """Access mode of the claim; ReadWriteMany where several nodes serve. Default: ReadWriteOnce."""
     existing_claim: ExistingClaim | None = None
-    """Serve from this claim instead of making one. What is in it is verified, against the hub where it can be reached,
-    and never written to."""
+    """Serve from this claim instead of making one: what is in it is verified, and nothing is written to it."""
     retention_policy: Literal["Retain", "Delete"] | None = None
     """What becomes of the claim when its last user is deleted. Default: Retain."""
 
@@ -144,17 +143,15 @@ class DownloadOptions(ApiModel):
     """How a model is downloaded."""
 
     allow_patterns: Patterns = []
-    """Only files whose path matches one of these; `*` also crosses `/`. Default: all but what holds the same weights in
-    another format."""
+    """Only files whose path matches one of these; `*` also crosses `/`. Default: all but the weights' other formats."""
     ignore_patterns: Patterns = []
     """Not the files whose path matches one of these."""
     bytes_per_second: Rate | None = None
     """At most so many bytes per second, like 50Mi. Default: no limit."""
     max_connections: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Connections to the hub at most. Default: 16; the download uses as many as make it faster."""
+    """Connections to the hub at most; the download opens as many as make it faster. Default: 16."""
     ca_bundle_config_map_key_ref: ConfigMapKeyRef | None = None
-    """Certificates (PEM) that the hub, the mirror or the proxy is trusted by, in the place of the public ones. Default:
-    from the operator's settings."""
+    """Certificates (PEM) to trust in the place of the public ones. Default: from the operator's settings."""
 
 
 class ModelSource(ApiModel):

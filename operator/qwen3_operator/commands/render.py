@@ -8,7 +8,7 @@ from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.model import Qwen3ModelSpec
 from qwen3_operator.desired.claim import claim_size, model_claim
 from qwen3_operator.desired.compile_cache import cache_claim
-from qwen3_operator.desired.download import download_job
+from qwen3_operator.desired.download import Step, model_job
 from qwen3_operator.desired.middleware import middleware_config_map
 from qwen3_operator.desired.model import shared_model
 from qwen3_operator.desired.server import server_deployment
@@ -33,7 +33,8 @@ def manifests(
     if not model_spec.storage.existing_claim:
         claim = model_claim(namespace, model_name, UID, model_spec, claim_size(model_spec, None))
         found.append((CLAIMS, claim))
-    found.append((JOBS, download_job(namespace, model_name, UID, model_spec, settings)))
+    step = Step.CHECK if model_spec.storage.existing_claim else Step.DOWNLOAD
+    found.append((JOBS, model_job(namespace, model_name, UID, model_spec, settings, step)))
     found.append((SERVICES, server_service(namespace, name, UID, spec)))
     if spec.engine.compile_cache and spec.engine.compile_cache.enabled:
         found.append((CLAIMS, cache_claim(namespace, name, UID, spec.engine.compile_cache)))

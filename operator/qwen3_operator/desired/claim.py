@@ -12,8 +12,10 @@ from qwen3_operator.engine.host import volume_bytes
 from qwen3_operator.naming import model_labels, owner_reference
 from qwen3_operator.quantity import gibibytes, quantity
 
+Object = Mapping[str, Any]
+
 UNKNOWN_SIZE = "50Gi"
-"""Of a model that the catalogue does not know."""
+"""Of a model whose size nobody can tell."""
 
 
 def model_claim(namespace: str, name: str, uid: str, spec: Qwen3ModelSpec, size: str) -> dict[str, Any]:
@@ -32,15 +34,47 @@ def model_claim(namespace: str, name: str, uid: str, spec: Qwen3ModelSpec, size:
     return {"metadata": meta, "spec": claim_spec}
 
 
-def claim_size(spec: Qwen3ModelSpec, live: Mapping[str, Any] | None) -> str:
-    """What the claim asks for: as told, or the catalogue's size with head-room; never less than it has."""
-    wanted = str(spec.storage.size) if spec.storage.size is not None else _default_size(spec.id)
-    has = ((live or {}).get("spec", {}).get("resources") or {}).get("requests", {}).get("storage")
-    return str(has) if has and quantity(has) >= quantity(wanted) else wanted
+def claim_size(
+    spec: Qwen3ModelSpec, live: Object | None, *, repository_bytes: int | None = None, needed_bytes: int | None = None
+) -> str:
+    """What the claim asks for; never less than it has, and no more before it is bound, which Kubernetes would refuse.
+
+    The user's size where one is given; else what the model needs, with head-room: by the catalogue, or by
+    `repository_bytes` where the hub was asked, and at least for a volume of `needed_bytes`, what a download that found
+    too little room said would be enough.
+    """
+    has = requested(live)
+    if has and not is_bound(live):
+        return has
+    if spec.storage.size is not None:
+        sizes = [str(spec.storage.size)]
+    else:
+        sizes = [_model_size(spec.id, repository_bytes)]
+        if needed_bytes:
+            sizes.append(gibibytes(volume_bytes(needed_bytes)))
+    return max([*([has] if has else []), *sizes], key=quantity)
 
 
-def _default_size(model_id: str) -> str:
+def size_is_known(spec: Qwen3ModelSpec, live: Object | None) -> bool:
+    """Whether the claim's size can be told without asking the hub."""
+    return live is not None or spec.storage.size is not None or _catalogue_bytes(spec.id) is not None
+
+
+def requested(live: Object | None) -> str:
+    """The size that a claim asks for; empty where there is no claim."""
+    return str(((live or {}).get("spec", {}).get("resources") or {}).get("requests", {}).get("storage") or "")
+
+
+def is_bound(live: Object | None) -> bool:
+    """Whether a claim has its volume."""
+    return bool((live or {}).get("status", {}).get("phase") == "Bound")
+
+
+def _model_size(model_id: str, repository_bytes: int | None) -> str:
+    known = _catalogue_bytes(model_id) or repository_bytes
+    return gibibytes(volume_bytes(known)) if known else UNKNOWN_SIZE
+
+
+def _catalogue_bytes(model_id: str) -> int | None:
     entry = lookup(model_id)
-    if entry is None or not entry.weights_bytes:
-        return UNKNOWN_SIZE
-    return gibibytes(volume_bytes(entry.weights_bytes))
+    return entry.weights_bytes if entry is not None and entry.weights_bytes else None

@@ -1,13 +1,25 @@
-"""The Job that downloads and verifies a model."""
+"""The Jobs of a Qwen3Model: all run the downloader's program, each for one step of the model's way."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
 
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.model import Qwen3Model, Qwen3ModelSpec
 from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets, secret_env
-from qwen3_operator.naming import MODELS_DIR, claim_name, digest, model_labels, model_path, owner_reference
+from qwen3_operator.naming import (
+    CA_DIR,
+    CA_FILE,
+    MODELS_DIR,
+    claim_name,
+    digest,
+    model_labels,
+    model_path,
+    owner_reference,
+)
+from qwen3_operator.quantity import quantity
 from qwen3_operator.settings import Settings
 
 CONTAINER = "download"
@@ -21,23 +33,41 @@ TRIES = 6
 KEEP_FINISHED_SECONDS = 24 * 3600
 
 
-def download_job(
+class Step(StrEnum):
+    """What a Job does."""
+
+    LIST = "list"
+    """Ask the hub how large the repository is. No volume."""
+    DOWNLOAD = "download"
+    CHECK = "check"
+    """Verify what is on a claim that was there before. Writes nothing."""
+    REMOVE = "remove"
+    """Free a folder that no server uses any more."""
+
+
+def model_job(
     namespace: str,
     name: str,
     uid: str,
     spec: Qwen3ModelSpec,
     settings: Settings,
+    step: Step,
     *,
-    claim_uid: str = "",
-    token_version: str = "",
+    causes: Sequence[str] = (),
+    revision: str = "",
+    path: str = "",
 ) -> dict[str, Any]:
-    """The Job of the Qwen3Model `name`. Its name holds a hash of what it does, since a Job's template cannot change;
-    `claim_uid` and `token_version` (the Secret's resourceVersion) make a new Job for a new claim or a mended token."""
-    template = {"metadata": {"labels": model_labels(name)}, "spec": _pod(name, spec, settings)}
+    """The Job of the Qwen3Model `name` for one step. Its name holds a hash of what it does, since a Job's template
+    cannot change.
+
+    `causes`: what else makes a new Job when it changes, because a failure may be mended by it: the claim's uid and
+    size, the Secret's and the ConfigMap's resourceVersion. `revision` and `path`: what REMOVE removes.
+    """
+    template = {"metadata": {"labels": model_labels(name)}, "spec": _pod(name, spec, settings, step, revision, path)}
     return {
         "metadata": {
             "namespace": namespace,
-            "name": f"{name}-{digest([template, claim_uid, token_version])}",
+            "name": f"{name}-{digest([template, *causes])}",
             "labels": model_labels(name),
             "ownerReferences": [owner_reference(Qwen3Model.KIND, API_VERSION, name, uid, controller=True)],
         },
@@ -62,11 +92,26 @@ def download_job(
     }
 
 
-def _pod(name: str, spec: Qwen3ModelSpec, settings: Settings) -> dict[str, Any]:
-    target = "/".join(part for part in (MODELS_DIR, model_path(spec)) if part)
-    env: list[dict[str, Any]] = [{"name": "HOME", "value": "/tmp"}, {"name": "PYTHONUNBUFFERED", "value": "1"}]
-    if spec.token_secret_ref:
-        env.append(secret_env("MODELSCOPE_API_TOKEN", spec.token_secret_ref.name, spec.token_secret_ref.key))
+def ca_bundle(spec: Qwen3ModelSpec, settings: Settings) -> tuple[str, str] | None:
+    """ConfigMap and key of the certificates that the Job trusts; None: the public ones."""
+    if theirs := spec.download.ca_bundle_config_map_key_ref:
+        return theirs.name, theirs.key
+    return (settings.ca_bundle_config_map, settings.ca_bundle_key) if settings.ca_bundle_config_map else None
+
+
+def _pod(name: str, spec: Qwen3ModelSpec, settings: Settings, step: Step, revision: str, path: str) -> dict[str, Any]:
+    mounts: list[dict[str, Any]] = []
+    volumes: list[dict[str, Any]] = []
+    if step is not Step.LIST:
+        # Read-only as a volume, not only as a mount: else the kubelet might change its files' group.
+        frozen = {"readOnly": True} if step is Step.CHECK else {}
+        mounts.append({"name": "models", "mountPath": MODELS_DIR} | frozen)
+        volumes.append({"name": "models", "persistentVolumeClaim": {"claimName": claim_name(name, spec)} | frozen})
+    mounts.append({"name": "tmp", "mountPath": "/tmp"})
+    volumes.append({"name": "tmp", "emptyDir": {}})
+    if bundle := ca_bundle(spec, settings):
+        mounts.append({"name": "ca", "mountPath": CA_DIR, "readOnly": True})
+        volumes.append({"name": "ca", "configMap": {"name": bundle[0], "items": [{"key": bundle[1], "path": CA_FILE}]}})
     return {
         "restartPolicy": "Never",
         "enableServiceLinks": False,
@@ -79,24 +124,53 @@ def _pod(name: str, spec: Qwen3ModelSpec, settings: Settings) -> dict[str, Any]:
             {
                 "name": CONTAINER,
                 "image": settings.downloader_image,
-                "args": [
-                    f"--model={spec.id}",
-                    f"--revision={spec.revision}",
-                    f"--endpoint={spec.endpoint or settings.hub_endpoint}",
-                    f"--target={target}",
-                    "--json",
-                ],
-                "env": env,
+                "args": _arguments(spec, settings, step, revision or spec.revision, path or model_path(spec)),
+                "env": _environment(spec, settings),
                 "resources": {
                     "requests": {"cpu": "500m", "memory": "256Mi"},
                     "limits": {"memory": "1Gi"},  # the page cache counts too, and is given back
                 },
                 "securityContext": CONTAINER_SECURITY,
-                "volumeMounts": [{"name": "models", "mountPath": MODELS_DIR}, {"name": "tmp", "mountPath": "/tmp"}],
+                "volumeMounts": mounts,
             }
         ],
-        "volumes": [
-            {"name": "models", "persistentVolumeClaim": {"claimName": claim_name(name, spec)}},
-            {"name": "tmp", "emptyDir": {}},
-        ],
+        "volumes": volumes,
     }
+
+
+def _arguments(spec: Qwen3ModelSpec, settings: Settings, step: Step, revision: str, path: str) -> list[str]:
+    mode = {Step.LIST: ["--list"], Step.CHECK: ["--existing"], Step.REMOVE: ["--remove"], Step.DOWNLOAD: []}[step]
+    target = [] if step is Step.LIST else [f"--target={'/'.join(part for part in (MODELS_DIR, path) if part)}"]
+    options, wanted = spec.download, []
+    if options.allow_patterns:
+        wanted.append(f"--allow={','.join(options.allow_patterns)}")
+    if options.ignore_patterns:
+        wanted.append(f"--ignore={','.join(options.ignore_patterns)}")
+    if options.bytes_per_second is not None:
+        wanted.append(f"--limit-rate={int(quantity(options.bytes_per_second))}")
+    if options.max_connections is not None:
+        wanted.append(f"--max-workers={options.max_connections}")
+    return [
+        f"--model={spec.id}",
+        f"--revision={revision}",
+        f"--endpoint={spec.endpoint or settings.hub_endpoint}",
+        *target,
+        *mode,
+        *wanted,
+        "--json",
+    ]
+
+
+def _environment(spec: Qwen3ModelSpec, settings: Settings) -> list[dict[str, Any]]:
+    values = {
+        "HOME": "/tmp",
+        "PYTHONUNBUFFERED": "1",
+        "HTTP_PROXY": settings.http_proxy,
+        "HTTPS_PROXY": settings.https_proxy,
+        "NO_PROXY": settings.no_proxy,
+        "REQUESTS_CA_BUNDLE": f"{CA_DIR}/{CA_FILE}" if ca_bundle(spec, settings) else "",
+    }
+    env: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in values.items() if value]
+    if spec.token_secret_ref:
+        env.append(secret_env("MODELSCOPE_API_TOKEN", spec.token_secret_ref.name, spec.token_secret_ref.key))
+    return env

@@ -10,7 +10,9 @@ from qwen3_operator.naming import MANAGED_BY, MANAGER, PART_OF, model_name
 
 def shared_model(namespace: str, spec: Qwen3DeploymentSpec) -> dict[str, Any]:
     """The Qwen3Model for `spec`, without its holders: each adds its own ownerReference."""
-    source = spec.model.model_dump(by_alias=True, exclude_none=True)
+    source = spec.model.model_dump(by_alias=True, exclude_none=True, exclude={"download"})
+    if download := spec.model.download.model_dump(by_alias=True, exclude_defaults=True):
+        source["download"] = download
     if scheduling := spec.scheduling.pod_fields(server=False):
         source["scheduling"] = scheduling
     return {

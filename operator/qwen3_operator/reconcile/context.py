@@ -13,7 +13,7 @@ from qwen3_operator.cluster import ApiError, Cluster, Object
 from qwen3_operator.desired.drift import stamped, up_to_date, with_ports_of
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.events import Recorder
-from qwen3_operator.kinds import EVENTS, NODES, SECRETS, Kind
+from qwen3_operator.kinds import EVENTS, NODES, Kind
 from qwen3_operator.naming import MANAGER
 from qwen3_operator.plan import NodeGpus
 from qwen3_operator.settings import Settings
@@ -144,10 +144,10 @@ class Context:
             )
         return None
 
-    async def secret_version(self, namespace: str, name: str) -> str:
-        """The resourceVersion of a Secret: it changes with the content."""
-        secret = await self.cluster.get(SECRETS, namespace, name)
-        return str(secret["metadata"]["resourceVersion"]) if secret else ""
+    async def version(self, namespace: str, kind: Kind, name: str) -> str:
+        """The resourceVersion of a Secret or ConfigMap: it changes with the content."""
+        obj = await self.cluster.get(kind, namespace, name)
+        return str(obj["metadata"]["resourceVersion"]) if obj else ""
 
 
 def refused(kind: Kind, name: str, error: ApiError) -> Problem:

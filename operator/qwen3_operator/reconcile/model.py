@@ -1,7 +1,8 @@
-"""One look at a Qwen3Model: claim, download Job, status."""
+"""One look at a Qwen3Model: claim, Job, status."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,18 +11,22 @@ from pydantic import ValidationError
 from qwen3_operator import metrics
 from qwen3_operator.api.model import Qwen3ModelSpec
 from qwen3_operator.cluster import ApiError, Object
-from qwen3_operator.desired.claim import claim_size, model_claim
-from qwen3_operator.desired.download import CONTAINER, download_job
+from qwen3_operator.desired.claim import claim_size, is_bound, model_claim, requested, size_is_known
+from qwen3_operator.desired.download import CONTAINER, Step, ca_bundle, model_job
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.kinds import CLAIMS, JOBS, SECRETS
-from qwen3_operator.naming import MODEL_LABEL, QWEN3_DEPLOYMENTS, QWEN3_MODELS, SELECTOR, claim_name
+from qwen3_operator.kinds import CLAIMS, CONFIG_MAPS, JOBS, SECRETS, STORAGE_CLASSES
+from qwen3_operator.naming import MODEL_LABEL, QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS, SELECTOR, claim_name
+from qwen3_operator.quantity import quantity
 from qwen3_operator.reconcile.context import Context, Key, invalid_spec, refused
 from qwen3_operator.reconcile.pods import view_pods
-from qwen3_operator.status.model import ModelView, is_complete, job_ended, job_failed, model_status
+from qwen3_operator.reconcile.removal import free_superseded
+from qwen3_operator.status.download import PROGRESS_SECONDS, job_ended, job_failed
+from qwen3_operator.status.model import is_complete, model_status
 from qwen3_operator.status.pods import PodView
+from qwen3_operator.status.report import final_report
 from qwen3_operator.status.story import parse_time
+from qwen3_operator.status.view import ModelView
 
-PROGRESS_SECONDS = 5.0
 TROUBLE_SECONDS = 10.0
 """How soon what nobody watches (a Secret, a StorageClass, Events) is looked at again while it is in the way."""
 
@@ -51,10 +56,14 @@ class _Look:
     problems: list[Problem] = field(default_factory=list)
     claim: Object | None = None
     claim_events: list[str] = field(default_factory=list)
+    grows_to: str = ""
+    fixed_class: str = ""
+    step: Step = Step.DOWNLOAD
     job: Object | None = None
     pods: list[PodView] = field(default_factory=list)
     log_tail: str = ""
     used_by: list[str] = field(default_factory=list)
+    removed: Sequence[str] = ()
 
     @property
     def _namespace(self) -> str:
@@ -64,95 +73,141 @@ class _Look:
     def _name(self) -> str:
         return str(self.obj["metadata"]["name"])
 
+    @property
+    def _uid(self) -> str:
+        return str(self.obj["metadata"]["uid"])
+
+    @property
+    def _status(self) -> Object:
+        return self.obj.get("status") or {}
+
     def view(self) -> ModelView:
         return ModelView(
             now=self.context.now(),
             problems=self.problems,
             claim=self.claim,
             claim_events=self.claim_events,
+            grows_to=self.grows_to,
+            fixed_class=self.fixed_class,
+            step=self.step,
             job=self.job,
             pods=self.pods,
             log_tail=self.log_tail,
             used_by=self.used_by,
+            removed=self.removed,
+            first_retry_seconds=self.context.settings.download_retry_seconds,
         )
 
     async def observe(self, spec: Qwen3ModelSpec) -> None:
         """Bring claim and Job to where they should be and see what came of it."""
         self.used_by = await self._users(spec)
+        await self._find_claim(spec)
+        if not spec.suspend and not self.problems and not self._has_claim(spec):
+            await self._work(spec, Step.LIST)
+            listed = (final_report(self.pods, "Complete") or {}).get("bytes")
+            if listed is None:
+                return
+            await self._ensure_claim(spec, repository_bytes=int(listed))
+            return  # the claim's own event brings the next look
         await self._ensure_claim(spec)
-        if is_complete(spec, self.obj.get("status") or {}, self.claim):
+        if is_complete(spec, self._status, self.claim):
+            self.removed = await free_superseded(self.context, self.obj, spec)
             return
         if spec.suspend:
             await self._delete_jobs(keep="")
             return
-        if not self.problems:
-            await self._ensure_job(spec)
-        if self.job is not None:
-            await self._observe_job()
+        await self._work(spec, Step.CHECK if spec.storage.existing_claim else Step.DOWNLOAD)
+        needed = (final_report(self.pods, "Failed") or {}).get("volumeBytes")
+        if needed and job_failed(self.job, self.pods):
+            await self._ensure_claim(spec, needed_bytes=int(needed))
         await self._observe_claim_trouble()
 
     def again(self, spec: Qwen3ModelSpec, status: Object) -> float | None:
         """Seconds until the next look, where no watch will tell."""
-        if is_complete(spec, status, self.claim) or spec.suspend:
+        if is_complete(spec, status, self.claim):
+            return TROUBLE_SECONDS if status.get("superseded") and not spec.suspend else None
+        if spec.suspend:
             return None
         retry: datetime | None = parse_time((status.get("download") or {}).get("retryAt"))
-        if job_failed(self.job, self.pods) and retry is not None:
+        if job_failed(self.job, self.pods) and retry is not None and not self.grows_to:
             return max(1.0, (retry - self.context.now()).total_seconds())
         if any(view.pod.get("status", {}).get("phase") == "Running" for view in self.pods):
             return PROGRESS_SECONDS
         return TROUBLE_SECONDS
 
     async def _users(self, spec: Qwen3ModelSpec) -> list[str]:
-        """Qwen3Deployments whose status names this model."""
-        found = await self.context.cluster.list(QWEN3_DEPLOYMENTS, self._namespace, fields=f"spec.model.id={spec.id}")
-        return [
-            d["metadata"]["name"]
-            for d in found
-            if ((d.get("status") or {}).get("model") or {}).get("name") == self._name
-            or any(r["uid"] == d["metadata"]["uid"] for r in self.obj["metadata"].get("ownerReferences") or [])
-        ]
+        """Qwen3Deployments and Qwen3Batches whose status names this model, or that own it."""
+        list_ = self.context.cluster.list
+        found = await list_(QWEN3_DEPLOYMENTS, self._namespace, fields=f"spec.model.id={spec.id}")
+        found += await list_(QWEN3_BATCHES, self._namespace)  # one with a deploymentRef names no model id
+        owners = {reference["uid"] for reference in self.obj["metadata"].get("ownerReferences") or []}
+        return sorted(
+            {
+                user["metadata"]["name"]
+                for user in found
+                if ((user.get("status") or {}).get("model") or {}).get("name") == self._name
+                or user["metadata"]["uid"] in owners
+            }
+        )
 
-    async def _ensure_claim(self, spec: Qwen3ModelSpec) -> None:
+    async def _find_claim(self, spec: Qwen3ModelSpec) -> None:
         name = claim_name(self._name, spec)
         self.claim = await self.context.cluster.get(CLAIMS, self._namespace, name)
-        if spec.storage.existing_claim:
-            if self.claim is None:
-                self.problems.append(
-                    Problem(
-                        "ClaimNotFound",
-                        f"PersistentVolumeClaim {name} does not exist",
-                        "spec.storage.existingClaim.name",
-                    )
-                )
+        if spec.storage.existing_claim and self.claim is None:
+            words, where = f"PersistentVolumeClaim {name} does not exist", "spec.storage.existingClaim.name"
+            self.problems.append(Problem("ClaimNotFound", words, where))
+
+    def _has_claim(self, spec: Qwen3ModelSpec) -> bool:
+        """Whether the claim is there or can be made: its size is known."""
+        return spec.storage.existing_claim is not None or size_is_known(spec, self.claim)
+
+    async def _ensure_claim(
+        self, spec: Qwen3ModelSpec, *, repository_bytes: int | None = None, needed_bytes: int | None = None
+    ) -> None:
+        """Have the claim, as large as it has to be. Others' claims are left alone."""
+        if spec.storage.existing_claim or not (self._has_claim(spec) or repository_bytes):
             return
-        size = claim_size(spec, self.claim)
-        wanted = model_claim(self._namespace, self._name, self.obj["metadata"]["uid"], spec, size)
+        needed_bytes = needed_bytes or (self._status.get("download") or {}).get("volumeBytes")
+        size = claim_size(spec, self.claim, repository_bytes=repository_bytes, needed_bytes=needed_bytes)
+        has = requested(self.claim)
+        if has and quantity(size) > quantity(has):
+            self.fixed_class = await self._class_without_growth()
+            if self.fixed_class and spec.storage.size is None:
+                size = has  # the download may well have room enough
+            elif needed_bytes:
+                self.grows_to = size
+        elif needed_bytes and is_bound(self.claim) and spec.storage.size is not None:
+            self.fixed_class = await self._class_without_growth()
+        wanted = model_claim(self._namespace, self._name, self._uid, spec, size)
         try:
             self.claim = await self.context.ensure(CLAIMS, wanted, seen=self.claim)
         except ApiError as error:
             if not error.final:
                 raise
-            self.problems.append(refused(CLAIMS, name, error))
+            self.problems.append(refused(CLAIMS, wanted["metadata"]["name"], error))
 
-    async def _ensure_job(self, spec: Qwen3ModelSpec) -> None:
-        token, version = spec.token_secret_ref, ""
-        if token:
-            missing = await self.context.missing_key(
-                self._namespace, SECRETS, token.name, token.key, "spec.tokenSecretRef"
-            )
-            if missing:
-                self.problems.append(missing)
-                return
-            version = await self.context.secret_version(self._namespace, token.name)
-        wanted = download_job(
-            self._namespace,
-            self._name,
-            self.obj["metadata"]["uid"],
-            spec,
-            self.context.settings,
-            claim_uid=(self.claim or {}).get("metadata", {}).get("uid", ""),
-            token_version=version,
-        )
+    async def _class_without_growth(self) -> str:
+        """The claim's StorageClass, where that does not let it grow."""
+        assert self.claim is not None
+        name = str(self.claim["spec"].get("storageClassName") or "")
+        found = await self.context.cluster.get(STORAGE_CLASSES, None, name) if name else None
+        return "" if (found or {}).get("allowVolumeExpansion") else name or '""'
+
+    async def _work(self, spec: Qwen3ModelSpec, step: Step) -> None:
+        """Have the Job for one step, and see what it says."""
+        self.step = step
+        if not self.problems:
+            await self._ensure_job(spec, step)
+        if self.job is not None:
+            await self._observe_job()
+
+    async def _ensure_job(self, spec: Qwen3ModelSpec, step: Step) -> None:
+        claim = (self.claim or {}).get("metadata", {}).get("uid", "")
+        causes = [claim, requested(self.claim), *await self._references(spec)]
+        if self.problems:
+            return
+        settings = self.context.settings
+        wanted = model_job(self._namespace, self._name, self._uid, spec, settings, step, causes=causes)
         name = wanted["metadata"]["name"]
         self.job = await self.context.cluster.get(JOBS, self._namespace, name)
         if self.job is not None and self._retry_is_due(name):
@@ -167,8 +222,24 @@ class _Look:
                     raise
                 self.problems.append(refused(JOBS, name, error))
 
+    async def _references(self, spec: Qwen3ModelSpec) -> list[str]:
+        """Versions of Secret and ConfigMap that the Job needs; they change with the content. Or problems."""
+        wanted = []
+        if token := spec.token_secret_ref:
+            wanted.append((SECRETS, token.name, token.key, "spec.tokenSecretRef"))
+        if bundle := ca_bundle(spec, self.context.settings):
+            theirs = spec.download.ca_bundle_config_map_key_ref is not None
+            where = "spec.download.caBundleConfigMapKeyRef" if theirs else "the operator's setting caBundleConfigMap"
+            wanted.append((CONFIG_MAPS, *bundle, where))
+        versions = []
+        for kind, name, key, where in wanted:
+            if missing := await self.context.missing_key(self._namespace, kind, name, key, where):
+                self.problems.append(missing)
+            versions.append(await self.context.version(self._namespace, kind, name))
+        return versions
+
     def _retry_is_due(self, name: str) -> bool:
-        download = (self.obj.get("status") or {}).get("download") or {}
+        download = self._status.get("download") or {}
         due = parse_time(download.get("retryAt"))
         over = job_ended(self.job) is not None and download.get("job") == name
         return over and due is not None and due <= self.context.now()
@@ -182,7 +253,7 @@ class _Look:
                 self.log_tail = await self.context.cluster.logs(self._namespace, view.name, CONTAINER, tail=5)
 
     async def _observe_claim_trouble(self) -> None:
-        if self.claim is not None and self.claim.get("status", {}).get("phase") != "Bound":
+        if self.claim is not None and not is_bound(self.claim):
             self.claim_events = await self.context.warnings_about(self.claim)
 
     async def _delete_jobs(self, keep: str) -> None:

@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Mapping
 from typing import Any
 
 from qwen3_operator.api.conditions import MODEL_TYPES, Condition, Type
 from qwen3_operator.api.model import Qwen3ModelSpec
-from qwen3_operator.engine.problem import Problem
+from qwen3_operator.desired.download import Step
 from qwen3_operator.naming import claim_name, model_path
-from qwen3_operator.status.pods import PodView, Trouble, pod_trouble
-from qwen3_operator.status.report import final_report, latest_progress
-from qwen3_operator.status.story import Story, parse_time, timestamp
+from qwen3_operator.status.download import download_status, enough_volume, job_ended, job_failed
+from qwen3_operator.status.pods import Trouble, pod_trouble
+from qwen3_operator.status.report import final_report
+from qwen3_operator.status.story import Story
+from qwen3_operator.status.view import ModelView
 
 Object = Mapping[str, Any]
-
-FIRST_RETRY_SECONDS = 15
-LAST_RETRY_SECONDS = 900
-
-
-@dataclass(frozen=True)
-class ModelView:
-    """What was seen of a Qwen3Model and its children at one moment."""
-
-    now: datetime
-    problems: Sequence[Problem] = ()
-    """What keeps the Job from being made: a missing Secret, a refused child."""
-    claim: Object | None = None
-    claim_events: Sequence[str] = ()
-    """Warnings about the claim, newest last."""
-    job: Object | None = None
-    pods: Sequence[PodView] = ()
-    """Pods of the Job."""
-    log_tail: str = ""
-    used_by: Sequence[str] = field(default_factory=list)
 
 
 def is_complete(spec: Qwen3ModelSpec, status: Object, claim: Object | None) -> bool:
@@ -46,37 +26,18 @@ def is_complete(spec: Qwen3ModelSpec, status: Object, claim: Object | None) -> b
     return (copy.get("revision"), copy.get("path")) == (spec.revision, model_path(spec))
 
 
-def job_ended(job: Object | None) -> str | None:
-    """ "Complete", "Failed", or None while the Job goes on."""
-    for condition in (job or {}).get("status", {}).get("conditions") or []:
-        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
-            return str(condition["type"])
-    return None
-
-
-def job_failed(job: Object | None, pods: Sequence[PodView]) -> bool:
-    """Whether the Job is over without a verified copy: it failed, or its pods took their report with them."""
-    ended = job_ended(job)
-    return ended == "Failed" or (ended == "Complete" and final_report(pods, "Complete") is None)
-
-
-def retry_at(failures: int, ended: datetime) -> datetime:
-    """When a Job that failed for the `failures`-th time in a row is made anew."""
-    return ended + timedelta(seconds=min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** max(0, failures - 1)))
-
-
 def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Object, view: ModelView) -> dict[str, Any]:
     """The status of the Qwen3Model `name`, from its `previous` status and what was seen."""
     story = Story(MODEL_TYPES)
     story.tell(Type.ACCEPTED, "True", "Accepted")
-    download = _download(previous.get("download") or {}, view)
+    download = download_status(spec, previous.get("download") or {}, view)
     copy = dict(previous["model"]) if is_complete(spec, previous, view.claim) else _verified_copy(name, spec, view)
     _tell_volume(story, view)
     _tell_download(story, spec, download, copy, view)
     idle = None
     if spec.suspend and not copy:
         idle = Condition(type="-", status="False", reason="Suspended", message="spec.suspend is true")
-    story.summarize("Ready", _in_place(copy), idle=idle)
+    story.summarize("Ready", _in_place(spec, copy), idle=idle)
     result: dict[str, Any] = {
         "observedGeneration": generation,
         "conditions": story.written(dict(previous), generation=generation, now=view.now),
@@ -89,6 +50,8 @@ def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Obj
         result["model"] = previous["model"]  # the copy of the revision before goes on being served
     if download:
         result["download"] = download
+    if superseded := _superseded(spec, previous, result.get("model"), view):
+        result["superseded"] = superseded
     if capacity := ((view.claim or {}).get("status", {}).get("capacity") or {}).get("storage"):
         result["size"] = capacity
     return result
@@ -96,12 +59,14 @@ def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Obj
 
 def _verified_copy(name: str, spec: Qwen3ModelSpec, view: ModelView) -> dict[str, Any]:
     report = final_report(view.pods, "Complete")
-    if report is None or view.claim is None or job_ended(view.job) != "Complete":
+    if report is None or view.claim is None or view.step is Step.LIST or job_ended(view.job) != "Complete":
         return {}
     fields = {key: report[key] for key in ("commit", "bytes", "files", "weightsBytes", "config") if report.get(key)}
     # A hub may not know commits; what was verified is then named by the revision itself.
     claim = {"claim": claim_name(name, spec), "claimUid": view.claim["metadata"]["uid"]}
-    return {"commit": spec.revision, "revision": spec.revision} | claim | fields | {"path": model_path(spec)}
+    verified = {"verifiedBy": report["verifiedBy"].capitalize()} if report.get("verifiedBy") else {}
+    copy = {"commit": spec.revision, "revision": spec.revision} | claim | fields | verified
+    return copy | {"path": model_path(spec)}
 
 
 def _still_there(copy: Object | None, claim: Object | None) -> bool:
@@ -109,46 +74,33 @@ def _still_there(copy: Object | None, claim: Object | None) -> bool:
     return bool(copy and claim and copy.get("claimUid") == claim["metadata"]["uid"])
 
 
-def _in_place(copy: Object) -> str:
-    return f"{copy.get('files', '?')} files, {copy.get('bytes', 0):,} bytes at commit {copy.get('commit', '?')}"
+def _superseded(spec: Qwen3ModelSpec, previous: Object, served: Object | None, view: ModelView) -> list[dict[str, str]]:
+    """Folders of revisions before, whole or in part, that nobody removed yet. A claim of others is left alone."""
+    if spec.storage.existing_claim:
+        return []
+    in_use = {model_path(spec), (served or {}).get("path")}
+    known = [*(previous.get("superseded") or []), previous.get("model") or {}, previous.get("download") or {}]
+    found = {
+        copy["path"]: {"revision": str(copy.get("revision") or ""), "path": copy["path"]}
+        for copy in known
+        if copy.get("path") and copy["path"] not in in_use and copy["path"] not in view.removed
+    }
+    return [found[path] for path in sorted(found)]
 
 
-def _download(before: Object, view: ModelView) -> dict[str, Any]:
-    job = view.job
-    if job is None:
-        return dict(before)
-    meta, status = job["metadata"], job.get("status", {})
-    same_job = before.get("job") == meta["name"] and before.get("startedAt") == status.get("startTime")
-    kept = ("failures", "bytesDone", "bytesTotal") if before.get("job") == meta["name"] else ("bytesDone", "bytesTotal")
-    result = {k: v for k, v in before.items() if same_job or k in kept}
-    result["job"] = meta["name"]
-    if status.get("startTime"):
-        result["startedAt"] = status["startTime"]
-    progress = latest_progress(view.log_tail)
-    if progress and _moved(before, progress):
-        result |= progress
-    if job_failed(job, view.pods):
-        if not (same_job and before.get("retryAt")):
-            moment = next((c.get("lastTransitionTime") for c in status["conditions"] if c["status"] == "True"), None)
-            failures = int(result.get("failures") or 0) + 1
-            at = retry_at(failures, parse_time(moment) or view.now)
-            result |= {"failures": failures, "finishedAt": moment or timestamp(view.now), "retryAt": timestamp(at)}
-            result.pop("etaSeconds", None)
-    elif job_ended(job) == "Complete":
-        report = final_report(view.pods, "Complete") or {}
-        total = report.get("bytes")
-        numbers = {"bytesDone": total, "bytesTotal": total, "bytesPerSecond": report.get("bytesPerSecond")}
-        result |= {k: int(v) for k, v in numbers.items() if v is not None}
-        for stale in ("etaSeconds", "failures", "retryAt"):
-            result.pop(stale, None)
-        result["finishedAt"] = status.get("completionTime") or timestamp(view.now)
-    return result
+_WITNESS = {
+    "Hub": "verified against the hub",
+    "Marker": "verified against the marker of its download: no hub answered for it",
+    "Structure": "only their structure is verified: no hub answered for them, and there is no marker of a download",
+}
 
 
-def _moved(before: Object, progress: Object) -> bool:
-    """Whether progress is worth a write: it moved by 1 %, it is the first, or it is the end."""
-    done, was, total = progress.get("bytesDone", 0), before.get("bytesDone"), progress.get("bytesTotal", 0)
-    return was is None or before.get("bytesTotal") != total or done == total or abs(done - was) * 100 >= max(total, 1)
+def _in_place(spec: Qwen3ModelSpec, copy: Object) -> str:
+    words = f"{copy.get('files', '?')} files, {copy.get('bytes', 0):,} bytes"
+    witness = copy.get("verifiedBy", "")
+    if witness != "Structure":
+        words += f" at commit {copy.get('commit', '?')}"
+    return f"{words}, {_WITNESS[witness]}" if spec.storage.existing_claim and witness in _WITNESS else words
 
 
 def _tell_volume(story: Story, view: ModelView) -> None:
@@ -182,30 +134,50 @@ def _tell_volume(story: Story, view: ModelView) -> None:
 
 def _tell_download(story: Story, spec: Qwen3ModelSpec, download: Object, copy: Object, view: ModelView) -> None:
     if copy:
-        story.tell(Type.DOWNLOADED, "True", "Verified", _in_place(copy))
+        reason = "StructureVerified" if copy.get("verifiedBy") == "Structure" else "Verified"
+        story.tell(Type.DOWNLOADED, "True", reason, _in_place(spec, copy))
     elif view.problems:
         problem = view.problems[0]
         story.tell(Type.DOWNLOADED, "False", problem.reason, problem.message, stalled=True)
     elif spec.suspend:
         story.tell(Type.DOWNLOADED, "False", "Suspended", "spec.suspend is true")
     elif job_failed(view.job, view.pods):
-        report: Object = final_report(view.pods, "Failed") or {}
-        again = f" (tried again at {download['retryAt']})" if download.get("retryAt") else ""
-        story.tell(
-            Type.DOWNLOADED,
-            "False",
-            report.get("reason") or "DownloadFailed",
-            (report.get("message") or "the download Job ended without a report") + again,
-            stalled=True,
-        )
+        _tell_failure(story, spec, download, view)
     elif trouble := _pod_trouble(view):
         story.tell(Type.DOWNLOADED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
     elif view.job is None:
-        story.tell(Type.DOWNLOADED, "False", "Waiting", "the download Job is not made yet")
+        story.tell(Type.DOWNLOADED, "False", "Waiting", "the Job is not made yet")
     elif attempt := final_report(view.pods, "Failed"):
         story.tell(Type.DOWNLOADED, "False", attempt["reason"], f"{attempt['message']} (the Job tries again)")
+    elif view.step is Step.LIST:
+        story.tell(Type.DOWNLOADED, "False", "Listing", "the hub is asked how large the repository is")
+    elif view.step is Step.CHECK:
+        story.tell(Type.DOWNLOADED, "False", "Verifying", "what is on the claim is verified")
     else:
         story.tell(Type.DOWNLOADED, "False", "Downloading", _progress(download))
+
+
+def _tell_failure(story: Story, spec: Qwen3ModelSpec, download: Object, view: ModelView) -> None:
+    report: Object = final_report(view.pods, "Failed") or {}
+    reason = report.get("reason") or "DownloadFailed"
+    message = report.get("message") or "the Job ended without a report"
+    if view.grows_to:
+        words = f"{message}. The claim grows to {view.grows_to}, then the download goes on"
+        story.tell(Type.DOWNLOADED, "False", reason, words)
+        return
+    if report.get("volumeBytes") and view.claim is not None:
+        message += f". {_make_room(spec, enough_volume(download), view.claim, view.fixed_class)}"
+    again = f" (tried again at {download['retryAt']})" if download.get("retryAt") else ""
+    story.tell(Type.DOWNLOADED, "False", reason, message + again, stalled=True)
+
+
+def _make_room(spec: Qwen3ModelSpec, enough: str, claim: Object, fixed_class: str) -> str:
+    name = claim["metadata"]["name"]
+    if fixed_class:
+        size = f"set spec.storage.size to {enough} and delete" if spec.storage.size is not None else "delete"
+        then = f"it is made anew with {enough}, and the download begins anew"
+        return f"StorageClass {fixed_class} does not let claim {name} grow: {size} the claim; {then}"
+    return f"spec.storage.size: {enough} is enough"
 
 
 def _pod_trouble(view: ModelView) -> Trouble | None:

@@ -10,16 +10,11 @@ import pytest
 
 from qwen3_operator.api.model import Qwen3ModelSpec, Qwen3ModelStatus
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.status.model import (
-    FIRST_RETRY_SECONDS,
-    LAST_RETRY_SECONDS,
-    ModelView,
-    is_complete,
-    model_status,
-    retry_at,
-)
+from qwen3_operator.status.download import LONGEST_RETRY, retry_at
+from qwen3_operator.status.model import is_complete, model_status
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.story import parse_time, timestamp
+from qwen3_operator.status.view import FIRST_RETRY_SECONDS, ModelView
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 STARTED, ENDED = "2026-01-01T11:00:00Z", "2026-01-01T11:59:50Z"
@@ -197,7 +192,7 @@ def test_a_second_look_says_the_same() -> None:
 @pytest.mark.parametrize(("failures", "seconds"), [(1, 15), (2, 30), (3, 60), (6, 480), (7, 900), (50, 900), (0, 15)])
 def test_back_off_doubles_to_a_limit(failures: int, seconds: int) -> None:
     assert retry_at(failures, NOW) == NOW + timedelta(seconds=seconds)
-    assert FIRST_RETRY_SECONDS <= seconds <= LAST_RETRY_SECONDS
+    assert FIRST_RETRY_SECONDS <= seconds <= FIRST_RETRY_SECONDS * LONGEST_RETRY
 
 
 def test_failures_are_counted_job_by_job() -> None:
@@ -228,15 +223,17 @@ def test_another_job_starts_its_failures_afresh() -> None:
 
 
 def test_progress_is_written_by_the_percent() -> None:
-    def after(done: int, before: dict[str, Any]) -> dict[str, Any]:
+    def after(done: int, before: dict[str, Any], now: datetime = NOW + timedelta(seconds=5)) -> dict[str, Any]:
         line = json.dumps({"event": "progress", "bytesDone": done, "bytesTotal": 1000})
-        return status(ModelView(NOW, claim=BOUND, job=job(), log_tail=line), before)
+        return status(ModelView(now, claim=BOUND, job=job(), log_tail=line), before)
 
-    first = after(100, {})
+    first = after(100, {}, NOW)
     assert first["download"]["bytesDone"] == 100
     assert after(105, first) == first, "half a percent is not worth a write"
     assert after(110, first)["download"]["bytesDone"] == 110
-    assert after(1000, after(995, first))["download"]["bytesDone"] == 1000
+    assert after(110, first, NOW + timedelta(seconds=4)) == first, "nor is a write within 5 s"
+    assert after(1000, after(995, first), NOW + timedelta(seconds=6))["download"]["bytesDone"] == 1000, "but the end is"
+    assert after(90, first)["download"]["bytesDone"] == 100, "it only grows"
 
 
 def test_suspended() -> None:
