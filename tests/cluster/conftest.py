@@ -55,6 +55,7 @@ def cluster(
     """The control plane with the CRDs installed."""
     bare_cluster.apply(crds)
     bare_cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
+    bare_cluster.kubectl("api-resources", "--cached=false")  # kubectl keeps what it learnt before
     return bare_cluster
 
 

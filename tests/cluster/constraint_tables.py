@@ -43,6 +43,13 @@ _SOURCE: Object = {
     "revision": "master",
     "endpoint": "https://modelscope.cn",
     "tokenSecretRef": {"name": "token", "key": "token"},
+    "download": {
+        "allowPatterns": ["*"],
+        "ignorePatterns": ["*.md"],
+        "bytesPerSecond": "50Mi",
+        "maxConnections": 8,
+        "caBundleConfigMapKeyRef": {"name": "ca", "key": "ca.crt"},
+    },
     "storage": {"size": "40Gi", "storageClassName": "fast", "accessMode": "ReadWriteMany", "retentionPolicy": "Delete"},
 }
 DEPLOYMENT: Object = {

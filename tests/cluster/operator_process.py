@@ -41,7 +41,8 @@ class OperatorProcess:
         process = self.launch()
 
         def ready() -> bool:
-            assert process.poll() is None, f"the operator ended with {process.returncode}"
+            if process.poll() is not None:
+                raise RuntimeError(f"the operator ended with {process.returncode}\n{self.log_tail()}")
             return self.http("/readyz")[0] == 200
 
         wait_until(ready, within=START_SECONDS, what="the operator is ready", showing=self.log_tail)
