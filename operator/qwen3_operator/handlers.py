@@ -13,12 +13,15 @@ import kopf
 from kubernetes.aio.client.configuration import Configuration
 
 from qwen3_operator.api import API_VERSION, GROUP, VERSION
+from qwen3_operator.api.batch import Qwen3Batch
 from qwen3_operator.api.deployment import Qwen3Deployment
 from qwen3_operator.api.model import Qwen3Model
 from qwen3_operator.kinds import CLAIMS, DEPLOYMENTS, JOBS, PODS, SERVICES, Kind
-from qwen3_operator.naming import DEPLOYMENT_LABEL, MANAGED_BY, MANAGER, MODEL_LABEL, SELECTOR, digest
+from qwen3_operator.naming import BATCH_LABEL, DEPLOYMENT_LABEL, MANAGED_BY, MANAGER, MODEL_LABEL, SELECTOR, digest
 from qwen3_operator.reconcile import Key
 
+USERS = (Qwen3Deployment.KIND, Qwen3Batch.KIND)
+"""Kinds that use a Qwen3Model."""
 CHILDREN: tuple[Kind, ...] = (DEPLOYMENTS, SERVICES, CLAIMS, JOBS, PODS)
 
 
@@ -38,11 +41,10 @@ def make_registry(
         await at_end()
 
     @kopf.on.event(GROUP, VERSION, Qwen3Deployment.PLURAL, registry=registry, id="deployment")
-    async def on_deployment(
-        namespace: str | None, name: str, type: str, body: kopf.Body, memo: kopf.Memo, **_: Any
-    ) -> None:
+    @kopf.on.event(GROUP, VERSION, Qwen3Batch.PLURAL, registry=registry, id="batch")
+    async def on_user(namespace: str | None, name: str, type: str, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
         if type == "DELETED" or _is_news(memo, "spec", _spec_version(body)):
-            enqueue(Qwen3Deployment.KIND, namespace, name)
+            enqueue(body["kind"], namespace, name)
         before, model = memo.get("model"), ((body.get("status") or {}).get("model") or {}).get("name")
         if type == "DELETED" or _is_news(memo, "model", model):
             for changed in {before, model} - {None}:
@@ -56,7 +58,8 @@ def make_registry(
         told = {key: value for key, value in (body.get("status") or {}).items() if key != "usedBy"}
         if type == "DELETED" or _is_news(memo, "told", digest([version, told])):
             for user in _users(body):
-                enqueue(Qwen3Deployment.KIND, namespace, user)
+                for kind in USERS:  # a name in usedBy may be of either; a key without an object is forgotten
+                    enqueue(kind, namespace, user)
 
     for child in CHILDREN:
         group, _, version = child.api_version.rpartition("/")
@@ -67,6 +70,8 @@ def make_registry(
             labels = meta.get("labels") or {}
             if name := labels.get(DEPLOYMENT_LABEL):
                 enqueue(Qwen3Deployment.KIND, namespace, name)
+            elif name := labels.get(BATCH_LABEL):
+                enqueue(Qwen3Batch.KIND, namespace, name)
             elif name := labels.get(MODEL_LABEL):
                 enqueue(Qwen3Model.KIND, namespace, name)
 
@@ -139,7 +144,7 @@ def kopf_settings() -> kopf.OperatorSettings:
 
 def _users(model: Mapping[str, Any]) -> set[str]:
     owners = model.get("metadata", {}).get("ownerReferences") or []
-    held = {o["name"] for o in owners if o["kind"] == Qwen3Deployment.KIND and o["apiVersion"] == API_VERSION}
+    held = {o["name"] for o in owners if o["kind"] in USERS and o["apiVersion"] == API_VERSION}
     return held | set((model.get("status") or {}).get("usedBy") or [])
 
 

@@ -8,12 +8,14 @@ import re
 from typing import Any
 
 from qwen3_operator.api import API_VERSION, GROUP
+from qwen3_operator.api.batch import Qwen3Batch
 from qwen3_operator.api.deployment import Qwen3Deployment
 from qwen3_operator.api.model import Qwen3Model
 from qwen3_operator.api.source import ModelSource
 from qwen3_operator.kinds import Kind
 
 QWEN3_DEPLOYMENTS = Kind(API_VERSION, Qwen3Deployment.KIND, Qwen3Deployment.PLURAL)
+QWEN3_BATCHES = Kind(API_VERSION, Qwen3Batch.KIND, Qwen3Batch.PLURAL)
 QWEN3_MODELS = Kind(API_VERSION, Qwen3Model.KIND, Qwen3Model.PLURAL)
 
 MANAGER = "qwen3-operator"
@@ -24,20 +26,25 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 COMPONENT = "app.kubernetes.io/component"
 DEPLOYMENT_LABEL = f"{GROUP}/deployment"
 MODEL_LABEL = f"{GROUP}/model"
+BATCH_LABEL = f"{GROUP}/batch"
 APPLIED_HASH = f"{GROUP}/applied-hash"
 """Annotation of a child: hash of what was applied, so that an unchanged child costs no write."""
 
 MODELS_DIR = "/models"
 """Where the volume with the weights is mounted, in Job and servers alike."""
-TEMPLATE_DIR = "/etc/qwen3/chat-template"
-TEMPLATE_FILE = "template.jinja"
-
 CA_DIR = "/etc/qwen3/ca"
 CA_FILE = "ca.crt"
+TEMPLATE_DIR = "/etc/qwen3/chat-template"
+TEMPLATE_FILE = "template.jinja"
+BATCH_DIR = "/etc/qwen3/batch"
+"""Where a batch's pods find the runner and its configuration."""
+BATCH_INPUT_DIR, BATCH_OUTPUT_DIR = "/batch/input", "/batch/output"
+
 MIDDLEWARE = "reasoning_content.ReasoningContentMiddleware"
 """Import path of the middleware behind engine.reasoningContentField."""
 
 SERVER = "server"
+BATCH = "batch"
 DOWNLOAD = "download"
 SELECTOR = f"{MANAGED_BY}={MANAGER}"
 """Label selector of every child."""
@@ -108,6 +115,18 @@ def server_labels(name: str) -> dict[str, str]:
         PART_OF: MANAGER,
         MANAGED_BY: MANAGER,
         DEPLOYMENT_LABEL: name,
+    }
+
+
+def batch_labels(name: str) -> dict[str, str]:
+    """Labels of what belongs to a Qwen3Batch."""
+    return {
+        "app.kubernetes.io/name": "qwen3-batch",
+        "app.kubernetes.io/instance": name,
+        COMPONENT: BATCH,
+        PART_OF: MANAGER,
+        MANAGED_BY: MANAGER,
+        BATCH_LABEL: name,
     }
 
 

@@ -18,10 +18,10 @@ from qwen3_operator.cluster import ApiError, Cluster, Hook
 from qwen3_operator.events import Recorder
 from qwen3_operator.handlers import kopf_settings, make_registry
 from qwen3_operator.lease import Lease
-from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
+from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.probes import Probes
 from qwen3_operator.queue import KeyedQueue
-from qwen3_operator.reconcile import Context, Key, reconcile_deployment, reconcile_model
+from qwen3_operator.reconcile import Context, Key, reconcile_batch, reconcile_deployment, reconcile_model
 from qwen3_operator.reconcile.failure import LASTING_FAILURES, report_failure
 from qwen3_operator.settings import Settings
 
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _KINDS = {
     QWEN3_DEPLOYMENTS.kind: (QWEN3_DEPLOYMENTS, reconcile_deployment),
     QWEN3_MODELS.kind: (QWEN3_MODELS, reconcile_model),
+    QWEN3_BATCHES.kind: (QWEN3_BATCHES, reconcile_batch),
 }
 
 

@@ -1,16 +1,16 @@
 {{/* What the operator does in a namespace that it serves. Server-side apply is the verb patch, and create for a new object. */}}
 {{- define "qwen3-operator.rules" -}}
 - apiGroups: [serving.qwen3.dev]
-  resources: [qwen3deployments]
+  resources: [qwen3deployments, qwen3batches]
   verbs: [get, list, watch]
 - apiGroups: [serving.qwen3.dev]
   resources: [qwen3models]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [serving.qwen3.dev]
-  resources: [qwen3deployments/status, qwen3models/status]
+  resources: [qwen3deployments/status, qwen3models/status, qwen3batches/status]
   verbs: [patch]
 - apiGroups: [serving.qwen3.dev] # ownerReferences with blockOwnerDeletion, where that admission plugin is on (OpenShift)
-  resources: [qwen3deployments/finalizers, qwen3models/finalizers]
+  resources: [qwen3deployments/finalizers, qwen3models/finalizers, qwen3batches/finalizers]
   verbs: [update]
 - apiGroups: [apps]
   resources: [deployments]
@@ -28,8 +28,11 @@
   resources: [pods/log]
   verbs: [get]
 - apiGroups: [""] # only those that a Qwen3Deployment names: there is no list
-  resources: [secrets, configmaps]
+  resources: [secrets]
   verbs: [get]
+- apiGroups: [""] # a batch's runner and a server's middleware travel in one
+  resources: [configmaps]
+  verbs: [get, create, patch]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [get, list, create, update]

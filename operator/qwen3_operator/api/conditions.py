@@ -18,7 +18,7 @@ MAX_MESSAGE = 4096
 
 
 class Type(StrEnum):
-    """Condition types of both kinds, in the order in which the story goes."""
+    """Condition types of all kinds, in the order in which the story goes."""
 
     ACCEPTED = "Accepted"
     VOLUME_BOUND = "VolumeBound"
@@ -27,6 +27,7 @@ class Type(StrEnum):
     FITS = "Fits"
     SCHEDULED = "Scheduled"
     AVAILABLE = "Available"
+    COMPLETED = "Completed"
     READY = "Ready"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
@@ -38,6 +39,16 @@ DEPLOYMENT_TYPES = (
     Type.FITS,
     Type.SCHEDULED,
     Type.AVAILABLE,
+    Type.READY,
+    Type.RECONCILING,
+    Type.STALLED,
+)
+BATCH_TYPES = (
+    Type.ACCEPTED,
+    Type.MODEL_READY,
+    Type.FITS,
+    Type.SCHEDULED,
+    Type.COMPLETED,
     Type.READY,
     Type.RECONCILING,
     Type.STALLED,

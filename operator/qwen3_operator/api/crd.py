@@ -6,6 +6,7 @@ from typing import Any
 
 from qwen3_operator.api import GROUP, VERSION
 from qwen3_operator.api.base import rule
+from qwen3_operator.api.batch import Qwen3Batch
 from qwen3_operator.api.deployment import Qwen3Deployment
 from qwen3_operator.api.model import Qwen3Model
 from qwen3_operator.api.schema import structural_schema
@@ -28,13 +29,18 @@ def _name_matches(pattern: str) -> str:
 
 
 _AGE = _column("Age", ".metadata.creationTimestamp", "date")
+_JOB_NAME = rule(
+    _name_matches("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
+    f"the name becomes a Job's: at most {MAX_NAME} lower-case letters, digits and '-'",
+)
 
 
 def _crd(
-    model: type[Qwen3Deployment] | type[Qwen3Model],
+    model: type[Qwen3Deployment] | type[Qwen3Model] | type[Qwen3Batch],
     short_name: str,
     columns: list[dict[str, Any]],
     *,
+    model_id: str,
     name_rule: dict[str, str],
     scale: dict[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -67,9 +73,7 @@ def _crd(
                     "schema": {"openAPIV3Schema": schema},
                     "subresources": {"status": {}} | ({"scale": scale} if scale else {}),
                     "additionalPrinterColumns": columns,
-                    "selectableFields": [
-                        {"jsonPath": ".spec.model.id" if model is Qwen3Deployment else ".spec.id"},
-                    ],
+                    "selectableFields": [{"jsonPath": model_id}],
                 }
             ],
         },
@@ -77,7 +81,7 @@ def _crd(
 
 
 def crds() -> list[dict[str, Any]]:
-    """Both CustomResourceDefinitions, ready to be applied."""
+    """All CustomResourceDefinitions, ready to be applied."""
     return [
         _crd(
             Qwen3Deployment,
@@ -94,6 +98,7 @@ def crds() -> list[dict[str, Any]]:
                 _column("Endpoint", ".status.endpoint", wide=True),
                 _column("Image", ".status.engine.image", wide=True),
             ],
+            model_id=".spec.model.id",
             name_rule=rule(
                 _name_matches("^[a-z]([-a-z0-9]*[a-z0-9])?$"),
                 f"the name becomes a Service's: at most {MAX_NAME} lower-case letters, digits and '-',"
@@ -119,9 +124,25 @@ def crds() -> list[dict[str, Any]]:
                 _column("Claim", ".status.model.claim", wide=True),
                 _column("Used By", ".status.usedBy", wide=True),
             ],
-            name_rule=rule(
-                _name_matches("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
-                f"the name becomes a Job's: at most {MAX_NAME} lower-case letters, digits and '-'",
-            ),
+            model_id=".spec.id",
+            name_rule=_JOB_NAME,
+        ),
+        _crd(
+            Qwen3Batch,
+            "q3b",
+            [
+                _column("Completed", _condition("Completed", "status")),
+                _column("Reason", _condition("Ready", "reason")),
+                _column("Model", ".status.model.name"),
+                _column("Done", ".status.requests.done", "integer"),
+                _column("Failed", ".status.requests.failed", "integer"),
+                _column("Total", ".status.requests.total", "integer"),
+                _column("ETA", ".status.etaSeconds", "integer"),
+                _AGE,
+                _column("Tokens/s", ".status.tokensPerSecond", "integer", wide=True),
+                _column("Output", ".status.output", wide=True),
+            ],
+            model_id=".spec.model.id",
+            name_rule=_JOB_NAME,
         ),
     ]

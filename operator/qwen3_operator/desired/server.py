@@ -37,7 +37,7 @@ HANG_SECONDS = 15
 
 # Names of Kubernetes API objects that only matter inside this pod.
 _HOME, _CACHE = "/home/vllm", "/home/vllm/.cache"
-_SCRATCH = {"home": _HOME, "tmp": "/tmp"}
+SCRATCH = {"home": _HOME, "tmp": "/tmp"}
 
 
 def server_deployment(
@@ -73,12 +73,12 @@ def server_deployment(
 
 def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -> dict[str, Any]:
     mounts = [{"name": "models", "mountPath": MODELS_DIR, "readOnly": True}, {"name": "shm", "mountPath": "/dev/shm"}]
-    mounts += [{"name": volume, "mountPath": path} for volume, path in _SCRATCH.items()]
+    mounts += [{"name": volume, "mountPath": path} for volume, path in SCRATCH.items()]
     volumes: list[dict[str, Any]] = [
         {"name": "models", "persistentVolumeClaim": {"claimName": plan.claim}},
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": plan.shm_size}},
     ]
-    volumes += [{"name": volume, "emptyDir": {}} for volume in _SCRATCH]
+    volumes += [{"name": volume, "emptyDir": {}} for volume in SCRATCH]
     if spec.engine.compile_cache and spec.engine.compile_cache.enabled:
         volumes.append({"name": "compile-cache", "persistentVolumeClaim": {"claimName": cache_claim_name(name)}})
         # A folder for each image and command: vLLM keys its cache too, but does not clean up behind itself.
@@ -105,9 +105,9 @@ def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -
                 "image": plan.image,
                 "command": list(plan.command[:2]),
                 "args": list(plan.command[2:]),
-                "env": _environment(spec, plan),
+                "env": engine_environment(spec, plan),
                 "ports": [{"name": PORT_NAME, "containerPort": PORT, "protocol": "TCP"}],
-                "resources": _resources(spec, plan),
+                "resources": engine_resources(spec, plan),
                 "securityContext": CONTAINER_SECURITY,
                 "startupProbe": _health(period=PROBE_PERIOD, failures=-(-plan.startup_seconds // PROBE_PERIOD)),
                 "readinessProbe": _health(period=PROBE_PERIOD, failures=3),
@@ -133,7 +133,8 @@ def _health(*, period: int, failures: int) -> dict[str, Any]:
     }
 
 
-def _environment(spec: Qwen3DeploymentSpec, plan: Plan) -> list[dict[str, Any]]:
+def engine_environment(spec: Qwen3DeploymentSpec, plan: Plan) -> list[dict[str, Any]]:
+    """Environment of a container that runs vLLM: ours, and the user's, which wins."""
     ours: list[dict[str, Any]] = [
         {"name": name, "value": value}
         for name, value in {
@@ -160,7 +161,8 @@ def _environment(spec: Qwen3DeploymentSpec, plan: Plan) -> list[dict[str, Any]]:
     return [variable for variable in ours if variable["name"] not in named] + theirs
 
 
-def _resources(spec: Qwen3DeploymentSpec, plan: Plan) -> dict[str, Any]:
+def engine_resources(spec: Qwen3DeploymentSpec, plan: Plan) -> dict[str, Any]:
+    """Requests and limits of a container that runs vLLM."""
     gpus = {spec.gpu.resource_name: str(plan.gpus)}
     return {
         "requests": {"cpu": plan.cpu, "memory": plan.memory} | spec.resources.requests | gpus,

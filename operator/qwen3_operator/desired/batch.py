@@ -1,0 +1,155 @@
+"""The Job of a Qwen3Batch: vLLM's image, the runner, and one index for each shard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qwen3_operator.api import API_VERSION
+from qwen3_operator.api.batch import Qwen3Batch, Qwen3BatchSpec
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.desired.batch_config import CONFIG_KEY, MAIN, PROMPTS_KEY, runner_items
+from qwen3_operator.desired.patch import strategic_merge
+from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets
+from qwen3_operator.desired.server import CONTAINER, GROUP, SCRATCH, USER, engine_environment, engine_resources
+from qwen3_operator.engine.batch_runner.contract import PERMANENT
+from qwen3_operator.naming import (
+    BATCH_DIR,
+    BATCH_INPUT_DIR,
+    BATCH_OUTPUT_DIR,
+    MODELS_DIR,
+    TEMPLATE_DIR,
+    TEMPLATE_FILE,
+    batch_labels,
+    digest,
+    owner_reference,
+)
+from qwen3_operator.plan.batch import INPUT_FILE, BatchPlan
+from qwen3_operator.settings import Settings
+
+QUEUE_PREFIX = "kueue.x-k8s.io/"
+QUEUE_LABEL = f"{QUEUE_PREFIX}queue-name"
+GRACE_SECONDS = 60
+"""What is finished is on the volume already; this is for the engine to end."""
+
+
+def job_name(name: str, uid: str, spec: Qwen3BatchSpec) -> str:
+    """Name of the Job, with a hash of what cannot change in it. It says nothing of the operator's own words, so an
+    upgrade of the operator leaves a Job that runs alone."""
+    changeable = {"suspend", "parallelism"}
+    return f"{name}-{digest([uid, spec.model_dump(by_alias=True, exclude_defaults=True, exclude=changeable)])}"
+
+
+def queue_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels of a Qwen3Batch that Kueue reads on the Job."""
+    return {key: value for key, value in labels.items() if key.startswith(QUEUE_PREFIX)}
+
+
+def batch_job(
+    meta: Mapping[str, Any],
+    spec: Qwen3BatchSpec,
+    server: Qwen3DeploymentSpec,
+    plan: BatchPlan,
+    config_map: str,
+    settings: Settings,
+) -> dict[str, Any]:
+    """The Job of the Qwen3Batch with metadata `meta`, as it is made. Raises PatchError for a podTemplatePatch that
+    cannot be merged."""
+    name, labels = meta["name"], batch_labels(meta["name"])
+    template = {
+        "metadata": {"labels": labels, "annotations": {"kubectl.kubernetes.io/default-container": CONTAINER}},
+        "spec": _pod(spec, server, plan, config_map, settings),
+    }
+    template = strategic_merge(template, server.pod_template_patch)
+    template["metadata"]["labels"] = template["metadata"].get("labels", {}) | labels
+    job: dict[str, Any] = {
+        "completionMode": "Indexed",
+        "completions": spec.completions,
+        "parallelism": spec.parallelism,
+        "suspend": spec.suspend,
+        "backoffLimitPerIndex": spec.backoff_limit,
+        "ttlSecondsAfterFinished": spec.ttl_seconds_after_finished,
+        # One writer for each shard: a new pod waits until the old one is gone.
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                # Of the input, the output or the arguments: the other shards have the same.
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": list(PERMANENT)},
+                },
+            ]
+        },
+        "template": template,
+    }
+    if spec.active_deadline_seconds is not None:
+        job["activeDeadlineSeconds"] = spec.active_deadline_seconds
+    return {
+        "metadata": {
+            "namespace": meta["namespace"],
+            "name": job_name(name, meta["uid"], spec),
+            "labels": labels | queue_labels(meta.get("labels") or {}),
+            "ownerReferences": [owner_reference(Qwen3Batch.KIND, API_VERSION, name, meta["uid"], controller=True)],
+        },
+        "spec": job,
+    }
+
+
+def _pod(
+    spec: Qwen3BatchSpec, server: Qwen3DeploymentSpec, plan: BatchPlan, config_map: str, settings: Settings
+) -> dict[str, Any]:
+    volumes: list[dict[str, Any]] = [
+        {"name": "models", "persistentVolumeClaim": {"claimName": plan.engine.claim}},
+        {"name": "runner", "configMap": {"name": config_map, "items": runner_items()}},
+        {"name": "input", **_input(spec, config_map)},
+        {"name": "output", "persistentVolumeClaim": {"claimName": spec.output.claim.name}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": plan.engine.shm_size}},
+    ]
+    mounts: list[dict[str, Any]] = [
+        {"name": "models", "mountPath": MODELS_DIR, "readOnly": True},
+        {"name": "runner", "mountPath": BATCH_DIR, "readOnly": True},
+        {"name": "input", "mountPath": BATCH_INPUT_DIR, "readOnly": True},
+        {"name": "output", "mountPath": BATCH_OUTPUT_DIR},
+        {"name": "shm", "mountPath": "/dev/shm"},
+    ]
+    volumes += [{"name": volume, "emptyDir": {}} for volume in SCRATCH]
+    mounts += [{"name": volume, "mountPath": path} for volume, path in SCRATCH.items()]
+    if template := server.engine.chat_template:
+        reference = template.config_map_key_ref
+        items = [{"key": reference.key, "path": TEMPLATE_FILE}]
+        volumes.append({"name": "chat-template", "configMap": {"name": reference.name, "items": items}})
+        mounts.append({"name": "chat-template", "mountPath": TEMPLATE_DIR, "readOnly": True})
+    return {
+        "restartPolicy": "Never",
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": pod_security(USER, GROUP),
+        **pull_secrets(settings.image_pull_secrets),
+        **server.scheduling.pod_fields(server=True),
+        "containers": [
+            {
+                "name": CONTAINER,
+                "image": plan.engine.image,
+                "command": ["python3", MAIN],
+                "args": [f"{BATCH_DIR}/{CONFIG_KEY}"],
+                "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *engine_environment(server, plan.engine)],
+                "resources": engine_resources(server, plan.engine),
+                "securityContext": CONTAINER_SECURITY,
+                "volumeMounts": mounts,
+            }
+        ],
+        "volumes": volumes,
+    }
+
+
+def _input(spec: Qwen3BatchSpec, config_map: str) -> dict[str, Any]:
+    """The volume of the input."""
+    if claim := spec.input.claim:
+        return {"persistentVolumeClaim": {"claimName": claim.name}}
+    if reference := spec.input.config_map_key_ref:
+        name, key = reference.name, reference.key
+    else:
+        name, key = config_map, PROMPTS_KEY
+    return {"configMap": {"name": name, "items": [{"key": key, "path": INPUT_FILE}]}}

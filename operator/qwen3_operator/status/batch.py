@@ -1,0 +1,235 @@
+"""Status of a Qwen3Batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from qwen3_operator.api.batch import Qwen3BatchSpec
+from qwen3_operator.api.conditions import BATCH_TYPES, Condition, Type
+from qwen3_operator.desired.batch import QUEUE_LABEL
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.plan.batch import BatchPlan
+from qwen3_operator.status.batch_progress import final, last_words, lines_of_input, progress, shards
+from qwen3_operator.status.deployment import model_condition, verified_copy
+from qwen3_operator.status.pods import PodView, pod_trouble
+from qwen3_operator.status.story import Story
+
+Object = Mapping[str, Any]
+# What the runner only knows in general; the cause stands in vLLM's log.
+_SEE_LOG = {"EngineStartFailed", "EngineArgumentsRefused", "EngineDied"}
+
+
+@dataclass(frozen=True)
+class BatchView:
+    """What was seen of a Qwen3Batch and its children at one moment."""
+
+    now: datetime
+    plan: BatchPlan | None = None
+    """None: the spec could not be resolved."""
+    problems: Sequence[Problem] = ()
+    model: Object | None = None
+    job: Object | None = None
+    pods: Sequence[PodView] = ()
+    """Pods of the Job, newest first."""
+    log_tails: Mapping[str, str] = field(default_factory=dict)
+    """Pod name -> the end of its log, of those that run."""
+    gpus_by_node: Mapping[str, int] | None = None
+
+
+def job_result(job: Object | None) -> str | None:
+    """ "Complete" or "Failed" once a Job is over."""
+    conditions = (job or {}).get("status", {}).get("conditions") or []
+    return next((c["type"] for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), None)
+
+
+def is_over(status: Object, job_name: str) -> bool:
+    """Whether `status` says that the Job of this name has ended: it is not made again when its TTL removes it."""
+    job = status.get("job") or {}
+    return job.get("name") == job_name and job.get("result") is not None
+
+
+def seen_again(status: Object, generation: int) -> dict[str, Any]:
+    """The status of a batch that is over, for a spec of which only what may change has changed."""
+    conditions = [dict(c) | {"observedGeneration": generation} for c in status["conditions"]]
+    return dict(status) | {"observedGeneration": generation, "conditions": conditions}
+
+
+def merged(view: BatchView) -> bool:
+    """Whether a shard has put the output into place."""
+    return any((last_words(pod.pod) or {}).get("merged") for pod in view.pods)
+
+
+def batch_status(
+    spec: Qwen3BatchSpec | None, labels: Mapping[str, str], generation: int, previous: Object, view: BatchView
+) -> dict[str, Any]:
+    """The status of a Qwen3Batch with `labels`, from its `previous` status and what was seen."""
+    story = Story(BATCH_TYPES)
+    told: dict[str, Any] = {}
+    idle = None
+    _tell_accepted(story, view)
+    if spec is not None and view.plan is not None:
+        _tell_model(story, view)
+        fit = view.plan.engine.fit
+        story.tell(Type.FITS, fit.status, fit.reason, fit.message, stalled=fit.blocks)
+        found = shards(previous.get("shards") or [], view.pods, view.log_tails)
+        told = progress(previous, found, lines_of_input(view.pods, view.log_tails), view.now)
+        if view.job is not None:
+            idle = _tell_job(story, spec, labels, told, view)
+            if job_result(view.job) == "Complete":
+                told = final(told, view.job)
+        told |= {"engine": view.plan.engine_status(), "plan": [v.as_status() for v in view.plan.engine.values]}
+    if story.trouble(upto=Type.FITS):
+        idle = None
+    story.summarize("Completed", _words_of(told), idle=idle)
+    result: dict[str, Any] = {
+        "observedGeneration": generation,
+        "conditions": story.written(dict(previous), generation=generation, now=view.now),
+        **told,
+    }
+    _add_model(result, previous, view)
+    if view.job is not None:
+        result["job"] = _job(view)
+        if spec is not None and story.holds(Type.COMPLETED):
+            result["output"] = f"{spec.output.claim.name}:{spec.output.claim.path}"
+    elif previous.get("job"):
+        result["job"] = previous["job"]
+    return result
+
+
+def _tell_accepted(story: Story, view: BatchView) -> None:
+    plan = view.plan.engine if view.plan else None
+    problems = [*view.problems, *(plan.problems if plan else ())]
+    if problems:
+        first = problems[0]
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        where = f"{first.field}: " if first.field else ""
+        story.tell(Type.ACCEPTED, "False", first.reason, f"{where}{first.message}{more}", stalled=True)
+    elif plan is not None and plan.warnings:
+        words = "; ".join(warning.message for warning in plan.warnings)
+        story.tell(Type.ACCEPTED, "True", "AcceptedWithWarnings", words)
+    else:
+        story.tell(Type.ACCEPTED, "True", "Accepted", "the spec makes sense for this model and engine")
+
+
+def _tell_model(story: Story, view: BatchView) -> None:
+    if view.model is None:
+        story.tell(Type.MODEL_READY, "False", "NoModel", "the Qwen3Model is not made yet")
+        return
+    name, ready = view.model["metadata"]["name"], model_condition(view.model)
+    if verified_copy(view.model):
+        story.tell(Type.MODEL_READY, "True", "Ready", f"Qwen3Model {name}: {ready.get('message', '')}")
+        return
+    stalled = model_condition(view.model, Type.STALLED).get("status") == "True"
+    words = f"Qwen3Model {name}: {ready.get('message') or 'nothing is known yet'}"
+    story.tell(Type.MODEL_READY, "False", ready.get("reason") or "Waiting", words, stalled=stalled)
+
+
+def _tell_job(
+    story: Story, spec: Qwen3BatchSpec, labels: Mapping[str, str], told: Object, view: BatchView
+) -> Condition | None:
+    """Scheduled and Completed, from the Job and its pods. Returns why nothing runs, where that is as it should be."""
+    job, ended = view.job or {}, job_result(view.job)
+    if ended == "Complete":
+        story.tell(Type.SCHEDULED, "True", "Scheduled", "every shard had a node")
+        if merged(view):
+            story.tell(Type.COMPLETED, "True", "Completed", _words_of(told))
+        else:
+            words = f"no shard has put the parts together: delete the Job {job['metadata']['name']}, and the next does"
+            story.tell(Type.COMPLETED, "False", "NotMerged", words, stalled=True)
+        return None
+    if ended == "Failed":
+        reason, message = _failure(view)
+        story.tell(Type.COMPLETED, "False", reason, f"{message}. {_words_of(told)}", stalled=True)
+        return None
+    if job.get("spec", {}).get("suspend"):
+        queue = labels.get(QUEUE_LABEL)
+        words = "spec.suspend is true" if spec.suspend else f"the Job waits in queue {queue}"
+        reason = "Suspended" if spec.suspend else "Queued"
+        story.tell(Type.SCHEDULED, "Unknown", reason, words)
+        story.tell(Type.COMPLETED, "False", reason, f"{words}. {_words_of(told)}")
+        return Condition(type="-", status="False", reason=reason, message=words) if spec.suspend else None
+    _tell_pods(story, told, view)
+    return None
+
+
+def _tell_pods(story: Story, told: Object, view: BatchView) -> None:
+    """Scheduled and Completed while the Job goes on."""
+    living = [pod for pod in view.pods if last_words(pod.pod) is None]
+    if trouble := pod_trouble([pod for pod in living if pod.unplaced], view.gpus_by_node):
+        story.tell(Type.SCHEDULED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
+    elif any(pod.placed for pod in living):
+        story.tell(Type.SCHEDULED, "True", "Scheduled", f"{sum(pod.placed for pod in living)} shards have a node")
+    else:
+        story.tell(Type.SCHEDULED, "Unknown", "Scheduling", "no shard has a node yet")
+    waiting = pod_trouble([pod for pod in living if not pod.unplaced and not pod.failed])
+    failed = next((pod for pod in view.pods if (last_words(pod.pod) or {}).get("result", "Failed") == "Failed"), None)
+    running = any(view.log_tails.get(pod.name) for pod in living)
+    if waiting:
+        story.tell(Type.COMPLETED, "False", waiting.reason, waiting.message, stalled=waiting.needs_a_person)
+    elif failed is not None and last_words(failed.pod) is not None and not running:
+        reason, message = _why(failed)
+        story.tell(Type.COMPLETED, "False", reason, f"{message} (the Job tries again). {_words_of(told)}")
+    elif told.get("requests"):
+        story.tell(Type.COMPLETED, "False", "Running", _words_of(told))
+    else:
+        story.tell(Type.COMPLETED, "False", "Starting", "the engine loads the model")
+
+
+def _failure(view: BatchView) -> tuple[str, str]:
+    """Why the Job failed: its pods know better than the Job itself, unless its time was up."""
+    condition = next(c for c in (view.job or {})["status"]["conditions"] if c["type"] == "Failed")
+    if condition.get("reason") == "DeadlineExceeded":
+        return "DeadlineExceeded", "spec.activeDeadlineSeconds are over"
+    for pod in view.pods:
+        said = last_words(pod.pod)
+        if said is not None and said.get("result") != "Complete":
+            return _why(pod)
+    return condition.get("reason") or "JobFailed", condition.get("message") or "the Job failed"
+
+
+def _why(view: PodView) -> tuple[str, str]:
+    """Why a pod failed: in its own words, or by the cause in vLLM's log."""
+    said = last_words(view.pod) or {}
+    if not said.get("reason") or said["reason"] in _SEE_LOG:
+        cause = pod_trouble([view])
+        if cause is not None and (cause.reason not in ("ContainerFailed", "Error") or not said.get("reason")):
+            return cause.reason, cause.message
+    if said.get("reason"):
+        return str(said["reason"]), f"pod {view.name}: {said.get('message', '')}"
+    return "PodFailed", f"pod {view.name} ended without a word: see its log"
+
+
+def _words_of(told: Object) -> str:
+    requests = told.get("requests")
+    if not requests:
+        return "no line is finished yet"
+    total = f" of {requests['total']:,}" if requests.get("total") else ""
+    failed = f", {requests['failed']:,} of them with an error line" if requests["failed"] else ""
+    return f"{requests['done'] + requests['failed']:,}{total} lines are finished{failed}"
+
+
+def _job(view: BatchView) -> dict[str, Any]:
+    job = view.job or {}
+    status = job.get("status", {})
+    result: dict[str, Any] = {"name": job["metadata"]["name"]}
+    if status.get("startTime"):
+        result["startedAt"] = status["startTime"]
+    ended = job_result(job)
+    if ended == "Failed" or (ended == "Complete" and merged(view)):
+        moment = next(c.get("lastTransitionTime") for c in status["conditions"] if c["type"] == ended)
+        result |= {"result": ended} | ({"finishedAt": moment} if moment else {})
+    return result
+
+
+def _add_model(result: dict[str, Any], previous: Object, view: BatchView) -> None:
+    if view.model is None:
+        if previous.get("model"):
+            result["model"] = previous["model"]
+        return
+    copy = verified_copy(view.model)
+    result["model"] = {"name": view.model["metadata"]["name"]} | dict(copy or {})
+    if not copy and (download := (view.model.get("status") or {}).get("download")):
+        result["download"] = download

@@ -1,0 +1,126 @@
+"""How far a batch is: what its pods say of their shards, added up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from qwen3_operator.desired.server import CONTAINER
+from qwen3_operator.engine.batch_runner.contract import PROGRESS_SECONDS
+from qwen3_operator.status.pods import PodView
+from qwen3_operator.status.story import parse_time, timestamp
+
+Object = Mapping[str, Any]
+FIELDS = ("total", "done", "failed", "promptTokens", "completionTokens", "tokensPerSecond", "etaSeconds")
+PROGRESS_FIELDS = ("requests", "tokens", "tokensPerSecond", "etaSeconds", "progressAt", "shards")
+
+
+def last_words(pod: Object) -> dict[str, Any] | None:
+    """The report in the runner's termination message; empty where it left none; None while it runs."""
+    for status in pod.get("status", {}).get("containerStatuses") or []:
+        terminated = (status.get("state") or {}).get("terminated") if status.get("name") == CONTAINER else None
+        if terminated:
+            return _json(terminated.get("message") or "") or {}
+    return None
+
+
+def progress_line(log_tail: str) -> dict[str, Any]:
+    """The newest progress line in the tail of a log."""
+    for line in reversed(log_tail.splitlines()):
+        if line.startswith("{") and (event := _json(line)) and event.get("event") in ("progress", "resumed"):
+            return event
+    return {}
+
+
+def shards(previous: Sequence[Object], pods: Sequence[PodView], tails: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Each shard that has begun: by its pods, or where they have not spoken yet, as it was `previous`ly.
+
+    `tails`: pod name -> the end of its log.
+    """
+    known = {int(shard["index"]): dict(shard) for shard in previous}
+    for view in reversed(pods):  # the newest pod of a shard has the last word
+        index = view.pod["metadata"].get("annotations", {}).get("batch.kubernetes.io/job-completion-index", "")
+        ended = last_words(view.pod)
+        said = progress_line(tails.get(view.name, "")) if ended is None else ended
+        if not index.isdigit():
+            continue
+        shard = known.get(int(index), {})
+        if "total" in said:
+            known[int(index)] = {"index": int(index)} | {f: int(said[f]) for f in FIELDS if said.get(f) is not None}
+        elif ended is not None and shard:
+            shard.pop("tokensPerSecond", None)
+            shard.pop("etaSeconds", None)
+    return [known[index] for index in sorted(known)]
+
+
+def progress(before: Object, found: Sequence[Object], lines: int | None, now: datetime) -> dict[str, Any]:
+    """The fields of the status that tell of progress: those `before` where it has hardly moved since.
+
+    `lines`: lines of the whole input, where somebody has counted them.
+    """
+    kept = {key: before[key] for key in PROGRESS_FIELDS if key in before}
+    if not found:
+        return kept
+    done, failed = _sum(found, "done"), _sum(found, "failed")
+    total = lines or (before.get("requests") or {}).get("total")
+    if not _moved(kept, done + failed, total, now):
+        return kept
+    result: dict[str, Any] = {
+        "requests": {"done": done, "failed": failed} | ({"total": total} if total else {}),
+        "tokens": {"prompt": _sum(found, "promptTokens"), "completion": _sum(found, "completionTokens")},
+        "shards": [dict(shard) for shard in found],
+        "progressAt": timestamp(now),
+    }
+    running = [s for s in found if s.get("etaSeconds") is not None and s["done"] + s["failed"] < s["total"]]
+    if running:
+        result["tokensPerSecond"] = _sum(running, "tokensPerSecond")
+        rate = sum((s["total"] - s["done"] - s["failed"]) / max(s["etaSeconds"], 1) for s in running)
+        if total and rate:
+            result["etaSeconds"] = int((total - done - failed) / rate)
+    return result
+
+
+def final(before: Object, job: Object) -> dict[str, Any]:
+    """`before` of a Job that is complete: nothing to go, and the rate over its whole time."""
+    result = {key: value for key, value in before.items() if key != "etaSeconds"}
+    started = parse_time(job.get("status", {}).get("startTime"))
+    ended = parse_time(job.get("status", {}).get("completionTime"))
+    if started and ended and (tokens := before.get("tokens")):
+        result["tokensPerSecond"] = int(tokens["completion"] / max((ended - started).total_seconds(), 1))
+    return result
+
+
+def lines_of_input(pods: Sequence[PodView], tails: Mapping[str, str]) -> int | None:
+    """Lines of the whole input, which every shard counts."""
+    for view in pods:
+        said = last_words(view.pod) or progress_line(tails.get(view.name, ""))
+        if said.get("lines"):
+            return int(said["lines"])
+    return None
+
+
+def _moved(before: Object, finished: int, total: int | None, now: datetime) -> bool:
+    """Whether progress is worth a write: the first, the end, or 1 % and some seconds more."""
+    requests = before.get("requests")
+    if not requests or requests.get("total") != total:
+        return True
+    moved = finished - int(requests["done"]) - int(requests["failed"])
+    if finished == total:
+        return moved != 0
+    at = parse_time(before.get("progressAt"))
+    recent = at is not None and now - at < timedelta(seconds=PROGRESS_SECONDS)
+    return not recent and abs(moved) * 100 >= max(total or 1, 1)
+
+
+def _sum(found: Sequence[Object], field: str) -> int:
+    return sum(int(shard.get(field) or 0) for shard in found)
+
+
+def _json(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
