@@ -71,8 +71,8 @@ def make_plan(
     legal = not any(p.severity == "error" for p in found)
     if known_facts is not None and gpus:
         # On the most capable one: what only some nodes cannot do is the scheduler's to avoid.
-        refusals = [check_gpu(known_facts, gpu, version, engine.dtype) for gpu in gpus]
-        found += min(refusals, key=lambda problems: len(problems))
+        fewest: list[Problem] = min((check_gpu(known_facts, g, version, engine.dtype) for g in gpus), key=len)
+        found += fewest
     length = _length(spec, entry, known_facts, version, sharding, gpus if legal else [], chosen_length)
     values.append(Value("maxModelLen", str(length.max_model_len), length.reason, length.source))
     found += length.problems
