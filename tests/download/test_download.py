@@ -226,6 +226,15 @@ def test_several_targets_at_once(setup: Setup, serve: Serve) -> None:
     assert sorted(p.name for p in volume.iterdir()) == ["a", "b", "c"]
 
 
+def test_every_request_to_the_hub_has_the_token(setup: Setup, serve: Serve) -> None:
+    setup.write(model=60 * MIB)
+    hub = serve("--token", "secret")
+    assert setup.run(MODELSCOPE_API_TOKEN="secret").code == 0
+    setup.assert_complete()
+    requests = hub.log("file")
+    assert len(requests) > 3 and all(e["authorization"] for e in requests)
+
+
 @pytest.mark.parametrize("proxied", [True, False])
 def test_proxy(setup: Setup, serve: Serve, tmp_path: Path, proxied: bool) -> None:
     """A proxy that is not there: used, or left out by NO_PROXY."""

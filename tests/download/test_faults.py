@@ -202,6 +202,15 @@ def test_lying_length_always(setup: Setup, serve: Serve) -> None:
     assert f"{6 * MIB + 7} bytes where its listing says {6 * MIB}" in result.report["message"]
 
 
+def test_file_that_is_shorter_than_listed(setup: Setup, serve: Serve) -> None:
+    setup.write(model=60 * MIB)
+    longer = {"model.safetensors": {"Size": 100 * MIB}}
+    serve().fault({"listing": {"replace": longer}}, on="listing")
+    result = setup.run()
+    assert (result.code, result.report["reason"]) == (13, "IntegrityError")
+    assert "model.safetensors" in result.report["message"]
+
+
 @pytest.mark.parametrize("times", [2, None])
 def test_web_page_instead_of_a_file(setup: Setup, serve: Serve, times: int | None) -> None:
     setup.write(model=6 * MIB)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-WINDOW = 0.4
-START = 2
+WINDOW = 0.3
+START = 1
 _GAIN = 1.15
 _PROBE_AGAIN = 30.0
 

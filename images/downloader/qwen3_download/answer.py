@@ -141,6 +141,10 @@ class Answer:
         """Return when every byte of the range was written, else raise FetchError or what a write raised."""
         if self._failure:
             raise self._failure
+        if self.status == 416:
+            raise FetchError(
+                Kind.WRONG_FILE, f"the hub's file ends before byte {self._start}, its listing says otherwise"
+            )
         if self.status not in (200, 206):
             raise FetchError(Kind.STATUS, self._refusal(), self.status, self._retry_after())
         if self._to_skip < 0:

@@ -68,7 +68,7 @@ class Lock:
             if record != seen:
                 seen, seen_at = record, now
             if flock is not False and self._current():
-                free = not record or _ended(record) or now - seen_at > STALE
+                free = not record or now - seen_at > STALE
                 if free or (flock and _same_kernel(record)):
                     self._beat()
                     # Without flock two waiters may come here at once: the last to write stays, the other sees it.
@@ -145,10 +145,6 @@ def _parse(record: bytes) -> dict[str, object]:
     except ValueError:
         return {}
     return data if isinstance(data, dict) else {}
-
-
-def _ended(record: bytes) -> bool:
-    return not _parse(record)
 
 
 def _same_kernel(record: bytes) -> bool:

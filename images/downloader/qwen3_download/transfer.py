@@ -142,7 +142,9 @@ class Transfer:
                 url, headers = self._source.url(path), self._source.headers
             before = connection.received
             try:
-                self._resolved[path] = connection.get(url, headers, file, start, piece.end, skip=whole)
+                found = connection.get(url, headers, file, start, piece.end, skip=whole)
+                if found != url:
+                    self._resolved[path] = found
                 return
             except FetchError as error:
                 if error.kind is Kind.STOPPED:

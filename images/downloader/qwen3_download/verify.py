@@ -18,7 +18,8 @@ class Stopped(Exception):
 def hash_from_disk(file: PartialFile, stopped: threading.Event) -> str:
     """sha256 (64 hex digits) of the complete file, as read back; its bytes are on the disk when this returns.
 
-    Small files are left to a later `sync`. Raises Stopped, or Failure when the disk refuses.
+    "" when somebody made the file shorter. Small files are left to a later `sync`. Raises Stopped, or Failure when the
+    disk refuses.
     """
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(min(_READ, max(file.size, 1))))
@@ -29,6 +30,10 @@ def hash_from_disk(file: PartialFile, stopped: threading.Event) -> str:
             raise Stopped
         while at < present:
             n = file.read(at, buffer[: min(len(buffer), present - at)])
+            if stopped.is_set():
+                raise Stopped
+            if not n:
+                return ""
             digest.update(buffer[:n])
             at += n
             # Early and in parts, so that no long flush waits at the end.

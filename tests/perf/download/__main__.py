@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -27,6 +28,7 @@ def main() -> int:
         "--folder", type=Path, help="where 7 GiB are free (default: /dev/shm, else the temporary folder)"
     )
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the hub and the data go as well
     thresholds = json.loads((HERE / "thresholds.json").read_text())
     with tempfile.TemporaryDirectory(dir=args.folder or roomy_folder(), prefix="bench-download-") as folder:
         bench = Bench(Path(folder), args.rounds, lambda text: print(f"  {text}", file=sys.stderr, flush=True))
