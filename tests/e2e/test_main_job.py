@@ -29,13 +29,12 @@ NOT_IN_THIS_STORY = {
     ("update", "serving.qwen3.dev", "qwen3models/finalizers"),
     ("get", "", "secrets"),  # a token, an API key
     ("get", "", "configmaps"),  # a chat template
-    ("get", "", "pods/log"),  # of a server or a download that failed
     ("get", "storage.k8s.io", "storageclasses"),  # one that a Qwen3Deployment names
     ("update", "events.k8s.io", "events"),  # the same thing said again
     ("get", "events.k8s.io", "events"),
     ("delete", "batch", "jobs"),  # of another revision
 }
-"""What is granted for what does not happen here."""
+"""What is granted for what need not happen here."""
 
 
 def resource(reference: dict[str, Any]) -> tuple[str, str]:
@@ -130,7 +129,9 @@ def test_what_vllm_would_refuse_is_told_before_it_starts(
 
 
 def test_an_unknown_model_is_told_in_words_and_mended(world: World) -> None:
-    world.apply(world.example("unknown", model=lambda it: it.update(id="qwen3-operator/No-Such-Model")))
+    manifest = world.example("unknown", model=lambda it: it.update(id="qwen3-operator/No-Such-Model"))
+    manifest["spec"]["suspend"] = True  # no server is needed to see it
+    world.apply(manifest)
     refused = world.condition("unknown", "ModelReady", "False", reason="ModelNotFound", timeout=60)
     assert "qwen3-operator/No-Such-Model" in refused["message"]
     world.patch("unknown", {"model": {"id": EXAMPLE["spec"]["model"]["id"]}})
@@ -157,4 +158,4 @@ def test_the_chart_grants_what_the_operator_does_and_little_else(world: World) -
     assert not {(e["verb"], e["requestURI"]) for e in requests if e["responseStatus"]["code"] in (401, 403)}
     used = {(e["verb"], *resource(e["objectRef"])) for e in requests}
     used |= {("create", *rest) for verb, *rest in used if verb == "patch"}  # what an apply of a new object needs
-    assert world.granted() - used == NOT_IN_THIS_STORY
+    assert world.granted() - used <= NOT_IN_THIS_STORY
