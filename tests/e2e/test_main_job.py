@@ -28,7 +28,10 @@ NOT_IN_THIS_STORY = {
     ("update", "serving.qwen3.dev", "qwen3deployments/finalizers"),  # asked for by OpenShift's admission alone
     ("update", "serving.qwen3.dev", "qwen3models/finalizers"),
     ("get", "", "secrets"),  # a token, an API key
-    ("get", "", "configmaps"),  # a chat template
+    *((verb, "", "configmaps") for verb in ("get", "create", "patch")),  # a chat template, a batch, a middleware
+    ("get", "serving.qwen3.dev", "qwen3batches"),
+    ("patch", "serving.qwen3.dev", "qwen3batches/status"),
+    ("update", "serving.qwen3.dev", "qwen3batches/finalizers"),
     ("get", "storage.k8s.io", "storageclasses"),  # one that a Qwen3Deployment names
     ("update", "events.k8s.io", "events"),  # the same thing said again
     ("get", "events.k8s.io", "events"),
