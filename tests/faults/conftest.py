@@ -1,0 +1,38 @@
+"""One control plane for the folder; each case has a namespace and operators of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import devcluster
+import pytest
+import yaml
+from tests.cluster.api import Api
+from tests.cluster.downloads import COMPLETE
+from tests.faults.bench import Bench
+
+ROOT = Path(__file__).parents[2]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder needs the cluster."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.fixture(scope="session")
+def bench() -> Iterator[Bench]:
+    """A control plane with our CRDs and no operator."""
+    with devcluster.cluster(nodes=8, gpus_per_node=8, fake_download_report=COMPLETE) as cluster:
+        cluster.apply([yaml.safe_load(path.read_text()) for path in sorted((ROOT / "crds").glob("*.yaml"))])
+        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
+        yield Bench(cluster.kubeconfig, Api(cluster.kubeconfig))
+
+
+@pytest.fixture(autouse=True)
+def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody watches is looked at each second."""
+    for module in ("deployment", "model"):
+        monkeypatch.setattr(f"qwen3_operator.reconcile.{module}.TROUBLE_SECONDS", 1.0)

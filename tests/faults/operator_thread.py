@@ -1,0 +1,146 @@
+"""The operator in this process: a thread with a loop of its own, and a connection that breaks where a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kubernetes.aio import config
+from kubernetes.aio.client.configuration import Configuration
+
+from qwen3_operator.cluster import Cluster, Object
+from qwen3_operator.process import Operator
+from qwen3_operator.settings import Settings
+
+WRITES = {"apply", "create", "update", "delete"}
+START_SECONDS = 30.0
+Answer = tuple[int, float | None, bytes]
+
+
+class Crash(BaseException):
+    """The process is gone: nothing in the operator may catch it."""
+
+
+class Injector:
+    """Sees every request of one operator; kills the operator at the write number `crash_at`.
+
+    `stage` "before": the write is not sent; "after": it is done, and its answer never arrives.
+    """
+
+    def __init__(self, crash_at: int = 0, stage: str = "after") -> None:
+        self.writes: list[str] = []
+        """Writes that were sent, in order."""
+        self.crashed = threading.Event()
+        self._crash_at, self._stage = crash_at, stage
+        self._number: dict[Any, int] = {}
+
+    async def __call__(self, stage: str, verb: str, path: str) -> None:
+        """The hook of Cluster."""
+        if self.crashed.is_set():
+            raise Crash
+        if verb not in WRITES:
+            return
+        task = asyncio.current_task()
+        if stage == "before":
+            self._number[task] = len(self.writes) + 1
+            if not self._is_due(task, stage):
+                self.writes.append(f"{verb} {path}")
+        if self._is_due(task, stage):
+            self.crashed.set()
+            raise Crash
+
+    def _is_due(self, task: Any, stage: str) -> bool:
+        return self._number[task] == self._crash_at and stage == self._stage
+
+
+class FaultyCluster(Cluster):
+    """A connection that asks `fault` about each request; an answer of it stands for the API server's."""
+
+    fault: Callable[[int, Callable[[], Awaitable[Answer]]], Awaitable[Answer]] | None = None
+    requests = 0
+
+    async def _send(
+        self, method: str, path: str, query: Mapping[str, str] | None, body: Object | None, content_type: str
+    ) -> Answer:
+        self.requests += 1
+        send = super()._send
+        if self.fault is None:
+            return await send(method, path, query, body, content_type)
+        return await self.fault(self.requests, lambda: send(method, path, query, body, content_type))
+
+
+class OperatorThread:
+    """One operator for one namespace, without a Lease."""
+
+    def __init__(self, kubeconfig: Path, namespace: str, hook: Injector, **settings: Any) -> None:
+        self.hook = hook
+        self.fault: Callable[[int, Callable[[], Awaitable[Answer]]], Awaitable[Answer]] | None = None
+        self.requests = 0
+        self._kubeconfig = kubeconfig
+        self._settings = Settings.model_validate(
+            {"namespaces": (namespace,), "lease_name": "", "http_port": 0, "http_host": "127.0.0.1", "workers": 4}
+            | {"identity": "faults", "download_retry_seconds": 1}
+            | settings
+        )
+        self._operator: Operator | None = None
+        self._cluster: FaultyCluster | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._main: asyncio.Task[None] | None = None
+        self._watching = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name=f"operator of {namespace}")
+
+    def start(self) -> OperatorThread:
+        """Start it and wait until it watches, or is dead already."""
+        self._thread.start()
+        if not self._watching.wait(START_SECONDS):
+            raise TimeoutError("the operator does not watch")
+        return self
+
+    def stop(self) -> None:
+        """End it as SIGTERM does, or bury it after a crash."""
+        if self._thread.is_alive() and self._loop and self._operator and self._main:
+            end = self._main.cancel if self.hook.crashed.is_set() else self._operator.stop
+            self._loop.call_soon_threadsafe(end)
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "the operator does not end"
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits for a worker or is worked on."""
+        queue = self._operator.queue if self._operator else None
+        return queue is not None and len(queue) == 0 and queue.active == 0
+
+    @property
+    def sent(self) -> int:
+        """Requests so far."""
+        return self._cluster.requests if self._cluster else 0
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._work())
+        except (asyncio.CancelledError, Crash):
+            pass
+        finally:
+            self._watching.set()
+
+    async def _work(self) -> None:
+        self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
+        # A crashed worker is a task that nobody asks for its end.
+        self._loop.set_exception_handler(lambda loop, context: None)
+        configuration = Configuration()
+        await config.load_kube_config(config_file=str(self._kubeconfig), client_configuration=configuration)
+        async with FaultyCluster(configuration, hook=self.hook) as self._cluster:
+            self._cluster.fault = self.fault
+            self._operator = Operator(self._settings, self._cluster)
+            waiting = asyncio.create_task(self._tell_watching(self._operator))
+            try:
+                await self._operator.run()
+            finally:
+                waiting.cancel()
+
+    async def _tell_watching(self, operator: Operator) -> None:
+        await operator.watching.wait()
+        self._watching.set()

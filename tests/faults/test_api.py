@@ -1,0 +1,108 @@
+"""The API server refuses, hangs up, is slow or away at any request; the story ends as if nothing had been."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+from tests.faults.bench import Bench, Case, sample
+from tests.faults.operator_thread import Answer, OperatorThread
+from tests.faults.scenarios import CREATE
+from tests.faults.test_crash import Outcome, fault_free
+
+Send = Callable[[], Awaitable[Answer]]
+Fault = Callable[[Send], Awaitable[Answer]]
+POINTS = 2
+"""Requests that fail, for each kind of fault in the short mode."""
+AWAY_SECONDS = 4.0
+
+
+def refusing(status: int, reason: str, retry_after: float | None = None) -> Fault:
+    """The API server answers with an error and does nothing."""
+
+    async def fault(_: Send) -> Answer:
+        return status, retry_after, json.dumps({"reason": reason, "message": "a fault of the test"}).encode()
+
+    return fault
+
+
+async def reset(_: Send) -> Answer:
+    """The connection breaks before the request arrives."""
+    return 0, None, b"ServerDisconnectedError: a fault of the test"
+
+
+async def lost_answer(send: Send) -> Answer:
+    """What was asked is done, and the connection breaks before the answer arrives."""
+    await send()
+    return 0, None, b"ClientOSError: a fault of the test"
+
+
+async def slow(send: Send) -> Answer:
+    """The answer takes two seconds."""
+    await asyncio.sleep(2)
+    return await send()
+
+
+FAULTS: dict[str, Fault] = {
+    "409": refusing(409, "Conflict"),
+    "429 with Retry-After": refusing(429, "TooManyRequests", 1.0),
+    "500": refusing(500, "InternalError"),
+    "503 with Retry-After": refusing(503, "ServiceUnavailable", 1.0),
+    "403": refusing(403, "Forbidden"),
+    "reset": reset,
+    "lost answer": lost_answer,
+    "slow": slow,
+}
+
+
+@pytest.fixture
+def sound(bench: Bench) -> Outcome:
+    """The story without a fault."""
+    return fault_free(bench, CREATE)
+
+
+def disturbed(case: Case, fault: Callable[[int, Send], Awaitable[Answer]]) -> OperatorThread:
+    """An operator whose requests go through `fault`."""
+    operator = case.operator(start=False)
+    operator.fault = fault
+    return operator.start()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_one_request_fails(bench: Bench, sound: Outcome, name: str) -> None:
+    # The first two requests ask for our kinds, before there is an operator; some more than the writes are reads.
+    requests = list(range(3, 3 + 4 * len(sound.writes)))
+
+    def check(at: int) -> None:
+        async def fault(number: int, send: Send) -> Answer:
+            return await (FAULTS[name](send) if number == at else send())
+
+        with bench.case("api") as case:
+            operator = disturbed(case, fault)
+            CREATE.act(case.world)
+            case.wait_quiet(operator, lambda: CREATE.ended(case.world), f"{name} at request {at}")
+            case.wait_state(sound.state)
+            assert case.jobs_made() <= sound.jobs + (name == "lost answer"), "a download was run again"
+
+    bench.each(check, sample(requests, POINTS))
+
+
+@pytest.mark.parametrize("fault", ["reset", "500", "403"])
+def test_every_request_fails_for_a_while(bench: Bench, sound: Outcome, fault: str) -> None:
+    with bench.case("away") as case:
+        away_from: list[float] = []
+
+        async def away(number: int, send: Send) -> Answer:
+            if number > 12 and not away_from:
+                away_from.append(time.monotonic())
+            gone = away_from and time.monotonic() - away_from[0] < AWAY_SECONDS
+            return await (FAULTS[fault](send) if gone else send())
+
+        operator = disturbed(case, away)
+        CREATE.act(case.world)
+        case.wait_quiet(operator, lambda: CREATE.ended(case.world), f"{fault} for {AWAY_SECONDS} s")
+        case.wait_state(sound.state)
+        assert away_from and operator.sent < 60 * AWAY_SECONDS, "requests without a pause between them"

@@ -1,0 +1,131 @@
+"""Watch events in, keys out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kopf
+import pytest
+from kubernetes.aio.client.configuration import Configuration
+
+from qwen3_operator.handlers import CHILDREN, kopf_settings, make_registry
+from qwen3_operator.naming import SELECTOR
+from qwen3_operator.reconcile import Key
+
+
+class Handlers:
+    """The registered handlers, called as kopf calls them: with one memo an object."""
+
+    def __init__(self) -> None:
+        self.keys: list[Key] = []
+        self.memos: dict[str, kopf.Memo] = {}
+        registry = make_registry(self.keys.append, Configuration(), at_end=self.end)
+        self.functions = {str(handler.id): handler.fn for handler in registry._watching.get_all_handlers()}
+
+    async def end(self) -> None:
+        """Nothing runs beside these handlers."""
+
+    async def see(self, handler: str, body: dict[str, Any], type: str | None = "MODIFIED") -> list[Key]:
+        """One event; the keys that it brings."""
+        self.keys.clear()
+        meta = body["metadata"]
+        memo = self.memos.setdefault(f"{handler}/{meta['name']}", kopf.Memo())
+        await self.functions[handler](
+            namespace=meta["namespace"], name=meta["name"], type=type, body=body, meta=meta, memo=memo
+        )
+        return sorted(set(self.keys))
+
+
+@pytest.fixture
+def handlers() -> Handlers:
+    return Handlers()
+
+
+def obj(name: str, *, generation: int = 1, **fields: Any) -> dict[str, Any]:
+    meta = {"namespace": "team", "name": name, "generation": generation} | fields.pop("metadata", {})
+    return {"kind": "Qwen3Deployment", "metadata": meta, "spec": {}, **fields}
+
+
+BATCH = Key("Qwen3Batch", "team", "chat")
+DEPLOYMENT = Key("Qwen3Deployment", "team", "chat")
+MODEL = Key("Qwen3Model", "team", "weights")
+
+
+async def test_a_deployment_is_looked_at_when_it_is_new_and_when_its_spec_changes(handlers: Handlers) -> None:
+    assert await handlers.see("deployment", obj("chat"), type=None) == [DEPLOYMENT]
+    assert await handlers.see("deployment", obj("chat", status={"replicas": 1})) == [], "our own status write"
+    assert await handlers.see("deployment", obj("chat", generation=2)) == [DEPLOYMENT]
+    assert await handlers.see("deployment", obj("chat", generation=2, metadata={"deletionTimestamp": "now"})) == [
+        DEPLOYMENT
+    ]
+
+
+async def test_a_deleted_deployment_tells_its_model(handlers: Handlers) -> None:
+    body = obj("chat", status={"model": {"name": "weights"}})
+    await handlers.see("deployment", body)
+    assert await handlers.see("deployment", body, type="DELETED") == [DEPLOYMENT, MODEL]
+
+
+async def test_a_batch_is_a_user_like_a_deployment(handlers: Handlers) -> None:
+    body = obj("chat", status={"model": {"name": "weights"}}) | {"kind": "Qwen3Batch"}
+    assert await handlers.see("batch", body) == [BATCH, MODEL]
+    assert await handlers.see("batch", body) == []
+
+
+async def test_a_deployment_that_moves_tells_both_models(handlers: Handlers) -> None:
+    await handlers.see("deployment", obj("chat", status={"model": {"name": "weights"}}))
+    keys = await handlers.see("deployment", obj("chat", status={"model": {"name": "other"}}))
+    assert keys == [Key("Qwen3Model", "team", "other"), MODEL]
+
+
+async def test_a_model_tells_its_users_what_matters_to_them(handlers: Handlers) -> None:
+    owner = {"apiVersion": "serving.qwen3.dev/v1alpha1", "kind": "Qwen3Deployment", "name": "chat", "uid": "u"}
+    held = {"ownerReferences": [owner]}
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    assert await handlers.see("model", obj("weights", metadata=held)) == [BATCH, DEPLOYMENT, MODEL]
+    assert await handlers.see("model", obj("weights", metadata=held, status=ready)) == [BATCH, DEPLOYMENT]
+    assert await handlers.see("model", obj("weights", metadata=held, status=ready | {"usedBy": ["chat"]})) == []
+    body = obj("weights", metadata=held, status=ready | {"usedBy": ["chat", "far"]})
+    assert await handlers.see("model", body, type="DELETED") == [
+        BATCH,
+        Key("Qwen3Batch", "team", "far"),
+        DEPLOYMENT,
+        Key("Qwen3Deployment", "team", "far"),
+        MODEL,
+    ]
+
+
+async def test_a_new_holder_has_the_model_looked_at(handlers: Handlers) -> None:
+    await handlers.see("model", obj("weights"))
+    stranger = {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"}]}
+    assert await handlers.see("model", obj("weights", metadata=stranger)) == [MODEL], (
+        "and no stranger is taken for a user"
+    )
+
+
+@pytest.mark.parametrize("child", [kind.plural for kind in CHILDREN])
+@pytest.mark.parametrize("type", [None, "ADDED", "MODIFIED", "DELETED"])
+async def test_a_child_leads_to_its_owner(handlers: Handlers, child: str, type: str | None) -> None:
+    for label, key in (("deployment", DEPLOYMENT), ("batch", BATCH), ("model", MODEL)):
+        body = obj("child", metadata={"labels": {f"serving.qwen3.dev/{label}": key.name}})
+        assert await handlers.see(child, body, type) == [key]
+    assert await handlers.see(child, obj("stranger")) == []
+
+
+def test_kopf_only_watches() -> None:
+    """Nothing is scanned, posted, or kept on objects; children are selected on the server."""
+    settings = kopf_settings()
+    assert settings.scanning.disabled and not settings.posting.enabled
+    body = kopf.Body(obj("chat"))
+    assert settings.persistence.diffbase_storage.fetch(body=body) is None
+    assert settings.persistence.diffbase_storage.build(body=body) == {}
+    for kind in CHILDREN:
+        group, _, version = kind.api_version.rpartition("/")
+        assert settings.watching.label_selectors[group, version, kind.plural] == SELECTOR
+
+
+def test_no_handler_makes_kopf_write() -> None:
+    """Only handlers of raw events: any other would bring annotations and finalizers."""
+    registry = make_registry(lambda key: None, Configuration(), at_end=Handlers().end)
+    assert not registry._changing.get_all_handlers() and not registry._spawning.get_all_handlers()
+    assert not registry._indexing.get_all_handlers() and not registry._webhooks.get_all_handlers()
