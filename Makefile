@@ -41,6 +41,9 @@ test-cluster: .venv/.done ## the operator against a real control plane with simu
 test-e2e: .venv/.done ## the whole chain on a real node, with a real vLLM
 	$(PYTEST) tests -m e2e
 
+bench-scale: .venv/.done ## 100 Qwen3Deployments at once on simulated nodes (2 minutes; ARGS="--runs 3")
+	$(PY) -m tests.perf.scale $(ARGS)
+
 bench-download: .venv/.done ## the download against curl, aria2c and the plain client (10 minutes; ARGS="--rounds 3")
 	$(PY) -m tests.perf.download $(ARGS)
 
@@ -66,4 +69,4 @@ devcluster-up: .venv/.done ## start a development cluster (ARGS="--real-node" fo
 devcluster-down: .venv/.done ## end the development cluster
 	$(PY) -m devcluster down $(ARGS)
 
-.PHONY: help setup lock demo demo-down test test-unit test-download test-cluster test-e2e bench-download verify format crds images devcluster-up devcluster-down
+.PHONY: help setup lock demo demo-down test test-unit test-download test-cluster test-e2e bench-scale bench-download verify format crds images devcluster-up devcluster-down
