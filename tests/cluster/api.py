@@ -13,7 +13,7 @@ import kubernetes.client
 import kubernetes.config
 
 from qwen3_operator.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, EVENTS, JOBS, PODS, SECRETS, SERVICES, Kind
-from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
+from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS
 
 Object = dict[str, Any]
 
@@ -23,7 +23,18 @@ STORAGE_CLASSES = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses")
 KINDS = {
     kind.kind: kind
     for kind in (
-        *(CLAIMS, CONFIG_MAPS, DEPLOYMENTS, JOBS, PODS, SECRETS, SERVICES, QWEN3_DEPLOYMENTS, QWEN3_MODELS),
+        *(
+            CLAIMS,
+            CONFIG_MAPS,
+            DEPLOYMENTS,
+            JOBS,
+            PODS,
+            SECRETS,
+            SERVICES,
+            QWEN3_DEPLOYMENTS,
+            QWEN3_MODELS,
+            QWEN3_BATCHES,
+        ),
         *(NAMESPACES, STAGES, STORAGE_CLASSES),
         *(EVENTS, Kind("coordination.k8s.io/v1", "Lease", "leases")),
     )

@@ -135,7 +135,7 @@ def writes_since(cluster: devcluster.Cluster) -> Callable[[float], list[str]]:
 
 def _remove(api: Api, namespace: str) -> None:
     """The namespace goes in the background; its GPUs are free at once."""
-    for kind in ("Qwen3Deployment", "Qwen3Model"):
+    for kind in ("Qwen3Deployment", "Qwen3Batch", "Qwen3Model"):
         for obj in api.list(kind, namespace):
             api.delete(kind, namespace, obj["metadata"]["name"])
     api.delete("Stage", None, f"download-{namespace}")

@@ -17,11 +17,16 @@ from tests.cluster.constraint_tables import (
     MODEL_CASES,
     MODEL_STATUS,
 )
+from tests.cluster.constraint_tables_batch import BATCH, BATCH_CASES, BATCH_STATUS
 from tests.cluster.constraints import ABSENT, Case, Change, changed, in_schema, kubectl_path
 
 Object = dict[str, Any]
-TABLES = {"Qwen3Deployment": DEPLOYMENT_CASES, "Qwen3Model": MODEL_CASES}
-FULL = {"Qwen3Deployment": (DEPLOYMENT, DEPLOYMENT_STATUS), "Qwen3Model": (MODEL, MODEL_STATUS)}
+TABLES = {"Qwen3Deployment": DEPLOYMENT_CASES, "Qwen3Model": MODEL_CASES, "Qwen3Batch": BATCH_CASES}
+FULL = {
+    "Qwen3Deployment": (DEPLOYMENT, DEPLOYMENT_STATUS),
+    "Qwen3Model": (MODEL, MODEL_STATUS),
+    "Qwen3Batch": (BATCH, BATCH_STATUS),
+}
 NAMESPACE = "constraints"
 
 
@@ -36,7 +41,7 @@ def _all_cases() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def targets(api: Api) -> Iterator[None]:
-    """A namespace with an object of each kind, for the cases of its status. Nothing runs: both are suspended."""
+    """A namespace with an object of each kind, for the cases of its status. Nothing runs: all are suspended."""
     api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     for full, _ in FULL.values():
         api.create(changed(full, {"metadata.name": "target", "metadata.namespace": NAMESPACE}))
@@ -153,6 +158,14 @@ def test_the_smallest_objects_are_accepted(api: Api, targets: None) -> None:
     for kind, spec in (
         ("Qwen3Deployment", {"model": {"id": "Qwen/Qwen3-8B"}}),
         ("Qwen3Model", {"id": "Qwen/Qwen3-8B"}),
+        (
+            "Qwen3Batch",
+            {
+                "deploymentRef": {"name": "chat"},
+                "input": {"prompts": ["hello"]},
+                "output": {"claim": {"name": "answers", "path": "a.jsonl"}},
+            },
+        ),
     ):
         smallest = {"metadata": {"name": "small", "namespace": NAMESPACE}, "spec": spec}
         api.create(FULL[kind][0] | smallest, dry_run=True)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from tests.cluster.api import KINDS, Api
 from tests.cluster.waiting import wait_until
-from tests.cluster.wrappers import Q3d, Q3m
+from tests.cluster.wrappers import Q3b, Q3d, Q3m
 
 from qwen3_operator.api.source import ModelSource
 from qwen3_operator.naming import model_name
@@ -24,11 +24,11 @@ class World:
     def __init__(self, api: Api, namespace: str) -> None:
         self.api, self.namespace = api, namespace
 
-    def apply(self, *objects: Q3d | Q3m | Object) -> Object:
+    def apply(self, *objects: Q3d | Q3m | Q3b | Object) -> Object:
         """Server-side apply into this namespace, as a user does; returns the last one as it is in the cluster."""
         applied: Object = {}
         for it in objects:
-            manifest = it.manifest if isinstance(it, Q3d | Q3m) else it
+            manifest = it.manifest if isinstance(it, Q3d | Q3m | Q3b) else it
             applied = self.api.apply(
                 manifest | {"metadata": manifest["metadata"] | {"namespace": self.namespace}}, manager="kubectl"
             )
@@ -127,7 +127,7 @@ class World:
     def describe(self) -> str:
         """What stands in the namespace, for a person who reads a failed test."""
         lines = [f"namespace {self.namespace}:"]
-        for kind in ("Qwen3Deployment", "Qwen3Model"):
+        for kind in ("Qwen3Deployment", "Qwen3Batch", "Qwen3Model"):
             for obj in self.list(kind):
                 lines.append(f"{kind} {obj['metadata']['name']} (generation {obj['metadata']['generation']})")
                 for c in (obj.get("status") or {}).get("conditions") or []:

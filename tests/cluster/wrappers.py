@@ -80,6 +80,31 @@ class Q3m(_Builder):
         return self._into("storage", **fields)
 
 
+class Q3b(_Builder):
+    """A Qwen3Batch of Qwen/Qwen3-0.6B with one prompt and the output answers:out.jsonl."""
+
+    kind = "Qwen3Batch"
+
+    def __init__(self, name: str = "nightly", namespace: str = "") -> None:
+        super().__init__(name, namespace)
+        self.set(model={"id": "Qwen/Qwen3-0.6B"}, input={"prompts": ["hello"]})
+        self.output("answers", "out.jsonl")
+
+    def output(self, name: str, path: str) -> Self:
+        return self._into("output", claim={"name": name, "path": path})
+
+    def labels(self, **labels: str) -> Self:
+        """Labels; `__` stands for '/', `_` for '-'."""
+        named = {key.replace("__", "/").replace("_", "-"): value for key, value in labels.items()}
+        self.manifest["metadata"]["labels"] = named
+        return self
+
+    def pod(self, **simulated: str) -> Self:
+        """What the simulated node does to the shards' pods."""
+        annotations = {ANNOTATION + key.replace("_", "-"): value for key, value in simulated.items()}
+        return self._into("podTemplatePatch", "metadata", annotations=annotations)
+
+
 def secret(name: str, **data: str) -> Object:
     """A Secret."""
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}

@@ -48,6 +48,10 @@ def main(argv: Sequence[str], make_engine: Callable[[Config], Engine] = VllmEngi
     except Stop as stop:
         last_words(failure(shard, stop))
         return stop.code
+    except Exception as error:
+        traceback.print_exc()
+        last_words(failure(shard, Stop(AGAIN, "RunnerFailed", f"{type(error).__name__}: {error}")))
+        return AGAIN
     except Terminated:
         words = "told to end; what is finished is on the volume, the next pod continues"
         last_words(failure(shard, Stop(AGAIN, "Terminated", words)))

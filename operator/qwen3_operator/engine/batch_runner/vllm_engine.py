@@ -58,7 +58,9 @@ class VllmEngine:
         try:
             params = self._sampling(request, room=self.max_model_len - len(tokens))
             self._engine.add_request(name, {"prompt_token_ids": tokens}, params)
-        except (ValueError, TypeError) as error:
+        except Exception as error:  # vLLM's refusals have no class in common; a bad line never ends the batch
+            if "EngineDead" in type(error).__name__:
+                raise
             raise BadLine("invalid_request", f"line {request.index + 1}: {error}", request.custom_id) from error
         self._prompts[name] = prompt
 

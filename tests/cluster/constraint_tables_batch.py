@@ -1,0 +1,234 @@
+"""The table of Qwen3Batch. What it shares with Qwen3Deployment are the rows of that table. See constraints.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from tests.cluster.constraint_tables import (
+    _NAME_MESSAGE,
+    DEPLOYMENT,
+    DEPLOYMENT_CASES,
+    DEPLOYMENT_STATUS,
+    INT32,
+    INT64,
+)
+from tests.cluster.constraints import (
+    ABSENT,
+    Case,
+    Change,
+    choice,
+    items,
+    number,
+    required,
+    rule,
+    text,
+    unique,
+)
+
+Object = dict[str, Any]
+SERVER_ONLY = (
+    *("servedModelNames", "reasoningParser", "toolCallParser", "thinking", "sampling", "compileCache"),
+    "reasoningContentField",
+)
+_SERVED: Object = DEPLOYMENT["spec"]
+BATCH: Object = {
+    "apiVersion": DEPLOYMENT["apiVersion"],
+    "kind": "Qwen3Batch",
+    "metadata": {"name": "full"},
+    "spec": {
+        **{name: _SERVED[name] for name in ("model", "gpu", "resources", "scheduling", "preflight")},
+        "engine": {name: value for name, value in _SERVED["engine"].items() if name not in SERVER_ONLY},
+        "input": {"claim": {"name": "prompts", "path": "in.jsonl"}, "format": "JSONLines", "applyChatTemplate": True},
+        "output": {"claim": {"name": "answers", "path": "out.jsonl"}, "includePrompt": True},
+        "sampling": _SERVED["engine"]["sampling"]
+        | {"thinking": "Enabled", "maxTokens": 512, "stopTokenIds": [151643], "seed": 1},
+        "completions": 4,
+        "parallelism": 2,
+        "podTemplatePatch": {},
+        "suspend": True,
+        "backoffLimit": 6,
+        "activeDeadlineSeconds": 3600,
+        "ttlSecondsAfterFinished": 60,
+    },
+}
+_SHARD = {"index": 0, "total": 1, "done": 1, "failed": 0, "promptTokens": 1, "completionTokens": 1}
+BATCH_STATUS: Object = {
+    **{name: DEPLOYMENT_STATUS[name] for name in ("observedGeneration", "conditions", "model", "download", "engine")},
+    "plan": DEPLOYMENT_STATUS["plan"],
+    "job": {"name": "full-1", "result": "Complete", "startedAt": "then", "finishedAt": "later"},
+    "requests": {"total": 1, "done": 1, "failed": 0},
+    "tokens": {"prompt": 1, "completion": 1},
+    "tokensPerSecond": 1,
+    "etaSeconds": 1,
+    "progressAt": "now",
+    "shards": [_SHARD | {"tokensPerSecond": 1, "etaSeconds": 1}],
+    "output": "answers:out.jsonl",
+}
+
+
+def _shared() -> Iterator[Case]:
+    """Rows of Qwen3Deployment's table that hold here too."""
+    parts = ("spec.model", "spec.engine", "spec.gpu", "spec.resources", "spec.scheduling", "spec.preflight")
+    status = ("observedGeneration", "conditions", "model", "download", "engine", "plan")
+    for case in DEPLOYMENT_CASES:
+        below = case.path.removeprefix("spec.engine.").partition(".")[0].removesuffix("[]")
+        if case.path.startswith("spec.engine.") and below in SERVER_ONLY:
+            if below == "sampling":
+                yield _moved(case, "spec.engine.sampling", "spec.sampling")
+        elif case.path.startswith((*parts, *(f"status.{name}" for name in status))) or _owns_gpus(case):
+            yield case
+
+
+def _owns_gpus(case: Case) -> bool:
+    return case.path == "spec" and case.keyword.startswith("rule the GPU count")
+
+
+def _moved(case: Case, old: str, new: str) -> Case:
+    def renamed(change: Change) -> Change:
+        return {path.replace(old, new, 1): value for path, value in change.items()}
+
+    return replace(case, path=case.path.replace(old, new, 1), accept=renamed(case.accept), reject=renamed(case.reject))
+
+
+_ONE_INPUT = "give one of configMapKeyRef, claim and prompts"
+_FILE = "must be a file inside the volume: relative, without '..', and not ending in '/'"
+
+
+def _claim(path: str) -> list[Case]:
+    return [
+        *required(path, "name", "path"),
+        *text(f"{path}.name", least=1, most=253),
+        *rule(f"{path}.name", _NAME_MESSAGE, accept={"": "a.b"}, reject={"": "A"}),
+        *text(f"{path}.path", least=1, most=1024),
+        *rule(f"{path}.path", _FILE, accept={"": "a/b..c"}, reject={"": "/a"}),
+        *rule(f"{path}.path", _FILE, accept={"": "a"}, reject={"": "a/../b"}),
+        *rule(f"{path}.path", _FILE, accept={"": "a.jsonl"}, reject={"": "a/"}),
+    ]
+
+
+def _input(path: str, keyword: str, good: Object, bad: Object, words: str) -> Case:
+    """The sources of the input exclude each other, so the whole of it is given."""
+    return Case(f"spec.input{path}", keyword, {"spec.input": good}, {"spec.input": bad}, words)
+
+
+def _key(name: str = "prompts", key: str = "in.jsonl") -> Object:
+    return {"configMapKeyRef": {"name": name, "key": key}}
+
+
+def _prompts(*prompts: str) -> Object:
+    return {"prompts": list(prompts)}
+
+
+def _kept(field: str, why: str, accept: Change, reject: Change) -> list[Case]:
+    return rule(
+        "spec",
+        f"{field} is immutable: {why}, so make another Qwen3Batch",
+        before={},
+        accept=accept,
+        reject=reject,
+    )
+
+
+BATCH_CASES = [
+    *required("", "spec"),
+    *rule(
+        "",
+        "the name becomes a Job's: at most 45 lower-case letters, digits and '-'",
+        accept={"metadata.name": "3" * 45},
+        reject={"metadata.name": "a.b"},
+    ),
+    *_shared(),
+    *required("spec", "input", "output"),
+    *rule(
+        "spec",
+        "give either model or deploymentRef",
+        accept={"model": ABSENT, "engine": ABSENT, "deploymentRef": {"name": "chat"}},
+        reject={"engine": ABSENT, "deploymentRef": {"name": "chat"}},
+    ),
+    *rule("spec", "give either model or deploymentRef", accept={"engine": ABSENT}, reject={"model": ABSENT}),
+    *rule(
+        "spec",
+        "deploymentRef excludes engine: it is that of the Qwen3Deployment",
+        accept={"model": ABSENT, "engine": ABSENT, "deploymentRef": {"name": "chat"}},
+        reject={"model": ABSENT, "deploymentRef": {"name": "chat"}},
+    ),
+    *rule(
+        "spec",
+        "parallelism must be at most completions",
+        accept={"parallelism": 4},
+        reject={"parallelism": 5},
+    ),
+    *_kept("input", "answers of two inputs would be mixed", {"suspend": False}, {"input.claim.path": "other"}),
+    *_kept("output", "the answers so far are there", {"backoffLimit": 1}, {"output.includePrompt": False}),
+    *_kept("sampling", "answers of two kinds would be mixed", {"engine.maxNumSeqs": 1}, {"sampling.seed": 2}),
+    *_kept("completions", "the lines are dealt out by it", {"parallelism": 1}, {"completions": 5}),
+    _input("", f"rule {_ONE_INPUT}", _key(), _key() | _prompts("a"), _ONE_INPUT),
+    _input("", f"rule {_ONE_INPUT}", _prompts("a"), {}, _ONE_INPUT),
+    _input(".configMapKeyRef", "required name", _key(), {"configMapKeyRef": {"key": "k"}}, "name: Required value"),
+    _input(".configMapKeyRef", "required key", _key(), {"configMapKeyRef": {"name": "k"}}, "key: Required value"),
+    _input(".configMapKeyRef.name", "minLength", _key("a"), _key(""), "should be at least 1 chars long"),
+    _input(".configMapKeyRef.name", "maxLength", _key("a" * 253), _key("a" * 254), "may not be more than 253 bytes"),
+    _input(".configMapKeyRef.name", f"rule {_NAME_MESSAGE}", _key("a.b"), _key("A"), _NAME_MESSAGE),
+    _input(".configMapKeyRef.key", "minLength", _key(key="a"), _key(key=""), "should be at least 1 chars long"),
+    _input(
+        ".configMapKeyRef.key", "maxLength", _key(key="a" * 253), _key(key="a" * 254), "may not be more than 253 bytes"
+    ),
+    _input(".prompts", "minItems", _prompts("a"), {"prompts": []}, "should have at least 1 items"),
+    _input(".prompts", "maxItems", _prompts(*"a" * 64), _prompts(*"a" * 65), "must have at most 64 items"),
+    _input(".prompts[]", "minLength", _prompts("a"), _prompts(""), "should be at least 1 chars long"),
+    _input(".prompts[]", "maxLength", _prompts("a" * 4096), _prompts("a" * 4097), "may not be more than 4096 bytes"),
+    *_claim("spec.input.claim"),
+    *choice("spec.input.format", "JSONLines", "Text"),
+    *required("spec.output", "claim"),
+    *_claim("spec.output.claim"),
+    *choice("spec.sampling.thinking", "Default", "Enabled", "Disabled"),
+    *number("spec.sampling.maxTokens", 1, 16_777_216),
+    *items("spec.sampling.stopTokenIds", 64, int),
+    *number("spec.sampling.stopTokenIds[]", 0, INT32),
+    *number("spec.sampling.seed", 0, INT32),
+    *(replace(case, accept=case.accept | {"spec.parallelism": 1}) for case in number("spec.completions", 1, 256)),
+    *(replace(case, accept={"spec.completions": 256} | case.accept) for case in number("spec.parallelism", 1, 256)),
+    *number("spec.backoffLimit", 0, 1000),
+    *number("spec.activeDeadlineSeconds", 1, INT32),
+    *number("spec.ttlSecondsAfterFinished", 0, INT32),
+    *required("status.job", "name"),
+    *(case for name in ("name", "startedAt", "finishedAt") for case in text(f"status.job.{name}", most=1024)),
+    *choice("status.job.result", "Complete", "Failed"),
+    *(case for name in ("total", "done", "failed") for case in number(f"status.requests.{name}", 0, INT64)),
+    *(case for name in ("prompt", "completion") for case in number(f"status.tokens.{name}", 0, INT64)),
+    *number("status.tokensPerSecond", 0, INT64),
+    *number("status.etaSeconds", 0, INT64),
+    *text("status.progressAt", most=1024),
+    *items("status.shards", 256, lambda i: _SHARD | {"index": i}),
+    *unique("status.shards", _SHARD, _SHARD | {"index": 1}, _SHARD | {"done": 0}),
+    *required("status.shards[]", "index"),
+    *number("status.shards[].index", 0, 256),
+    *(
+        case
+        for name in ("total", "done", "failed", "promptTokens", "completionTokens", "tokensPerSecond", "etaSeconds")
+        for case in number(f"status.shards[].{name}", 0, INT64)
+    ),
+    *text("status.output", most=1024),
+]
+_LONE: Change = {"spec.model": ABSENT, "spec.engine": ABSENT}
+
+
+def _reference(name: str, keyword: str, bad: str, words: str) -> Case:
+    good = _LONE | {"spec.deploymentRef": {"name": name}}
+    return Case("spec.deploymentRef.name", keyword, good, _LONE | {"spec.deploymentRef": {"name": bad}}, words)
+
+
+BATCH_CASES += [
+    Case(
+        "spec.deploymentRef",
+        "required name",
+        _LONE | {"spec.deploymentRef": {"name": "chat"}},
+        _LONE | {"spec.deploymentRef": {}},
+        "name: Required value",
+    ),
+    _reference("a", "minLength", "", "should be at least 1 chars long"),
+    _reference("a" * 253, "maxLength", "a" * 254, "may not be more than 253 bytes"),
+    _reference("a.b", f"rule {_NAME_MESSAGE}", "A", _NAME_MESSAGE),
+]
