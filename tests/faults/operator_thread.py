@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -61,15 +62,16 @@ class FaultyCluster(Cluster):
 
     fault: Callable[[int, Callable[[], Awaitable[Answer]]], Awaitable[Answer]] | None = None
     requests = 0
+    changes = 0
 
     async def _send(
         self, method: str, path: str, query: Mapping[str, str] | None, body: Object | None, content_type: str
     ) -> Answer:
         self.requests += 1
-        send = super()._send
-        if self.fault is None:
-            return await send(method, path, query, body, content_type)
-        return await self.fault(self.requests, lambda: send(method, path, query, body, content_type))
+        send = functools.partial(super()._send, method, path, query, body, content_type)
+        result = await (self.fault(self.requests, send) if self.fault is not None else send())
+        self.changes += method != "GET" and 200 <= result[0] < 300
+        return result
 
 
 class OperatorThread:
@@ -117,6 +119,11 @@ class OperatorThread:
     def sent(self) -> int:
         """Requests so far."""
         return self._cluster.requests if self._cluster else 0
+
+    @property
+    def changes(self) -> int:
+        """Writes so far that the API server took."""
+        return self._cluster.changes if self._cluster else 0
 
     def _run(self) -> None:
         try:

@@ -1,0 +1,216 @@
+"""Status of a Qwen3Deployment in every situation."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec, Qwen3DeploymentStatus
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.plan import NodeGpus, Weights, make_plan
+from qwen3_operator.settings import Settings
+from qwen3_operator.status.deployment import DeploymentView, deployment_status
+from qwen3_operator.status.pods import PodView
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+NODES = [NodeGpus("NVIDIA-H100-80GB-HBM3", 81559, 8)]
+ENDPOINT = "http://chat.team.svc.cluster.local:8000/v1"
+
+
+def spec(**fields: Any) -> Qwen3DeploymentSpec:
+    return Qwen3DeploymentSpec.model_validate({"model": {"id": "Qwen/Qwen3-8B"}} | fields)
+
+
+def condition(kind: str, status: str, reason: str, message: str = "words") -> dict[str, Any]:
+    return {"type": kind, "status": status, "reason": reason, "message": message}
+
+
+def model(ready: str = "True", reason: str = "Ready", *, stalled: str = "False", **status: Any) -> dict[str, Any]:
+    conditions = [condition("Ready", ready, reason), condition("Stalled", stalled, reason)]
+    return {"metadata": {"name": "weights"}, "status": {"conditions": conditions} | status}
+
+
+def server(
+    replicas: int = 1, ready: int = 1, updated: int | None = None, *, observed: int = 1, refusal: str = ""
+) -> dict[str, Any]:
+    conditions = [condition("ReplicaFailure", "True", "FailedCreate", refusal)] if refusal else []
+    counts = {"replicas": replicas, "readyReplicas": ready, "updatedReplicas": replicas if updated is None else updated}
+    return {
+        "metadata": {"generation": 1},
+        "status": counts | {"observedGeneration": observed, "conditions": conditions},
+    }
+
+
+def unplaced() -> PodView:
+    words = "0/4 nodes are available: 4 Insufficient nvidia.com/gpu."
+    scheduled = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}]
+    return PodView({"metadata": {"name": "p"}, "status": {"phase": "Pending", "conditions": scheduled}})
+
+
+def placed(waiting: str = "", message: str = "") -> PodView:
+    state = {"waiting": {"reason": waiting, "message": message}} if waiting else {"running": {}}
+    containers = [{"name": "vllm", "image": "x:1", "ready": False, "state": state}]
+    scheduled = [{"type": "PodScheduled", "status": "True"}]
+    status = {"phase": "Pending", "conditions": scheduled, "containerStatuses": containers}
+    return PodView({"metadata": {"name": "p"}, "status": status})
+
+
+def status(it: Qwen3DeploymentSpec, previous: dict[str, Any] | None = None, **seen: Any) -> dict[str, Any]:
+    plan = make_plan(Weights("weights", "Qwen3-8B-1"), it, Settings(identity="test"), NODES)
+    view = DeploymentView(**({"now": NOW, "plan": plan, "endpoint": ENDPOINT} | seen))
+    found = deployment_status("chat", it, 4, previous or {}, view)
+    Qwen3DeploymentStatus.model_validate(found)
+    assert [c["observedGeneration"] for c in found["conditions"]] == [4] * 8
+    assert all(len(c["message"]) <= 4096 and len(c["reason"]) <= 128 for c in found["conditions"])
+    return found
+
+
+def told(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {c["type"]: (c["status"], c["reason"]) for c in found["conditions"]}
+
+
+SITUATIONS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, tuple[str, str]]]] = {
+    "no model yet": (
+        {},
+        {},
+        {"ModelReady": ("False", "NoModel"), "Ready": ("False", "NoModel"), "Stalled": ("False", "NotStalled")},
+    ),
+    "it downloads": (
+        {},
+        {"model": model("False", "Downloading")},
+        {
+            "Accepted": ("True", "Accepted"),
+            "ModelReady": ("False", "Downloading"),
+            "Reconciling": ("True", "Downloading"),
+        },
+    ),
+    "the download needs a person": (
+        {},
+        {"model": model("False", "ModelNotFound", stalled="True")},
+        {
+            "Ready": ("False", "ModelNotFound"),
+            "Stalled": ("True", "ModelNotFound"),
+            "Reconciling": ("False", "Settled"),
+        },
+    ),
+    "a Secret is missing": (
+        {},
+        {"model": model(), "problems": [Problem("SecretNotFound", "Secret keys does not exist", "spec.auth")]},
+        {
+            "Accepted": ("False", "SecretNotFound"),
+            "Ready": ("False", "SecretNotFound"),
+            "Stalled": ("True", "SecretNotFound"),
+        },
+    ),
+    "it starts": (
+        {},
+        {"model": model(), "server": server(1, 0), "pods": [placed()]},
+        {"Scheduled": ("True", "Scheduled"), "Available": ("False", "Starting"), "Reconciling": ("True", "Starting")},
+    ),
+    "the Deployment's controller has not looked yet": (
+        {},
+        {"model": model(), "server": server(1, 1, observed=0)},
+        {"Available": ("False", "Starting"), "Ready": ("False", "Starting")},
+    ),
+    "no GPU is free": (
+        {},
+        {"model": model(), "server": server(1, 0), "pods": [unplaced()]},
+        {
+            "Scheduled": ("False", "InsufficientGpu"),
+            "Ready": ("False", "InsufficientGpu"),
+            "Stalled": ("False", "NotStalled"),
+        },
+    ),
+    "the image's name is wrong": (
+        {},
+        {"model": model(), "server": server(1, 0), "pods": [placed("InvalidImageName", "couldn't parse")]},
+        {"Available": ("False", "InvalidImageName"), "Stalled": ("True", "InvalidImageName")},
+    ),
+    "the pods are refused": (
+        {},
+        {"model": model(), "server": server(0, 0, refusal="an admission webhook says no")},
+        {"Available": ("False", "PodRefused"), "Stalled": ("True", "PodRefused")},
+    ),
+    "it serves": (
+        {},
+        {"model": model(), "server": server()},
+        {"Available": ("True", "Available"), "Ready": ("True", "Serving"), "Reconciling": ("False", "Settled")},
+    ),
+    "a roll-out: the old one still serves": (
+        {"replicas": 2},
+        {"model": model(), "server": server(2, 2, updated=1), "pods": [placed(), placed()]},
+        {"Available": ("False", "Starting"), "Ready": ("False", "Starting")},
+    ),
+    "suspended": (
+        {"suspend": True},
+        {"model": model(), "server": server(0, 0)},
+        {"Ready": ("False", "Suspended"), "Reconciling": ("False", "Settled"), "Stalled": ("False", "NotStalled")},
+    ),
+    "scaled to nothing": (
+        {"replicas": 0},
+        {"model": model(), "server": server(0, 0)},
+        {"Ready": ("False", "Suspended")},
+    ),
+    "suspended, and the download failed": (
+        {"suspend": True},
+        {"model": model("False", "ModelNotFound", stalled="True")},
+        {"Ready": ("False", "ModelNotFound"), "Stalled": ("True", "ModelNotFound")},
+    ),
+    "it will not fit": (
+        {"model": {"id": "Qwen/Qwen3-235B-A22B"}},
+        {"model": model()},
+        {"Fits": ("False", "DoesNotFit"), "Ready": ("False", "DoesNotFit"), "Stalled": ("True", "DoesNotFit")},
+    ),
+    "it will not fit, and serves all the same": (
+        {"model": {"id": "Qwen/Qwen3-235B-A22B"}, "preflight": "Warn"},
+        {"model": model(), "server": server()},
+        {"Fits": ("False", "DoesNotFit"), "Ready": ("True", "Serving"), "Stalled": ("False", "NotStalled")},
+    ),
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_conditions(situation: str) -> None:
+    fields, seen, expected = SITUATIONS[situation]
+    found = told(status(spec(**fields), **seen))
+    assert {kind: found[kind] for kind in expected} == expected
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_a_second_look_says_the_same(situation: str) -> None:
+    fields, seen, _ = SITUATIONS[situation]
+    first = status(spec(**fields), **seen)
+    assert status(spec(**fields), first, **seen, now=NOW + timedelta(hours=1)) == first
+
+
+def test_a_message_names_the_field_and_how_many_more() -> None:
+    problems = [Problem("A", "first", "spec.x"), Problem("B", "second")]
+    found = status(spec(), problems=problems)
+    accepted = next(c for c in found["conditions"] if c["type"] == "Accepted")
+    assert accepted["message"] == "spec.x: first (and 1 more)"
+
+
+def test_a_spec_that_cannot_be_read_is_told() -> None:
+    view = DeploymentView(now=NOW, problems=[Problem("InvalidSpec", "words")])
+    found = deployment_status("chat", None, 4, {}, view)
+    assert told(found)["Stalled"] == ("True", "InvalidSpec")
+
+
+def test_until_the_new_model_is_ready_the_old_one_is_served() -> None:
+    before = status(spec(), model=model(model={"commit": "old"}), server=server())
+    assert before["model"] == {"name": "weights", "commit": "old"}
+    newer = {**model("False", "Downloading", download={"bytesDone": 1}), "metadata": {"name": "other"}}
+    during = status(spec(), before, model=newer, server=server())
+    assert during["model"] == before["model"] and during["download"] == {"bytesDone": 1}
+    after = status(spec(), during, model={**model(model={"commit": "new"}), "metadata": {"name": "other"}})
+    assert after["model"] == {"name": "other", "commit": "new"} and "download" not in after
+
+
+def test_what_scale_and_people_read() -> None:
+    found = status(spec(replicas=3), model=model(), server=server(3, 2), pods=[placed()] * 3)
+    assert (found["replicas"], found["readyReplicas"], found["endpoint"]) == (3, 2, ENDPOINT)
+    assert found["selector"] == "app.kubernetes.io/component=server,serving.qwen3.dev/deployment=chat"
+    assert found["engine"]["command"][:2] == ["vllm", "serve"]
+    assert {entry["field"] for entry in found["plan"]} >= {"image", "maxModelLen"}
