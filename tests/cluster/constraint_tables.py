@@ -128,6 +128,7 @@ MODEL_STATUS: Object = {
     "conditions": [_CONDITION],
     "model": _COPY,
     "download": _DOWNLOAD,
+    "superseded": [{"revision": "v1", "path": "before"}],
     "usedBy": ["chat"],
     "size": "40Gi",
 }
@@ -139,6 +140,8 @@ _NAME_MESSAGE = "must be the name of an object: lower-case letters, digits, '-' 
 _ID_MESSAGE = "must be OWNER/NAME as on ModelScope, like Qwen/Qwen3-8B"
 _REVISION_MESSAGE = "must be a branch, a tag or a commit of the repository"
 _PATH_MESSAGE = "must be a folder inside the volume: relative, and without '..'"
+_PATTERN_MESSAGE = "must be one pattern, like *.safetensors; give several as several items"
+_RATE_MESSAGE = "must be a quantity of at least 16Ki, like 50Mi"
 
 
 def _object_name(path: str) -> list[Case]:
@@ -214,6 +217,21 @@ _SOURCE_CASES = [
         accept={"": {"existingClaim": {"name": "filled"}, "retentionPolicy": "Retain"}},
         reject={"": {"existingClaim": {"name": "filled"}, "retentionPolicy": "Delete"}},
     ),
+    *(
+        case
+        for name in ("allowPatterns", "ignorePatterns")
+        for case in (
+            *items(f"download.{name}", 32, lambda i: f"*.{i}"),
+            *text(f"download.{name}[]", least=1, most=253),
+            *rule(f"download.{name}[]", _PATTERN_MESSAGE, accept={"": "a b/*.json"}, reject={"": "*.json,*.txt"}),
+        )
+    ),
+    *text("download.bytesPerSecond", most=32, letter="0", longest="1" + "0" * 29 + "Gi"),
+    *rule("download.bytesPerSecond", _RATE_MESSAGE, accept={"": "0.5Mi"}, reject={"": "16k"}),
+    *rule("download.bytesPerSecond", _RATE_MESSAGE, accept={"": 16384}, reject={"": 16383}),
+    *rule("download.bytesPerSecond", _RATE_MESSAGE, accept={"": "1G"}, reject={"": "10MB/s"}),
+    *number("download.maxConnections", 1, 64),
+    *_key_reference("download.caBundleConfigMapKeyRef"),
     *_quantity("storage.size"),
     *_object_name("storage.storageClassName"),
     *choice("storage.accessMode", "ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"),
@@ -290,10 +308,18 @@ _STATUS_CASES = [
         for case in text(f"model.{name}", most=1024)
     ),
     *(case for name in ("bytes", "files", "weightsBytes") for case in number(f"model.{name}", 0, INT64)),
-    *(case for name in ("job", "startedAt", "finishedAt", "retryAt") for case in text(f"download.{name}", most=1024)),
+    *choice("model.verifiedBy", "Hub", "Marker", "Structure"),
     *(
         case
-        for name in ("bytesDone", "bytesTotal", "bytesPerSecond", "etaSeconds", "filesDone", "filesTotal", "failures")
+        for name in ("job", "revision", "path", "startedAt", "finishedAt", "retryAt", "observedAt")
+        for case in text(f"download.{name}", most=1024)
+    ),
+    *(
+        case
+        for name in (
+            *("bytesDone", "bytesTotal", "bytesPerSecond", "etaSeconds", "filesDone", "filesTotal", "failures"),
+            "volumeBytes",
+        )
         for case in number(f"download.{name}", 0, INT64)
     ),
 ]
@@ -516,6 +542,11 @@ MODEL_CASES = [
     ),
     *under("spec.scheduling.", _SCHEDULING_CASES),
     *under("status.", _STATUS_CASES),
+    *items("status.superseded", 64, lambda i: {"path": f"p{i}"}),
+    *unique("status.superseded", {"path": "a"}, {"path": "b"}, {"path": "a", "revision": "v1"}),
+    *required("status.superseded[]", "path"),
+    *text("status.superseded[].revision", most=1024),
+    *text("status.superseded[].path", most=1024),
     *items("status.usedBy", 1000, lambda i: f"chat-{i}"),
     *unique("status.usedBy", "a", "b"),
     *_object_name("status.usedBy[]"),

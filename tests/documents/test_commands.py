@@ -18,6 +18,7 @@ RUN_BY = {
     r"helm install qwen3-operator charts/qwen3-operator .*": "demo",
     r"helm uninstall qwen3-operator .*": "demo",
     r"kubectl (get|wait|delete|port-forward|describe) .*": "tests/cluster",
+    r"kubectl logs .*": "tests/e2e",
     r"curl http://127.0.0.1:\d+/v1/models": "demo",
     r"qwen3-operator (explain|render|crd).*": "tests/unit/test_command_line.py",
     r"qwen3-download .*": "tests/download",

@@ -12,6 +12,7 @@ from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_se
 from qwen3_operator.naming import (
     CA_DIR,
     CA_FILE,
+    DEPLOYMENT_LABEL,
     MODELS_DIR,
     claim_name,
     digest,
@@ -54,6 +55,7 @@ def model_job(
     step: Step,
     *,
     causes: Sequence[str] = (),
+    beside: Sequence[str] = (),
     revision: str = "",
     path: str = "",
 ) -> dict[str, Any]:
@@ -61,13 +63,20 @@ def model_job(
     cannot change.
 
     `causes`: what else makes a new Job when it changes, because a failure may be mended by it: the claim's uid and
-    size, the Secret's and the ConfigMap's resourceVersion. `revision` and `path`: what REMOVE removes.
+    size, the Secret's and the ConfigMap's resourceVersion. `beside`: Qwen3Deployments whose servers may run on the
+    volume now; the Job prefers their node, and is the same Job whoever they are. `revision`, `path`: what REMOVE frees.
     """
-    template = {"metadata": {"labels": model_labels(name)}, "spec": _pod(name, spec, settings, step, revision, path)}
+    template: dict[str, Any] = {
+        "metadata": {"labels": model_labels(name)},
+        "spec": _pod(name, spec, settings, step, revision, path),
+    }
+    unique = digest([template, *causes])
+    if beside and step is not Step.LIST:
+        template["spec"]["affinity"] = _beside(beside, template["spec"].get("affinity") or {})
     return {
         "metadata": {
             "namespace": namespace,
-            "name": f"{name}-{digest([template, *causes])}",
+            "name": f"{name}-{unique}",
             "labels": model_labels(name),
             "ownerReferences": [owner_reference(Qwen3Model.KIND, API_VERSION, name, uid, controller=True)],
         },
@@ -136,6 +145,15 @@ def _pod(name: str, spec: Qwen3ModelSpec, settings: Settings, step: Step, revisi
         ],
         "volumes": volumes,
     }
+
+
+def _beside(servers: Sequence[str], affinity: dict[str, Any]) -> dict[str, Any]:
+    """`affinity` and a preference for the node of these servers: there a ReadWriteOnce volume is attached."""
+    selector = {"matchExpressions": [{"key": DEPLOYMENT_LABEL, "operator": "In", "values": sorted(servers)}]}
+    near = {"weight": 100, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": selector}}
+    pods = affinity.get("podAffinity") or {}
+    key = "preferredDuringSchedulingIgnoredDuringExecution"
+    return affinity | {"podAffinity": pods | {key: [*(pods.get(key) or []), near]}}
 
 
 def _arguments(spec: Qwen3ModelSpec, settings: Settings, step: Step, revision: str, path: str) -> list[str]:

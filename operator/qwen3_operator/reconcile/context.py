@@ -140,7 +140,7 @@ class Context:
         if key not in (obj.get("data") or {}) and key not in (obj.get("binaryData") or {}):
             there = ", ".join(sorted(obj.get("data") or {})) or "none"
             return Problem(
-                f"{kind.kind}KeyNotFound", f"{kind.kind} {name} has no key {key} (it has {there})", field_path
+                f"{kind.kind}KeyNotFound", f"{kind.kind} {name} has no key {key} (it has {there}): add it", field_path
             )
         return None
 

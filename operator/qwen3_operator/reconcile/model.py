@@ -111,7 +111,7 @@ class _Look:
             return  # the claim's own event brings the next look
         await self._ensure_claim(spec)
         if is_complete(spec, self._status, self.claim):
-            self.removed = await free_superseded(self.context, self.obj, spec)
+            self.removed = await free_superseded(self.context, self.obj, spec, self.used_by)
             return
         if spec.suspend:
             await self._delete_jobs(keep="")
@@ -130,7 +130,9 @@ class _Look:
             return None
         retry: datetime | None = parse_time((status.get("download") or {}).get("retryAt"))
         if job_failed(self.job, self.pods) and retry is not None and not self.grows_to:
-            return max(1.0, (retry - self.context.now()).total_seconds())
+            wait = max(1.0, (retry - self.context.now()).total_seconds())
+            unwatched = spec.token_secret_ref or ca_bundle(spec, self.context.settings)  # nobody watches these
+            return min(wait, TROUBLE_SECONDS) if unwatched else wait
         if any(view.pod.get("status", {}).get("phase") == "Running" for view in self.pods):
             return PROGRESS_SECONDS
         return TROUBLE_SECONDS
@@ -154,7 +156,7 @@ class _Look:
         name = claim_name(self._name, spec)
         self.claim = await self.context.cluster.get(CLAIMS, self._namespace, name)
         if spec.storage.existing_claim and self.claim is None:
-            words, where = f"PersistentVolumeClaim {name} does not exist", "spec.storage.existingClaim.name"
+            words, where = f"PersistentVolumeClaim {name} does not exist: create it", "spec.storage.existingClaim.name"
             self.problems.append(Problem("ClaimNotFound", words, where))
 
     def _has_claim(self, spec: Qwen3ModelSpec) -> bool:
@@ -207,7 +209,9 @@ class _Look:
         if self.problems:
             return
         settings = self.context.settings
-        wanted = model_job(self._namespace, self._name, self._uid, spec, settings, step, causes=causes)
+        wanted = model_job(
+            self._namespace, self._name, self._uid, spec, settings, step, causes=causes, beside=self.used_by
+        )
         name = wanted["metadata"]["name"]
         self.job = await self.context.cluster.get(JOBS, self._namespace, name)
         if self.job is not None and self._retry_is_due(name):

@@ -13,7 +13,7 @@ from qwen3_operator.kinds import Kind
 from qwen3_operator.naming import MANAGED_BY, MANAGER, QWEN3_MODELS, claim_name, model_name, model_path
 from qwen3_operator.plan import Weights
 from qwen3_operator.reconcile.context import Context, Key
-from qwen3_operator.reconcile.sharing import hold
+from qwen3_operator.reconcile.sharing import hold, hold_claim
 from qwen3_operator.status.deployment import verified_copy
 
 
@@ -25,12 +25,12 @@ async def shared_model_for(context: Context, kind: Kind, user: Object, spec: Qwe
     meta = user["metadata"]
     name, namespace = model_name(spec.model), meta["namespace"]
     live = await context.cluster.get(QWEN3_MODELS, namespace, name)
+    theirs = live if live is not None and not _is_ours(live) else None
     if live is None:
-        ahead = await _made_ahead(context, namespace, spec.model)
-        if ahead is not None:
-            return ahead
-    elif not _is_ours(live):
-        return live
+        theirs = await _made_ahead(context, namespace, spec.model)
+    if theirs is not None:
+        await hold_claim(context, theirs, kind, meta["name"], meta["uid"])
+        return theirs
     model = await hold(context, live, shared_model(namespace, spec), kind, meta["name"], meta["uid"])
     if meta["name"] not in ((model.get("status") or {}).get("usedBy") or []):
         context.enqueue(Key(QWEN3_MODELS.kind, namespace, model["metadata"]["name"]))
@@ -51,12 +51,15 @@ async def _made_ahead(context: Context, namespace: str, source: ModelSource) -> 
     """A Qwen3Model that a platform team made, and that holds what `source` names."""
     found = await context.cluster.list(QWEN3_MODELS, namespace, fields=f"spec.id={source.id}")
     wanted = source.storage.model_dump(by_alias=True, exclude_none=True, exclude={"size", "retention_policy"})
+    files = source.download.model_dump(
+        by_alias=True, exclude_defaults=True, include={"allow_patterns", "ignore_patterns"}
+    )
     for model in sorted(found, key=lambda m: str(m["metadata"]["creationTimestamp"])):
         theirs: dict[str, Any] = model["spec"]
         # Who asks for the default branch takes what the platform has pinned.
         if not _is_ours(model) and source.revision in (theirs.get("revision"), DEFAULT_REVISION):
-            storage = theirs.get("storage") or {}
-            if all(storage.get(k) == v for k, v in wanted.items()):
+            storage, download = theirs.get("storage") or {}, theirs.get("download") or {}
+            if wanted.items() <= storage.items() and files.items() <= download.items():
                 return model
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 
 from qwen3_operator.api.model import Qwen3ModelSpec
@@ -22,7 +23,7 @@ from qwen3_operator.status.download import LONGEST_RETRY, job_ended
 from qwen3_operator.status.story import parse_time
 
 
-async def free_superseded(context: Context, model: Object, spec: Qwen3ModelSpec) -> list[str]:
+async def free_superseded(context: Context, model: Object, spec: Qwen3ModelSpec, users: Sequence[str]) -> list[str]:
     """Have a Job remove the folders that `status.superseded` of the Qwen3Model names, one after the other, once nothing
     uses any of them. Returns those that are gone."""
     superseded = (model.get("status") or {}).get("superseded") or []
@@ -36,10 +37,13 @@ async def free_superseded(context: Context, model: Object, spec: Qwen3ModelSpec)
         spec,
         context.settings,
         Step.REMOVE,
+        beside=users,
         revision=first.get("revision") or spec.revision,
         path=first["path"],
     )
-    job = await context.ensure(JOBS, wanted)
+    job = await context.cluster.get(JOBS, meta["namespace"], wanted["metadata"]["name"])
+    if job is None:
+        job = await context.ensure(JOBS, wanted)
     if job_ended(job) == "Failed" and _rested(context, job):
         await context.cluster.delete(JOBS, meta["namespace"], job["metadata"]["name"], uid=job["metadata"]["uid"])
     return [first["path"]] if job_ended(job) == "Complete" else []
@@ -47,7 +51,7 @@ async def free_superseded(context: Context, model: Object, spec: Qwen3ModelSpec)
 
 async def _servers_are_elsewhere(context: Context, model: Object, spec: Qwen3ModelSpec) -> bool:
     """Whether anything of the namespace is, or may be, on another folder of the claim than the model's present one:
-    a Qwen3Deployment by its status, a Deployment by its template, a pod by its spec."""
+    a Qwen3Deployment by its status, a Deployment or Job by its template, a pod by its spec."""
     namespace, name = model["metadata"]["namespace"], model["metadata"]["name"]
     claim, path = claim_name(name, spec), model_path(spec)
     for user in await context.cluster.list(QWEN3_DEPLOYMENTS, namespace):
@@ -55,7 +59,9 @@ async def _servers_are_elsewhere(context: Context, model: Object, spec: Qwen3Mod
         if served.get("claim") == claim and served.get("path") not in (None, path):
             return True
     servers = await context.cluster.list(DEPLOYMENTS, namespace, labels=SELECTOR)
-    if any(_may_use_another(server["spec"]["template"]["spec"], claim, path) for server in servers):
+    jobs = [job for job in await context.cluster.list(JOBS, namespace, labels=SELECTOR) if not job_ended(job)]
+    makers = [*servers, *(job for job in jobs if job["metadata"]["labels"].get(MODEL_LABEL) != name)]
+    if any(_may_use_another(maker["spec"]["template"]["spec"], claim, path) for maker in makers):
         return True
     pods = await context.cluster.list(PODS, namespace)
     return any(

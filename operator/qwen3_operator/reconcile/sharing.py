@@ -29,11 +29,17 @@ async def hold(context: Context, live: Object | None, wanted: Object, kind: Kind
     if not holders or holders[0]["uid"] == uid:
         live = await context.ensure(QWEN3_MODELS, wanted, seen=live)
     live = await _add_reference(context, QWEN3_MODELS, live, reference)
-    if (live["spec"].get("storage") or {}).get("retentionPolicy") == "Delete":
-        claim = await context.cluster.get(CLAIMS, live["metadata"]["namespace"], live["metadata"]["name"])
-        if claim is not None:
-            await _add_reference(context, CLAIMS, claim, reference)
+    await hold_claim(context, live, kind, name, uid)
     return live
+
+
+async def hold_claim(context: Context, model: Object, kind: Kind, name: str, uid: str) -> None:
+    """Hold the claim of a model under Delete: it stays while the user is there, though the model may be deleted."""
+    if (model["spec"].get("storage") or {}).get("retentionPolicy") == "Delete":
+        claim = await context.cluster.get(CLAIMS, model["metadata"]["namespace"], model["metadata"]["name"])
+        if claim is not None:
+            reference = owner_reference(kind.kind, kind.api_version, name, uid, controller=False)
+            await _add_reference(context, CLAIMS, claim, reference)
 
 
 async def release(context: Context, namespace: str, name: str, uid: str) -> None:

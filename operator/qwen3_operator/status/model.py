@@ -124,7 +124,8 @@ def _tell_volume(story: Story, view: ModelView) -> None:
             Type.VOLUME_BOUND,
             "False",
             "VolumeNotBound",
-            f"claim {name} is not bound: {view.claim_events[-1]}",
+            f"claim {name} is not bound: {view.claim_events[-1]}. To do: make what is missing, or name another "
+            "spec.model.storage.storageClassName",
             stalled=True,
         )
     else:
