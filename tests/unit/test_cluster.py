@@ -1,0 +1,176 @@
+"""The connection to the API server, against a small server that answers as told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from kubernetes.aio.client.configuration import Configuration
+
+from qwen3_operator import cluster as cluster_module
+from qwen3_operator.cluster import ApiError, Cluster
+from qwen3_operator.kinds import DEPLOYMENTS, EVENTS, PODS
+
+NAME = {"metadata": {"namespace": "team", "name": "chat"}}
+OK = (200, {"metadata": {"name": "chat"}})
+HANG_UP = (0, None)
+
+
+class Server:
+    """Answers with the next of `answers`, the last one for ever; status 0 hangs up."""
+
+    def __init__(self) -> None:
+        self.answers: list[Any] = [OK]
+        self.seen: list[web.BaseRequest] = []
+        self.bodies: list[Any] = []
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.seen.append(request)
+        self.bodies.append(await request.json() if request.can_read_body else None)
+        status, body, *headers = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if status == 0:
+            assert request.transport is not None
+            request.transport.close()
+        if isinstance(body, str):
+            return web.Response(status=status, text=body)
+        return web.json_response(body, status=status or 200, headers=headers[0] if headers else None)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+async def cluster(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    async def at_once(seconds: float) -> None:
+        waits.append(seconds)
+
+    waits: list[float] = []
+    monkeypatch.setattr(cluster_module.asyncio, "sleep", at_once)
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", server.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    configuration = Configuration()
+    configuration.host = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with Cluster(configuration) as it:
+        it.waits = waits  # type: ignore[attr-defined]
+        yield it
+    await runner.cleanup()
+
+
+async def test_an_apply_says_who_and_what(cluster: Cluster, server: Server) -> None:
+    await cluster.apply(DEPLOYMENTS, NAME | {"spec": {}}, manager="me", subresource="status")
+    (request,) = server.seen
+    assert (request.method, request.path) == ("PATCH", "/apis/apps/v1/namespaces/team/deployments/chat/status")
+    assert dict(request.query) == {"fieldManager": "me", "force": "true"}
+    assert request.headers["Content-Type"] == "application/apply-patch+yaml"
+    assert request.headers["User-Agent"] == "qwen3-operator"
+    assert server.bodies == [{"apiVersion": "apps/v1", "kind": "Deployment", **NAME, "spec": {}}]
+
+
+async def test_what_is_not_there_is_none(cluster: Cluster, server: Server) -> None:
+    server.answers = [(404, {"reason": "NotFound", "message": "no such thing"})]
+    assert await cluster.get(DEPLOYMENTS, "team", "chat") is None
+    assert len(server.seen) == 1
+
+
+async def test_a_list_comes_in_pages(cluster: Cluster, server: Server) -> None:
+    server.answers = [
+        (200, {"metadata": {"continue": "next"}, "items": [{"n": 1}]}),
+        (200, {"metadata": {}, "items": [{"n": 2}]}),
+    ]
+    assert await cluster.list(PODS, "team", labels="a=b") == [{"n": 1}, {"n": 2}]
+    assert [dict(r.query) for r in server.seen] == [
+        {"labelSelector": "a=b"},
+        {"labelSelector": "a=b", "continue": "next"},
+    ]
+
+
+async def test_a_limited_list_is_one_page(cluster: Cluster, server: Server) -> None:
+    server.answers = [(200, {"metadata": {"continue": "next"}, "items": [{}]})]
+    assert len(await cluster.list(PODS, limit=1)) == 1 and len(server.seen) == 1
+
+
+@pytest.mark.parametrize("failure", [(500, {}), (503, "not json"), HANG_UP, (429, {"reason": "TooManyRequests"})])
+async def test_what_passes_is_tried_again(cluster: Cluster, server: Server, failure: Any) -> None:
+    server.answers = [failure, failure, OK]
+    assert await cluster.apply(DEPLOYMENTS, NAME, manager="me") == OK[1]
+    assert len(server.seen) == 3
+
+
+async def test_retry_after_is_obeyed_up_to_a_limit(cluster: Cluster, server: Server) -> None:
+    server.answers = [(429, {}, {"Retry-After": "2"}), (429, {}, {"Retry-After": "9999"}), OK]
+    await cluster.get(DEPLOYMENTS, "team", "chat")
+    assert cluster.waits == [2.0, 30.0]  # type: ignore[attr-defined]
+
+
+async def test_patience_ends(cluster: Cluster, server: Server) -> None:
+    server.answers = [(500, {"reason": "InternalError", "message": "etcd is ill"})]
+    with pytest.raises(ApiError, match=r"InternalError \(500\): etcd is ill") as error:
+        await cluster.get(DEPLOYMENTS, "team", "chat")
+    assert len(server.seen) == cluster_module.TRIES and not error.value.final
+    assert cluster.waits == sorted(cluster.waits)  # type: ignore[attr-defined]
+
+
+async def test_a_server_that_is_away_is_named(cluster: Cluster, server: Server) -> None:
+    server.answers = [HANG_UP]
+    with pytest.raises(ApiError, match="Unreachable: the API server did not answer"):
+        await cluster.get(DEPLOYMENTS, "team", "chat")
+
+
+@pytest.mark.parametrize("status", [400, 403, 405, 413, 415, 422])
+async def test_a_refusal_is_final_and_not_tried_again(cluster: Cluster, server: Server, status: int) -> None:
+    server.answers = [(status, {"reason": "Invalid", "message": "spec.x: no"})]
+    with pytest.raises(ApiError) as error:
+        await cluster.apply(DEPLOYMENTS, NAME, manager="me")
+    assert error.value.final and len(server.seen) == 1
+    assert (error.value.status, error.value.reason, error.value.message) == (status, "Invalid", "spec.x: no")
+
+
+@pytest.mark.parametrize("failure", [(500, {}), HANG_UP])
+async def test_a_create_that_may_have_happened_is_not_repeated(cluster: Cluster, server: Server, failure: Any) -> None:
+    server.answers = [failure, OK]
+    with pytest.raises(ApiError):
+        await cluster.create(EVENTS, NAME, manager="me")
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("status", [404, 409])
+async def test_deleting_what_is_gone_or_another_by_now_is_fine(cluster: Cluster, server: Server, status: int) -> None:
+    server.answers = [(status, {"reason": "x"})]
+    await cluster.delete(DEPLOYMENTS, "team", "chat", uid="u", resource_version="7")
+    assert server.bodies == [{"propagationPolicy": "Background", "preconditions": {"uid": "u", "resourceVersion": "7"}}]
+
+
+@pytest.mark.parametrize("status", [400, 404])
+async def test_a_log_that_is_not_there_is_empty(cluster: Cluster, server: Server, status: int) -> None:
+    server.answers = [(status, {"reason": "x"})]
+    assert await cluster.logs("team", "pod", "c", tail=5) == ""
+    server.answers = [(200, "one\ntwo")]
+    assert await cluster.logs("team", "pod", "c", tail=5, previous=True) == "one\ntwo"
+    assert server.seen[-1].query.items() >= {"container": "c", "tailLines": "5", "previous": "true"}.items()
+
+
+async def test_discovery(cluster: Cluster, server: Server) -> None:
+    server.answers = [(200, {"resources": [{"name": "deployments"}]})]
+    assert await cluster.serves(DEPLOYMENTS)
+    server.answers = [(200, {"resources": []}), (404, {})]
+    assert not await cluster.serves(DEPLOYMENTS) and not await cluster.serves(DEPLOYMENTS)
+
+
+async def test_the_hook_sees_every_request_and_every_answer(server: Server, cluster: Cluster) -> None:
+    seen: list[tuple[str, str, str]] = []
+
+    async def hook(stage: str, verb: str, path: str) -> None:
+        seen.append((stage, verb, path))
+
+    cluster._hook = hook
+    server.answers = [(500, {}), OK]
+    await cluster.get(DEPLOYMENTS, "team", "chat")
+    path = "/apis/apps/v1/namespaces/team/deployments/chat"
+    assert seen == [("before", "get", path), ("after", "get", path)] * 2
