@@ -10,6 +10,7 @@ from typing import Any
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.conditions import BATCH_TYPES, Condition, Type
 from qwen3_operator.desired.batch import QUEUE_LABEL
+from qwen3_operator.engine.diagnosis import diagnose_log
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.plan.batch import BatchPlan
 from qwen3_operator.status.batch_progress import final, last_words, lines_of_input, progress, shards
@@ -193,13 +194,14 @@ def _failure(view: BatchView) -> tuple[str, str]:
 def _why(view: PodView) -> tuple[str, str]:
     """Why a pod failed: in its own words, or by the cause in vLLM's log."""
     said = last_words(view.pod) or {}
-    if not said.get("reason") or said["reason"] in _SEE_LOG:
-        cause = pod_trouble([view])
-        if cause is not None and (cause.reason not in ("ContainerFailed", "Error") or not said.get("reason")):
-            return cause.reason, cause.message
-    if said.get("reason"):
-        return str(said["reason"]), f"pod {view.name}: {said.get('message', '')}"
-    return "PodFailed", f"pod {view.name} ended without a word: see its log"
+    if not said.get("reason"):  # killed before it could speak
+        trouble = pod_trouble([view])
+        words = f"pod {view.name} ended without a word: see its log"
+        return (trouble.reason, trouble.message) if trouble else ("PodFailed", words)
+    cause = diagnose_log(view.log) if view.log and said["reason"] in _SEE_LOG else None
+    if cause is not None:
+        return cause.reason, f"pod {view.name}: {cause}"
+    return str(said["reason"]), f"pod {view.name}: {said.get('message', '')}"
 
 
 def _words_of(told: Object) -> str:

@@ -1,0 +1,114 @@
+"""The Job and the ConfigMap of a Qwen3Batch, against a file that a person has read (UPDATE_GOLDEN=1 writes it anew)."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.test_batch_plan import SETTINGS, batch_spec, plan
+
+from qwen3_operator.api.batch import Qwen3BatchSpec
+from qwen3_operator.commands.output import to_yaml
+from qwen3_operator.desired.batch import batch_job, job_name
+from qwen3_operator.desired.batch_config import PACKAGE, batch_config_map, runner_items
+from qwen3_operator.engine.batch_runner.contract import PERMANENT
+from qwen3_operator.plan.batch import as_server
+
+GOLDEN = Path(__file__).with_name("batch_job.yaml")
+META = {"namespace": "team", "name": "nightly", "uid": "u", "labels": {"kueue.x-k8s.io/queue-name": "q", "x": "y"}}
+
+
+def job(spec: Qwen3BatchSpec) -> dict[str, Any]:
+    """The Job as it is made."""
+    return batch_job(META, spec, as_server(spec, None), plan(spec), "nightly-batch-0", SETTINGS)
+
+
+def pod(spec: Qwen3BatchSpec) -> dict[str, Any]:
+    """Its PodSpec."""
+    found: dict[str, Any] = job(spec)["spec"]["template"]["spec"]
+    return found
+
+
+def test_the_job() -> None:
+    spec = batch_spec(
+        input={"claim": {"name": "prompts", "path": "in.jsonl"}},
+        completions=4,
+        parallelism=2,
+        suspend=True,
+        activeDeadlineSeconds=3600,
+        engine={"tensorParallelSize": 2, "env": [{"name": "A", "value": "1"}]},
+    )
+    text = to_yaml(job(spec))
+    if os.environ.get("UPDATE_GOLDEN"):
+        GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text()
+
+
+def test_exit_codes_that_nothing_mends_fail_the_job() -> None:
+    rules = job(batch_spec())["spec"]["podFailurePolicy"]["rules"]
+    assert rules[-1]["onExitCodes"]["values"] == list(PERMANENT)
+
+
+@pytest.mark.parametrize(
+    ("source", "volume"),
+    [
+        (
+            {"prompts": ["a"]},
+            {"configMap": {"name": "nightly-batch-0", "items": [{"key": "prompts.jsonl", "path": "input"}]}},
+        ),
+        (
+            {"configMapKeyRef": {"name": "m", "key": "k"}},
+            {"configMap": {"name": "m", "items": [{"key": "k", "path": "input"}]}},
+        ),
+        ({"claim": {"name": "c", "path": "a/in"}}, {"persistentVolumeClaim": {"claimName": "c"}}),
+    ],
+)
+def test_where_the_input_comes_from(source: dict[str, Any], volume: dict[str, Any]) -> None:
+    spec = batch_spec(input=source)
+    assert next(v for v in pod(spec)["volumes"] if v["name"] == "input") == {"name": "input"} | volume
+    wanted = "/batch/input/a/in" if "claim" in source else "/batch/input/input"
+    assert plan(spec).runner.input == wanted
+
+
+def test_the_name_is_that_of_what_cannot_change() -> None:
+    name = job_name("nightly", "u", batch_spec())
+    assert job_name("nightly", "u", batch_spec(suspend=True, completions=1, parallelism=1)) == name
+    assert job_name("nightly", "other", batch_spec()) != name
+    assert job_name("nightly", "u", batch_spec(engine={"maxNumSeqs": 4})) != name
+    assert len(job_name("n" * 45, "u", batch_spec())) <= 63
+
+
+def test_a_patch_of_the_pod() -> None:
+    patch = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "vllm", "workingDir": "/x"}]}}
+    template = job(batch_spec(podTemplatePatch=patch))["spec"]["template"]
+    assert template["metadata"]["labels"]["a"] == "b"
+    assert template["metadata"]["labels"]["serving.qwen3.dev/batch"] == "nightly"
+    assert template["spec"]["containers"][0]["workingDir"] == "/x"
+
+
+def test_the_config_map_carries_the_whole_runner() -> None:
+    spec = batch_spec(input={"prompts": ["你好", "two\nlines"], "format": "Text"})
+    data = batch_config_map("team", "nightly", "u", spec, plan(spec).runner)["data"]
+    assert {item["key"] for item in runner_items()} | {"prompts.jsonl"} == set(data)
+    assert data["prompts.jsonl"] == '{"prompt": "你好"}\n{"prompt": "two\\nlines"}\n'
+    assert json.loads(data["config.json"])["text"] is False, "prompts of the spec are JSON lines whatever the format"
+    assert sum(map(len, data.values())) < 500_000
+
+
+def test_the_runner_stands_on_the_standard_library_alone() -> None:
+    """In the pod there is only vLLM's image; vLLM is imported when the engine starts, so that refusals are quick."""
+    folder = Path(sys.modules["qwen3_operator.engine.batch_runner"].__path__[0])
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                root = str(name).partition(".")[0]
+                ours = str(name).startswith(PACKAGE)
+                vllm = root == "vllm" and path.name == "vllm_engine.py" and node.col_offset > 0
+                assert ours or vllm or root in sys.stdlib_module_names, f"{path.name} imports {name}"

@@ -1,0 +1,136 @@
+"""What a Qwen3Batch resolves to: engine arguments, sampling by mode, the fingerprint of its answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from qwen3_operator.api.batch import Qwen3BatchSpec
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.engine.batch_runner.contract import Config
+from qwen3_operator.engine.offline import engine_arguments
+from qwen3_operator.plan import NodeGpus, Weights
+from qwen3_operator.plan.batch import BatchPlan, as_server, make_batch_plan
+from qwen3_operator.settings import Settings
+
+NODES = (NodeGpus("NVIDIA-H100-80GB-HBM3", 81559, 8),)
+SETTINGS = Settings(engine_image="vllm/vllm-openai:v0.33.0", identity="test")
+
+
+def batch_spec(**fields: Any) -> Qwen3BatchSpec:
+    """A small spec with other fields."""
+    base: dict[str, Any] = {
+        "model": {"id": "Qwen/Qwen3-8B"},
+        "input": {"prompts": ["hello"]},
+        "output": {"claim": {"name": "answers", "path": "a/out.jsonl"}},
+    }
+    merged = {key: value for key, value in (base | fields).items() if value is not None}
+    return Qwen3BatchSpec.model_validate(merged)
+
+
+def plan(spec: Qwen3BatchSpec, deployment: Qwen3DeploymentSpec | None = None, template: str = "") -> BatchPlan:
+    """The plan of a spec."""
+    server = as_server(spec, deployment)
+    return make_batch_plan("team", "nightly", spec, server, Weights("claim", "folder"), SETTINGS, NODES, template)
+
+
+def test_the_engine_gets_the_servers_flags_without_those_of_a_server() -> None:
+    spec = batch_spec(
+        engine={"maxModelLen": 4096, "tensorParallelSize": 2, "extraArgs": ["--enforce-eager", "--swap-space=8"]}
+    )
+    words = list(plan(spec).runner.engine)
+    assert words[:2] == ["--model", "/models/folder"]
+    assert words[words.index("--max-model-len") + 1] == "4096"
+    assert words[words.index("--tensor-parallel-size") + 1] == "2"
+    assert "--enforce-eager" in words
+    for flag in ("--host", "--port", "--served-model-name", "--reasoning-parser", "--tool-call-parser", "qwen3"):
+        assert flag not in words
+
+
+def test_flags_with_several_values_go_with_them() -> None:
+    serve = ["vllm", "serve", "/m", "--served-model-name", "a", "b", "--dtype", "half", "--lora-modules", "x=1", "y=2"]
+    assert engine_arguments(serve) == ["--model", "/m", "--dtype", "half"]
+
+
+def test_sampling_is_the_authors_advice_for_each_mode() -> None:
+    runner = plan(batch_spec()).runner
+    assert runner.sampling_thinking == {"temperature": 0.6, "top_p": 0.95, "top_k": 20, "min_p": 0.0}
+    assert runner.sampling_plain == {"temperature": 0.7, "top_p": 0.8, "top_k": 20, "min_p": 0.0}
+    assert (runner.thinks, runner.thinks_by_default) == (None, True)
+
+
+def test_what_the_spec_says_holds_for_both_modes() -> None:
+    sampling = {"thinking": "Disabled", "temperature": "0", "maxTokens": 64, "stopTokenIds": [151643], "seed": 7}
+    runner = plan(batch_spec(sampling=sampling)).runner
+    assert (runner.thinks, runner.seed) == (False, 7)
+    for mode, top_p in ((runner.sampling_thinking, 0.95), (runner.sampling_plain, 0.8)):
+        assert mode["temperature"] == 0.0
+        assert (mode["max_tokens"], mode["stop_token_ids"], mode["top_p"]) == (64, [151643], top_p)
+
+
+def test_a_model_that_cannot_think_is_not_told_to() -> None:
+    spec = batch_spec(model={"id": "Qwen/Qwen3-4B-Instruct-2507"}, sampling={"thinking": "Enabled"})
+    (problem,) = plan(spec).engine.problems
+    assert (problem.reason, problem.field) == ("ThinkingNotSwitchable", "spec.sampling.thinking")
+    assert plan(batch_spec(model={"id": "Qwen/Qwen3-4B-Instruct-2507"})).runner.thinks is None
+
+
+def test_an_embedding_model_generates_nothing() -> None:
+    (problem,) = plan(batch_spec(model={"id": "Qwen/Qwen3-Embedding-0.6B"})).engine.problems
+    assert problem.reason == "NotGenerative"
+
+
+def test_a_deployment_lends_its_model_and_engine() -> None:
+    deployment = Qwen3DeploymentSpec.model_validate(
+        {
+            "model": {"id": "Qwen/Qwen3-4B", "revision": "v1"},
+            "engine": {"maxModelLen": 2048, "servedModelNames": ["chat"], "thinking": "Disabled"},
+            "gpu": {"resourceName": "amd.com/gpu"},
+            "auth": {"apiKeySecretRef": {"name": "a", "key": "b"}},
+            "scheduling": {"nodeSelector": {"a": "b"}},
+            "podTemplatePatch": {"spec": {"hostIPC": True}},
+        }
+    )
+    server = as_server(batch_spec(model=None, deploymentRef={"name": "chat"}), deployment)
+    assert (server.model.id, server.engine.max_model_len, server.gpu.resource_name) == (
+        "Qwen/Qwen3-4B",
+        2048,
+        "amd.com/gpu",
+    )
+    assert (server.scheduling.node_selector, server.pod_template_patch) == ({"a": "b"}, {"spec": {"hostIPC": True}})
+    assert server.auth is None and server.engine.thinking == "Default"
+    own = batch_spec(model=None, deploymentRef={"name": "chat"}, scheduling={"nodeSelector": {"c": "d"}})
+    assert as_server(own, deployment).scheduling.node_selector == {"c": "d"}
+
+
+SAME = [
+    {"engine": {"maxNumSeqs": 8}},
+    {"parallelism": 2},
+    {"output": {"claim": {"name": "other", "path": "elsewhere"}}},
+    {"backoffLimit": 1},
+]
+OTHER = [
+    {"model": {"id": "Qwen/Qwen3-4B"}},
+    {"model": {"id": "Qwen/Qwen3-8B", "revision": "v2"}},
+    {"sampling": {"temperature": "0.1"}},
+    {"sampling": {"thinking": "Disabled"}},
+    {"completions": 2},
+    {"input": {"prompts": ["hello"], "applyChatTemplate": False}},
+]
+
+
+@pytest.mark.parametrize("change", SAME, ids=json.dumps)
+def test_answers_go_on_after_a_change_that_does_not_change_them(change: dict[str, Any]) -> None:
+    assert plan(batch_spec(**change)).runner.fingerprint == plan(batch_spec()).runner.fingerprint
+
+
+@pytest.mark.parametrize("change", OTHER, ids=json.dumps)
+def test_answers_of_other_settings_have_another_fingerprint(change: dict[str, Any]) -> None:
+    assert plan(batch_spec(**change)).runner.fingerprint != plan(batch_spec()).runner.fingerprint
+
+
+def test_the_configuration_survives_its_way_to_the_pod() -> None:
+    runner = plan(batch_spec(sampling={"stopTokenIds": [1]})).runner
+    assert Config.from_json(json.loads(json.dumps(runner.as_json() | {"of_a_newer_operator": 1}))) == runner

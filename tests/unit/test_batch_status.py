@@ -1,0 +1,202 @@
+"""Status of a Qwen3Batch in every situation."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.unit.test_batch_plan import batch_spec, plan
+
+from qwen3_operator.api.batch import Qwen3BatchStatus
+from qwen3_operator.api.conditions import BATCH_TYPES
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.status.batch import BatchView, batch_status, is_over
+from qwen3_operator.status.pods import PodView
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+THEN, LATER = "2026-01-01T11:50:00Z", "2026-01-01T11:58:20Z"
+SPEC = batch_spec(completions=2, parallelism=2)
+MODEL = {
+    "metadata": {"name": "weights"},
+    "status": {
+        "conditions": [{"type": "Ready", "status": "True", "message": "in place"}],
+        "model": {"commit": "c", "claim": "claim", "path": "folder"},
+    },
+}
+PLACED = [{"type": "PodScheduled", "status": "True"}]
+
+
+def job(ended: str | None = None, reason: str = "", *, suspend: bool = False) -> dict[str, Any]:
+    """The Job; `ended`: Complete or Failed."""
+    status: dict[str, Any] = {"startTime": THEN}
+    if ended:
+        status["conditions"] = [{"type": ended, "status": "True", "reason": reason, "lastTransitionTime": LATER}]
+        status["completionTime"] = LATER
+    return {"metadata": {"name": "nightly-1"}, "spec": {"suspend": suspend}, "status": status}
+
+
+def pod(index: int, *, ended: dict[str, Any] | None = None, code: int = 0, name: str = "", text: str = "") -> PodView:
+    """A pod of a shard: it runs, or has ended with a report."""
+    state: dict[str, Any] = {"running": {}}
+    if ended is not None:
+        state = {"terminated": {"exitCode": code, "message": text or json.dumps(ended), "reason": "Error"}}
+    containers = [{"name": "vllm", "state": state}]
+    return PodView(
+        {
+            "metadata": {
+                "name": name or f"pod-{index}",
+                "annotations": {"batch.kubernetes.io/job-completion-index": str(index)},
+            },
+            "status": {
+                "phase": "Running" if ended is None else "Succeeded" if code == 0 else "Failed",
+                "conditions": PLACED,
+                "containerStatuses": containers,
+            },
+        }
+    )
+
+
+def said(shard: int, done: int, **more: Any) -> dict[str, Any]:
+    """What a shard of 50 lines says."""
+    counts = {"shard": shard, "total": 50, "lines": 100, "done": done, "failed": 0}
+    return counts | {"promptTokens": 10 * done, "completionTokens": 100 * done} | more
+
+
+def line(shard: int, done: int, **more: Any) -> str:
+    """A progress line in a log, after vLLM's own words."""
+    return "INFO vLLM says\n" + json.dumps({"event": "progress"} | said(shard, done, **more)) + "\nWARNING more\n"
+
+
+def status(previous: dict[str, Any] | None = None, labels: dict[str, str] | None = None, **view: Any) -> dict[str, Any]:
+    """The status of what is seen."""
+    seen = BatchView(**({"now": NOW, "plan": plan(SPEC), "model": MODEL} | view))
+    result = batch_status(SPEC, labels or {}, 3, previous or {}, seen)
+    Qwen3BatchStatus.model_validate(result)
+    assert [c["type"] for c in result["conditions"]] == list(BATCH_TYPES)
+    return result
+
+
+def told(result: dict[str, Any], type: str) -> tuple[str, str, str]:
+    """Status, reason and message of a condition."""
+    found = next(c for c in result["conditions"] if c["type"] == type)
+    return found["status"], found["reason"], found["message"]
+
+
+def test_shards_are_added_up() -> None:
+    tails = {
+        "pod-0": line(0, 10, tokensPerSecond=200, etaSeconds=40),
+        "pod-1": line(1, 30, tokensPerSecond=600, etaSeconds=10),
+    }
+    result = status(job=job(), pods=[pod(1), pod(0)], log_tails=tails)
+    assert result["requests"] == {"done": 40, "failed": 0, "total": 100}
+    assert result["tokens"] == {"prompt": 400, "completion": 4000}
+    assert result["tokensPerSecond"] == 800
+    assert result["etaSeconds"] == 20  # 60 lines to go, 1 and 2 a second
+    assert told(result, "Completed") == ("False", "Running", "40 of 100 lines are finished")
+    assert told(result, "Reconciling")[0] == "True"
+
+
+def test_a_shard_whose_pod_is_replaced_keeps_its_counts() -> None:
+    before = status(job=job(), pods=[pod(0)], log_tails={"pod-0": line(0, 10)})
+    killed = pod(0, ended={}, code=137, text="Killed")
+    result = status(before, job=job(), pods=[pod(0, name="pod-0b"), killed], log_tails={"pod-0b": ""})
+    assert result["requests"]["done"] == 10
+    tails, later = {"pod-0b": line(0, 15)}, NOW + timedelta(seconds=60)
+    after = status(result, job=job(), pods=[pod(0, name="pod-0b"), killed], log_tails=tails, now=later)
+    assert after["requests"]["done"] == 15
+
+
+@pytest.mark.parametrize(
+    ("done", "seconds", "written"), [(10, 60, False), (11, 60, True), (11, 4, False), (50, 1, False)]
+)
+def test_progress_is_written_by_the_percent_and_not_too_often(done: int, seconds: float, written: bool) -> None:
+    before = status(job=job(), pods=[pod(0)], log_tails={"pod-0": line(0, 10)})
+    later = NOW + timedelta(seconds=seconds)
+    after = status(before, job=job(), pods=[pod(0)], log_tails={"pod-0": line(0, done)}, now=later)
+    assert (after["requests"]["done"] == done and after["progressAt"] != before["progressAt"]) is written
+
+
+def test_the_end() -> None:
+    pods = [pod(i, ended=said(i, 50, result="Complete", merged=i == 1)) for i in (0, 1)]
+    result = status({"etaSeconds": 7}, job=job("Complete"), pods=pods)
+    assert told(result, "Ready") == ("True", "Completed", "100 of 100 lines are finished")
+    assert told(result, "Reconciling")[0] == "False"
+    assert (result["output"], result["job"]["result"], result["job"]["finishedAt"]) == (
+        "answers:a/out.jsonl",
+        "Complete",
+        LATER,
+    )
+    assert result["tokensPerSecond"] == 10_000 // 500
+    assert "etaSeconds" not in result
+    assert is_over(result, "nightly-1") and not is_over(result, "nightly-2")
+
+
+def test_parts_that_nobody_put_together() -> None:
+    pods = [pod(i, ended=said(i, 50, result="Complete", merged=False)) for i in (0, 1)]
+    result = status(job=job("Complete"), pods=pods)
+    assert told(result, "Completed")[:2] == ("False", "NotMerged")
+    assert "delete the Job nightly-1" in told(result, "Stalled")[2]
+    assert not is_over(result, "nightly-1")
+
+
+@pytest.mark.parametrize(
+    ("condition", "report", "reason", "words"),
+    [
+        (
+            "PodFailurePolicy",
+            {"result": "Failed", "reason": "InputEmpty", "message": "is empty"},
+            "InputEmpty",
+            "is empty",
+        ),
+        (
+            "DeadlineExceeded",
+            {"result": "Failed", "reason": "Terminated", "message": "x"},
+            "DeadlineExceeded",
+            "spec.active",
+        ),
+        ("FailedIndexes", {"result": "Failed", "reason": "EngineDied", "message": "boom"}, "EngineDied", "boom"),
+    ],
+)
+def test_a_job_that_failed(condition: str, report: dict[str, Any], reason: str, words: str) -> None:
+    result = status(job=job("Failed", condition), pods=[pod(0, ended=report, code=10)])
+    assert told(result, "Completed")[:2] == ("False", reason)
+    assert words in told(result, "Completed")[2]
+    assert told(result, "Stalled")[:2] == ("True", reason)
+    assert result["job"]["result"] == "Failed"
+
+
+def test_vllms_log_tells_why_the_engine_does_not_start() -> None:
+    report = {"result": "Failed", "reason": "EngineStartFailed", "message": "Engine core initialization failed."}
+    ended = pod(0, ended=report, code=1)
+    log = "ValueError: Total number of attention heads (32) must be divisible by tensor parallel size (3)."
+    result = status(job=job("Failed"), pods=[PodView(ended.pod, log)])
+    assert told(result, "Completed")[1] not in ("EngineStartFailed", "PodFailed")
+    assert "32" in told(result, "Completed")[2]
+
+
+def test_a_failed_try_is_told_while_the_job_goes_on() -> None:
+    report = {"result": "Failed", "reason": "EngineDied", "message": "boom"}
+    result = status(job=job(), pods=[pod(0, ended=report, code=1)])
+    assert told(result, "Completed")[:2] == ("False", "EngineDied")
+    assert "the Job tries again" in told(result, "Completed")[2]
+    assert told(result, "Stalled")[0] == "False"
+
+
+def test_suspended_by_the_queue() -> None:
+    result = status(labels={"kueue.x-k8s.io/queue-name": "nights"}, job=job(suspend=True))
+    assert told(result, "Completed")[1] == "Queued"
+    assert "queue nights" in told(result, "Ready")[2]
+
+
+def test_problems_come_first() -> None:
+    problem = Problem("OutputInUse", "is the output of Qwen3Batch first", "spec.output.claim.path")
+    result = status(problems=[problem])
+    assert told(result, "Accepted") == ("False", "OutputInUse", f"{problem.field}: {problem.message}")
+    assert told(result, "Stalled")[0] == "True"
+
+
+def test_nothing_is_known_yet() -> None:
+    result = status(plan=None, model=None)
+    assert {c["status"] for c in result["conditions"][1:5]} == {"Unknown"}
