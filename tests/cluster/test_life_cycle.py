@@ -48,7 +48,7 @@ def test_children_come_in_order(world: World) -> None:
 
 
 def test_every_status_ever_written_is_whole(world: World) -> None:
-    """All conditions with reasons from the first write on, of the generation they speak of, and never Ready too soon."""
+    """All conditions with reasons from the first write on, of one generation, and never Ready too soon."""
     since = world.apply(Q3d())
     world.wait_ready("chat")
     world.set_spec("chat", engine={"maxModelLen": 4096})
