@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.perf.gpu.cases import CASES, ENGINE_VERSION, GPU_NAME, Case
+from tests.perf.gpu.cases import CASES, ENGINE_VERSION, GPU_NAME, SERVING, Case
 
 from qwen3_operator.engine.fit import preflight
 
@@ -34,7 +34,7 @@ def prediction(case: Case) -> dict[str, object]:
 
 
 def main() -> None:
-    cases = {case.name: prediction(case) for case in CASES}
+    cases = {case.name: prediction(case) for case in (*CASES, SERVING)}
     document = {"gpu": GPU_NAME, "engine_version": str(ENGINE_VERSION), "cases": cases}
     PREDICTIONS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     for name, row in cases.items():
