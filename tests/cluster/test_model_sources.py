@@ -132,6 +132,8 @@ def test_a_copy_that_a_server_runs_on_is_kept(world: World) -> None:
     world.apply(Q3m("pinned").set(revision="v1"))
     world.wait_ready("pinned", "Qwen3Model")
     old = world.must("Qwen3Model", "pinned")["status"]["model"]["path"]
+    world.apply(Q3m("other").storage(existingClaim={"name": "pinned", "path": old}))
+    world.wait_ready("other", "Qwen3Model")
     notebook = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -149,6 +151,10 @@ def test_a_copy_that_a_server_runs_on_is_kept(world: World) -> None:
     assert status["superseded"] == [{"revision": "v1", "path": old}]
     stays(lambda: not [j for j in world.list("Job") if "--remove" in _args(j)], seconds=2, what="no removal")
     world.api.request("DELETE", PODS.path(world.namespace, "notebook"))
+    stays(
+        lambda: not [j for j in world.list("Job") if "--remove" in _args(j)], seconds=12, what="another model's still"
+    )
+    world.delete("Qwen3Model", "other")
     world.wait(lambda: not world.must("Qwen3Model", "pinned")["status"].get("superseded"), within=40)
 
 

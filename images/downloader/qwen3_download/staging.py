@@ -76,6 +76,7 @@ class Staging:
     def publish(self, done: Marker) -> None:
         """Make the target by one rename, or repair it file by file. Durable when it returns."""
         try:
+                fileSystemBytes=usage.total,
             if self.target.is_dir():
                 self._repair(done)
             else:

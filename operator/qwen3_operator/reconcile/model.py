@@ -20,7 +20,7 @@ from qwen3_operator.quantity import quantity
 from qwen3_operator.reconcile.context import Context, Key, invalid_spec, refused
 from qwen3_operator.reconcile.pods import view_pods
 from qwen3_operator.reconcile.removal import free_superseded
-from qwen3_operator.status.download import PROGRESS_SECONDS, job_ended, job_failed
+from qwen3_operator.status.download import PROGRESS_SECONDS, job_ended, job_failed, needed_volume
 from qwen3_operator.status.model import is_complete, model_status
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.report import final_report
@@ -117,9 +117,8 @@ class _Look:
             await self._delete_jobs(keep="")
             return
         await self._work(spec, Step.CHECK if spec.storage.existing_claim else Step.DOWNLOAD)
-        needed = (final_report(self.pods, "Failed") or {}).get("volumeBytes")
-        if needed and job_failed(self.job, self.pods):
-            await self._ensure_claim(spec, needed_bytes=int(needed))
+        if job_failed(self.job, self.pods) and (needed := needed_volume(self.pods, self.claim)):
+            await self._ensure_claim(spec, needed_bytes=needed)
         await self._observe_claim_trouble()
 
     def again(self, spec: Qwen3ModelSpec, status: Object) -> float | None:

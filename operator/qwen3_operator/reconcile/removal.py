@@ -14,6 +14,7 @@ from qwen3_operator.naming import (
     MODEL_LABEL,
     MODELS_DIR,
     QWEN3_DEPLOYMENTS,
+    QWEN3_MODELS,
     SELECTOR,
     claim_name,
     model_path,
@@ -51,10 +52,11 @@ async def free_superseded(context: Context, model: Object, spec: Qwen3ModelSpec,
 
 async def _servers_are_elsewhere(context: Context, model: Object, spec: Qwen3ModelSpec) -> bool:
     """Whether anything of the namespace is, or may be, on another folder of the claim than the model's present one:
-    a Qwen3Deployment by its status, a Deployment or Job by its template, a pod by its spec."""
+    a Qwen3Deployment or another Qwen3Model by its status, a Deployment or Job by its template, a pod by its spec."""
     namespace, name = model["metadata"]["namespace"], model["metadata"]["name"]
     claim, path = claim_name(name, spec), model_path(spec)
-    for user in await context.cluster.list(QWEN3_DEPLOYMENTS, namespace):
+    models = [it for it in await context.cluster.list(QWEN3_MODELS, namespace) if it["metadata"]["name"] != name]
+    for user in [*models, *await context.cluster.list(QWEN3_DEPLOYMENTS, namespace)]:
         served = (user.get("status") or {}).get("model") or {}
         if served.get("claim") == claim and served.get("path") not in (None, path):
             return True

@@ -10,7 +10,7 @@ from qwen3_operator.api.model import Qwen3ModelSpec
 from qwen3_operator.desired.download import Step
 from qwen3_operator.engine.host import volume_bytes
 from qwen3_operator.naming import model_path
-from qwen3_operator.quantity import gibibytes
+from qwen3_operator.quantity import gibibytes, quantity
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.report import final_report, latest_progress
 from qwen3_operator.status.story import parse_time, timestamp
@@ -23,6 +23,8 @@ LONGEST_RETRY = 60
 PROGRESS_SECONDS = 5
 """Between two writes of the progress."""
 
+_OWN_FILE_SYSTEM = 1.2
+"""A file system is the claim's own when it is at most so many times the claim's capacity: drivers round up."""
 _OF_THE_COPY = ("bytesDone", "bytesTotal", "filesDone", "filesTotal", "volumeBytes")
 
 
@@ -43,6 +45,16 @@ def job_failed(job: Object | None, pods: Sequence[PodView]) -> bool:
 def retry_at(failures: int, ended: datetime, first_seconds: float = FIRST_RETRY_SECONDS) -> datetime:
     """When a Job that failed for the `failures`-th time in a row is made anew."""
     return ended + timedelta(seconds=first_seconds * min(LONGEST_RETRY, 2 ** min(max(0, failures - 1), 16)))
+
+
+def needed_volume(pods: Sequence[PodView], claim: Object | None) -> int | None:
+    """Bytes of the volume that the Job's report says would be enough; None where a larger claim would not help: the
+    file system is not the claim's own (a folder of the node's disk, an export without quota)."""
+    report = final_report(pods, "Failed") or {}
+    capacity = ((claim or {}).get("status", {}).get("capacity") or {}).get("storage")
+    if capacity and report.get("fileSystemBytes", 0) > _OWN_FILE_SYSTEM * float(quantity(capacity)):
+        return None
+    return int(report["volumeBytes"]) if report.get("volumeBytes") else None
 
 
 def enough_volume(download: Object) -> str:
@@ -110,12 +122,12 @@ def _failed(download: Object, status: Object, view: ModelView) -> dict[str, Any]
     moment = next((c.get("lastTransitionTime") for c in status["conditions"] if c["status"] == "True"), None)
     failures = int(download.get("failures") or 0) + 1
     at = retry_at(failures, parse_time(moment) or view.now, view.first_retry_seconds)
-    needed = (final_report(view.pods, "Failed") or {}).get("volumeBytes")
+    needed = needed_volume(view.pods, view.claim)
     return {
         "failures": failures,
         "finishedAt": moment or timestamp(view.now),
         "retryAt": timestamp(at),
-        **({"volumeBytes": int(needed)} if needed else {}),
+        **({"volumeBytes": needed} if needed else {}),
     }
 
 

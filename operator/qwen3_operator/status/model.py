@@ -7,9 +7,11 @@ from typing import Any
 
 from qwen3_operator.api.conditions import MODEL_TYPES, Condition, Type
 from qwen3_operator.api.model import Qwen3ModelSpec
+from qwen3_operator.desired.claim import requested
 from qwen3_operator.desired.download import Step
 from qwen3_operator.naming import claim_name, model_path
-from qwen3_operator.status.download import download_status, enough_volume, job_ended, job_failed
+from qwen3_operator.quantity import quantity
+from qwen3_operator.status.download import download_status, enough_volume, job_ended, job_failed, needed_volume
 from qwen3_operator.status.pods import Trouble, pod_trouble
 from qwen3_operator.status.report import final_report
 from qwen3_operator.status.story import Story
@@ -166,7 +168,7 @@ def _tell_failure(story: Story, spec: Qwen3ModelSpec, download: Object, view: Mo
         words = f"{message}. The claim grows to {view.grows_to}, then the download goes on"
         story.tell(Type.DOWNLOADED, "False", reason, words)
         return
-    if report.get("volumeBytes") and view.claim is not None:
+    if needed_volume(view.pods, view.claim) and view.claim is not None:
         message += f". {_make_room(spec, enough_volume(download), view.claim, view.fixed_class)}"
     again = f" (tried again at {download['retryAt']})" if download.get("retryAt") else ""
     story.tell(Type.DOWNLOADED, "False", reason, message + again, stalled=True)
@@ -178,6 +180,9 @@ def _make_room(spec: Qwen3ModelSpec, enough: str, claim: Object, fixed_class: st
         size = f"set spec.storage.size to {enough} and delete" if spec.storage.size is not None else "delete"
         then = f"it is made anew with {enough}, and the download begins anew"
         return f"StorageClass {fixed_class} does not let claim {name} grow: {size} the claim; {then}"
+    has, asked = (claim.get("status", {}).get("capacity") or {}).get("storage", "nothing yet"), requested(claim)
+    if quantity(asked) >= quantity(enough):
+        return f"Claim {name} asks for {asked} and has {has}: it has to grow still, or else free what is on it"
     return f"spec.storage.size: {enough} is enough"
 
 

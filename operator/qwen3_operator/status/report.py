@@ -74,6 +74,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "weightsBytes": _is_size,
     "bytesPerSecond": _is_size,
     "volumeBytes": _is_size,
+    "fileSystemBytes": _is_size,
     "verifiedBy": lambda value: value in ("hub", "marker", "structure"),
     "config": lambda value: isinstance(value, dict),
 }

@@ -100,6 +100,22 @@ def test_a_full_volume_says_what_is_enough(fields: Object, view: Object, stalled
     assert it["download"]["volumeBytes"] == 30 * GIB
 
 
+def test_a_file_system_that_is_not_the_claims_own_is_not_the_claims_to_grow() -> None:
+    """A folder of the node's disk: a larger claim would not make it larger."""
+    live = claim() | {"status": {"phase": "Bound", "capacity": {"storage": "20Gi"}}}
+    disk = FULL | {"volumeBytes": 510 * GIB, "fileSystemBytes": 500 * GIB}
+    it = look(spec(), claim=live, **ended(disk, "Failed"))
+    assert "volumeBytes" not in it["download"] and "Gi" not in condition(it, "Downloaded")["message"]
+    own = FULL | {"fileSystemBytes": 20 * GIB}
+    assert look(spec(), claim=live, **ended(own, "Failed"))["download"]["volumeBytes"] == 30 * GIB
+
+
+def test_a_claim_that_grows_still_says_so() -> None:
+    live = claim("34Gi") | {"status": {"phase": "Bound", "capacity": {"storage": "20Gi"}}}
+    it = look(spec(), claim=live, **ended(FULL, "Failed"))
+    assert "asks for 34Gi and has 20Gi" in condition(it, "Downloaded")["message"]
+
+
 def test_a_claim_made_anew_begins_anew_and_remembers_the_size() -> None:
     before = look(spec(), claim=claim(), **ended(FULL, "Failed"))
     before["download"] |= {"bytesDone": 90, "bytesTotal": 100}
