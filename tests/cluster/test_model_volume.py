@@ -126,7 +126,6 @@ def impatient(cluster: devcluster.Cluster, operator: OperatorProcess, tmp_path: 
     it.start()
     yield it
     it.stop()
-    operator.start()
 
 
 def test_failed_downloads_back_off_and_leave_one_job(world: World, impatient: OperatorProcess) -> None:
