@@ -1,0 +1,71 @@
+"""An image's name follows what it is built from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from images import base, catalog
+from images.catalog import IMAGES, REPOSITORY, Image
+
+
+@pytest.fixture
+def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Image:
+    """An image of two files in a repository of its own."""
+    for file in ("images/it/Dockerfile", "code/a.py", "code/__pycache__/a.pyc"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(file)
+    monkeypatch.setattr(catalog, "REPOSITORY", tmp_path)
+    return Image("it", ("code",))
+
+
+@pytest.mark.parametrize("change", ["images/it/Dockerfile", "code/a.py", "code/new.py"])
+def test_another_content_is_another_tag(image: Image, tmp_path: Path, change: str) -> None:
+    before = image.reference("base")
+    assert image.reference("base") == before
+    (tmp_path / change).write_text("other")
+    assert image.reference("base") != before
+
+
+def test_another_base_is_another_tag_and_caches_do_not_count(image: Image, tmp_path: Path) -> None:
+    before = image.reference("base")
+    (tmp_path / "code/__pycache__/a.pyc").write_text("other")
+    assert image.reference("base") == before
+    assert image.reference("other base") != before
+
+
+def test_a_version_is_the_tag_and_part_of_the_key() -> None:
+    versioned = IMAGES["vllm-cpu"]
+    assert versioned.reference("base") == "localhost/qwen3-vllm-cpu:0.32.0"
+    assert versioned.key("base") != Image("vllm-cpu", versioned.inputs).key("base")
+
+
+@pytest.mark.parametrize("name", sorted(IMAGES))
+def test_everything_that_a_dockerfile_copies_is_an_input(name: str) -> None:
+    lines = (REPOSITORY / IMAGES[name].dockerfile).read_text().splitlines()
+    copied = {line.split()[1] for line in lines if line.startswith("COPY ") and "--from" not in line}
+    assert copied == set(IMAGES[name].inputs)
+
+
+def test_only_this_machines_own_release_is_taken_from_its_apt_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "old.list").write_text(
+        "# deb http://mirror.example/debian bookworm main\n"
+        "deb http://mirror.example/debian bookworm main\n"
+        "deb [signed-by=/k.gpg] http://mirror.example/security bookworm-security main\n"
+        "deb-src http://mirror.example/debian bookworm main\n"
+        "deb http://other.example/tool stable main\n"
+    )
+    (tmp_path / "new.sources").write_text(
+        "Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\nComponents: main\n\n"
+        "Types: deb\nURIs: http://other.example/tool\nSuites: nodistro\nComponents: main\n"
+    )
+    monkeypatch.setattr(base, "APT_SOURCES", (tmp_path,))
+    monkeypatch.setattr(base, "codename", lambda: "bookworm")
+    assert base.apt_sources() == {
+        "base.list": "deb http://mirror.example/debian bookworm main\n"
+        "deb [signed-by=/k.gpg] http://mirror.example/security bookworm-security main\n",
+        "base.sources": "Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\n"
+        "Components: main\n",
+    }
