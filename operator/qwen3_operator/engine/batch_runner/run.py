@@ -69,7 +69,8 @@ class Shard:
     def __init__(self, config: Config, shard: int) -> None:
         self.config, self.shard = config, shard
         self.store, self.tally = Store(config, shard), Tally()
-        self._finished: set[int] = set()
+        self._finished = bytearray()
+        """1 for each line of the shard that was finished before, by its place in the shard."""
         self._batch = f"{config.namespace}-{config.name}"
 
     def run(self, make_engine: Callable[[Config], Engine]) -> dict[str, Any]:
@@ -81,6 +82,7 @@ class Shard:
         progress = Progress(self.shard, total, summary.lines, self.tally)
         report: dict[str, Any] = {"result": "Complete"}
         if (counts := self.store.counts()) is None:
+            self._finished = bytearray(total)
             self.store.open_part(self._resume)
             if self.tally.finished:
                 say({"event": "resumed"} | progress.counts())
@@ -95,8 +97,9 @@ class Shard:
         return report | counts | {"merged": merged or self.store.merged}
 
     def _resume(self, index: int, line: dict[str, Any]) -> None:
-        if index not in self._finished:
-            self._finished.add(index)
+        place = index // self.config.shards
+        if place < len(self._finished) and not self._finished[place]:
+            self._finished[place] = 1
             self.tally.recount(line)
 
     def _answer(self, source: Path, make_engine: Callable[[Config], Engine], progress: Progress) -> Progress:
@@ -112,7 +115,7 @@ class Shard:
                 while more and engine.waiting < engine.room:
                     item = next(todo, None)
                     more = item is not None
-                    if item is not None and item[0] not in self._finished:
+                    if item is not None and not self._finished[item[0] // self.config.shards]:
                         self._ask(engine, *item, pending, writer)
                 for index, answer in _step(engine):
                     request = pending.pop(index)

@@ -65,9 +65,12 @@ class Store:
             if not owner.exists():
                 _write_whole(mine, json.dumps(ours).encode())
                 # A link never replaces what another batch wrote meanwhile, and is never half there.
-                with contextlib.suppress(FileExistsError):
+                try:
                     owner.hardlink_to(mine)
-                mine.unlink()
+                except OSError:
+                    if not owner.exists():  # a file system without links
+                        mine.replace(owner)
+                mine.unlink(missing_ok=True)
             self._compare(_read_json(owner), ours)
 
     def _compare(self, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
