@@ -51,6 +51,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
             ]
         },
         {"prompt": HELLO, "max_tokens": 100_000},
+        {"prompt": HELLO, "stop_token_ids": [99_999_999], "min_tokens": 1},
+        {"prompt": HELLO, "tools": "none"},
+        {"messages": [{"role": "user", "content": HELLO}, {"role": "assistant", "tool_calls": [{}]}]},
     ]
     batch = RealBatch(tmp_path_factory.mktemp("batch"), lines, include_prompt=True, **SAMPLING)
     assert batch.run(**batch.how) == 0, batch.log()[-4000:]
@@ -107,6 +110,12 @@ def test_max_tokens_and_stop_of_a_line(answers: list[dict[str, Any]]) -> None:
 
 def test_what_vllm_refuses_of_a_line_is_an_error_line(answers: list[dict[str, Any]]) -> None:
     assert "temperature" in answers[10]["error"]["message"]
+
+
+def test_what_would_end_the_engine_is_an_error_line(answers: list[dict[str, Any]]) -> None:
+    assert "stop_token_ids must be below" in answers[14]["error"]["message"]
+    assert answers[15]["error"]["message"] == "line 16: tools must be a list"
+    assert answers[16]["error"]["code"] == "chat_template_error"
 
 
 def test_choices_system_messages_and_limits_beyond_the_length(answers: list[dict[str, Any]]) -> None:

@@ -91,6 +91,15 @@ BAD_LINES = [
         "only parts of type text",
     ),
     (json.dumps({"prompt": "long " * 500}), "context_length_exceeded", "line 11"),
+    ('{"prompt": "x", "temperature": NaN}', "invalid_json", "it has NaN"),
+    ('{"prompt": "x", "temperature": 1e999}', "invalid_request", "temperature must be a number"),
+    ('{"prompt": "x", "seed": 9223372036854775808}', "invalid_request", "seed must be a whole number from -922"),
+    ('{"prompt": "x", "max_tokens": 1.5}', "invalid_request", "max_tokens must be a whole number"),
+    ('{"prompt": "x", "stop": [1]}', "invalid_request", "stop must be a text or a list of texts"),
+    ('{"prompt": "x", "stop_token_ids": "1"}', "invalid_request", "stop_token_ids must be a list of token ids"),
+    ('{"prompt": "x", "ignore_eos": 1}', "invalid_request", "ignore_eos must be true or false"),
+    ('{"custom_id": "\\ud800", "prompt": "x"}', "invalid_unicode", "half a character"),
+    ('{"prompt": ' + "[" * 100_000 + "}", "invalid_json", "line 20 is nested too deep"),
     ('{"prompt": "x", "stream": true}', "unsupported_parameter", "stream"),
     ('{"messages": [{"role": "user", "content": [{"type": "text", "text": "parts"}]}]}', None, ""),
 ]
@@ -110,8 +119,8 @@ def test_bad_lines_become_error_lines_and_the_rest_is_answered(tmp_path: Path) -
             assert answer["error"]["code"] == code, line
             assert words in answer["error"]["message"], line
     assert answers[5]["custom_id"] == "b"
-    assert answers[-1]["error"]["message"] == "line 14 is not UTF-8 (byte 13)"
-    assert (batch.message()["done"], batch.message()["failed"]) == (2, 12)
+    assert answers[-1]["error"]["message"] == "line 23 is not UTF-8 (byte 13)"
+    assert (batch.message()["done"], batch.message()["failed"]) == (2, 21)
 
 
 def test_the_output_is_openais_batch_format(tmp_path: Path) -> None:

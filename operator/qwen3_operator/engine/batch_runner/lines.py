@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,18 @@ from typing import Any
 from qwen3_operator.engine.batch_runner.contract import BAD_INPUT, Stop
 
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
-_NUMBERS = {
-    *("temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"),
-    *("top_k", "max_tokens", "max_completion_tokens", "min_tokens", "seed", "n"),
+# What vLLM itself does not check, or only where the engine dies of it.
+_INTEGERS = {
+    "top_k": (-1, 2**31 - 1),
+    "max_tokens": (1, 2**31 - 1),
+    "max_completion_tokens": (1, 2**31 - 1),
+    "min_tokens": (0, 2**31 - 1),
+    "seed": (-(2**63), 2**63 - 1),
+    "n": (1, 128),
 }
-_SAMPLING = _NUMBERS | {"stop", "stop_token_ids", "ignore_eos", "skip_special_tokens"}
+_DECIMALS = {"temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"}
+_SWITCHES = {"ignore_eos", "skip_special_tokens"}
+_SAMPLING = {*_INTEGERS, *_DECIMALS, *_SWITCHES, "stop", "stop_token_ids"}
 _IGNORED = {"model", "user", "metadata", "store", "service_tier", "stream_options", "safety_identifier"}
 _CHAT_ONLY = {"messages", "tools", "tool_choice", "chat_template_kwargs"}
 
@@ -90,10 +98,14 @@ def parse(line: bytes, index: int, *, text: bool, chat: bool) -> Request:
     if text:
         return _of_prompt(words, index, f"line-{number}", chat, {})
     try:
-        entry = json.loads(words)
-    except (ValueError, RecursionError) as error:
-        where = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "nested too deep"
+        entry = json.loads(words, parse_constant=_no_constant)
+    except RecursionError:
+        raise BadLine("invalid_json", f"line {number} is nested too deep") from None
+    except ValueError as error:
+        where = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else f"it has {error}"
         raise BadLine("invalid_json", f"line {number} is not JSON: {where}") from None
+    if not _is_text(words):
+        raise BadLine("invalid_unicode", f"line {number} has an escape that is half a character (a lone surrogate)")
     if not isinstance(entry, dict):
         raise BadLine("invalid_request", f"line {number} is no JSON object")
     said = entry.get("custom_id", entry.get("id"))
@@ -196,9 +208,41 @@ def _sampling(body: dict[str, Any], known: set[str]) -> dict[str, Any]:
         raise BadLine("unsupported_parameter", "stream makes no sense in a file")
     if unsupported := sorted(given.keys() - _SAMPLING):
         raise BadLine("unsupported_parameter", f"{', '.join(unsupported)} is not supported in a Qwen3Batch")
-    for name in sorted(given.keys() & _NUMBERS):
-        if isinstance(given[name], bool) or not isinstance(given[name], int | float):
-            raise BadLine("invalid_request", f"{name} must be a number")
+    for name, value in given.items():
+        if problem := _problem(name, value):
+            raise BadLine("invalid_request", f"{name} must be {problem}")
     if "max_completion_tokens" in given:
         given["max_tokens"] = given.pop("max_completion_tokens")
     return given
+
+
+def _problem(name: str, value: Any) -> str:
+    """What a sampling parameter must be and is not; empty where all is well."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name in _INTEGERS:
+        least, most = _INTEGERS[name]
+        fits = number and isinstance(value, int) and least <= value <= most
+        return "" if fits else f"a whole number from {least} to {most}"
+    if name in _DECIMALS:
+        return "" if number and math.isfinite(value) else "a number"
+    if name in _SWITCHES:
+        return "" if isinstance(value, bool) else "true or false"
+    kind, words = (str, "a text or a list of texts") if name == "stop" else (int, "a list of token ids")
+    found = [value] if name == "stop" and isinstance(value, str) else value
+    fits = isinstance(found, list) and all(isinstance(v, kind) and not isinstance(v, bool) for v in found)
+    return "" if fits else words
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _is_text(words: str) -> bool:
+    """Whether an escape like \\ud800 stands for no character: nobody could write that to a file."""
+    if "\\ud" not in words.lower():
+        return True
+    try:
+        json.dumps(json.loads(words), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -193,3 +193,5 @@ class _Writer:
                     self._store.append(records)
             except Stop as stop:
                 self._error = stop
+            except Exception as error:  # the thread must not end unseen
+                self._error = Stop(AGAIN, "RunnerFailed", f"{type(error).__name__}: {error}")

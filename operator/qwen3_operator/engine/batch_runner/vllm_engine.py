@@ -32,6 +32,7 @@ class VllmEngine:
         model = self._engine.model_config
         self._checkpoint_sampling: dict[str, Any] = model.get_diff_sampling_param()
         self.max_model_len = int(model.max_model_len)
+        self._vocabulary = int(model.get_vocab_size())
         self.room = QUEUE_FACTOR * int(self._engine.vllm_config.scheduler_config.max_num_seqs)
         self._config = config
         self._template = Path(config.chat_template).read_text(encoding="utf-8") if config.chat_template else None
@@ -44,20 +45,15 @@ class VllmEngine:
 
     def add(self, request: Request) -> None:
         """Give a request to the engine. Raises BadLine for one that it cannot take."""
-        prompt = self._render(request)
-        # A rendered chat has its special tokens already; a plain text gets what the tokenizer puts around texts.
-        tokens = self._tokenizer.encode(prompt, add_special_tokens=request.messages is None)
-        if len(tokens) >= self.max_model_len:
-            raise BadLine(
-                "context_length_exceeded",
-                f"line {request.index + 1}: the prompt has {len(tokens)} tokens, and maxModelLen is "
-                f"{self.max_model_len}, prompt and answer together",
-                request.custom_id,
-            )
-        name = str(request.index)
+        prompt, name = self._render(request), str(request.index)
         try:
+            # A rendered chat has its special tokens already; a plain text gets what the tokenizer puts around texts.
+            tokens = self._tokenizer.encode(prompt, add_special_tokens=request.messages is None)
+            self._check_length(request, len(tokens))
             params = self._sampling(request, room=self.max_model_len - len(tokens))
             self._engine.add_request(name, {"prompt_token_ids": tokens}, params)
+        except BadLine:
+            raise
         except Exception as error:  # vLLM's refusals have no class in common; a bad line never ends the batch
             if "EngineDead" in type(error).__name__:
                 raise
@@ -74,6 +70,15 @@ class VllmEngine:
                 )
                 prompt = self._prompts.pop(output.request_id)
                 yield int(output.request_id), Answer(tuple(choices), prompt, len(output.prompt_token_ids))
+
+    def _check_length(self, request: Request, tokens: int) -> None:
+        if tokens >= self.max_model_len:
+            raise BadLine(
+                "context_length_exceeded",
+                f"line {request.index + 1}: the prompt has {tokens} tokens, and maxModelLen is {self.max_model_len},"
+                " prompt and answer together",
+                request.custom_id,
+            )
 
     def _render(self, request: Request) -> str:
         if request.messages is None:
@@ -100,6 +105,8 @@ class VllmEngine:
         ours = self._config.sampling_thinking if self._thinks(request) else self._config.sampling_plain
         seed = {} if self._config.seed is None else {"seed": self._config.seed + request.index}
         values = {"max_tokens": room} | self._checkpoint_sampling | seed | dict(ours) | dict(said)
+        if any(not 0 <= token < self._vocabulary for token in values.get("stop_token_ids") or ()):
+            raise ValueError(f"stop_token_ids must be below {self._vocabulary}, the size of the vocabulary")
         values["max_tokens"] = min(int(values["max_tokens"]), room)
         return self._params(**values, output_kind=RequestOutputKind.FINAL_ONLY)
 
