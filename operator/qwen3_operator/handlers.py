@@ -57,9 +57,8 @@ def make_registry(
             enqueue(Qwen3Model.KIND, namespace, name)
         told = {key: value for key, value in (body.get("status") or {}).items() if key != "usedBy"}
         if type == "DELETED" or _is_news(memo, "told", digest([version, told])):
-            for user in _users(body):
-                for kind in USERS:  # a name in usedBy may be of either; a key without an object is forgotten
-                    enqueue(kind, namespace, user)
+            for kind, user in _users(body):
+                enqueue(kind, namespace, user)
 
     for child in CHILDREN:
         group, _, version = child.api_version.rpartition("/")
@@ -142,10 +141,13 @@ def kopf_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def _users(model: Mapping[str, Any]) -> set[str]:
+def _users(model: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """(kind, name) of the model's users; a name in usedBy alone may be of any kind, and a key without an object is
+    forgotten."""
     owners = model.get("metadata", {}).get("ownerReferences") or []
-    held = {o["name"] for o in owners if o["kind"] in USERS and o["apiVersion"] == API_VERSION}
-    return held | set((model.get("status") or {}).get("usedBy") or [])
+    held = {(o["kind"], o["name"]) for o in owners if o["kind"] in USERS and o["apiVersion"] == API_VERSION}
+    named = set((model.get("status") or {}).get("usedBy") or []) - {name for _, name in held}
+    return held | {(kind, name) for kind in USERS for name in named}
 
 
 def _login(configuration: Configuration) -> Callable[..., Awaitable[kopf.ConnectionInfo]]:

@@ -82,12 +82,11 @@ async def test_a_model_tells_its_users_what_matters_to_them(handlers: Handlers) 
     owner = {"apiVersion": "serving.qwen3.dev/v1alpha1", "kind": "Qwen3Deployment", "name": "chat", "uid": "u"}
     held = {"ownerReferences": [owner]}
     ready = {"conditions": [{"type": "Ready", "status": "True"}]}
-    assert await handlers.see("model", obj("weights", metadata=held)) == [BATCH, DEPLOYMENT, MODEL]
-    assert await handlers.see("model", obj("weights", metadata=held, status=ready)) == [BATCH, DEPLOYMENT]
+    assert await handlers.see("model", obj("weights", metadata=held)) == [DEPLOYMENT, MODEL]
+    assert await handlers.see("model", obj("weights", metadata=held, status=ready)) == [DEPLOYMENT]
     assert await handlers.see("model", obj("weights", metadata=held, status=ready | {"usedBy": ["chat"]})) == []
     body = obj("weights", metadata=held, status=ready | {"usedBy": ["chat", "far"]})
     assert await handlers.see("model", body, type="DELETED") == [
-        BATCH,
         Key("Qwen3Batch", "team", "far"),
         DEPLOYMENT,
         Key("Qwen3Deployment", "team", "far"),

@@ -94,7 +94,7 @@ def _apply_all(c: devcluster.Cluster, scale: Scale) -> dict[str, float]:
 
     def create(number: int) -> None:
         name = f"bench-{number:04}"
-        model = {"id": f"Qwen/Qwen3-8B-bench{number % scale.models}"}
+        model = {"id": "Qwen/Qwen3-8B", "revision": f"v{number % scale.models}"}
         meta = {"name": name, "namespace": NAMESPACE}
         posted[name] = time.monotonic()
         api.create(
