@@ -82,7 +82,7 @@ class Setup:
             text=True,
         )
 
-    def finish(self, process: subprocess.Popen[str], timeout: float = 90) -> Result:
+    def finish(self, process: subprocess.Popen[str], timeout: float = 400) -> Result:
         try:
             out, errors = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -93,7 +93,7 @@ class Setup:
         report = json.loads(log.read_bytes()) if log.exists() else {}
         return Result(process.returncode, [json.loads(line) for line in out.splitlines()], report, errors)
 
-    def run(self, *options: str, timeout: float = 90, **environment: str) -> Result:
+    def run(self, *options: str, timeout: float = 400, **environment: str) -> Result:
         return self.finish(self.start(*options, **environment), timeout)
 
     def assert_complete(self, *without: str) -> None:

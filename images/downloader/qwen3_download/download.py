@@ -113,7 +113,9 @@ class Download:
             raise Failure(Reason.USAGE, f"{target} is a mount point: name a folder inside it")
         if target.exists() and not target.is_dir():
             raise Failure(Reason.USAGE, f"{target} is not a folder")
-        if target.is_dir() and marker.read(target) is None:
+        plan = self._staging.plan()
+        repairing = plan is not None and plan.repairs and plan.names(self._options.model, self._options.revision)
+        if target.is_dir() and marker.read(target) is None and not repairing:
             try:
                 target.rmdir()
             except OSError:
@@ -135,7 +137,8 @@ class Download:
         )
         records = {f.path: FileRecord(f.size, f.sha256) for f in files}
         wanted = self._damaged(files, records)
-        parts = self._staging.prepare(Plan(options.model, options.revision, listing.commit), wanted)
+        plan = Plan(options.model, options.revision, listing.commit, repairs=options.target.is_dir())
+        parts = self._staging.prepare(plan, wanted)
         self._staging.check_space(parts)
         received = self._transfer(hub, listing, sorted(parts, key=lambda p: p.size))
         self._progress.event("verified", f"{len(files)} files verified", files=len(files), bytes=total)
@@ -145,11 +148,13 @@ class Download:
         return self._report(done, received)
 
     def _list(self, hub: Hub) -> Listing:
-        """The commit of an earlier try goes first, so that a moving branch does not mix two of them."""
-        options, kept = self._options, self._staging.plan()
+        """The commit of an earlier try, or of a target to repair, goes first: a moving branch must not mix two."""
+        options = self._options
         revision = options.revision
-        if kept and (kept.model, kept.revision) == (options.model, options.revision) and COMMIT.fullmatch(kept.commit):
-            revision = kept.commit
+        for kept in (self._staging.plan(), marker.read(options.target)):
+            if kept and kept.names(options.model, options.revision) and COMMIT.fullmatch(kept.commit):
+                revision = kept.commit
+                break
         try:
             return resolve(hub, revision, options.give_up_after, self._progress, self._stopped)
         except Failure as failure:
@@ -178,29 +183,20 @@ class Download:
         source = Source(hub.endpoint, lambda path: hub.file_url(path, listing.request_revision), hub.headers())
         workers = limit.connections(options.max_workers) if limit else options.max_workers
         ended = threading.Event()
+        transfer = Transfer(parts, source, network, workers, options.give_up_after, self._stopped)
+        total = sum(p.size for p in parts)
+
+        def snapshot() -> Snapshot:
+            return Snapshot(sum(p.bytes_present() for p in parts), total, transfer.verified, len(parts))
+
+        reporter = threading.Thread(target=self._progress.follow, args=(snapshot, ended), name="progress")
+        reporter.start()
         try:
-            for part in parts:
-                part.open()
-            transfer = Transfer(parts, source, network, workers, options.give_up_after, self._stopped)
-            total = sum(p.size for p in parts)
-
-            def snapshot() -> Snapshot:
-                return Snapshot(sum(p.bytes_present() for p in parts), total, transfer.verified, len(parts))
-
-            reporter = threading.Thread(target=self._progress.follow, args=(snapshot, ended), name="progress")
-            reporter.start()
-            try:
-                transfer.run()
-            finally:
-                ended.set()
-                reporter.join()
-            for part in parts:
-                if not part.has_state:
-                    part.sync()
-            return transfer.received
+            transfer.run()
         finally:
-            for part in parts:
-                part.close()
+            ended.set()
+            reporter.join()
+        return transfer.received
 
     def _report(self, done: Marker, received: int, witness: str = "hub") -> dict[str, Any]:
         seconds = time.monotonic() - self._started

@@ -6,12 +6,14 @@ been written. A counter is written after its bytes. A file of at most one block 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import struct
 import threading
 from array import array
+from collections.abc import Iterator
 from pathlib import Path
 
 from qwen3_download.errors import Failure, Reason
@@ -36,11 +38,26 @@ class PartialFile:
         self._counts = self._load()
         self._prefix_block = 0
         self.inherited = self.bytes_present()
+        self._users = 0
         self._fd = -1
         self._state_fd = -1
 
-    def open(self) -> None:
-        """Create or open the files. Raises Failure(DiskFull)."""
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Open as long as any thread is inside: thousands of files must not all be open. Raises Failure(DiskFull)."""
+        with self._lock:
+            if not self._users:
+                self._open()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    self._close()
+
+    def _open(self) -> None:
         try:
             self.data.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(self.data, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
@@ -48,11 +65,12 @@ class PartialFile:
                 self._state.parent.mkdir(parents=True, exist_ok=True)
                 self._state_fd = os.open(self._state, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
                 os.pwrite(self._state_fd, self._identity + self._counts.tobytes(), 0)
-                os.ftruncate(self._fd, self.size)
+            # Nothing of an older, longer file may stay behind; a file without state is whole or empty.
+            os.ftruncate(self._fd, self.size if self._blocks > 1 or any(self._counts) else 0)
         except OSError as error:
             raise disk_failure(error, self.data) from error
 
-    def close(self) -> None:
+    def _close(self) -> None:
         for fd in (self._fd, self._state_fd):
             if fd >= 0:
                 os.close(fd)
@@ -70,11 +88,6 @@ class PartialFile:
             else:
                 ranges.append((start, end))
         return ranges
-
-    @property
-    def has_state(self) -> bool:
-        """Whether the file is large enough to be continued inside."""
-        return self._blocks > 1
 
     def bytes_present(self) -> int:
         return sum(self._counts)

@@ -26,6 +26,11 @@ class Plan:
     model: str
     revision: str
     commit: str
+    repairs: bool = False  # the target was complete once, and loses its marker while its files are replaced
+
+    def names(self, model: str, revision: str) -> bool:
+        """Whether this plan is for the asked model at the asked branch, tag or commit."""
+        return self.model == model and revision in (self.revision, self.commit)
 
 
 class Staging:
@@ -41,7 +46,7 @@ class Staging:
         """The plan of an earlier try."""
         try:
             data = json.loads((self.root / "plan.json").read_text(encoding="utf-8"))
-            return Plan(str(data["model"]), str(data["revision"]), str(data["commit"]))
+            return Plan(str(data["model"]), str(data["revision"]), str(data["commit"]), bool(data.get("repairs")))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -71,12 +76,12 @@ class Staging:
                 f"{human(missing)} are still to be downloaded of {human(total)}, but the volume of {self.target} has "
                 f"{human(free)} free: make it at least {human(missing + MARGIN - free)} larger",
                 volumeBytes=usage.total - free + missing + MARGIN,
+                fileSystemBytes=usage.total,
             )
 
     def publish(self, done: Marker) -> None:
         """Make the target by one rename, or repair it file by file. Durable when it returns."""
         try:
-                fileSystemBytes=usage.total,
             if self.target.is_dir():
                 self._repair(done)
             else:

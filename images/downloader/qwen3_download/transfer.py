@@ -124,7 +124,8 @@ class Transfer:
                     with self._changed:
                         self._changed.wait(1.0)
                     continue
-                self._fetch(connection, piece)
+                with piece.file.opened():
+                    self._fetch(connection, piece)
                 self._pieces.done(piece)
         except BaseException as failure:
             self._fail(failure)
@@ -163,26 +164,12 @@ class Transfer:
                 self._abort.wait(self._patience.delay(error, path, attempt))
 
     def _verify(self, file: PartialFile) -> None:
-        """Compare with the listing; what is wrong is fetched again, a few times."""
         try:
-            while True:
-                inherited = file.inherited > 0
-                found = hash_from_disk(file, self._abort)
-                if found == file.remote.sha256:
-                    self._verified.add(file)
-                    break
-                wrong = self._wrong.setdefault(file, [])
-                if not inherited:
-                    wrong.append(found)
-                # The same wrong content twice is what the hub has; different ones are faults on the way.
-                if len(wrong) >= _HASH_TRIES or len(set(wrong)) < len(wrong):
-                    raise Failure(
-                        Reason.INTEGRITY,
-                        f"{file.remote.path} on {self._source.where} has sha256 {found}, "
-                        f"its listing says {file.remote.sha256}",
-                    )
-                file.reset()
-                self._pieces.add(file)
+            with file.opened():
+                while not self._is_right(file):
+                    file.reset()
+                    self._pieces.add(file)
+            self._verified.add(file)
         except Stopped:
             return
         except BaseException as failure:
@@ -190,6 +177,22 @@ class Transfer:
         finally:
             with self._changed:
                 self._changed.notify_all()
+
+    def _is_right(self, file: PartialFile) -> bool:
+        """Compare with the listing. Raises Failure(IntegrityError) when another try would not help."""
+        inherited = file.inherited > 0
+        found = hash_from_disk(file, self._abort)
+        if found == file.remote.sha256:
+            return True
+        wrong = self._wrong.setdefault(file, [])
+        if not inherited:
+            wrong.append(found)
+        # The same wrong content twice is what the hub has; different ones are faults on the way.
+        if len(wrong) >= _HASH_TRIES or len(set(wrong)) < len(wrong):
+            path, listed = file.remote.path, file.remote.sha256
+            text = f"{path} on {self._source.where} has sha256 {found}, its listing says {listed}"
+            raise Failure(Reason.INTEGRITY, text)
+        return False
 
     def _fail(self, failure: BaseException) -> None:
         self._failure = self._failure or failure

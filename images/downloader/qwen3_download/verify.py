@@ -18,8 +18,7 @@ class Stopped(Exception):
 def hash_from_disk(file: PartialFile, stopped: threading.Event) -> str:
     """sha256 (64 hex digits) of the complete file, as read back; its bytes are on the disk when this returns.
 
-    "" when somebody made the file shorter. Small files are left to a later `sync`. Raises Stopped, or Failure when the
-    disk refuses.
+    "" when somebody made the file shorter. Raises Stopped, or Failure when the disk refuses.
     """
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(min(_READ, max(file.size, 1))))
@@ -40,6 +39,5 @@ def hash_from_disk(file: PartialFile, stopped: threading.Event) -> str:
             if at - synced >= _SYNC_EVERY:
                 file.sync()
                 synced = at
-    if file.has_state:
-        file.sync()
+    file.sync()
     return digest.hexdigest()

@@ -163,4 +163,20 @@ def small_files(bench: Bench) -> dict[str, Outcome]:
     return {"small-files": Outcome(figures["ours"].seconds - figures["curl in turn"].seconds, figures)}
 
 
-CASES = {"tls": tls, "per-connection": per_connection, "shaped": shaped, "faults": faults, "small-files": small_files}
+def second_life(bench: Bench) -> dict[str, Outcome]:
+    """A complete folder: no network, only the marker and the sizes."""
+    with bench.hub() as hub:
+        job = bench.job(hub, LARGE)
+        run(programs.ours(job), 1, job.environment())
+        figure = middle([run(programs.ours(job), 1, job.environment()) for _ in range(bench.rounds)])
+    return {"second-life": Outcome(figure.seconds, {"ours": figure})}
+
+
+CASES = {
+    "tls": tls,
+    "per-connection": per_connection,
+    "shaped": shaped,
+    "faults": faults,
+    "small-files": small_files,
+    "second-life": second_life,
+}
