@@ -56,7 +56,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         {"messages": [{"role": "user", "content": HELLO}, {"role": "assistant", "tool_calls": [{}]}]},
     ]
     batch = RealBatch(tmp_path_factory.mktemp("batch"), lines, include_prompt=True, **SAMPLING)
+    batch.config["engine"] = [*batch.config["engine"], "--uvicorn-log-level=info"]
     assert batch.run(**batch.how) == 0, batch.log()[-4000:]
+    assert "not for offline inference, ignored: --uvicorn-log-level=info" in batch.log()
     assert batch.message()["merged"]
     return batch.answers()
 
@@ -144,9 +146,18 @@ def test_a_kill_on_the_way_loses_nothing(tmp_path: Path) -> None:
     assert batch.message()["done"] == count
 
 
+def test_an_engine_of_several_processes_as_on_gpus(tmp_path: Path) -> None:
+    batch = RealBatch(tmp_path, [{"prompt": HELLO, "temperature": 0}])
+    batch.config["engine"] = [*batch.config["engine"], "--tensor-parallel-size=2"]
+    several = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "VLLM_CPU_OMP_THREADS_BIND": "0|1"}
+    assert batch.run(command=batch.how["command"], env=batch.how["env"] | several) == 0, batch.log()[-4000:]
+    assert content(batch.answers()[0]).startswith("<think>")
+    assert "Worker_TP1" in batch.log()
+
+
 def test_arguments_that_vllm_does_not_take_end_the_batch_for_good(tmp_path: Path) -> None:
     batch = RealBatch(tmp_path, [{"prompt": HELLO}])
-    batch.config["engine"] = [*batch.config["engine"], "--enable-reasoning"]
+    batch.config["engine"] = [*batch.config["engine"], "--max-num-seqs=many"]
     assert batch.run(**batch.how) == 2
     assert batch.message()["reason"] == "EngineArgumentsRefused"
-    assert "--enable-reasoning" in batch.log()
+    assert "--max-num-seqs" in batch.log()

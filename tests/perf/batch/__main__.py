@@ -85,7 +85,7 @@ def main(count: int = 10_000, rounds: int = 2) -> int:
     }
     FIGURES.write_text(json.dumps(figures, indent=2) + "\n")
     print(json.dumps(ratios))
-    return 0 if max(ratios.values()) >= LEAST_RATIO else 1
+    return 0 if ratios["tokens_per_cpu_second"] >= LEAST_RATIO else 1
 
 
 if __name__ == "__main__":

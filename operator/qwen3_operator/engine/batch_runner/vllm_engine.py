@@ -123,5 +123,13 @@ def _engine_args(words: Sequence[str]) -> Any:
         from vllm.utils.argparse_utils import FlexibleArgumentParser
     except ImportError:  # before vLLM 0.11.1
         from vllm.utils import FlexibleArgumentParser
-    parser = EngineArgs.add_cli_args(FlexibleArgumentParser(prog="vLLM's engine", allow_abbrev=False))
+
+    class Parser(FlexibleArgumentParser):  # type: ignore[misc] # Any where vLLM is not installed
+        def error(self, message: str) -> None:
+            """The operator has checked that this vLLM has the flag: one that is unknown here is only for servers."""
+            if not message.startswith("unrecognized arguments"):
+                super().error(message)
+            print(f"not for offline inference, ignored: {message.partition(': ')[2]}", flush=True)
+
+    parser = EngineArgs.add_cli_args(Parser(prog="vLLM's engine", allow_abbrev=False))
     return EngineArgs.from_cli_args(parser.parse_args(list(words)))
