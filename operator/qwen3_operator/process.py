@@ -94,6 +94,8 @@ class Operator:
             clusterwide=not self.settings.namespaces,
             namespaces=self.settings.namespaces,
             standalone=True,
+            # kopf would ask for the user's name, which a user id in a container need not have.
+            identity=self.settings.identity,  # type: ignore[arg-type] # its type for that is private
             stop_flag=self._stop,
             ready_flag=self.watching,
         )

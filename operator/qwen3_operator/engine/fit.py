@@ -54,7 +54,9 @@ def preflight(
 
 
 def _verdict(load: Load, memory: Memory, needed: float) -> Verdict:
-    if load.kv_cache_bytes is None and memory.requested_gib > memory.free_at_start_gib + memory.margin_gib:
+    if load.kv_cache_bytes is not None:
+        return _verdict_of_given_cache(memory, needed)
+    if memory.requested_gib > memory.free_at_start_gib + memory.margin_gib:
         return "DoesNotFit"
     if memory.kv_cache_gib <= 0 and memory.kv_cache_gib < -memory.margin_gib:
         return "DoesNotFit"
@@ -62,9 +64,17 @@ def _verdict(load: Load, memory: Memory, needed: float) -> Verdict:
         return "DoesNotFit"
     if needed > memory.kv_cache_gib - memory.margin_gib - memory.graphs_gib:
         return "Tight"
-    if load.kv_cache_bytes is None and memory.requested_gib > memory.free_at_start_gib:
+    if memory.requested_gib > memory.free_at_start_gib:
         return "Tight"
     return "Fits"
+
+
+def _verdict_of_given_cache(memory: Memory, needed: float) -> Verdict:
+    """--kv-cache-memory-bytes says exactly what the cache has; only whether it finds room is a prediction."""
+    taken = memory.weights_gib + memory.overhead_gib + memory.kv_cache_gib
+    if needed > memory.kv_cache_gib or taken > memory.free_at_start_gib + memory.margin_gib:
+        return "DoesNotFit"
+    return "Fits" if taken <= memory.free_at_start_gib - memory.margin_gib else "Tight"
 
 
 def _smallest_tensor_parallel_size(load: Load, max_model_len: int, most: int) -> int | None:
