@@ -102,7 +102,7 @@ class _Look:
         """Bring claim and Job to where they should be and see what came of it."""
         self.used_by = await self._users(spec)
         await self._find_claim(spec)
-        if not spec.suspend and not self.problems and not self._has_claim(spec):
+        if not spec.suspend and not self.problems and not self._knows_size(spec):
             await self._work(spec, Step.LIST)
             listed = (final_report(self.pods, "Complete") or {}).get("bytes")
             if listed is None:
@@ -158,7 +158,7 @@ class _Look:
             words, where = f"PersistentVolumeClaim {name} does not exist: create it", "spec.storage.existingClaim.name"
             self.problems.append(Problem("ClaimNotFound", words, where))
 
-    def _has_claim(self, spec: Qwen3ModelSpec) -> bool:
+    def _knows_size(self, spec: Qwen3ModelSpec) -> bool:
         """Whether the claim is there or can be made: its size is known."""
         return spec.storage.existing_claim is not None or size_is_known(spec, self.claim)
 
@@ -166,7 +166,7 @@ class _Look:
         self, spec: Qwen3ModelSpec, *, repository_bytes: int | None = None, needed_bytes: int | None = None
     ) -> None:
         """Have the claim, as large as it has to be. Others' claims are left alone."""
-        if spec.storage.existing_claim or not (self._has_claim(spec) or repository_bytes):
+        if spec.storage.existing_claim or not (self._knows_size(spec) or repository_bytes):
             return
         needed_bytes = needed_bytes or (self._status.get("download") or {}).get("volumeBytes")
         size = claim_size(spec, self.claim, repository_bytes=repository_bytes, needed_bytes=needed_bytes)
