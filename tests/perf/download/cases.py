@@ -167,8 +167,8 @@ def second_life(bench: Bench) -> dict[str, Outcome]:
     """A complete folder: no network, only the marker and the sizes."""
     with bench.hub() as hub:
         job = bench.job(hub, LARGE)
-        run(programs.ours(job), 1, job.environment())
-        figure = middle([run(programs.ours(job), 1, job.environment()) for _ in range(bench.rounds)])
+        run(programs.ours(job), 2048 * MIB, job.environment())
+        figure = middle([run(programs.ours(job), 2048 * MIB, job.environment()) for _ in range(bench.rounds)])
     return {"second-life": Outcome(figure.seconds, {"ours": figure})}
 
 
