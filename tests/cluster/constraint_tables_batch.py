@@ -192,7 +192,7 @@ BATCH_CASES = [
     *(replace(case, accept={"spec.completions": 256} | case.accept) for case in number("spec.parallelism", 1, 256)),
     *number("spec.backoffLimit", 0, 1000),
     *number("spec.activeDeadlineSeconds", 1, INT32),
-    *number("spec.ttlSecondsAfterFinished", 0, INT32),
+    *number("spec.ttlSecondsAfterFinished", 60, INT32),
     *required("status.job", "name"),
     *(case for name in ("name", "startedAt", "finishedAt") for case in text(f"status.job.{name}", most=1024)),
     *choice("status.job.result", "Complete", "Failed"),

@@ -182,7 +182,8 @@ class Qwen3BatchSpec(ApiModel):
     """Pods of one shard that may fail before the shard is given up; each continues where the one before stopped."""
     active_deadline_seconds: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     """Longest time of the whole batch, in seconds. Default: none."""
-    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2**31 - 1)] = 86400
+    # Long enough that the operator sees how it ended, also where it is restarted meanwhile.
+    ttl_seconds_after_finished: Annotated[int, Field(ge=60, le=2**31 - 1)] = 86400
     """Seconds that the Job with its pods and their logs is kept after its end. The Qwen3Batch and its status stay."""
 
 
