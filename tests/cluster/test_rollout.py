@@ -199,6 +199,7 @@ CHANGES: dict[str, Change] = {
 ELSEWHERE = {
     # Another id, revision or place is another model: test_life_cycle.py and test_sharing.py.
     *("model.id", "model.revision", "model.storage.existingClaim"),
+    "model.download",  # test_model_sources.py
     *("model.storage.storageClassName", "model.storage.accessMode"),
     # Only for families that have what they speak of: tests/unit/engine.
     *("engine.enableExpertParallel", "engine.speculativeDecoding"),
@@ -274,7 +275,7 @@ def test_the_text_of_a_chat_template_rolls_out(world: World) -> None:
     world.wait_ready("chat")
     before = world.must("Deployment", "chat")["spec"]["template"]
     world.apply(config_map("template", chat__jinja="two"))
-    world.patch("Qwen3Deployment", "chat", {"metadata": {"labels": {"look": "now"}}})
+    world.set_spec("chat", service={"annotations": {"look": "now"}})  # or wait for a minute
     world.wait(lambda: world.must("Deployment", "chat")["spec"]["template"] != before, "another template")
     after = world.must("Deployment", "chat")["spec"]["template"]
     assert after["spec"] == before["spec"], "only the hash of the text differs"

@@ -84,9 +84,14 @@ def test_a_model_made_ahead_is_used_and_survives_its_users(world: World) -> None
 
 
 def test_a_model_made_ahead_serves_only_what_it_holds(world: World) -> None:
-    world.apply(Q3m("other").set(revision="v2"), Q3d())
-    world.wait_ready("chat")
-    assert world.must("Qwen3Deployment", "chat")["status"]["model"]["name"] == shared_name(Q3d())
+    pinned, branch = Q3d("pinned").model(revision="v3"), Q3d("branch")
+    world.apply(Q3m("other").set(revision="v2"))
+    world.apply(pinned, branch)
+    world.wait_ready("pinned")
+    world.wait_ready("branch")
+    assert world.must("Qwen3Deployment", "pinned")["status"]["model"]["name"] == shared_name(pinned)
+    named = world.must("Qwen3Deployment", "branch")["status"]["model"]["name"]
+    assert named == "other", "the default branch is what the platform has pinned"
 
 
 def test_deleting_a_model_in_use_brings_it_back(world: World) -> None:
