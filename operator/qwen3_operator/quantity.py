@@ -21,7 +21,10 @@ def quantity(value: str | int | float) -> Decimal:
     form = _FORM.fullmatch(str(value))
     if form is None:
         raise ValueError(f"{value!r} is not a quantity")
-    return Decimal(form[1]) * _SUFFIXES[form[2] or ""]
+    try:
+        return Decimal(form[1]) * _SUFFIXES[form[2] or ""]
+    except ArithmeticError as error:
+        raise ValueError(f"{value!r} is not a quantity: no number is that large") from error
 
 
 def gibibytes(size: int) -> str:
