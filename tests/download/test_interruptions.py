@@ -16,6 +16,8 @@ import pytest
 from tests.download.conftest import MIB, Setup
 from tests.hub.process import HubProcess
 
+from qwen3_download.lock import kernel_id
+
 pytestmark = pytest.mark.download
 Serve = Callable[..., HubProcess]
 KILLS = 50
@@ -93,6 +95,21 @@ def test_sigkill_at_random_moments(setup: Setup, serve: Serve) -> None:
     print(f"{KILLS} kills: fetched again {sorted(again)[len(again) // 2]} bytes (median), {max(again)} (most)")
     # A connection loses at most the write that was being collected, and what the socket held.
     assert max(again) <= 16 * MIB
+
+
+def test_killed_before_the_tidying_up(setup: Setup, serve: Serve) -> None:
+    """The target is there already; the lock of a dead owner and the staging folder are not left for ever."""
+    setup.write(model=MIB)
+    serve()
+    assert setup.run().code == 0
+    lock = setup.target.with_name(f".{setup.target.name}.lock")
+    record = {"owner": "dead", "host": "here", "pid": 1, "kernel": kernel_id()}
+    lock.write_text(json.dumps(record))
+    assert setup.run().code == 0
+    setup.assert_complete()
+    staged(setup).mkdir()
+    assert setup.run().code == 0
+    setup.assert_complete()
 
 
 def test_partial_that_was_damaged(setup: Setup, serve: Serve) -> None:

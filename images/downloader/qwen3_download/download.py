@@ -65,7 +65,7 @@ class Download:
         lock_path = self._options.target.parent / f".{self._options.target.name}.lock"
         lock = Lock(lock_path, self._stopped, self._tell_waiting)
         if done and not self._options.verify:
-            if self._staging.root.exists():  # killed between the rename and the tidying up
+            if self._staging.root.exists() or lock_path.exists():  # killed between the rename and the tidying up
                 with lock.held(wait=False) as mine:
                     if mine:
                         self._staging.remove()
