@@ -21,7 +21,7 @@ from qwen3_operator.reconcile.context import Context, Key, invalid_spec, refused
 from qwen3_operator.reconcile.pods import view_pods
 from qwen3_operator.reconcile.removal import free_superseded
 from qwen3_operator.status.download import PROGRESS_SECONDS, job_ended, job_failed, needed_volume
-from qwen3_operator.status.model import is_complete, model_status
+from qwen3_operator.status.model import is_complete, model_status, unreadable_status
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.report import final_report
 from qwen3_operator.status.story import parse_time
@@ -41,7 +41,9 @@ async def reconcile_model(context: Context, key: Key) -> float | None:
     try:
         spec = Qwen3ModelSpec.model_validate(obj["spec"])
     except ValidationError as error:
-        look.problems.append(invalid_spec(error.errors()))
+        generation, before = obj["metadata"]["generation"], obj.get("status") or {}
+        told = unreadable_status(invalid_spec(error.errors()), generation, before, context.now())
+        await context.write_status(QWEN3_MODELS, obj, told)
         return None
     await look.observe(spec)
     status = model_status(key.name, spec, obj["metadata"]["generation"], obj.get("status") or {}, look.view())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from qwen3_operator.api.conditions import MODEL_TYPES, Condition, Type
 from qwen3_operator.api.model import Qwen3ModelSpec
 from qwen3_operator.desired.claim import requested
 from qwen3_operator.desired.download import Step
+from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import claim_name, model_path
 from qwen3_operator.quantity import quantity
 from qwen3_operator.status.download import download_status, enough_volume, job_ended, job_failed, needed_volume
@@ -26,6 +28,15 @@ def is_complete(spec: Qwen3ModelSpec, status: Object, claim: Object | None) -> b
     if claim is None or not copy.get("commit") or copy.get("claimUid") != claim["metadata"]["uid"]:
         return False
     return (copy.get("revision"), copy.get("path")) == (spec.revision, model_path(spec))
+
+
+def unreadable_status(problem: Problem, generation: int, previous: Object, now: datetime) -> dict[str, Any]:
+    """The status of a Qwen3Model whose spec this operator cannot read; what is known of its copy stays."""
+    story = Story(MODEL_TYPES)
+    story.tell(Type.ACCEPTED, "False", problem.reason, problem.message, stalled=True)
+    story.summarize("Ready", "")
+    conditions = story.written(dict(previous), generation=generation, now=now)
+    return {**previous, "observedGeneration": generation, "conditions": conditions}
 
 
 def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Object, view: ModelView) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from qwen3_operator.api.model import Qwen3ModelSpec, Qwen3ModelStatus
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.status.download import LONGEST_RETRY, retry_at
-from qwen3_operator.status.model import is_complete, model_status
+from qwen3_operator.status.model import is_complete, model_status, unreadable_status
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.story import parse_time, timestamp
 from qwen3_operator.status.view import FIRST_RETRY_SECONDS, ModelView
@@ -248,3 +248,15 @@ def test_suspended() -> None:
 def test_users_are_sorted_and_absent_when_none() -> None:
     assert status(ModelView(NOW, used_by=["b", "a"]))["usedBy"] == ["a", "b"]
     assert "usedBy" not in status(ModelView(NOW))
+
+
+def test_a_spec_that_cannot_be_read_is_told_and_the_copy_stays() -> None:
+    copy = {"commit": "c0ffee", "revision": "master", "path": "p", "claimUid": "claim-1"}
+    problem = Problem("InvalidSpec", "spec.id: too long")
+    status = unreadable_status(problem, 7, {"model": copy}, NOW)
+    told = {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}
+    assert told["Accepted"] == ("False", "InvalidSpec")
+    assert told["Ready"] == ("False", "InvalidSpec")
+    assert told["Stalled"] == ("True", "InvalidSpec")
+    assert status["model"] == copy
+    assert status["observedGeneration"] == 7
