@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,25 @@ class Batch:
     def run(self, shard: int = 0, **how: Any) -> int:
         """Run a shard to its end; its exit code."""
         return self.start(shard, **how).wait(300)
+
+    def run_killed(self, kills: list[tuple[int, int]], *, shards: int, seconds: float, **how: Any) -> None:
+        """Run all shards at once; SIGKILL a shard when its part has grown by so many bytes since its last start.
+
+        `kills`: (shard, bytes), one after the other; each killed shard is started again. `seconds`: the most to wait.
+        """
+        running = {shard: self.start(shard, **how) for shard in range(shards)}
+        grown = dict.fromkeys(range(shards), 0)
+        for shard, more in kills:
+            part, deadline = self.parts / f"shard-{shard:05}", time.monotonic() + seconds
+            while not part.exists() or part.stat().st_size < grown[shard] + more:
+                assert time.monotonic() < deadline and running[shard].poll() is None, self.log(shard)[-4000:]
+                time.sleep(0.005)
+            running[shard].kill()
+            running[shard].wait(10)
+            assert not self.output.exists(), "the batch was over before it was killed"
+            grown[shard] = part.stat().st_size
+            running[shard] = self.start(shard, **how)
+        assert [p.wait(seconds) for p in running.values()] == [0] * shards, self.log(0)[-4000:] + self.log(1)[-4000:]
 
     def message_file(self, shard: int) -> Path:
         return self.folder / f"message-{shard}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -126,24 +125,15 @@ def test_choices_system_messages_and_limits_beyond_the_length(answers: list[dict
     assert answers[13]["response"]["body"]["choices"][0]["finish_reason"] == "stop"
 
 
-def test_a_kill_on_the_way_loses_nothing(tmp_path: Path) -> None:
-    count = 4000
-    lines = [{"custom_id": f"c{i}", "prompt": f"{HELLO} {i}", "max_tokens": 8} for i in range(count)]
-    batch = RealBatch(tmp_path, lines)
-    process = batch.start(**batch.how)
-    part, deadline = batch.parts / "shard-00000", time.monotonic() + 240
-    while not part.exists() or part.stat().st_size < 100_000:
-        assert time.monotonic() < deadline and process.poll() is None, batch.log()[-4000:]
-        time.sleep(0.05)
-    process.kill()
-    process.wait(10)
-    assert not batch.output.exists()
-    kept = len(part.read_bytes().splitlines())
-    assert batch.run(**batch.how) == 0, batch.log()[-4000:]
+def test_ten_thousand_lines_two_shards_three_kills(tmp_path: Path) -> None:
+    count = 10_000
+    lines = [{"custom_id": f"c{i}", "prompt": f"{HELLO} {i}", "max_tokens": 4} for i in range(count)]
+    batch = RealBatch(tmp_path, lines, shards=2)
+    batch.run_killed([(0, 200_000), (1, 400_000), (0, 200_000)], shards=2, seconds=240, **batch.how)
     assert [a["custom_id"] for a in batch.answers()] == [f"c{i}" for i in range(count)]
-    assert '"event": "resumed"' in batch.log()
-    assert 0 < kept < count
-    assert batch.message()["done"] == count
+    assert all(a["error"] is None for a in batch.answers())
+    assert batch.log(0).count('"event": "resumed"') + batch.log(1).count('"event": "resumed"') == 3
+    assert sum(batch.message(shard)["done"] for shard in (0, 1)) == count
 
 
 def test_an_engine_of_several_processes_as_on_gpus(tmp_path: Path) -> None:

@@ -14,21 +14,8 @@ from tests.batch.runner import Batch, content
 def test_ten_thousand_lines_two_shards_three_kills(tmp_path: Path) -> None:
     count, rng = 10_000, random.Random(5)
     batch = Batch(tmp_path, [{"custom_id": f"c{i}", "prompt": f"question {i}"} for i in range(count)], shards=2)
-    slow = {"FAKE_STEP_SECONDS": "0.002"}
-    running = {shard: batch.start(shard, env=slow) for shard in (0, 1)}
-    written = 0
-    for kill in range(3):
-        shard = kill % 2
-        part, at = batch.parts / f"shard-{shard:05}", written + rng.randint(3, 40) * 1000
-        deadline = time.monotonic() + 60
-        while not part.exists() or part.stat().st_size < at:
-            assert time.monotonic() < deadline and running[shard].poll() is None, batch.log(shard)
-            time.sleep(0.005)
-        running[shard].kill()
-        running[shard].wait(10)
-        written = part.stat().st_size
-        running[shard] = batch.start(shard, env=slow)
-    assert [process.wait(120) for process in running.values()] == [0, 0], batch.log(0) + batch.log(1)
+    kills = [(kill % 2, rng.randint(3, 40) * 1000) for kill in range(3)]
+    batch.run_killed(kills, shards=2, seconds=120, env={"FAKE_STEP_SECONDS": "0.002"})
     answers = batch.answers()
     assert [a["custom_id"] for a in answers] == [f"c{i}" for i in range(count)]
     assert [content(a) for a in answers] == [f"answer to question {i}" for i in range(count)]
