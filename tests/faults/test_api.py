@@ -13,6 +13,8 @@ from tests.faults.operator_thread import Answer, OperatorThread
 from tests.faults.scenarios import CREATE
 from tests.faults.test_crash import Outcome, fault_free
 
+from qwen3_operator.process import _KINDS
+
 Send = Callable[[], Awaitable[Answer]]
 Fault = Callable[[Send], Awaitable[Answer]]
 POINTS = 2
@@ -73,8 +75,9 @@ def disturbed(case: Case, fault: Callable[[int, Send], Awaitable[Answer]]) -> Op
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_one_request_fails(bench: Bench, sound: Outcome, name: str) -> None:
-    # The first two requests ask for our kinds, before there is an operator; some more than the writes are reads.
-    requests = list(range(3, 3 + 4 * len(sound.writes)))
+    # The first requests ask for our kinds; a refusal there ends the process. Some more than the writes are reads.
+    first = len(_KINDS) + 1
+    requests = list(range(first, first + 4 * len(sound.writes)))
 
     def check(at: int) -> None:
         async def fault(number: int, send: Send) -> Answer:
