@@ -161,12 +161,9 @@ def test_weights_that_were_deleted_are_downloaded_again(world: World) -> None:
         world.delete("Pod", pod["metadata"]["name"])
     world.delete("PersistentVolumeClaim", model)
     world.wait(lambda: world.must("PersistentVolumeClaim", model)["metadata"]["uid"] != old, "a new claim")
-    world.wait(
-        lambda: any(j["status"].get("succeeded") and j["metadata"]["creationTimestamp"] for j in world.list("Job")),
-        "a new download",
-    )
+    bound = "the download bound it"
+    world.wait(lambda: world.must("PersistentVolumeClaim", model)["status"]["phase"] == "Bound", bound, within=25)
     world.wait_condition(model, "Ready", "True", kind="Qwen3Model", within=25)
-    assert world.must("PersistentVolumeClaim", model)["status"]["phase"] == "Bound", "the download bound it"
     world.set_spec("chat", suspend=False)
     world.wait_ready("chat")
 
