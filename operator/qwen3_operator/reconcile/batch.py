@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from qwen3_operator import metrics
 from qwen3_operator.api.batch import ClaimFile, Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.cluster import ApiError, Object
@@ -31,6 +30,7 @@ from qwen3_operator.naming import (
 )
 from qwen3_operator.plan.batch import BatchPlan, as_server, make_batch_plan
 from qwen3_operator.reconcile.context import Context, Key, invalid_spec, refused
+from qwen3_operator.reconcile.look import Look, read_live
 from qwen3_operator.reconcile.models import shared_model_for, weights_of
 from qwen3_operator.reconcile.pods import view_pods
 from qwen3_operator.status.batch import BatchView, batch_status, is_over, job_result, seen_again
@@ -48,9 +48,8 @@ SCALE_MANAGER = f"{MANAGER}-batch"
 
 async def reconcile_batch(context: Context, key: Key) -> float | None:
     """Look at one Qwen3Batch. Returns the seconds after which to look again, None for the resync."""
-    obj = await context.cluster.get(QWEN3_BATCHES, key.namespace, key.name)
-    if obj is None or obj["metadata"].get("deletionTimestamp"):
-        metrics.forget_conditions(*key)
+    obj = await read_live(context, QWEN3_BATCHES, key)
+    if obj is None:
         return None
     look = _Look(context, obj)
     spec: Qwen3BatchSpec | None = None
@@ -69,9 +68,7 @@ async def reconcile_batch(context: Context, key: Key) -> float | None:
 
 
 @dataclass
-class _Look:
-    context: Context
-    obj: Object
+class _Look(Look):
     plan: BatchPlan | None = None
     problems: list[Problem] = field(default_factory=list)
     model: Object | None = None
@@ -79,18 +76,6 @@ class _Look:
     pods: list[PodView] = field(default_factory=list)
     log_tails: dict[str, str] = field(default_factory=dict)
     gpus_by_node: Mapping[str, int] | None = None
-
-    @property
-    def _namespace(self) -> str:
-        return str(self.obj["metadata"]["namespace"])
-
-    @property
-    def _name(self) -> str:
-        return str(self.obj["metadata"]["name"])
-
-    @property
-    def _uid(self) -> str:
-        return str(self.obj["metadata"]["uid"])
 
     def view(self) -> BatchView:
         return BatchView(

@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from qwen3_operator import metrics
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.cluster import ApiError, Object
 from qwen3_operator.desired.compile_cache import cache_claim, cache_claim_name
@@ -29,6 +28,7 @@ from qwen3_operator.naming import (
 )
 from qwen3_operator.plan import Plan, make_plan
 from qwen3_operator.reconcile.context import Context, Key, invalid_spec, refused
+from qwen3_operator.reconcile.look import Look, read_live
 from qwen3_operator.reconcile.models import shared_model_for, weights_of
 from qwen3_operator.reconcile.pods import newest_startup, view_pods
 from qwen3_operator.reconcile.sharing import release
@@ -43,9 +43,8 @@ TEMPLATE_SECONDS = 60.0
 
 async def reconcile_deployment(context: Context, key: Key) -> float | None:
     """Look at one Qwen3Deployment. Returns the seconds after which to look again, None for the resync."""
-    obj = await context.cluster.get(QWEN3_DEPLOYMENTS, key.namespace, key.name)
-    if obj is None or obj["metadata"].get("deletionTimestamp"):
-        metrics.forget_conditions(*key)
+    obj = await read_live(context, QWEN3_DEPLOYMENTS, key)
+    if obj is None:
         return None
     look = _Look(context, obj)
     spec: Qwen3DeploymentSpec | None = None
@@ -62,9 +61,7 @@ async def reconcile_deployment(context: Context, key: Key) -> float | None:
 
 
 @dataclass
-class _Look:
-    context: Context
-    obj: Object
+class _Look(Look):
     plan: Plan | None = None
     problems: list[Problem] = field(default_factory=list)
     model: Object | None = None
@@ -74,18 +71,6 @@ class _Look:
     startup: Object | None = None
     endpoint: str = ""
     template_hash: str = ""
-
-    @property
-    def _namespace(self) -> str:
-        return str(self.obj["metadata"]["namespace"])
-
-    @property
-    def _name(self) -> str:
-        return str(self.obj["metadata"]["name"])
-
-    @property
-    def _uid(self) -> str:
-        return str(self.obj["metadata"]["uid"])
 
     def view(self) -> DeploymentView:
         return DeploymentView(
@@ -129,7 +114,7 @@ class _Look:
         if self.server is not None and not _settled(self.server):
             self.pods = await view_pods(self.context, self._namespace, labels, CONTAINER)
         elif self.server is not None and self.server["spec"].get("replicas"):
-            before = (self.obj.get("status") or {}).get("startup") or {}
+            before = self._status.get("startup") or {}
             self.startup = await newest_startup(self.context, self._namespace, labels, before)
 
     def again(self, spec: Qwen3DeploymentSpec | None, status: Object) -> float | None:
@@ -142,7 +127,7 @@ class _Look:
 
     async def leave_old_model(self, status: Mapping[str, Any]) -> None:
         """When the servers have moved to another Qwen3Model, let go of the one before."""
-        before = ((self.obj.get("status") or {}).get("model") or {}).get("name")
+        before = (self._status.get("model") or {}).get("name")
         now = (status.get("model") or {}).get("name")
         if before and now and before != now:
             await release(self.context, self._namespace, before, self._uid)
@@ -198,7 +183,7 @@ class _Look:
 
     def _chosen_length(self) -> int | None:
         """The length of servers that were made from this very spec."""
-        status = self.obj.get("status") or {}
+        status = self._status
         if self.server is None or status.get("observedGeneration") != self.obj["metadata"]["generation"]:
             return None
         length: int | None = (status.get("engine") or {}).get("maxModelLen")
@@ -206,7 +191,7 @@ class _Look:
 
     def _serves_this_spec(self) -> bool:
         """Whether a server of this very spec is up: then a prediction that it cannot be is beside the point."""
-        status, meta = self.obj.get("status") or {}, self.obj["metadata"]
+        status, meta = self._status, self.obj["metadata"]
         ready = ((self.server or {}).get("status") or {}).get("readyReplicas") or 0
         return status.get("observedGeneration") == meta["generation"] and ready > 0
 

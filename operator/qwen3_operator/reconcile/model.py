@@ -8,7 +8,6 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from qwen3_operator import metrics
 from qwen3_operator.api.model import Qwen3ModelSpec
 from qwen3_operator.cluster import ApiError, Object
 from qwen3_operator.desired.claim import claim_size, is_bound, model_claim, requested, size_is_known
@@ -18,6 +17,7 @@ from qwen3_operator.kinds import CLAIMS, CONFIG_MAPS, JOBS, SECRETS, STORAGE_CLA
 from qwen3_operator.naming import MODEL_LABEL, QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS, SELECTOR, claim_name
 from qwen3_operator.quantity import quantity
 from qwen3_operator.reconcile.context import Context, Key, invalid_spec, refused
+from qwen3_operator.reconcile.look import Look, read_live
 from qwen3_operator.reconcile.pods import view_pods
 from qwen3_operator.reconcile.removal import free_superseded
 from qwen3_operator.status.download import PROGRESS_SECONDS, job_ended, job_failed, needed_volume
@@ -33,9 +33,8 @@ TROUBLE_SECONDS = 10.0
 
 async def reconcile_model(context: Context, key: Key) -> float | None:
     """Look at one Qwen3Model. Returns the seconds after which to look again, None for the resync."""
-    obj = await context.cluster.get(QWEN3_MODELS, key.namespace, key.name)
-    if obj is None or obj["metadata"].get("deletionTimestamp"):
-        metrics.forget_conditions(*key)
+    obj = await read_live(context, QWEN3_MODELS, key)
+    if obj is None:
         return None
     look = _Look(context, obj)
     try:
@@ -52,9 +51,7 @@ async def reconcile_model(context: Context, key: Key) -> float | None:
 
 
 @dataclass
-class _Look:
-    context: Context
-    obj: Object
+class _Look(Look):
     problems: list[Problem] = field(default_factory=list)
     claim: Object | None = None
     claim_events: list[str] = field(default_factory=list)
@@ -66,22 +63,6 @@ class _Look:
     log_tail: str = ""
     used_by: list[str] = field(default_factory=list)
     removed: Sequence[str] = ()
-
-    @property
-    def _namespace(self) -> str:
-        return str(self.obj["metadata"]["namespace"])
-
-    @property
-    def _name(self) -> str:
-        return str(self.obj["metadata"]["name"])
-
-    @property
-    def _uid(self) -> str:
-        return str(self.obj["metadata"]["uid"])
-
-    @property
-    def _status(self) -> Object:
-        return self.obj.get("status") or {}
 
     def view(self) -> ModelView:
         return ModelView(

@@ -13,6 +13,7 @@ from qwen3_operator.desired.batch import QUEUE_LABEL
 from qwen3_operator.engine.diagnosis import diagnose_log
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.plan.batch import BatchPlan
+from qwen3_operator.status.accepted import tell_accepted
 from qwen3_operator.status.batch_progress import final, last_words, lines_of_input, progress, shards
 from qwen3_operator.status.deployment import model_condition, verified_copy
 from qwen3_operator.status.pods import PodView, pod_trouble
@@ -70,7 +71,9 @@ def batch_status(
     story = Story(BATCH_TYPES)
     told: dict[str, Any] = {}
     idle = None
-    _tell_accepted(story, view)
+    engine = view.plan.engine if view.plan else None
+    problems = [*view.problems, *(engine.problems if engine else ())]
+    tell_accepted(story, problems, engine.warnings if engine else ())
     if spec is not None and view.plan is not None:
         _tell_model(story, view)
         fit = view.plan.engine.fit
@@ -98,21 +101,6 @@ def batch_status(
     elif previous.get("job"):
         result["job"] = previous["job"]
     return result
-
-
-def _tell_accepted(story: Story, view: BatchView) -> None:
-    plan = view.plan.engine if view.plan else None
-    problems = [*view.problems, *(plan.problems if plan else ())]
-    if problems:
-        first = problems[0]
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        where = f"{first.field}: " if first.field else ""
-        story.tell(Type.ACCEPTED, "False", first.reason, f"{where}{first.message}{more}", stalled=True)
-    elif plan is not None and plan.warnings:
-        words = "; ".join(warning.message for warning in plan.warnings)
-        story.tell(Type.ACCEPTED, "True", "AcceptedWithWarnings", words)
-    else:
-        story.tell(Type.ACCEPTED, "True", "Accepted", "the spec makes sense for this model and engine")
 
 
 def _tell_model(story: Story, view: BatchView) -> None:

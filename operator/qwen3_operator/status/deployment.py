@@ -13,6 +13,7 @@ from qwen3_operator.engine.diagnosis import diagnose_create_failure
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import server_selector
 from qwen3_operator.plan import Plan
+from qwen3_operator.status.accepted import tell_accepted
 from qwen3_operator.status.pods import PodView, pod_trouble
 from qwen3_operator.status.story import Story
 
@@ -59,7 +60,7 @@ def deployment_status(
     story = Story(DEPLOYMENT_TYPES)
     idle = None
     if spec is not None and view.plan is not None:
-        _tell_accepted(story, view, view.plan)
+        tell_accepted(story, [*view.plan.problems, *view.problems], view.plan.warnings)
         _tell_model(story, view)
         _tell_fit(story, view.plan)
         if spec.suspend or spec.replicas == 0:
@@ -70,7 +71,7 @@ def deployment_status(
         elif not any(p.reason for p in view.problems) or view.server is not None:
             _tell_servers(story, spec, view)
     else:
-        _tell_accepted(story, view, None)
+        tell_accepted(story, view.problems, ())
     if story.trouble(upto=Type.FITS):
         idle = None  # what is wrong is worth more than that nothing runs
     story.summarize("Serving", f"{view.endpoint} answers", idle=idle)
@@ -90,20 +91,6 @@ def deployment_status(
         result["engine"] = view.plan.engine_status()
         result["plan"] = [entry.as_status() for entry in view.plan.values]
     return result
-
-
-def _tell_accepted(story: Story, view: DeploymentView, plan: Plan | None) -> None:
-    problems = [*(plan.problems if plan else ()), *view.problems]
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        first = problems[0]
-        where = f"{first.field}: " if first.field else ""
-        story.tell(Type.ACCEPTED, "False", first.reason, f"{where}{first.message}{more}", stalled=True)
-    elif plan is not None and plan.warnings:
-        words = "; ".join(warning.message for warning in plan.warnings)
-        story.tell(Type.ACCEPTED, "True", "AcceptedWithWarnings", words)
-    else:
-        story.tell(Type.ACCEPTED, "True", "Accepted", "the spec makes sense for this model and engine")
 
 
 def _tell_model(story: Story, view: DeploymentView) -> None:
