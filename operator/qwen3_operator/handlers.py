@@ -22,6 +22,12 @@ from qwen3_operator.reconcile import Key
 
 USERS = (Qwen3Deployment.KIND, Qwen3Batch.KIND)
 """Kinds that use a Qwen3Model."""
+OWNER_LABELS = {
+    DEPLOYMENT_LABEL: Qwen3Deployment.KIND,
+    BATCH_LABEL: Qwen3Batch.KIND,
+    MODEL_LABEL: Qwen3Model.KIND,
+}
+"""Labels of a child that name its owner; the first that it has counts."""
 CHILDREN: tuple[Kind, ...] = (DEPLOYMENTS, SERVICES, CLAIMS, JOBS, PODS)
 
 
@@ -64,17 +70,24 @@ def make_registry(
         group, _, version = child.api_version.rpartition("/")
 
         @kopf.on.event(group, version, child.plural, registry=registry, id=child.plural, labels={MANAGED_BY: MANAGER})
-        async def on_child(namespace: str | None, meta: kopf.Meta, **_: Any) -> None:
-            # A child whose labels were taken away comes as DELETED with the old ones.
-            labels = meta.get("labels") or {}
-            if name := labels.get(DEPLOYMENT_LABEL):
-                enqueue(Qwen3Deployment.KIND, namespace, name)
-            elif name := labels.get(BATCH_LABEL):
-                enqueue(Qwen3Batch.KIND, namespace, name)
-            elif name := labels.get(MODEL_LABEL):
-                enqueue(Qwen3Model.KIND, namespace, name)
+        async def on_child(namespace: str | None, meta: kopf.Meta, memo: kopf.Memo, **_: Any) -> None:
+            # A child whose labels were taken away comes as DELETED with the old ones; one whose label names another
+            # owner by now is looked at by the one before as well.
+            owner = _owner(meta.get("labels") or {})
+            for named in {memo.get("owner"), owner}:
+                if named is not None:
+                    enqueue(named[0], namespace, named[1])
+            memo["owner"] = owner
 
     return registry
+
+
+def _owner(labels: Mapping[str, str]) -> tuple[str, str] | None:
+    """(kind, name) that a child's labels name."""
+    for label, kind in OWNER_LABELS.items():
+        if name := labels.get(label):
+            return kind, name
+    return None
 
 
 def _is_news(memo: kopf.Memo, topic: str, value: Any) -> bool:

@@ -77,27 +77,31 @@ def chat(serving: World) -> Iterator[World]:
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edit_is_undone(chat: World, edit: str) -> None:
     kind, change = EDITS[edit]
+    # At rest: only the edit's own event brings the next look.
+    chat.wait_condition("chat", "Reconciling", "False")
     before = _owned(chat.must(kind, "chat"))
     edited = chat.patch(kind, "chat", change)
     assert _owned(edited) != before, "the edit changed nothing"
     try:
         chat.wait(lambda: _owned(chat.must(kind, "chat")) == before, f"{edit} of the {kind} is as before")
     except AssertionError:
-        chat.delete(kind, "chat")  # a fresh one for the next test
+        _make_afresh(chat, kind, edited)  # for the next test
         raise
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "Service"])
 def test_a_deleted_child_is_made_again(chat: World, kind: str) -> None:
     before = chat.must(kind, "chat")
-    chat.delete(kind, "chat")
-
-    def again() -> bool:
-        found = chat.must(kind, "chat")
-        return bool(found["metadata"]["uid"] != before["metadata"]["uid"] and _owned(found) == _owned(before))
-
-    chat.wait(again, f"a new {kind}")
+    again = _make_afresh(chat, kind, before)
+    assert _owned(again) == _owned(before)
     chat.wait_ready("chat")
+
+
+def _make_afresh(chat: World, kind: str, before: Object) -> Object:
+    """Delete the child; returns the next one."""
+    chat.delete(kind, "chat")
+    chat.wait(lambda: chat.must(kind, "chat")["metadata"]["uid"] != before["metadata"]["uid"], f"a new {kind}")
+    return chat.must(kind, "chat")
 
 
 ADDITIONS: dict[str, tuple[str, Callable[[], Object], Callable[[Object], Any]]] = {

@@ -77,7 +77,7 @@ class Subject:
 
         self.world.wait(told, "a look at the newest spec", within=30)
         with contextlib.suppress(AssertionError):  # a pod may well have to wait for a node
-            self.world.wait(lambda: told()["Reconciling"]["status"] == "False", "an end", within=PROGRESS_SECONDS)
+            self.world.wait(self._is_over, "an end", within=PROGRESS_SECONDS)
         self.case.wait_quiet(self.operator, lambda: True, "rest")
         status = self.world.must("Qwen3Deployment", "chat")["status"]
         found = {c["type"]: c["status"] for c in status["conditions"]}
@@ -87,6 +87,12 @@ class Subject:
         time.sleep(REST_SECONDS)
         assert self.operator.changes == changes, f"writes at rest: {self.operator.hook.writes[writes:]}"
         assert self.operator.sent - requests < MOST_REQUESTS_AT_REST, "a hot loop"
+
+    def _is_over(self) -> bool:
+        """Whether neither chat nor a model has anything under way: a model may still download for a stalled chat."""
+        kinds = {kind: self.world.list(kind) for kind in ("Qwen3Deployment", "Qwen3Model")}
+        told = [self.world.conditions(kind, obj["metadata"]["name"]) for kind, found in kinds.items() for obj in found]
+        return all(conditions.get("Reconciling", {}).get("status") == "False" for conditions in told)
 
     @property
     def settled(self) -> bool:

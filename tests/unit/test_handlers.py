@@ -106,9 +106,20 @@ async def test_a_new_holder_has_the_model_looked_at(handlers: Handlers) -> None:
 @pytest.mark.parametrize("type", [None, "ADDED", "MODIFIED", "DELETED"])
 async def test_a_child_leads_to_its_owner(handlers: Handlers, child: str, type: str | None) -> None:
     for label, key in (("deployment", DEPLOYMENT), ("batch", BATCH), ("model", MODEL)):
-        body = obj("child", metadata={"labels": {f"serving.qwen3.dev/{label}": key.name}})
+        body = obj(f"child-{label}", metadata={"labels": {f"serving.qwen3.dev/{label}": key.name}})
         assert await handlers.see(child, body, type) == [key]
     assert await handlers.see(child, obj("stranger")) == []
+
+
+async def test_a_child_that_names_another_owner_leads_to_the_one_before_as_well(handlers: Handlers) -> None:
+    def child(owner: str) -> dict[str, Any]:
+        return obj("child", metadata={"labels": {"serving.qwen3.dev/deployment": owner}})
+
+    other = Key("Qwen3Deployment", "team", "other")
+    await handlers.see("deployments", child("chat"))
+    assert await handlers.see("deployments", child("other")) == [DEPLOYMENT, other]
+    assert await handlers.see("deployments", obj("child")) == [other]
+    assert await handlers.see("deployments", child("chat")) == [DEPLOYMENT]
 
 
 def test_kopf_only_watches() -> None:
