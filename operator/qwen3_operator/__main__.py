@@ -37,13 +37,16 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("crd", help="print the CustomResourceDefinitions")
     explain = commands.add_parser(
         "explain",
-        help="what a Qwen3Deployment comes to, and whether it fits",
+        help="what Qwen3Deployments and Qwen3Batches come to, and whether they fit",
         epilog="exit codes: 0 it fits, or nothing is known against it; 1 it does not fit; 2 bad input",
     )
-    render = commands.add_parser("render", help="print every object that the operator would make")
+    render = commands.add_parser("render", help="print every object that the operator would make for them")
     for command in (explain, render):
         command.add_argument(
-            "-f", "--filename", required=True, help="YAML file with Qwen3Deployments; -: standard input"
+            "-f",
+            "--filename",
+            required=True,
+            help="YAML file with Qwen3Deployments and Qwen3Batches; -: standard input",
         )
         command.add_argument("--gpu", default="", metavar="NAME", help="the GPU, like H100-80GB")
         command.add_argument(

@@ -1,4 +1,4 @@
-"""Every sample makes sense: it is explained without a problem, and fits an 80 GB GPU."""
+"""Every sample makes sense: it is explained without a problem, fits an 80 GB GPU, and renders."""
 
 from __future__ import annotations
 
@@ -11,26 +11,36 @@ from tests.documents.snippets import manifests
 
 from qwen3_operator.__main__ import main
 
-DEPLOYMENTS = [(where, m) for where, m in manifests() if m["kind"] == "Qwen3Deployment"]
-
-
-@pytest.mark.parametrize(
-    ("where", "manifest"), DEPLOYMENTS, ids=[f"{w}-{m['metadata']['name']}" for w, m in DEPLOYMENTS]
+RENDERED = {
+    "Qwen3Deployment": {"Qwen3Model", "Job", "Service", "Deployment"},
+    "Qwen3Batch": {"Qwen3Model", "Job", "ConfigMap"},
+}
+ALL = list(manifests())
+SAMPLES = [(where, m) for where, m in ALL if m["kind"] in RENDERED]
+DEPLOYMENTS = {m["metadata"]["name"]: m for _, m in ALL if m["kind"] == "Qwen3Deployment"}
+each_sample = pytest.mark.parametrize(
+    ("where", "manifest"), SAMPLES, ids=[f"{w}-{m['metadata']['name']}" for w, m in SAMPLES]
 )
+
+
+def written(manifest: dict[str, Any], folder: Path) -> str:
+    """A file with the sample, and with the Qwen3Deployment that it refers to."""
+    path = folder / "sample.yaml"
+    reference = manifest["spec"].get("deploymentRef")
+    path.write_text(yaml.safe_dump_all([manifest, *([DEPLOYMENTS[reference["name"]]] if reference else [])]))
+    return str(path)
+
+
+@each_sample
 def test_it_fits_an_h100(
     where: str, manifest: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "sample.yaml"
-    path.write_text(yaml.safe_dump(manifest))
-    assert main(["explain", "-f", str(path), "--gpu", "H100-80GB", "-o", "json"]) == 0, capsys.readouterr().out
+    path = written(manifest, tmp_path)
+    assert main(["explain", "-f", path, "--gpu", "H100-80GB", "-o", "json"]) == 0, capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("where", "manifest"), DEPLOYMENTS, ids=[f"{w}-{m['metadata']['name']}" for w, m in DEPLOYMENTS]
-)
+@each_sample
 def test_it_renders(where: str, manifest: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "sample.yaml"
-    path.write_text(yaml.safe_dump(manifest))
-    assert main(["render", "-f", str(path)]) == 0
+    assert main(["render", "-f", written(manifest, tmp_path)]) == 0
     kinds = [d["kind"] for d in yaml.safe_load_all(capsys.readouterr().out)]
-    assert {"Qwen3Model", "Job", "Service", "Deployment"} <= set(kinds)
+    assert RENDERED[manifest["kind"]] <= set(kinds)

@@ -1,10 +1,7 @@
-"""`qwen3-operator explain`: what a Qwen3Deployment comes to, and whether it fits, without a cluster."""
+"""`qwen3-operator explain`: what a Qwen3Deployment or a Qwen3Batch comes to, and whether it fits, without a cluster."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,70 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from qwen3_operator.api.deployment import Qwen3DeploymentSpec
-from qwen3_operator.catalog import ConfigError, ModelFacts
-from qwen3_operator.commands.read import BadInput
 from qwen3_operator.engine.fit import FitReport
-from qwen3_operator.engine.gpu import Gpu
-from qwen3_operator.naming import claim_name, model_name, model_path
-from qwen3_operator.plan import Plan, Weights, make_plan
-from qwen3_operator.quantity import quantity
-from qwen3_operator.settings import Settings
+from qwen3_operator.plan import Plan
 
-FITS, DOES_NOT_FIT, BAD_INPUT = 0, 1, 2
 BAR_WIDTH = 60
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """What the command line says about GPUs and engine. Empty: not said."""
-
-    gpu: str = ""
-    """Name of a GPU, like H100-80GB."""
-    gpu_memory: str = ""
-    """What torch sees of one GPU, like 79.18Gi."""
-    gpus_per_node: int = 8
-
-    def gpus(self) -> list[Gpu] | None:
-        """The GPU, or None where nothing was said. Raises BadInput."""
-        if self.gpu_memory:
-            try:
-                return [Gpu.exact(float(quantity(self.gpu_memory)) / 2**30, self.gpu)]
-            except ValueError as error:
-                raise BadInput(f"--gpu-memory: {error}") from error
-        if not self.gpu:
-            return None
-        if (known := Gpu.named(self.gpu)) is None:
-            raise BadInput(f"--gpu: {self.gpu} is not known: give --gpu-memory, like 79.18Gi")
-        return [known]
-
-
-def read_facts(path: str | None) -> ModelFacts | None:
-    """Facts from a config.json. Raises BadInput."""
-    if not path:
-        return None
-    try:
-        return ModelFacts.from_config(json.loads(Path(path).read_text(encoding="utf-8")), None)
-    except (OSError, ValueError, ConfigError) as error:
-        raise BadInput(f"{path}: {error}") from error
-
-
-def plan_offline(
-    spec: Qwen3DeploymentSpec, settings: Settings, hardware: Hardware, facts: ModelFacts | None, version: str | None
-) -> Plan:
-    """The plan as the operator would make it on that hardware; `version` overrides vLLM's."""
-    if version:
-        spec = spec.model_copy(update={"engine": spec.engine.model_copy(update={"version": version})})
-    weights = Weights(claim_name(model_name(spec.model), spec.model), model_path(spec.model), facts)
-    return make_plan(weights, spec, settings, gpus=hardware.gpus(), gpus_per_node=hardware.gpus_per_node)
-
-
-def exit_code(plan: Plan) -> int:
-    """0: servable. 1: does not fit. 2: the spec cannot work."""
-    if plan.problems:
-        return BAD_INPUT
-    verdict = plan.fit.report.verdict if plan.fit.report else "Unknown"
-    return DOES_NOT_FIT if verdict == "DoesNotFit" else FITS
 
 
 def as_data(plan: Plan) -> dict[str, Any]:
@@ -102,9 +39,9 @@ def as_data(plan: Plan) -> dict[str, Any]:
     }
 
 
-def print_plan(console: Console, name: str, plan: Plan) -> None:
-    """The plan for a person: values with reasons, the command, the memory sum as a bar, the verdict."""
-    table = Table(title=f"Qwen3Deployment {name}", title_justify="left", show_lines=False)
+def print_plan(console: Console, title: str, plan: Plan) -> None:
+    """The plan for a person, under `title`: values with reasons, the command, the memory sum as a bar, the verdict."""
+    table = Table(title=title, title_justify="left", show_lines=False)
     for column in ("field", "value", "why"):
         table.add_column(column, overflow="fold")
     for value in plan.values:

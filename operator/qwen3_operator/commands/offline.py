@@ -8,11 +8,13 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.commands.output import to_yaml_stream
-from qwen3_operator.commands.read import BadInput, read_deployments
+from qwen3_operator.commands.plans import BAD_INPUT, Hardware, Planned, plan_offline, read_facts
+from qwen3_operator.commands.read import BadInput, read_resources
+from qwen3_operator.commands.render import model_manifests
+from qwen3_operator.desired.patch import PatchError
 from qwen3_operator.engine.version import EngineVersion
-from qwen3_operator.plan import Plan
+from qwen3_operator.naming import model_name
 from qwen3_operator.settings import Settings
 
 
@@ -21,30 +23,26 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     return _render(arguments, settings) if arguments.command == "render" else _explain(arguments, settings)
 
 
-def _plans(
-    arguments: argparse.Namespace, settings: Settings
-) -> Iterator[tuple[dict[str, Any], Qwen3DeploymentSpec, Plan]]:
-    from qwen3_operator.commands.explain import Hardware, plan_offline, read_facts  # with rich: only where it is used
-
+def _plans(arguments: argparse.Namespace, settings: Settings, namespace: str) -> Iterator[Planned]:
     hardware = Hardware(arguments.gpu, arguments.gpu_memory, arguments.gpus_per_node)
     facts, version = read_facts(arguments.config), arguments.engine_version
     if version and EngineVersion.parse(version) is None:
         raise BadInput(f"--engine-version: {version} is not a vLLM version such as 0.33.0")
-    for document, spec in read_deployments(arguments.filename):
-        yield document["metadata"], spec, plan_offline(spec, settings, hardware, facts, version)
+    for resource in read_resources(arguments.filename, namespace):
+        yield plan_offline(resource, settings, hardware, facts, version)
 
 
 def _explain(arguments: argparse.Namespace, settings: Settings) -> int:
-    from rich.console import Console
+    from rich.console import Console  # only where it is used
 
-    from qwen3_operator.commands.explain import as_data, exit_code, print_plan
+    from qwen3_operator.commands.explain import as_data, print_plan
 
     code, data = 0, []
-    for meta, _, plan in _plans(arguments, settings):
-        code = max(code, exit_code(plan))
+    for planned in _plans(arguments, settings, "default"):
+        code = max(code, planned.exit_code())
         if arguments.output == "table":
-            print_plan(Console(), meta["name"], plan)
-        data.append(as_data(plan))
+            print_plan(Console(), planned.resource.title, planned.plan)
+        data.append(as_data(planned.plan))
     if arguments.output == "json":
         print(json.dumps(data[0] if len(data) == 1 else data, indent=2, ensure_ascii=False))
     elif arguments.output == "yaml":
@@ -53,15 +51,21 @@ def _explain(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _render(arguments: argparse.Namespace, settings: Settings) -> int:
-    from qwen3_operator.commands.explain import BAD_INPUT
-    from qwen3_operator.commands.render import manifests
-
-    objects, code = [], 0
-    for meta, spec, plan in _plans(arguments, settings):
-        for problem in plan.problems:
-            print(f"qwen3-operator: {meta['name']}: {problem.field}: {problem.message}", file=sys.stderr)
+    objects: list[dict[str, Any]] = []
+    models: set[tuple[str, str]] = set()
+    code = 0
+    for planned in _plans(arguments, settings, arguments.namespace or "default"):
+        resource = planned.resource
+        for problem in planned.plan.problems:
+            print(f"qwen3-operator: {resource.title}: {problem.field}: {problem.message}", file=sys.stderr)
             code = BAD_INPUT
-        namespace = meta.get("namespace") or arguments.namespace or "default"
-        objects += manifests(namespace, meta["name"], spec, plan, settings)
+        model = (resource.meta["namespace"], model_name(resource.server.model))
+        if model not in models:  # the first user of a model makes it for all
+            objects += model_manifests(resource.meta["namespace"], resource.server, settings)
+            models.add(model)
+        try:
+            objects += planned.own_manifests()
+        except PatchError as error:
+            raise BadInput(f"{arguments.filename}: {resource.title}: spec.{error}") from error
     print(to_yaml_stream(objects), end="")
     return code

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,46 +13,103 @@ import yaml
 from pydantic import ValidationError
 
 from qwen3_operator.api import API_VERSION
+from qwen3_operator.api.batch import Qwen3Batch, Qwen3BatchSpec
 from qwen3_operator.api.crd import crds
-from qwen3_operator.api.deployment import Qwen3Deployment, Qwen3DeploymentSpec
+from qwen3_operator.api.deployment import GPU_OWNED, Gpu, Qwen3Deployment, Qwen3DeploymentSpec
+from qwen3_operator.plan.batch import as_server
+
+SPECS: Mapping[str, type[Qwen3DeploymentSpec | Qwen3BatchSpec]] = {
+    Qwen3Deployment.KIND: Qwen3DeploymentSpec,
+    Qwen3Batch.KIND: Qwen3BatchSpec,
+}
+"""The kinds that are read, and their specs."""
 
 
 class BadInput(Exception):
     """What was given cannot be used; the message says where and why."""
 
 
-def read_deployments(path: str) -> list[tuple[dict[str, Any], Qwen3DeploymentSpec]]:
-    """Every Qwen3Deployment of a YAML file (`-`: standard input), with its parsed spec. Raises BadInput."""
+@dataclass(frozen=True)
+class Resource:
+    """A Qwen3Deployment or a Qwen3Batch of a file."""
+
+    meta: dict[str, Any]
+    """Its metadata, with a namespace in any case."""
+    server: Qwen3DeploymentSpec
+    """Its spec; of a Qwen3Batch, the server that has its model and engine."""
+    batch: Qwen3BatchSpec | None = None
+    """The spec of a Qwen3Batch."""
+
+    @property
+    def title(self) -> str:
+        """Kind and name."""
+        return f"{Qwen3Batch.KIND if self.batch else Qwen3Deployment.KIND} {self.meta['name']}"
+
+
+def read_resources(path: str, namespace: str) -> list[Resource]:
+    """Every Qwen3Deployment and Qwen3Batch of a YAML file (`-`: standard input), in its order. Raises BadInput.
+
+    `namespace`: of those that name none.
+    """
+    documents = [d for d in _documents(path) if isinstance(d, dict) and str(d.get("kind")) in SPECS]
+    if not documents:
+        raise BadInput(f"{path}: holds neither a {' nor a '.join(SPECS)}")
+    found = []
+    for document in documents:
+        where = _where(path, document)
+        found.append((where, _meta(where, document, namespace), _spec(where, document)))
+    servers = {_key(meta): spec for _, meta, spec in found if isinstance(spec, Qwen3DeploymentSpec)}
+    return [
+        Resource(meta, spec)
+        if isinstance(spec, Qwen3DeploymentSpec)
+        else Resource(meta, as_server(spec, _lender(where, meta, spec, servers)), spec)
+        for where, meta, spec in found
+    ]
+
+
+def _documents(path: str) -> list[Any]:
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-        documents = [d for d in yaml.safe_load_all(text) if d]
+        return list(yaml.safe_load_all(text))
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from error
     except yaml.YAMLError as error:
         raise BadInput(f"{path}: no YAML: {error}") from error
-    found = [d for d in documents if isinstance(d, dict) and d.get("kind") == Qwen3Deployment.KIND]
-    if not found:
-        raise BadInput(f"{path}: holds no {Qwen3Deployment.KIND}")
-    return [(document, _parse(path, document)) for document in found]
 
 
-def _parse(path: str, document: dict[str, Any]) -> Qwen3DeploymentSpec:
-    name = (document.get("metadata") or {}).get("name") or "without a name"
-    where = f"{path}: {Qwen3Deployment.KIND} {name}"
+def _where(path: str, document: Mapping[str, Any]) -> str:
+    meta = document.get("metadata")
+    name = meta.get("name") if isinstance(meta, dict) else None
+    return f"{path}: {document['kind']} {name or 'without a name'}"
+
+
+def _meta(where: str, document: Mapping[str, Any], namespace: str) -> dict[str, Any]:
+    meta = document.get("metadata")
+    if not isinstance(meta, dict) or not isinstance(meta.get("name"), str):
+        raise BadInput(f"{where}: metadata.name: give one")
+    return meta | {"namespace": meta.get("namespace") or namespace}
+
+
+def _spec(where: str, document: Mapping[str, Any]) -> Qwen3DeploymentSpec | Qwen3BatchSpec:
+    kind, given = document["kind"], document.get("spec") or {}
     if document.get("apiVersion") != API_VERSION:
         raise BadInput(f"{where}: apiVersion is {document.get('apiVersion')}, not {API_VERSION}")
-    unknown = list(_unknown_fields(document.get("spec") or {}, _schema()["properties"]["spec"], "spec"))
+    unknown = list(_unknown_fields(given, _schema(kind)["properties"]["spec"], "spec"))
     if unknown:
         raise BadInput(f"{where}: unknown field {', '.join(unknown)}")
     try:
-        return Qwen3DeploymentSpec.model_validate(document.get("spec") or {})
+        spec = SPECS[kind].model_validate(given, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadInput(f"{where}: spec.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise BadInput(f"{where}: {'.'.join(map(str, ('spec', *first['loc'])))}: {first['msg']}") from error
+    if broken := list(_broken_rules(spec)):
+        raise BadInput(f"{where}: {'; '.join(broken)}")
+    return spec
 
 
-def _schema() -> dict[str, Any]:
-    crd = next(c for c in crds() if c["spec"]["names"]["kind"] == Qwen3Deployment.KIND)
+@cache
+def _schema(kind: str) -> dict[str, Any]:
+    crd = next(c for c in crds() if c["spec"]["names"]["kind"] == kind)
     schema: dict[str, Any] = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return schema
 
@@ -65,3 +124,41 @@ def _unknown_fields(value: Any, schema: Mapping[str, Any], path: str) -> Iterato
                 yield from _unknown_fields(item, schema["properties"][key], f"{path}.{key}")
             elif not schema.get("x-kubernetes-preserve-unknown-fields"):
                 yield f"{path}.{key}"
+
+
+def _broken_rules(spec: Qwen3DeploymentSpec | Qwen3BatchSpec) -> Iterator[str]:
+    """What the CRD's rules between fields refuse: the path, and the rule's own words."""
+    gpu, resources = spec.gpu or Gpu(), spec.resources
+    if resources and gpu.resource_name in (resources.requests | resources.limits):
+        yield f"spec: {GPU_OWNED}"
+    if isinstance(spec, Qwen3DeploymentSpec):
+        return
+    if (spec.model is None) == (spec.deployment_ref is None):
+        yield "spec: give either model or deploymentRef"
+    if spec.deployment_ref and spec.engine:
+        yield "spec: deploymentRef excludes engine: it is that of the Qwen3Deployment"
+    if spec.parallelism > spec.completions:
+        yield "spec: parallelism must be at most completions"
+    sources = (spec.input.config_map_key_ref, spec.input.claim, spec.input.prompts)
+    if len([source for source in sources if source is not None]) != 1:
+        yield "spec.input: give one of configMapKeyRef, claim and prompts"
+
+
+def _key(meta: Mapping[str, Any]) -> tuple[str, str]:
+    return meta["namespace"], meta["name"]
+
+
+def _lender(
+    where: str,
+    meta: Mapping[str, Any],
+    spec: Qwen3BatchSpec,
+    servers: Mapping[tuple[str, str], Qwen3DeploymentSpec],
+) -> Qwen3DeploymentSpec | None:
+    """The Qwen3Deployment that deploymentRef names, None where it names none. Raises BadInput."""
+    if spec.deployment_ref is None:
+        return None
+    name = spec.deployment_ref.name
+    if (found := servers.get((meta["namespace"], name))) is None:
+        words = f"{Qwen3Deployment.KIND} {name} of namespace {meta['namespace']} is not in the file"
+        raise BadInput(f"{where}: spec.deploymentRef.name: {words}: put it in the same file, or name the model here")
+    return found

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.model import Qwen3ModelSpec
+from qwen3_operator.desired.batch import batch_job
+from qwen3_operator.desired.batch_config import batch_config_map
 from qwen3_operator.desired.claim import claim_size, model_claim
 from qwen3_operator.desired.compile_cache import cache_claim
 from qwen3_operator.desired.download import Step, model_job
@@ -16,29 +20,47 @@ from qwen3_operator.desired.service import server_service
 from qwen3_operator.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, JOBS, SERVICES, Kind
 from qwen3_operator.naming import MIDDLEWARE, QWEN3_MODELS
 from qwen3_operator.plan import Plan
+from qwen3_operator.plan.batch import BatchPlan
 from qwen3_operator.settings import Settings
 
 UID = "00000000-0000-0000-0000-000000000000"
 """Stands for the uid that the API server gives the owner."""
 
 
-def manifests(
+def model_manifests(namespace: str, server: Qwen3DeploymentSpec, settings: Settings) -> list[dict[str, Any]]:
+    """The Qwen3Model that `server` shares with others, and its objects, in the order in which they come into being."""
+    model = shared_model(namespace, server)
+    name = model["metadata"]["name"]
+    spec = Qwen3ModelSpec.model_validate(model["spec"])
+    found: list[tuple[Kind, dict[str, Any]]] = [(QWEN3_MODELS, model)]
+    if not spec.storage.existing_claim:
+        found.append((CLAIMS, model_claim(namespace, name, UID, spec, claim_size(spec, None))))
+    step = Step.CHECK if spec.storage.existing_claim else Step.DOWNLOAD
+    found.append((JOBS, model_job(namespace, name, UID, spec, settings, step)))
+    return _typed(found)
+
+
+def server_manifests(
     namespace: str, name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings
 ) -> list[dict[str, Any]]:
-    """The objects for one Qwen3Deployment, in the order in which they come into being."""
-    model = shared_model(namespace, spec)
-    model_name = model["metadata"]["name"]
-    model_spec = Qwen3ModelSpec.model_validate(model["spec"])
-    found: list[tuple[Kind, dict[str, Any]]] = [(QWEN3_MODELS, model)]
-    if not model_spec.storage.existing_claim:
-        claim = model_claim(namespace, model_name, UID, model_spec, claim_size(model_spec, None))
-        found.append((CLAIMS, claim))
-    step = Step.CHECK if model_spec.storage.existing_claim else Step.DOWNLOAD
-    found.append((JOBS, model_job(namespace, model_name, UID, model_spec, settings, step)))
-    found.append((SERVICES, server_service(namespace, name, UID, spec)))
+    """The objects of one Qwen3Deployment alone. Raises PatchError."""
+    found: list[tuple[Kind, dict[str, Any]]] = [(SERVICES, server_service(namespace, name, UID, spec))]
     if spec.engine.compile_cache and spec.engine.compile_cache.enabled:
         found.append((CLAIMS, cache_claim(namespace, name, UID, spec.engine.compile_cache)))
     if MIDDLEWARE in plan.command:
         found.append((CONFIG_MAPS, middleware_config_map(namespace, name, UID)))
     found.append((DEPLOYMENTS, server_deployment(namespace, name, UID, spec, plan, settings)))
+    return _typed(found)
+
+
+def batch_manifests(
+    meta: Mapping[str, Any], spec: Qwen3BatchSpec, server: Qwen3DeploymentSpec, plan: BatchPlan, settings: Settings
+) -> list[dict[str, Any]]:
+    """The objects of the Qwen3Batch with metadata `meta` alone. Raises PatchError."""
+    config_map = batch_config_map(meta["namespace"], meta["name"], UID, spec, plan.runner)
+    job = batch_job({**meta, "uid": UID}, spec, server, plan, config_map["metadata"]["name"], settings)
+    return _typed([(CONFIG_MAPS, config_map), (JOBS, job)])
+
+
+def _typed(found: Iterable[tuple[Kind, dict[str, Any]]]) -> list[dict[str, Any]]:
     return [{"apiVersion": kind.api_version, "kind": kind.kind, **manifest} for kind, manifest in found]

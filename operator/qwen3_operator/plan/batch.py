@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from qwen3_operator.api.batch import Qwen3BatchSpec
-from qwen3_operator.api.deployment import Gpu, Qwen3DeploymentSpec, Resources
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.engine import Engine, EngineOptions
-from qwen3_operator.api.source import Scheduling
 from qwen3_operator.catalog import CatalogEntry, resolve
 from qwen3_operator.engine.batch_runner.contract import Config
+from qwen3_operator.engine.gpu import Gpu
 from qwen3_operator.engine.offline import engine_arguments
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import BATCH_INPUT_DIR, BATCH_OUTPUT_DIR, TEMPLATE_DIR, TEMPLATE_FILE, digest
 from qwen3_operator.plan.preflight import NodeGpus
 from qwen3_operator.plan.resolve import make_plan
 from qwen3_operator.plan.thinking import FIELD as SERVER_THINKING
-from qwen3_operator.plan.types import Plan, Value, Weights
+from qwen3_operator.plan.types import Plan, Source, Value, Weights
 from qwen3_operator.settings import Settings
 
 INPUT_FILE = "input"
@@ -48,9 +48,9 @@ def as_server(spec: Qwen3BatchSpec, deployment: Qwen3DeploymentSpec | None) -> Q
     return Qwen3DeploymentSpec(
         model=source,
         engine=Engine(**shared, thinking=spec.sampling.thinking),
-        gpu=spec.gpu or (fallback.gpu if deployment else Gpu()),
-        resources=spec.resources or (fallback.resources if deployment else Resources()),
-        scheduling=spec.scheduling or (fallback.scheduling if deployment else Scheduling()),
+        gpu=spec.gpu or fallback.gpu,
+        resources=spec.resources or fallback.resources,
+        scheduling=spec.scheduling or fallback.scheduling,
         preflight=spec.preflight,
         pod_template_patch=fallback.pod_template_patch if spec.pod_template_patch is None else spec.pod_template_patch,
     )
@@ -65,24 +65,47 @@ def make_batch_plan(
     settings: Settings,
     nodes: Sequence[NodeGpus] = (),
     template_hash: str = "",
+    *,
+    gpus: Sequence[Gpu] | None = None,
+    gpus_per_node: int | None = None,
 ) -> BatchPlan:
-    """The plan for `spec`, whose model and engine are those of `server` (see `as_server`)."""
-    plan = make_plan(weights, server, settings, nodes, template_hash)
+    """The plan for `spec`, whose model and engine are those of `server` (see `as_server`).
+
+    The other arguments are those of `make_plan`.
+    """
+    plan = make_plan(weights, server, settings, nodes, template_hash, gpus=gpus, gpus_per_node=gpus_per_node)
     entry = resolve(server.model.id, weights.facts)
-    problems = [_in_batch_words(problem) for problem in plan.problems]
+    problems = [problem for problem in plan.problems if not _of_servers_alone(problem)]
     if entry is not None and entry.task != "generate":
         words = f"{entry.id} is for {entry.task}, and a Qwen3Batch generates text: take another model"
         problems.append(Problem("NotGenerative", words, "spec.model.id"))
     runner = _runner(namespace, name, spec, server, plan, entry, template_hash)
     values = [v for v in plan.values if v.field not in _SERVER_VALUES] + _values(spec, entry, runner)
-    return BatchPlan(replace(plan, problems=tuple(problems), values=tuple(values)), runner)
+    engine = replace(
+        plan,
+        problems=tuple(_in_batch_words(problem, spec) for problem in problems),
+        warnings=tuple(_in_batch_words(warning, spec) for warning in plan.warnings),
+        values=tuple(values),
+    )
+    return BatchPlan(engine, runner)
 
 
 _SERVER_VALUES = {"servedModelNames", "reasoningParser", "toolCallParser", "thinking", "sampling", "startupSeconds"}
 
 
-def _in_batch_words(problem: Problem) -> Problem:
-    return replace(problem, field="spec.sampling.thinking") if problem.field == SERVER_THINKING else problem
+def _of_servers_alone(problem: Problem) -> bool:
+    """Whether vLLM lacks a flag that only servers need: the runner renders chats itself."""
+    return problem.reason == "UnsupportedByEngine" and problem.field == SERVER_THINKING
+
+
+def _in_batch_words(problem: Problem, spec: Qwen3BatchSpec) -> Problem:
+    """The problem of the server under the field of the batch that it comes from."""
+    if problem.field == SERVER_THINKING:
+        return replace(problem, field="spec.sampling.thinking")
+    if spec.deployment_ref is not None and problem.field.startswith(("spec.model.", "spec.engine.")):
+        words = f"Qwen3Deployment {spec.deployment_ref.name}: {problem.field}: {problem.message}"
+        return replace(problem, field="spec.deploymentRef.name", message=words)
+    return problem
 
 
 def _runner(
@@ -138,7 +161,8 @@ def _values(spec: Qwen3BatchSpec, entry: CatalogEntry | None, runner: Config) ->
         reason += ", the rest by the authors' advice"
     thinks = runner.thinks_by_default if runner.thinks is None else runner.thinks
     mode = "set in the spec" if runner.thinks is not None else "the model's own way"
-    values = [Value("thinking", "Enabled" if thinks else "Disabled", mode, "spec" if said else "catalogue")]
+    source: Source = "spec" if runner.thinks is not None else "catalogue"
+    values = [Value("thinking", "Enabled" if thinks else "Disabled", mode, source)]
     by_mode = (("thinking", runner.sampling_thinking), ("not thinking", runner.sampling_plain))
     for words, sampling in by_mode if entry is None or entry.thinking == "hybrid" else by_mode[not thinks :][:1]:
         text = " ".join(f"{key}={value}" for key, value in sampling.items()) or "generation_config.json"

@@ -34,7 +34,7 @@ from qwen3_operator.reconcile.look import Look, read_live
 from qwen3_operator.reconcile.models import shared_model_for, weights_of
 from qwen3_operator.reconcile.pods import view_pods
 from qwen3_operator.status.batch import BatchView, batch_status, is_over, job_result, seen_again
-from qwen3_operator.status.deployment import verified_copy
+from qwen3_operator.status.model_ready import verified_copy
 from qwen3_operator.status.pods import PodView
 
 TROUBLE_SECONDS = 10.0
@@ -145,7 +145,7 @@ class _Look(Look):
         ):
             if claim and await self.context.cluster.get(CLAIMS, self._namespace, claim.name) is None:
                 words = f"PersistentVolumeClaim {claim.name} does not exist: create it"
-                self.problems.append(Problem("ClaimNotFound", words, f"{where}.claim.name"))
+                self.problems.append(Problem("ClaimNotFound", words, where))
         if spec.input.claim and _file(spec.input.claim) == _file(spec.output.claim):
             words = "is the input itself: name another path"
             self.problems.append(Problem("OutputIsInput", words, "spec.output.claim.path"))
