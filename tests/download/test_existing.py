@@ -105,5 +105,5 @@ def test_files_that_are_no_safetensors(setup: Setup, serve: Serve, content: byte
     setup.target.mkdir()
     (setup.target / "config.json").write_text(json.dumps(CONFIG))
     (setup.target / "model.safetensors").write_bytes(content)
-    result = setup.run("--existing", "--endpoint", GONE)
+    result = setup.run("--existing", "--model", "our/fine-tune")  # which the hub does not know
     assert (result.code, result.report["reason"]) == (20, "InvalidRepository")

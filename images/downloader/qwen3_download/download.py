@@ -87,7 +87,7 @@ class Download:
         options = self._options
         hub = Hub(options.model, options.endpoint, options.token)
         found, witness = existing.check(
-            options.target, hub, options.revision, options.allow, options.ignore, self._stopped
+            options.target, hub, options.revision, options.allow, options.ignore, self._progress, self._stopped
         )
         self._progress.event("verified", f"{len(found.files)} files verified by {witness}", files=len(found.files))
         return self._report(found, 0, witness)
@@ -145,7 +145,7 @@ class Download:
         check_index(records, self._staging.place)
         done = Marker(options.model, options.revision, listing.commit, records)
         self._staging.publish(done)
-        return self._report(done, received)
+        return self._report(done, received, fetched_files=len(parts))
 
     def _list(self, hub: Hub) -> Listing:
         """The commit of an earlier try, or of a target to repair, goes first: a moving branch must not mix two."""
@@ -167,7 +167,7 @@ class Download:
         target = self._options.target
         if not target.is_dir():
             return list(files)
-        wrong = set(existing.wrong_files(target, records, self._stopped))
+        wrong = set(existing.wrong_files(target, records, self._progress, self._stopped))
         return [f for f in files if f.path in wrong]
 
     def _transfer(self, hub: Hub, listing: Listing, parts: list[PartialFile]) -> int:
@@ -182,23 +182,17 @@ class Download:
             network = replace(network, take=limit.take, write_bytes=limit.write_bytes)
         source = Source(hub.endpoint, lambda path: hub.file_url(path, listing.request_revision), hub.headers())
         workers = limit.connections(options.max_workers) if limit else options.max_workers
-        ended = threading.Event()
         transfer = Transfer(parts, source, network, workers, options.give_up_after, self._stopped)
         total = sum(p.size for p in parts)
 
         def snapshot() -> Snapshot:
             return Snapshot(sum(p.bytes_present() for p in parts), total, transfer.verified, len(parts))
 
-        reporter = threading.Thread(target=self._progress.follow, args=(snapshot, ended), name="progress")
-        reporter.start()
-        try:
+        with self._progress.following(snapshot):
             transfer.run()
-        finally:
-            ended.set()
-            reporter.join()
         return transfer.received
 
-    def _report(self, done: Marker, received: int, witness: str = "hub") -> dict[str, Any]:
+    def _report(self, done: Marker, received: int, witness: str = "hub", *, fetched_files: int = 0) -> dict[str, Any]:
         seconds = time.monotonic() - self._started
         weights = sum(f.size for path, f in done.files.items() if matches(path, WEIGHTS))
         return {
@@ -208,6 +202,7 @@ class Download:
             "commit": done.commit,
             "verifiedBy": witness,
             "files": len(done.files),
+            "fetchedFiles": fetched_files,
             "bytes": done.size,
             "weightsBytes": weights,
             "seconds": round(seconds, 3),

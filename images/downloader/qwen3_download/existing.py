@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from qwen3_download.errors import Failure, Reason
 from qwen3_download.hub import Hub
 from qwen3_download.listing import COMMIT, select
 from qwen3_download.marker import FileRecord, Marker
+from qwen3_download.progress import Progress, Snapshot
 from qwen3_download.resolve import resolve_once
 from qwen3_download.structure import check_folder
 
@@ -24,7 +25,13 @@ _NO_WITNESS = (Reason.HUB_UNAVAILABLE, Reason.MODEL_NOT_FOUND, Reason.UNAUTHORIZ
 
 
 def check(
-    folder: Path, hub: Hub, revision: str, allow: Sequence[str], ignore: Sequence[str], stopped: threading.Event
+    folder: Path,
+    hub: Hub,
+    revision: str,
+    allow: Sequence[str],
+    ignore: Sequence[str],
+    progress: Progress,
+    stopped: threading.Event,
 ) -> tuple[Marker, str]:
     """What the folder holds, and the witness: `hub`, `marker` or `structure`.
 
@@ -43,45 +50,63 @@ def check(
             raise
     else:
         records = {f.path: FileRecord(f.size, f.sha256) for f in select(listing.files, allow, ignore)}
-        _compare(folder, records, f"the listing of {hub.endpoint}", stopped)
+        _compare(folder, records, f"the listing of {hub.endpoint}", progress, stopped)
         return Marker(hub.model, revision, listing.commit, records), "hub"
     if done:
         if not done.names(hub.model, revision):
             raise Failure(Reason.INVALID_REPOSITORY, f"{folder} holds {done.model} at {done.revision}")
-        _compare(folder, done.files, "its completion marker", stopped)
+        _compare(folder, done.files, "its completion marker", progress, stopped)
         return done, "marker"
     sizes = {name: FileRecord((folder / name).stat().st_size, "") for name in check_folder(folder)}
     return Marker(hub.model, revision, "", sizes), "structure"
 
 
-def sha256_of(path: Path, stopped: threading.Event) -> str:
-    """64 hex digits. Raises Failure(Stopped), or OSError."""
+def sha256_of(path: Path, read: Callable[[int], None], stopped: threading.Event) -> str:
+    """64 hex digits; `read` is told of the bytes as they are read. Raises Failure(Stopped), or OSError."""
     value = hashlib.sha256()
     buffer = memoryview(bytearray(_READ))
     with path.open("rb", buffering=0) as stream:
         while n := stream.readinto(buffer):
             value.update(buffer[:n])
+            read(n)
             if stopped.is_set():
                 raise Failure(Reason.STOPPED, "stopped while hashing what is there")
     return value.hexdigest()
 
 
-def wrong_files(folder: Path, records: Mapping[str, FileRecord], stopped: threading.Event) -> list[str]:
+def wrong_files(
+    folder: Path, records: Mapping[str, FileRecord], progress: Progress, stopped: threading.Event
+) -> list[str]:
     """Files that are missing, or differ by size or sha256, in order."""
+    hashed = dict.fromkeys(records, 0)  # bytes by file: each has one thread, a common sum would lose some
+    ended: list[str] = []
+    total = sum(record.size for record in records.values())
 
     def is_right(item: tuple[str, FileRecord]) -> bool:
-        path, record = folder / item[0], item[1]
+        name, record = item
+
+        def count(n: int) -> None:
+            hashed[name] += n
+
         try:
-            return path.stat().st_size == record.size and sha256_of(path, stopped) == record.sha256
+            path = folder / name
+            return path.stat().st_size == record.size and sha256_of(path, count, stopped) == record.sha256
         except OSError:
             return False
+        finally:
+            ended.append(name)
 
-    with ThreadPoolExecutor(2, "check") as pool:
+    def snapshot() -> Snapshot:
+        return Snapshot(sum(hashed.values()), total, len(ended), len(records))
+
+    with ThreadPoolExecutor(2, "check") as pool, progress.following(snapshot):
         return [path for path, right in zip(records, pool.map(is_right, records.items()), strict=True) if not right]
 
 
-def _compare(folder: Path, records: Mapping[str, FileRecord], witness: str, stopped: threading.Event) -> None:
-    wrong = wrong_files(folder, records, stopped)
+def _compare(
+    folder: Path, records: Mapping[str, FileRecord], witness: str, progress: Progress, stopped: threading.Event
+) -> None:
+    wrong = wrong_files(folder, records, progress, stopped)
     if wrong:
         shown = ", ".join(wrong[:3]) + (" …" if len(wrong) > 3 else "")
         text = f"{len(wrong)} of {len(records)} files in {folder} differ from {witness}: {shown}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +39,19 @@ class Progress:
         with self._lock:
             print(line, file=sys.stdout, flush=True)
 
-    def follow(self, snapshot: Callable[[], Snapshot], ended: threading.Event) -> None:
-        """Report until `ended`; run it in a thread."""
+    @contextlib.contextmanager
+    def following(self, snapshot: Callable[[], Snapshot]) -> Iterator[None]:
+        """Report beside the body."""
+        ended = threading.Event()
+        reporter = threading.Thread(target=self._follow, args=(snapshot, ended), name="progress")
+        reporter.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            reporter.join()
+
+    def _follow(self, snapshot: Callable[[], Snapshot], ended: threading.Event) -> None:
         seen: deque[tuple[float, int]] = deque()
         while True:
             now, state = time.monotonic(), snapshot()
