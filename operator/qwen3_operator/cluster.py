@@ -8,17 +8,19 @@ before it is handed on: tests crash the operator there.
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
+from pydantic_core import from_json
 
 from qwen3_operator import metrics
 from qwen3_operator.kinds import PODS, Kind
@@ -28,6 +30,8 @@ Hook = Callable[[str, str, str], Awaitable[None]]
 
 TRIES = 4
 REQUEST_TIMEOUT = 30.0
+LOG_TIMEOUT = 3.0
+"""A kubelet that does not answer must not hold up the look."""
 LOG_BYTES = 256 * 1024
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
@@ -65,6 +69,9 @@ class Cluster:
         else:
             await config.load_kube_config(client_configuration=configuration)
         configuration.connection_pool_maxsize = connections
+        # The session would read the environment's proxies and netrc anew, in two threads, for every request.
+        configuration.client_session_kwargs = {"trust_env": False}
+        configuration.proxy = configuration.proxy or _proxy(configuration.host)
         return cls(configuration, hook=hook)
 
     async def close(self) -> None:
@@ -156,7 +163,11 @@ class Cluster:
         query["limitBytes"] = str(LOG_BYTES)
         try:
             # One try: not started, gone, or a node that does not answer are all "no log", and the caller looks again.
-            body = await self._request("logs", PODS, "GET", PODS.path(namespace, pod, "log"), query=query, tries=1)
+            async with asyncio.timeout(LOG_TIMEOUT):
+                path = PODS.path(namespace, pod, "log")
+                body = await self._request("logs", PODS, "GET", path, query=query, tries=1)
+        except TimeoutError:
+            return ""
         except ApiError as error:
             if error.status == 403:
                 raise
@@ -166,7 +177,7 @@ class Cluster:
     async def serves(self, kind: Kind) -> bool:
         """Whether the API server knows `kind`."""
         try:
-            listed = json.loads(await self._request("discover", kind, "GET", f"/apis/{kind.api_version}"))
+            listed = from_json(await self._request("discover", kind, "GET", f"/apis/{kind.api_version}"))
         except ApiError as error:
             if error.status == 404:
                 return False
@@ -174,7 +185,7 @@ class Cluster:
         return any(resource["name"] == kind.plural for resource in listed["resources"])
 
     async def _json(self, verb: str, kind: Kind, method: str, path: str, **kwargs: Any) -> Object:
-        result: Object = json.loads(await self._request(verb, kind, method, path, **kwargs))
+        result: Object = from_json(await self._request(verb, kind, method, path, **kwargs))
         return result
 
     async def _request(
@@ -229,11 +240,17 @@ class Cluster:
         return response.status, min(float(wait), 30.0) if wait.isdigit() else None, data
 
 
+def _proxy(host: str) -> str | None:
+    """The environment's proxy for the address of an API server."""
+    parts = urlsplit(host)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+
+
 def _error(status: int, data: bytes) -> ApiError:
     if status == 0:
         return ApiError(0, "Unreachable", f"the API server did not answer: {data.decode(errors='replace')}")
     try:
-        answer = json.loads(data)
+        answer = from_json(data)
         return ApiError(status, answer.get("reason") or str(status), answer.get("message") or "")
     except (ValueError, AttributeError):
         return ApiError(status, str(status), data.decode(errors="replace")[:500])

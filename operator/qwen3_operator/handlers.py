@@ -28,17 +28,25 @@ OWNER_LABELS = {
     MODEL_LABEL: Qwen3Model.KIND,
 }
 """Labels of a child that name its owner; the first that it has counts."""
+PATIENCE = {PODS.plural: 2.0, DEPLOYMENTS.plural: 1.0}
+"""Seconds that a child's status may wait for a look: a start brings a dozen of them, and one look is for all. Edits and
+deletions are looked at at once."""
+USERS_SECONDS = 1.0
+"""The same for who uses a model: many come at once."""
+PROGRESS_SECONDS = 5.0
+"""The same for the progress of a model, which each of its users shows."""
 CHILDREN: tuple[Kind, ...] = (DEPLOYMENTS, SERVICES, CLAIMS, JOBS, PODS)
 
 
 def make_registry(
-    look_at: Callable[[Key], None], configuration: Configuration, at_end: Callable[[], Awaitable[None]]
+    look_at: Callable[[Key, float], None], configuration: Configuration, at_end: Callable[[], Awaitable[None]]
 ) -> kopf.OperatorRegistry:
-    """Handlers that call `look_at`, a login with the credentials of `configuration`, and `at_end` when kopf ends."""
+    """Handlers that call `look_at` with a key and in how many seconds at most, a login with the credentials of
+    `configuration`, and `at_end` when kopf ends."""
     registry = kopf.OperatorRegistry()
 
-    def enqueue(kind: str, namespace: str | None, name: str) -> None:
-        look_at(Key(kind, namespace or "", name))
+    def enqueue(kind: str, namespace: str | None, name: str, seconds: float = 0.0) -> None:
+        look_at(Key(kind, namespace or "", name), seconds)
 
     kopf.on.login(registry=registry, id="login")(_login(configuration))
 
@@ -51,33 +59,42 @@ def make_registry(
     async def on_user(namespace: str | None, name: str, type: str, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
         if type == "DELETED" or _is_news(memo, "spec", _spec_version(body)):
             enqueue(body["kind"], namespace, name)
-        before, model = memo.get("model"), ((body.get("status") or {}).get("model") or {}).get("name")
-        if type == "DELETED" or _is_news(memo, "model", model):
+        status = body.get("status") or {}
+        (before, _), model = memo.get("model", (None, None)), (status.get("model") or {}).get("name")
+        if type == "DELETED" or _is_news(memo, "model", (model, status.get("modelFaultAt"))):
             for changed in {before, model} - {None}:
-                enqueue(Qwen3Model.KIND, namespace, str(changed))
+                enqueue(Qwen3Model.KIND, namespace, str(changed), USERS_SECONDS)
 
     @kopf.on.event(GROUP, VERSION, Qwen3Model.PLURAL, registry=registry, id="model")
     async def on_model(namespace: str | None, name: str, type: str, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
-        version, holders = _spec_version(body), body["metadata"].get("ownerReferences")
-        if type == "DELETED" or _is_news(memo, "spec", [version, holders]):
+        version = _spec_version(body)
+        if type == "DELETED" or _is_news(memo, "spec", version):
             enqueue(Qwen3Model.KIND, namespace, name)
-        told = {key: value for key, value in (body.get("status") or {}).items() if key != "usedBy"}
-        if type == "DELETED" or _is_news(memo, "told", digest([version, told])):
+        if _is_news(memo, "holders", body["metadata"].get("ownerReferences")):
+            enqueue(Qwen3Model.KIND, namespace, name, USERS_SECONDS)
+        status = body.get("status") or {}
+        decisive = type == "DELETED" or _is_news(memo, "copy", [version, status.get("model")])
+        told = {key: value for key, value in status.items() if key != "usedBy"}
+        if _is_news(memo, "told", digest(told)) or decisive:
             for kind, user in _users(body):
-                enqueue(kind, namespace, user)
+                enqueue(kind, namespace, user, 0.0 if decisive else PROGRESS_SECONDS)
 
     for child in CHILDREN:
         group, _, version = child.api_version.rpartition("/")
 
         @kopf.on.event(group, version, child.plural, registry=registry, id=child.plural, labels={MANAGED_BY: MANAGER})
-        async def on_child(namespace: str | None, meta: kopf.Meta, memo: kopf.Memo, **_: Any) -> None:
+        async def on_child(
+            namespace: str | None, type: str, meta: kopf.Meta, memo: kopf.Memo, resource: kopf.Resource, **_: Any
+        ) -> None:
+            owner, generation = _owner(meta.get("labels") or {}), meta.get("generation")
+            before = memo.get("owner"), memo.get("generation", generation)
+            memo["owner"], memo["generation"] = owner, generation
+            edited = type == "DELETED" or before[1] != generation
             # A child whose labels were taken away comes as DELETED with the old ones; one whose label names another
             # owner by now is looked at by the one before as well.
-            owner = _owner(meta.get("labels") or {})
-            for named in {memo.get("owner"), owner}:
+            for named in {before[0], owner}:
                 if named is not None:
-                    enqueue(named[0], namespace, named[1])
-            memo["owner"] = owner
+                    enqueue(named[0], namespace, named[1], 0.0 if edited else PATIENCE.get(resource.plural, 0.0))
 
     return registry
 

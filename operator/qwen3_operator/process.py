@@ -47,13 +47,14 @@ class Operator:
 
     def __init__(self, settings: Settings, cluster: Cluster) -> None:
         self.settings, self.cluster = settings, cluster
-        self.queue: KeyedQueue[Key] = KeyedQueue()
+        # Many wait for one model.
+        self.queue: KeyedQueue[Key] = KeyedQueue(rank=lambda key: key.kind != QWEN3_MODELS.kind)
         self.watching = asyncio.Event()
         self.probes = Probes(lambda: self.watching.is_set() and not self._stop.is_set())
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         recorder = Recorder(cluster, settings.identity)
-        self._context = Context(cluster, settings, recorder, self.queue.add)
+        self._context = Context(cluster, settings, recorder)
 
     def stop(self) -> None:
         """End `run`."""
@@ -89,7 +90,7 @@ class Operator:
 
     async def _watch(self) -> None:
         await kopf.operator(
-            registry=make_registry(self.queue.add, self.cluster.configuration, at_end=self._wind_down),
+            registry=make_registry(self._look_at, self.cluster.configuration, at_end=self._wind_down),
             settings=kopf_settings(),
             clusterwide=not self.settings.namespaces,
             namespaces=self.settings.namespaces,
@@ -99,6 +100,12 @@ class Operator:
             stop_flag=self._stop,
             ready_flag=self.watching,
         )
+
+    def _look_at(self, key: Key, seconds: float) -> None:
+        if seconds:
+            self.queue.add_after(key, seconds)
+        else:
+            self.queue.add(key)
 
     async def _check_api(self) -> None:
         """kopf would wait for ever for a kind that is not served."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
@@ -14,10 +15,15 @@ LAST_DELAY = 300.0
 
 
 class KeyedQueue(Generic[K]):
-    """Keys to look at. `add` folds what is already waiting; a key that is being worked on is looked at again after."""
+    """Keys to look at. `add` folds what is already waiting; a key that is being worked on is looked at again after.
 
-    def __init__(self) -> None:
-        self._ready: asyncio.Queue[K] = asyncio.Queue()
+    Keys of a lower `rank` go first, those of the same in the order in which they came.
+    """
+
+    def __init__(self, rank: Callable[[K], int] = lambda key: 0) -> None:
+        self._ready: asyncio.PriorityQueue[tuple[int, int, K]] = asyncio.PriorityQueue()
+        self._rank = rank
+        self._number = itertools.count()
         self._waiting: set[K] = set()
         self._active: set[K] = set()
         self._failures: dict[K, int] = {}
@@ -39,7 +45,7 @@ class KeyedQueue(Generic[K]):
         self._cancel_timer(key)
         self._waiting.add(key)
         if key not in self._active:
-            self._ready.put_nowait(key)
+            self._put(key)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Look at `key` in `seconds`, unless it is looked at before."""
@@ -52,11 +58,6 @@ class KeyedQueue(Generic[K]):
             return
         self._cancel_timer(key)
         self._timers[key] = loop.call_at(due, self.add, key)
-
-    def forget(self, key: K) -> None:
-        """`key` is gone: drop its timer and its failures."""
-        self._cancel_timer(key)
-        self._failures.pop(key, None)
 
     def succeeded(self, key: K) -> None:
         """The last look at `key` went well."""
@@ -72,7 +73,7 @@ class KeyedQueue(Generic[K]):
     async def work(self, handle: Callable[[K], Awaitable[None]]) -> None:
         """Be one worker: take keys and `handle` them, for ever. `handle` must not raise."""
         while True:
-            key = await self._ready.get()
+            _, _, key = await self._ready.get()
             self._waiting.discard(key)
             self._active.add(key)
             try:
@@ -80,7 +81,10 @@ class KeyedQueue(Generic[K]):
             finally:
                 self._active.discard(key)
                 if key in self._waiting:
-                    self._ready.put_nowait(key)
+                    self._put(key)
+
+    def _put(self, key: K) -> None:
+        self._ready.put_nowait((self._rank(key), next(self._number), key))
 
     def _cancel_timer(self, key: K) -> None:
         if timer := self._timers.pop(key, None):

@@ -25,10 +25,10 @@ def test_what_lost_events_left_undone_the_resync_does(
     sound = fault_free(bench, CREATE)
     dice = random.Random(7)
 
-    def deaf(look_at: Callable[[Any], None], *args: Any, **kwargs: Any) -> Any:
-        def hear(key: Any) -> None:
+    def deaf(look_at: Callable[[Any, float], None], *args: Any, **kwargs: Any) -> Any:
+        def hear(key: Any, seconds: float) -> None:
             if dice.random() >= lost:
-                look_at(key)
+                look_at(key, seconds)
 
         return make_registry(hear, *args, **kwargs)
 

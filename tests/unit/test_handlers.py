@@ -18,9 +18,15 @@ class Handlers:
 
     def __init__(self) -> None:
         self.keys: list[Key] = []
+        self.delays: dict[Key, float] = {}
         self.memos: dict[str, kopf.Memo] = {}
-        registry = make_registry(self.keys.append, Configuration(), at_end=self.end)
+        registry = make_registry(self.look_at, Configuration(), at_end=self.end)
         self.functions = {str(handler.id): handler.fn for handler in registry._watching.get_all_handlers()}
+
+    def look_at(self, key: Key, seconds: float) -> None:
+        """What the queue would be asked for."""
+        self.keys.append(key)
+        self.delays[key] = seconds
 
     async def end(self) -> None:
         """Nothing runs beside these handlers."""
@@ -30,8 +36,15 @@ class Handlers:
         self.keys.clear()
         meta = body["metadata"]
         memo = self.memos.setdefault(f"{handler}/{meta['name']}", kopf.Memo())
+        resource = kopf.Resource("", "v1", handler)
         await self.functions[handler](
-            namespace=meta["namespace"], name=meta["name"], type=type, body=body, meta=meta, memo=memo
+            namespace=meta["namespace"],
+            name=meta["name"],
+            type=type,
+            body=body,
+            meta=meta,
+            memo=memo,
+            resource=resource,
         )
         return sorted(set(self.keys))
 
@@ -111,6 +124,34 @@ async def test_a_child_leads_to_its_owner(handlers: Handlers, child: str, type: 
     assert await handlers.see(child, obj("stranger")) == []
 
 
+async def test_status_of_a_child_has_time_and_edits_have_not(handlers: Handlers) -> None:
+    def child(generation: int) -> dict[str, Any]:
+        labels = {"serving.qwen3.dev/deployment": "chat"}
+        return obj("child", generation=generation, metadata={"labels": labels})
+
+    async def delay(kind: str, generation: int, type: str = "MODIFIED") -> float:
+        await handlers.see(kind, child(generation), type)
+        return handlers.delays[DEPLOYMENT]
+
+    assert await delay("pods", 1) > await delay("deployments", 1) > await delay("jobs", 1) == 0
+    assert await delay("deployments", 1) > 0
+    assert await delay("deployments", 2) == 0, "somebody edited it"
+    assert await delay("deployments", 2) > 0
+    assert await delay("deployments", 2, "DELETED") == 0
+
+
+async def test_what_servers_wait_for_is_told_at_once_and_progress_later(handlers: Handlers) -> None:
+    owner = {"apiVersion": "serving.qwen3.dev/v1alpha1", "kind": "Qwen3Deployment", "name": "chat", "uid": "u"}
+
+    async def delay(**status: Any) -> float:
+        await handlers.see("model", obj("weights", metadata={"ownerReferences": [owner]}, status=status))
+        return handlers.delays[DEPLOYMENT]
+
+    await delay()
+    assert await delay(download={"bytesDone": 1}) > 0
+    assert await delay(download={"bytesDone": 2}, model={"commit": "c0ffee"}) == 0
+
+
 async def test_a_child_that_names_another_owner_leads_to_the_one_before_as_well(handlers: Handlers) -> None:
     def child(owner: str) -> dict[str, Any]:
         return obj("child", metadata={"labels": {"serving.qwen3.dev/deployment": owner}})
@@ -136,6 +177,6 @@ def test_kopf_only_watches() -> None:
 
 def test_no_handler_makes_kopf_write() -> None:
     """Only handlers of raw events: any other would bring annotations and finalizers."""
-    registry = make_registry(lambda key: None, Configuration(), at_end=Handlers().end)
+    registry = make_registry(lambda key, seconds: None, Configuration(), at_end=Handlers().end)
     assert not registry._changing.get_all_handlers() and not registry._spawning.get_all_handlers()
     assert not registry._indexing.get_all_handlers() and not registry._webhooks.get_all_handlers()

@@ -166,15 +166,6 @@ def test_of_two_delays_the_earlier_holds(loop: ManualLoop) -> None:
     assert len(queue) == 2
 
 
-def test_forget_drops_delay_and_failures(loop: ManualLoop) -> None:
-    queue: KeyedQueue[str] = KeyedQueue()
-    run(loop, queue.failed, "a")
-    queue.forget("a")
-    loop.advance(1000)
-    assert len(queue) == 0
-    assert run(loop, queue.failed, "a")[1] == 1
-
-
 def test_a_key_added_while_it_is_worked_on_is_looked_at_again(loop: ManualLoop) -> None:
     queue: KeyedQueue[str] = KeyedQueue()
     looks: list[str] = []

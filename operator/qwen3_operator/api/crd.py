@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from qwen3_operator.api import GROUP, VERSION
@@ -40,7 +41,7 @@ def _crd(
     short_name: str,
     columns: list[dict[str, Any]],
     *,
-    model_id: str,
+    selectable: Sequence[str],
     name_rule: dict[str, str],
     scale: dict[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def _crd(
                     "schema": {"openAPIV3Schema": schema},
                     "subresources": {"status": {}} | ({"scale": scale} if scale else {}),
                     "additionalPrinterColumns": columns,
-                    "selectableFields": [{"jsonPath": model_id}],
+                    "selectableFields": [{"jsonPath": path} for path in selectable],
                 }
             ],
         },
@@ -98,7 +99,7 @@ def crds() -> list[dict[str, Any]]:
                 _column("Endpoint", ".status.endpoint", wide=True),
                 _column("Image", ".status.engine.image", wide=True),
             ],
-            model_id=".spec.model.id",
+            selectable=[".spec.model.id", ".status.model.name"],
             name_rule=rule(
                 _name_matches("^[a-z]([-a-z0-9]*[a-z0-9])?$"),
                 f"the name becomes a Service's: at most {MAX_NAME} lower-case letters, digits and '-',"
@@ -124,7 +125,7 @@ def crds() -> list[dict[str, Any]]:
                 _column("Claim", ".status.model.claim", wide=True),
                 _column("Used By", ".status.usedBy", wide=True),
             ],
-            model_id=".spec.id",
+            selectable=[".spec.id"],
             name_rule=_JOB_NAME,
         ),
         _crd(
@@ -142,7 +143,7 @@ def crds() -> list[dict[str, Any]]:
                 _column("Tokens/s", ".status.tokensPerSecond", "integer", wide=True),
                 _column("Output", ".status.output", wide=True),
             ],
-            model_id=".spec.model.id",
+            selectable=[".spec.model.id", ".status.model.name"],
             name_rule=_JOB_NAME,
         ),
     ]

@@ -69,12 +69,11 @@ def _node_gpus(node: Object, resource: str) -> NodeGpus:
 
 @dataclass(frozen=True)
 class Context:
-    """The cluster, the settings, and a way to have another object looked at."""
+    """The cluster, the settings, and what was read of the nodes."""
 
     cluster: Cluster
     settings: Settings
     recorder: Recorder
-    enqueue: Callable[[Key], None]
     now: Callable[[], datetime] = field(default=utc_now)
     nodes: NodeCache = field(default_factory=NodeCache)
 

@@ -12,9 +12,9 @@ from qwen3_operator.desired.model import shared_model
 from qwen3_operator.kinds import Kind
 from qwen3_operator.naming import MANAGED_BY, MANAGER, QWEN3_MODELS, claim_name, model_name, model_path
 from qwen3_operator.plan import Weights
-from qwen3_operator.reconcile.context import Context, Key
+from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.sharing import hold, hold_claim
-from qwen3_operator.status.deployment import verified_copy
+from qwen3_operator.status.model_ready import verified_copy
 
 
 async def shared_model_for(context: Context, kind: Kind, user: Object, spec: Qwen3DeploymentSpec) -> Object:
@@ -31,10 +31,7 @@ async def shared_model_for(context: Context, kind: Kind, user: Object, spec: Qwe
     if theirs is not None:
         await hold_claim(context, theirs, kind, meta["name"], meta["uid"])
         return theirs
-    model = await hold(context, live, shared_model(namespace, spec), kind, meta["name"], meta["uid"])
-    if meta["name"] not in ((model.get("status") or {}).get("usedBy") or []):
-        context.enqueue(Key(QWEN3_MODELS.kind, namespace, model["metadata"]["name"]))
-    return model
+    return await hold(context, live, shared_model(namespace, spec), kind, meta["name"], meta["uid"])
 
 
 def weights_of(model: Object | None, source: ModelSource) -> Weights:
