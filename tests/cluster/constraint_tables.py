@@ -304,10 +304,14 @@ _STATUS_CASES = [
     *number("conditions[].observedGeneration", 0, INT64),
     *(
         case
-        for name in ("revision", "commit", "claim", "claimUid", "path")
+        for name in ("revision", "commit", "claim", "claimUid", "path", "verifiedAt")
         for case in text(f"model.{name}", most=1024)
     ),
-    *(case for name in ("bytes", "files", "weightsBytes") for case in number(f"model.{name}", 0, INT64)),
+    *(
+        case
+        for name in ("bytes", "files", "weightsBytes", "repairedFiles")
+        for case in number(f"model.{name}", 0, INT64)
+    ),
     *choice("model.verifiedBy", "Hub", "Marker", "Structure"),
     *(
         case
@@ -457,6 +461,7 @@ DEPLOYMENT_CASES = [
         "status.",
         [
             *text("endpoint", most=1024),
+            *text("modelFaultAt", most=1024),
             *text("model.name", most=1024),
             *text("engine.version", most=1024),
             *text("engine.image", most=1024),

@@ -71,7 +71,7 @@ BATCH_STATUS: Object = {
 def _shared() -> Iterator[Case]:
     """Rows of Qwen3Deployment's table that hold here too."""
     parts = ("spec.model", "spec.engine", "spec.gpu", "spec.resources", "spec.scheduling", "spec.preflight")
-    status = ("observedGeneration", "conditions", "model", "download", "engine", "plan")
+    status = ("observedGeneration", "conditions", "model", "download", "engine", "plan", "modelFaultAt")
     for case in DEPLOYMENT_CASES:
         below = case.path.removeprefix("spec.engine.").partition(".")[0].removesuffix("[]")
         if case.path.startswith("spec.engine.") and below in SERVER_ONLY:

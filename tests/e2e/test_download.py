@@ -115,6 +115,29 @@ def test_sized_killed_restarted_and_only_growing(world: World, kube: Kube) -> No
         assert len(read) <= 40
 
 
+def test_a_node_that_restarts_in_the_middle(world: World, kube: Kube) -> None:
+    """Download, hub and operator die with it; the next pod continues on what is on the volume."""
+    if world.cluster is None:
+        pytest.skip("the node of a cluster of KUBECONFIG is not ours to restart")
+
+    def done() -> int:
+        return int(status(kube, "restarted").get("download", {}).get("bytesDone") or 0)
+
+    with slow_hub(kube):
+        apply(kube, "restarted")
+        wait_until("the middle of the download", lambda: done() > 200_000, timeout=60)
+        before = done()
+        world.cluster.restart_node()
+        final = ready(kube, "restarted", timeout=180)
+        kube.run("-n", HUB_NAMESPACE, "rollout", "status", "deployment/hub", "--timeout=60s")
+    pods = kube.get("pods", "-l", "serving.qwen3.dev/model=restarted", *WHERE)["items"]
+    (last,) = (p for p in pods if p["status"]["phase"] == "Succeeded" and "--list" not in str(p["spec"]))
+    log = [json.loads(line) for line in kube.run("logs", last["metadata"]["name"], *WHERE).splitlines()]
+    first = next(event for event in log if event["event"] == "progress")
+    assert first["bytesDone"] >= before
+    assert final["download"]["bytesDone"] == final["model"]["bytes"]
+
+
 def test_what_is_there_is_verified_by_the_best_witness(world: World, kube: Kube) -> None:
     there = {"name": "weights", "path": status(kube, "weights")["model"]["path"]}
     apply(kube, "again", storage={"existingClaim": there})

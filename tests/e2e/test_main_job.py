@@ -92,6 +92,23 @@ def test_another_length_is_rolled_out(world: World) -> None:
         assert questions.model_length(url, MODEL) == 1024
 
 
+def test_a_file_that_vanished_is_told_fetched_again_and_served(world: World) -> None:
+    """Nobody touches the Qwen3Deployment: the server's own start finds the fault, its model is verified again."""
+    (model,) = world.get("qwen3models")["items"]
+    copy = model["status"]["model"]
+    with world.hub_requests() as asked:
+        world.in_volume(copy["claim"], f"rm /models/{copy['path']}/model.safetensors")
+        world.kubectl("delete", "pod", "-l", f"serving.qwen3.dev/deployment={TINY}", "--wait=false")
+        told = world.condition(TINY, "Available", "False", reason="ModelFilesMissing", timeout=120)
+        assert f"/models/{copy['path']}" in told["message"]
+        world.ready(TINY)
+        assert {path.rpartition("/")[2] for path in asked("file")} == {"model.safetensors"}
+    (model,) = world.get("qwen3models")["items"]
+    assert model["status"]["model"]["repairedFiles"] == 1
+    with world.url(TINY) as url:
+        questions.chat(url, MODEL)
+
+
 def test_two_gpus_wait_for_a_free_one_and_then_share_the_model(world: World) -> None:
     def on_two(engine: dict[str, Any]) -> None:
         engine["tensorParallelSize"] = 2
@@ -114,21 +131,24 @@ def test_two_gpus_wait_for_a_free_one_and_then_share_the_model(world: World) -> 
     assert [job["status"].get("succeeded") for job in jobs] == [1], "one download for both"
 
 
-@pytest.mark.parametrize(
-    ("name", "engine", "type", "words"),
-    [
-        ("bad-flag", {"extraArgs": ["--enable-reasoning"]}, "Accepted", "--enable-reasoning"),
-        ("too-long", {"maxModelLen": 1_000_000}, "Accepted", "40960"),
-        ("bad-parser", {"reasoningParser": "nosuch"}, "Accepted", "nosuch"),
-    ],
-)
-def test_what_vllm_would_refuse_is_told_before_it_starts(
-    world: World, name: str, engine: dict[str, Any], type: str, words: str
-) -> None:
-    world.apply(world.example(name, engine=lambda it: it.update(engine)))
-    refused = world.condition(name, type, "False")
-    assert words in refused["message"]
-    assert not world.servers(name)
+def test_what_vllm_would_refuse_is_told_before_it_starts_and_mended(world: World) -> None:
+    """One mistake after the other in one Qwen3Deployment, and then none."""
+    mistakes: list[tuple[dict[str, Any], str]] = [
+        ({"extraArgs": ["--enable-reasoning"]}, "--enable-reasoning"),
+        ({"maxModelLen": 1_000_000}, "40960"),
+        ({"reasoningParser": "nosuch"}, "nosuch"),
+    ]
+    right = {key: None for wrong, _ in mistakes for key in wrong} | EXAMPLE["spec"]["engine"]
+    world.apply(world.example("mended", engine=lambda engine: engine.update(mistakes[0][0])))
+    for wrong, words in mistakes:
+        world.patch("mended", {"engine": right | wrong})
+        refused = world.condition("mended", "Accepted", "False")
+        assert words in refused["message"]
+        assert not world.servers("mended")
+    world.patch("mended", {"engine": right})
+    world.ready("mended")
+    with world.url("mended") as url:
+        questions.chat(url, MODEL)
 
 
 def test_an_unknown_model_is_told_in_words_and_mended(world: World) -> None:

@@ -97,6 +97,21 @@ class World:
 
             yield asked
 
+    def in_volume(self, claim: str, command: str) -> None:
+        """Run a shell command in a pod that has the volume of `claim` at /models, as the user of the downloads."""
+        job = next(job for job in self.get("jobs")["items"] if job["metadata"]["name"].startswith(claim))
+        pod = job["spec"]["template"]["spec"]
+        container = pod["containers"][0] | {"command": ["sh", "-c"], "args": [command]}
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "in-volume", "namespace": NAMESPACE},
+            "spec": pod | {"containers": [container]},
+        }
+        self.kube.apply([manifest])
+        self.kubectl("wait", "pod", "in-volume", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+        self.kubectl("delete", "pod", "in-volume")
+
     def restart_operator(self) -> None:
         """Delete the operator's pod and wait until the next one is ready."""
         where = ("-n", SYSTEM_NAMESPACE)

@@ -250,6 +250,9 @@ class Qwen3BatchStatus(ApiModel):
     """Accepted, ModelReady, Fits, Scheduled, Completed, Ready; Reconciling and Stalled as kstatus reads them."""
     model: ModelStatus | None = None
     """The verified copy that answers."""
+    model_fault_at: Text | None = None
+    """Start of the newest pod that ended because files of the verified copy are missing or damaged: the copy is then
+    verified again."""
     download: Download | None = None
     """The download's progress, while there is one."""
     engine: EngineStatus | None = None

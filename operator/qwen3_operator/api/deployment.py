@@ -203,6 +203,9 @@ class Qwen3DeploymentStatus(ApiModel):
     """URL of the OpenAI API inside the cluster."""
     model: ModelStatus | None = None
     """The verified copy that is served."""
+    model_fault_at: Text | None = None
+    """Start of the newest server that ended because files of the verified copy are missing or damaged: the copy is then
+    verified again."""
     download: Download | None = None
     """The download's progress, while there is one."""
     engine: EngineStatus | None = None

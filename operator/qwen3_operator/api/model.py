@@ -109,6 +109,10 @@ class ModelCopy(ApiModel):
     """Number of files."""
     verified_by: Literal["Hub", "Marker", "Structure"] | None = None
     """Witness of the bytes: the hub's listing, the marker of an earlier download, or the files' structure alone."""
+    verified_at: Text | None = None
+    """When the files were verified last."""
+    repaired_files: Int64 | None = None
+    """Files that were fetched again, where the copy was verified because a server found it damaged."""
     weights_bytes: Int64 | None = None
     """Size of the weight files."""
     config: PassedOn | None = None

@@ -40,6 +40,8 @@ class Step(StrEnum):
     LIST = "list"
     """Ask the hub how large the repository is. No volume."""
     DOWNLOAD = "download"
+    REPAIR = "repair"
+    """Verify a copy that was complete, and fetch again what is not right any more."""
     CHECK = "check"
     """Verify what is on a claim that was there before. Writes nothing."""
     REMOVE = "remove"
@@ -63,8 +65,9 @@ def model_job(
     cannot change.
 
     `causes`: what else makes a new Job when it changes, because a failure may be mended by it: the claim's uid and
-    size, the Secret's and the ConfigMap's resourceVersion. `beside`: Qwen3Deployments whose servers may run on the
-    volume now; the Job prefers their node, and is the same Job whoever they are. `revision`, `path`: what REMOVE frees.
+    size, the Secret's and the ConfigMap's resourceVersion, the moment of a fault in the copy. `beside`:
+    Qwen3Deployments whose servers may run on the volume now; the Job prefers their node, and is the same Job whoever
+    they are. `revision`, `path`: what REMOVE frees.
     """
     template: dict[str, Any] = {
         "metadata": {"labels": model_labels(name)},
@@ -156,8 +159,17 @@ def _beside(servers: Sequence[str], affinity: dict[str, Any]) -> dict[str, Any]:
     return affinity | {"podAffinity": pods | {key: [*(pods.get(key) or []), near]}}
 
 
+_MODES = {
+    Step.LIST: ["--list"],
+    Step.DOWNLOAD: [],
+    Step.REPAIR: ["--verify"],
+    Step.CHECK: ["--existing"],
+    Step.REMOVE: ["--remove"],
+}
+
+
 def _arguments(spec: Qwen3ModelSpec, settings: Settings, step: Step, revision: str, path: str) -> list[str]:
-    mode = {Step.LIST: ["--list"], Step.CHECK: ["--existing"], Step.REMOVE: ["--remove"], Step.DOWNLOAD: []}[step]
+    mode = _MODES[step]
     target = [] if step is Step.LIST else [f"--target={'/'.join(part for part in (MODELS_DIR, path) if part)}"]
     options, wanted = spec.download, []
     if options.allow_patterns:

@@ -32,7 +32,8 @@ from qwen3_operator.reconcile.look import Look, read_live
 from qwen3_operator.reconcile.models import shared_model_for, weights_of
 from qwen3_operator.reconcile.pods import newest_startup, view_pods
 from qwen3_operator.reconcile.sharing import release
-from qwen3_operator.status.deployment import DeploymentView, deployment_status, verified_copy
+from qwen3_operator.status.deployment import DeploymentView, deployment_status
+from qwen3_operator.status.model_ready import verified_copy
 from qwen3_operator.status.pods import PodView
 
 TROUBLE_SECONDS = 10.0

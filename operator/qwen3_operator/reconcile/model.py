@@ -22,6 +22,7 @@ from qwen3_operator.reconcile.pods import view_pods
 from qwen3_operator.reconcile.removal import free_superseded
 from qwen3_operator.status.download import PROGRESS_SECONDS, job_ended, job_failed, needed_volume
 from qwen3_operator.status.model import is_complete, model_status, unreadable_status
+from qwen3_operator.status.model_fault import suspected_at
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.report import final_report
 from qwen3_operator.status.story import parse_time
@@ -61,6 +62,8 @@ class _Look(Look):
     job: Object | None = None
     pods: list[PodView] = field(default_factory=list)
     log_tail: str = ""
+    suspected_at: str = ""
+    users: list[Object] = field(default_factory=list)
     used_by: list[str] = field(default_factory=list)
     removed: Sequence[str] = ()
 
@@ -73,6 +76,7 @@ class _Look(Look):
             grows_to=self.grows_to,
             fixed_class=self.fixed_class,
             step=self.step,
+            suspected_at=self.suspected_at,
             job=self.job,
             pods=self.pods,
             log_tail=self.log_tail,
@@ -83,7 +87,7 @@ class _Look(Look):
 
     async def observe(self, spec: Qwen3ModelSpec) -> None:
         """Bring claim and Job to where they should be and see what came of it."""
-        self.used_by = await self._users(spec)
+        await self._find_users()
         await self._find_claim(spec)
         if not spec.suspend and not self.problems and not self._knows_size(spec):
             await self._work(spec, Step.LIST)
@@ -93,20 +97,20 @@ class _Look(Look):
             await self._ensure_claim(spec, repository_bytes=int(listed))
             return  # the claim's own event brings the next look
         await self._ensure_claim(spec)
-        if is_complete(spec, self._status, self.claim):
+        if self._is_in_place(spec, self._status):
             self.removed = await free_superseded(self.context, self.obj, spec, self.used_by)
             return
         if spec.suspend:
             await self._delete_jobs(keep="")
             return
-        await self._work(spec, Step.CHECK if spec.storage.existing_claim else Step.DOWNLOAD)
+        await self._work(spec, self._next_step(spec))
         if job_failed(self.job, self.pods) and (needed := needed_volume(self.pods, self.claim)):
             await self._ensure_claim(spec, needed_bytes=needed)
         await self._observe_claim_trouble()
 
     def again(self, spec: Qwen3ModelSpec, status: Object) -> float | None:
         """Seconds until the next look, where no watch will tell."""
-        if is_complete(spec, status, self.claim):
+        if self._is_in_place(spec, status):
             return TROUBLE_SECONDS if status.get("superseded") and not spec.suspend else None
         if spec.suspend:
             return None
@@ -119,20 +123,25 @@ class _Look(Look):
             return PROGRESS_SECONDS
         return TROUBLE_SECONDS
 
-    async def _users(self, spec: Qwen3ModelSpec) -> list[str]:
-        """Qwen3Deployments and Qwen3Batches whose status names this model, or that own it."""
-        list_ = self.context.cluster.list
-        found = await list_(QWEN3_DEPLOYMENTS, self._namespace, fields=f"spec.model.id={spec.id}")
-        found += await list_(QWEN3_BATCHES, self._namespace)  # one with a deploymentRef names no model id
-        owners = {reference["uid"] for reference in self.obj["metadata"].get("ownerReferences") or []}
-        return sorted(
-            {
-                user["metadata"]["name"]
-                for user in found
-                if ((user.get("status") or {}).get("model") or {}).get("name") == self._name
-                or user["metadata"]["uid"] in owners
-            }
-        )
+    def _is_in_place(self, spec: Qwen3ModelSpec, status: Object) -> bool:
+        """Whether the copy is complete by `status`, and no user has met a fault in it since it was verified."""
+        return is_complete(spec, status, self.claim) and not suspected_at(status["model"], self.users, self._name)
+
+    def _next_step(self, spec: Qwen3ModelSpec) -> Step:
+        if is_complete(spec, self._status, self.claim):
+            self.suspected_at = suspected_at(self._status["model"], self.users, self._name)
+        if spec.storage.existing_claim:
+            return Step.CHECK
+        return Step.REPAIR if self.suspected_at else Step.DOWNLOAD
+
+    async def _find_users(self) -> None:
+        """Qwen3Deployments and Qwen3Batches whose status names this model; those that own it use it too."""
+        named = f"status.model.name={self._name}"
+        for kind in (QWEN3_DEPLOYMENTS, QWEN3_BATCHES):
+            self.users += await self.context.cluster.list(kind, self._namespace, fields=named)
+        holders = self.obj["metadata"].get("ownerReferences") or []
+        owners = {o["name"] for o in holders if o["kind"] in (QWEN3_DEPLOYMENTS.kind, QWEN3_BATCHES.kind)}
+        self.used_by = sorted(owners | {user["metadata"]["name"] for user in self.users})
 
     async def _find_claim(self, spec: Qwen3ModelSpec) -> None:
         name = claim_name(self._name, spec)
@@ -188,6 +197,8 @@ class _Look(Look):
     async def _ensure_job(self, spec: Qwen3ModelSpec, step: Step) -> None:
         claim = (self.claim or {}).get("metadata", {}).get("uid", "")
         causes = [claim, requested(self.claim), *await self._references(spec)]
+        if self.suspected_at:
+            causes.append(self.suspected_at)
         if self.problems:
             return
         settings = self.context.settings

@@ -15,7 +15,8 @@ from qwen3_operator.engine.problem import Problem
 from qwen3_operator.plan.batch import BatchPlan
 from qwen3_operator.status.accepted import tell_accepted
 from qwen3_operator.status.batch_progress import final, last_words, lines_of_input, progress, shards
-from qwen3_operator.status.deployment import model_condition, verified_copy
+from qwen3_operator.status.model_fault import fault_at
+from qwen3_operator.status.model_ready import tell_model_ready, verified_copy
 from qwen3_operator.status.pods import PodView, pod_trouble
 from qwen3_operator.status.story import Story
 
@@ -69,13 +70,14 @@ def batch_status(
 ) -> dict[str, Any]:
     """The status of a Qwen3Batch with `labels`, from its `previous` status and what was seen."""
     story = Story(BATCH_TYPES)
+    fault = fault_at(previous, view.pods, verified_copy(view.model))
     told: dict[str, Any] = {}
     idle = None
     engine = view.plan.engine if view.plan else None
     problems = [*view.problems, *(engine.problems if engine else ())]
     tell_accepted(story, problems, engine.warnings if engine else ())
     if spec is not None and view.plan is not None:
-        _tell_model(story, view)
+        tell_model_ready(story, view.model, fault)
         fit = view.plan.engine.fit
         story.tell(Type.FITS, fit.status, fit.reason, fit.message, stalled=fit.blocks)
         found = shards(previous.get("shards") or [], view.pods, view.log_tails)
@@ -94,6 +96,8 @@ def batch_status(
         **told,
     }
     _add_model(result, previous, view)
+    if fault:
+        result["modelFaultAt"] = fault
     if view.job is not None:
         result["job"] = _job(view)
         if spec is not None and story.holds(Type.COMPLETED):
@@ -101,19 +105,6 @@ def batch_status(
     elif previous.get("job"):
         result["job"] = previous["job"]
     return result
-
-
-def _tell_model(story: Story, view: BatchView) -> None:
-    if view.model is None:
-        story.tell(Type.MODEL_READY, "False", "NoModel", "the Qwen3Model is not made yet")
-        return
-    name, ready = view.model["metadata"]["name"], model_condition(view.model)
-    if verified_copy(view.model):
-        story.tell(Type.MODEL_READY, "True", "Ready", f"Qwen3Model {name}: {ready.get('message', '')}")
-        return
-    stalled = model_condition(view.model, Type.STALLED).get("status") == "True"
-    words = f"Qwen3Model {name}: {ready.get('message') or 'nothing is known yet'}"
-    story.tell(Type.MODEL_READY, "False", ready.get("reason") or "Waiting", words, stalled=stalled)
 
 
 def _tell_job(

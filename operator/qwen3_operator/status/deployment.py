@@ -14,6 +14,8 @@ from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import server_selector
 from qwen3_operator.plan import Plan
 from qwen3_operator.status.accepted import tell_accepted
+from qwen3_operator.status.model_fault import FAULTS, fault_at, is_in_order
+from qwen3_operator.status.model_ready import model_condition, tell_model_ready, verified_copy
 from qwen3_operator.status.pods import PodView, pod_trouble
 from qwen3_operator.status.story import Story
 
@@ -41,27 +43,16 @@ class DeploymentView:
     endpoint: str = ""
 
 
-def model_condition(model: Object | None, kind: Type = Type.READY) -> Mapping[str, Any]:
-    """A condition of a Qwen3Model, empty where there is none."""
-    conditions = (model or {}).get("status", {}).get("conditions") or []
-    return next((c for c in conditions if c["type"] == kind), {})
-
-
-def verified_copy(model: Object | None) -> Mapping[str, Any] | None:
-    """The copy of a Qwen3Model that may be served: of its revision, or of the one before while that downloads."""
-    copy: Mapping[str, Any] | None = ((model or {}).get("status") or {}).get("model")
-    return copy if copy and copy.get("commit") else None
-
-
 def deployment_status(
     name: str, spec: Qwen3DeploymentSpec | None, generation: int, previous: Object, view: DeploymentView
 ) -> dict[str, Any]:
     """The status of the Qwen3Deployment `name`, from its `previous` status and what was seen."""
     story = Story(DEPLOYMENT_TYPES)
+    fault = fault_at(previous, view.pods, verified_copy(view.model))
     idle = None
     if spec is not None and view.plan is not None:
         tell_accepted(story, [*view.plan.problems, *view.problems], view.plan.warnings)
-        _tell_model(story, view)
+        tell_model_ready(story, view.model, fault)
         _tell_fit(story, view.plan)
         if spec.suspend or spec.replicas == 0:
             words = "spec.suspend is true" if spec.suspend else "spec.replicas is 0"
@@ -85,33 +76,14 @@ def deployment_status(
     if view.endpoint:
         result["endpoint"] = view.endpoint
     _add_model(result, previous, view)
+    if fault:
+        result["modelFaultAt"] = fault
     if startup := view.startup or previous.get("startup"):
         result["startup"] = dict(startup)
     if view.plan is not None:
         result["engine"] = view.plan.engine_status()
         result["plan"] = [entry.as_status() for entry in view.plan.values]
     return result
-
-
-def _tell_model(story: Story, view: DeploymentView) -> None:
-    if view.model is None:
-        story.tell(Type.MODEL_READY, "False", "NoModel", "the Qwen3Model is not made yet")
-        return
-    name = view.model["metadata"]["name"]
-    ready, stalled = model_condition(view.model), model_condition(view.model, Type.STALLED)
-    if ready.get("status") == "True":
-        story.tell(Type.MODEL_READY, "True", "Ready", f"Qwen3Model {name}: {ready.get('message', '')}")
-    elif copy := verified_copy(view.model):
-        words = f"Qwen3Model {name} serves commit {copy['commit']} until the next is there: {ready.get('message', '')}"
-        story.tell(Type.MODEL_READY, "True", "ServesRevisionBefore", words)
-    else:
-        story.tell(
-            Type.MODEL_READY,
-            "False",
-            ready.get("reason") or "Waiting",
-            f"Qwen3Model {name}: {ready.get('message') or 'nothing is known yet'}",
-            stalled=stalled.get("status") == "True",
-        )
 
 
 def _tell_fit(story: Story, plan: Plan) -> None:
@@ -143,7 +115,8 @@ def _tell_servers(story: Story, spec: Qwen3DeploymentSpec, view: DeploymentView)
         remedy = f". To do: {cause.remedy}" if cause.remedy else ""
         story.tell(Type.AVAILABLE, "False", cause.reason, cause.message + remedy, stalled=True)
     elif other := pod_trouble([pod for pod in view.pods if not pod.unplaced]):
-        story.tell(Type.AVAILABLE, "False", other.reason, other.message, stalled=other.needs_a_person)
+        stalled = other.needs_a_person or (other.reason in FAULTS and is_in_order(verified_copy(view.model)))
+        story.tell(Type.AVAILABLE, "False", other.reason, other.message, stalled=stalled)
     else:
         story.tell(Type.AVAILABLE, "False", "Starting", _progress(view.server, wanted, current=current))
 

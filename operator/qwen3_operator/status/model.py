@@ -44,7 +44,8 @@ def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Obj
     story = Story(MODEL_TYPES)
     story.tell(Type.ACCEPTED, "True", "Accepted")
     download = download_status(spec, previous.get("download") or {}, view)
-    copy = dict(previous["model"]) if is_complete(spec, previous, view.claim) else _verified_copy(name, spec, view)
+    in_place = is_complete(spec, previous, view.claim) and not view.suspected_at
+    copy = dict(previous["model"]) if in_place else _verified_copy(name, spec, view)
     _tell_volume(story, view)
     _tell_download(story, spec, download, copy, view)
     idle = None
@@ -60,7 +61,7 @@ def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Obj
     if copy:
         result["model"] = copy
     elif _still_there(previous.get("model"), view.claim):
-        result["model"] = previous["model"]  # the copy of the revision before goes on being served
+        result["model"] = previous["model"]  # goes on being served, until the next revision or verification is there
     if download:
         result["download"] = download
     if superseded := _superseded(spec, previous, result.get("model"), view):
@@ -78,6 +79,10 @@ def _verified_copy(name: str, spec: Qwen3ModelSpec, view: ModelView) -> dict[str
     # A hub may not know commits; what was verified is then named by the revision itself.
     claim = {"claim": claim_name(name, spec), "claimUid": view.claim["metadata"]["uid"]}
     verified = {"verifiedBy": report["verifiedBy"].capitalize()} if report.get("verifiedBy") else {}
+    if at := (view.job or {}).get("status", {}).get("completionTime"):
+        verified["verifiedAt"] = at
+    if view.suspected_at:
+        verified["repairedFiles"] = int(report.get("fetchedFiles", 0))
     copy = {"commit": spec.revision, "revision": spec.revision} | claim | fields | verified
     return copy | {"path": model_path(spec)}
 
@@ -165,6 +170,9 @@ def _tell_download(story: Story, spec: Qwen3ModelSpec, download: Object, copy: O
         story.tell(Type.DOWNLOADED, "False", attempt["reason"], f"{attempt['message']} (the Job tries again)")
     elif view.step is Step.LIST:
         story.tell(Type.DOWNLOADED, "False", "Listing", "the hub is asked how large the repository is")
+    elif view.suspected_at:
+        words = f"a server that started at {view.suspected_at} found files missing or damaged: all are verified"
+        story.tell(Type.DOWNLOADED, "False", "Verifying", words)
     elif view.step is Step.CHECK:
         story.tell(Type.DOWNLOADED, "False", "Verifying", "what is on the claim is verified")
     else:

@@ -15,7 +15,7 @@ Object = Mapping[str, Any]
 _MAY_PASS = {
     "InsufficientGpu", "InsufficientHostResources", "NodeNotReady", "NodesCordoned", "NodeLost", "NodeRefusedPod",
     "Disrupted", "Evicted", "Terminated", "EngineDied", "RegistryUnreachable", "ImagePullRateLimited", "VolumeInUse",
-    "PodNetworkFailed", "SchedulingGated", "GpuMemoryInUse",
+    "PodNetworkFailed", "SchedulingGated", "GpuMemoryInUse", "ModelFilesMissing", "ModelFilesDamaged",
 }  # fmt: skip
 
 

@@ -73,6 +73,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "files": _is_size,
     "weightsBytes": _is_size,
     "bytesPerSecond": _is_size,
+    "fetchedFiles": _is_size,
     "volumeBytes": _is_size,
     "fileSystemBytes": _is_size,
     "verifiedBy": lambda value: value in ("hub", "marker", "structure"),

@@ -33,6 +33,8 @@ class ModelView:
     """StorageClass of the claim, where that does not let it grow."""
     step: Step = Step.DOWNLOAD
     """What the Job does."""
+    suspected_at: str = ""
+    """When a user met a fault in the verified copy; empty where there is nothing to verify again for."""
     job: Object | None = None
     pods: Sequence[PodView] = ()
     """Pods of the Job."""

@@ -58,7 +58,7 @@ REAL_LOGS = {
     "cut-weights": ("ModelFilesDamaged", "incomplete metadata, file not fully covered"),
     "empty-folder": ("ModelFilesMissing", "/models/qwen3-8b holds no config.json"),
     "ep-dense": ("ExpertParallelOnDenseModel", "the model has no experts"),
-    "hub-id": ("ModelFilesMissing", "offline by design"),
+    "hub-id": ("PodIsOffline", "offline by design"),
     "illegal-tp": ("IllegalTensorParallelSize", "4 attention heads cannot be split over 3 GPUs"),
     "kv-too-small": ("KvCacheTooSmall", "set spec.engine.maxModelLen to 16256 or less"),
     "missing-path": ("ModelFilesMissing", "there is nothing at /models/qwen3-8b"),

@@ -150,6 +150,7 @@ def test_the_copy_is_what_the_report_says() -> None:
         "files": 3,
         "weightsBytes": 90,
         "config": {"a": 1},
+        "verifiedAt": "2026-01-01T11:59:50Z",
     }
     assert is_complete(SPEC, {"model": copy}, BOUND)
     assert status(view)["size"] == "18Gi"

@@ -121,17 +121,22 @@ def _too_few_gpus(pod: Mapping[str, Any], words: str, remedy: str, gpus_by_node:
     if wanted > largest:
         return Cause(
             "InsufficientGpu",
-            f"the pod needs {wanted} GPUs on one node, and no node has so many ({have})",
+            f"the pod needs {_gpus(wanted)} on one node, and no node has so many ({have})",
             f"set tensorParallelSize × pipelineParallelSize to at most {largest}" if largest else "add a GPU node",
         )
-    return Cause("InsufficientGpu", f"the pod needs {wanted} free GPUs on one node ({have}): {words}", remedy)
+    return Cause("InsufficientGpu", f"the pod needs {_gpus(wanted, 'free ')} on one node ({have}): {words}", remedy)
+
+
+def _gpus(count: int, kind: str = "") -> str:
+    return f"1 {kind}GPU" if count == 1 else f"{count} {kind}GPUs"
 
 
 def _gpus_wanted(pod: Mapping[str, Any]) -> int:
+    """GPUs of the pod: the only extended resource (a name with a domain) that its containers ask for."""
     wanted = 0
     for container in pod.get("spec", {}).get("containers") or ():
         limits = (container.get("resources") or {}).get("limits") or {}
-        wanted += sum(int(value) for name, value in limits.items() if "gpu" in name and str(value).isdigit())
+        wanted += sum(int(value) for name, value in limits.items() if "/" in name and str(value).isdigit())
     return wanted
 
 

@@ -1,0 +1,51 @@
+"""ModelReady: the Qwen3Model as those see it that take their weights from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qwen3_operator.api.conditions import Type
+from qwen3_operator.api.source import DEFAULT_REVISION
+from qwen3_operator.status.story import Story
+
+Object = Mapping[str, Any]
+
+
+def model_condition(model: Object | None, kind: Type = Type.READY) -> Mapping[str, Any]:
+    """A condition of a Qwen3Model, empty where there is none."""
+    conditions = (model or {}).get("status", {}).get("conditions") or []
+    return next((c for c in conditions if c["type"] == kind), {})
+
+
+def verified_copy(model: Object | None) -> Mapping[str, Any] | None:
+    """The copy of a Qwen3Model that may be served: of its revision, or of the one before while that downloads."""
+    copy: Mapping[str, Any] | None = ((model or {}).get("status") or {}).get("model")
+    return copy if copy and copy.get("commit") else None
+
+
+def tell_model_ready(story: Story, model: Object | None, fault_at: str | None) -> None:
+    """Tell ModelReady. `fault_at`: when a server of the teller met a fault in the copy, which is verified again then;
+    others who serve from it go on."""
+    if model is None:
+        story.tell(Type.MODEL_READY, "False", "NoModel", "the Qwen3Model is not made yet")
+        return
+    ready, copy = model_condition(model), verified_copy(model)
+    name, words = f"Qwen3Model {model['metadata']['name']}", ready.get("message", "")
+    if ready.get("status") == "True":
+        story.tell(Type.MODEL_READY, "True", "Ready", f"{name}: {words}")
+    elif copy is not None and not _is_wanted(copy, model):
+        words = f"{name} serves commit {copy['commit']} until the next is there: {words}"
+        story.tell(Type.MODEL_READY, "True", "ServesRevisionBefore", words)
+    elif copy is not None and not fault_at:
+        story.tell(Type.MODEL_READY, "True", "VerifiedAgain", f"{name}: {words}")
+    else:
+        stalled = model_condition(model, Type.STALLED).get("status") == "True"
+        words = f"{name}: {words or 'nothing is known yet'}"
+        story.tell(Type.MODEL_READY, "False", ready.get("reason") or "Waiting", words, stalled=stalled)
+
+
+def _is_wanted(copy: Object, model: Object) -> bool:
+    """Whether the copy is of the revision that the Qwen3Model names now."""
+    revision = (model.get("spec") or {}).get("revision", DEFAULT_REVISION)
+    return bool(copy.get("revision", revision) == revision)
