@@ -116,7 +116,8 @@ def test_sized_killed_restarted_and_only_growing(world: World, kube: Kube) -> No
 
 
 def test_a_node_that_restarts_in_the_middle(world: World, kube: Kube) -> None:
-    """Download, hub and operator die with it; the next pod continues on what is on the volume."""
+    """Download, hub and operator die with it; the Job's next pod goes on. (A file of less than a block, 4 MiB, is
+    fetched anew; that larger ones go on at the byte is shown in tests/download.)"""
     if world.cluster is None:
         pytest.skip("the node of a cluster of KUBECONFIG is not ours to restart")
 
@@ -126,16 +127,19 @@ def test_a_node_that_restarts_in_the_middle(world: World, kube: Kube) -> None:
     with slow_hub(kube):
         apply(kube, "restarted")
         wait_until("the middle of the download", lambda: done() > 200_000, timeout=60)
-        before = done()
+        seen = [done()]
         world.cluster.restart_node()
-        final = ready(kube, "restarted", timeout=180)
+        until = time.monotonic() + 180
+        while condition(kube, "restarted", "Ready").get("status") != "True":
+            assert time.monotonic() < until, status(kube, "restarted")
+            seen.append(done())
+            time.sleep(0.5)
         kube.run("-n", HUB_NAMESPACE, "rollout", "status", "deployment/hub", "--timeout=60s")
+    final = status(kube, "restarted")
+    assert seen == sorted(seen) and final["download"]["bytesDone"] == final["model"]["bytes"]
     pods = kube.get("pods", "-l", "serving.qwen3.dev/model=restarted", *WHERE)["items"]
-    (last,) = (p for p in pods if p["status"]["phase"] == "Succeeded" and "--list" not in str(p["spec"]))
-    log = [json.loads(line) for line in kube.run("logs", last["metadata"]["name"], *WHERE).splitlines()]
-    first = next(event for event in log if event["event"] == "progress")
-    assert first["bytesDone"] >= before
-    assert final["download"]["bytesDone"] == final["model"]["bytes"]
+    ended = [p["status"]["phase"] for p in pods if "--list" not in p["spec"]["containers"][0]["args"]]
+    assert sorted(ended) == ["Failed", "Succeeded"], "the one that died with the node, and the next"
 
 
 def test_what_is_there_is_verified_by_the_best_witness(world: World, kube: Kube) -> None:

@@ -6,10 +6,14 @@ WINDOW = 0.3
 START = 1
 _GAIN = 1.15
 _PROBE_AGAIN = 30.0
+BUSY = 0.5
+"""Share of the machine's time: above it, the machine is what limits."""
+ENOUGH_WHEN_BUSY = 2
+"""One is read while the other is written."""
 
 
 class Adapt:
-    """Fed with (seconds, bytes received so far); `connections` is the answer.
+    """Fed with seconds, bytes received and CPU seconds so far; `connections` is the answer.
 
     A limit for each connection shows as a rate that doubles with their number. A limit of the link, of the hub, or of
     this machine shows as a rate that stays, and then fewer connections are the better neighbours.
@@ -22,21 +26,26 @@ class Adapt:
         self._best_rate = 0.0
         self._climbing = True
         self._since: tuple[float, int] | None = None
+        self._cpu_then = 0.0
         self._hold_until = 0.0
 
-    def tick(self, now: float, received: int) -> None:
-        """Call it a few times a second."""
+    def tick(self, now: float, received: int, cpu_seconds: float = 0.0, cores: int = 1) -> None:
+        """Call it a few times a second. `cpu_seconds`: what this process has used so far, of `cores`."""
         if self._since is None:
             if received:  # before the first byte there is nothing to measure
-                self._since = (now, received)
+                self._since, self._cpu_then = (now, received), cpu_seconds
             return
         seconds = now - self._since[0]
         if seconds < WINDOW:
             return
         rate = (received - self._since[1]) / seconds
-        self._since = (now, received)
+        busy = (cpu_seconds - self._cpu_then) / (seconds * cores) > BUSY
+        self._since, self._cpu_then = (now, received), cpu_seconds
         self.rate_each = rate / self.connections
-        if self._climbing:
+        if busy:  # more connections would only take time from each other
+            self.connections = min(self.maximum, ENOUGH_WHEN_BUSY)
+            self._hold(now)
+        elif self._climbing:
             self._climb(now, rate)
         elif now >= self._hold_until:
             self._climbing, self._best_rate = True, rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -91,7 +92,7 @@ class Transfer:
             raise Failure(Reason.STOPPED, "stopped; the next run continues at the byte")
 
     def _supervise(self) -> None:
-        paused_at = time.monotonic()
+        paused_at, cores = time.monotonic(), len(os.sched_getaffinity(0))
         while len(self._verified) < len(self._files) and not self._failure and not self._stopped.is_set():
             now = time.monotonic()
             if now - paused_at > 10 * _TICK + 5 or not self._pieces.busy():
@@ -99,7 +100,7 @@ class Transfer:
             paused_at = now
             received = self.received
             self._patience.watch(received)
-            self._adapt.tick(now, received)
+            self._adapt.tick(now, received, time.process_time(), cores)
             while len(self._threads) < self._adapt.connections and self._pieces.remaining():
                 self._start_worker()
             with self._changed:

@@ -7,7 +7,7 @@ import threading
 
 from qwen3_download.partial import PartialFile
 
-_READ = 256 * 1024
+_READ = 1024 * 1024
 _SYNC_EVERY = 256 * 1024 * 1024
 
 

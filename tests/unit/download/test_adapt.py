@@ -35,6 +35,15 @@ def test_a_limit_in_between_is_found() -> None:
     assert settle(lambda n: min(10e6 * n, 75e6))[-1] == 8
 
 
+@pytest.mark.parametrize(("share", "connections"), [(0.4, 16), (0.7, 2)])
+def test_a_busy_machine_takes_two(share: float, connections: int) -> None:
+    adapt, received = Adapt(16), 1.0
+    for tick in range(200):
+        adapt.tick(tick / 10, int(received), cpu_seconds=4 * share * tick / 10, cores=4)
+        received += 10e6 * adapt.connections / 10
+    assert adapt.connections == connections
+
+
 def test_never_more_than_allowed() -> None:
     assert max(settle(lambda n: 10e6 * n, maximum=3)) == 3
     assert max(settle(lambda n: 10e6 * n, maximum=1)) == 1
