@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -25,9 +26,12 @@ class Server:
         self.answers: list[Any] = [OK]
         self.seen: list[web.BaseRequest] = []
         self.bodies: list[Any] = []
+        self.speaks = asyncio.Event()
+        self.speaks.set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.seen.append(request)
+        await self.speaks.wait()
         self.bodies.append(await request.json() if request.can_read_body else None)
         status, body, *headers = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if status == 0:
@@ -154,6 +158,39 @@ async def test_a_log_that_is_not_there_is_empty(cluster: Cluster, server: Server
     server.answers = [(200, "one\ntwo")]
     assert await cluster.logs("team", "pod", "c", tail=5, previous=True) == "one\ntwo"
     assert server.seen[-1].query.items() >= {"container": "c", "tailLines": "5", "previous": "true"}.items()
+
+
+async def test_a_kubelet_that_does_not_answer_is_not_waited_for(
+    cluster: Cluster, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_module, "LOG_TIMEOUT", 0.05)
+    server.speaks.clear()
+    assert await cluster.logs("team", "pod", "c", tail=5) == ""
+    server.speaks.set()
+
+
+PROXY = "http://proxy.example.com:3128"
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxy"),
+    [
+        ({}, None),
+        ({"https_proxy": PROXY}, PROXY),
+        ({"http_proxy": PROXY}, None),
+        ({"https_proxy": PROXY, "no_proxy": "10.0.0.1"}, None),
+        ({"https_proxy": PROXY, "no_proxy": "10.0.0.2"}, PROXY),
+    ],
+)
+def test_the_environments_proxy_leads_to_the_api_server(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], proxy: str | None
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert cluster_module._proxy("https://10.0.0.1:6443") == proxy
 
 
 async def test_discovery(cluster: Cluster, server: Server) -> None:
