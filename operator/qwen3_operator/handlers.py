@@ -73,7 +73,9 @@ def make_registry(
         if _is_news(memo, "holders", body["metadata"].get("ownerReferences")):
             enqueue(Qwen3Model.KIND, namespace, name, USERS_SECONDS)
         status = body.get("status") or {}
-        decisive = type == "DELETED" or _is_news(memo, "copy", [version, status.get("model")])
+        summary = [c for c in status.get("conditions") or [] if c.get("type") in ("Ready", "Stalled")]
+        verdict = [version, status.get("model"), [(c.get("status"), c.get("reason")) for c in summary]]
+        decisive = type == "DELETED" or _is_news(memo, "verdict", verdict)
         told = {key: value for key, value in status.items() if key != "usedBy"}
         if _is_news(memo, "told", digest(told)) or decisive:
             for kind, user in _users(body):

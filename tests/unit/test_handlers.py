@@ -149,6 +149,9 @@ async def test_what_servers_wait_for_is_told_at_once_and_progress_later(handlers
 
     await delay()
     assert await delay(download={"bytesDone": 1}) > 0
+    assert (
+        await delay(download={"bytesDone": 2}, conditions=[{"type": "Stalled", "status": "True", "reason": "x"}]) == 0
+    )
     assert await delay(download={"bytesDone": 2}, model={"commit": "c0ffee"}) == 0
 
 

@@ -55,9 +55,10 @@ async def reconcile_deployment(context: Context, key: Key) -> float | None:
     except ValidationError as error:
         look.problems.append(invalid_spec(error.errors()))
     status = deployment_status(key.name, spec, obj["metadata"]["generation"], obj.get("status") or {}, look.view())
-    await context.write_status(QWEN3_DEPLOYMENTS, obj, status)
     if spec is not None:
+        # Before the status, which alone remembers the model before: a crash between the two must not forget it.
         await look.leave_old_model(status)
+    await context.write_status(QWEN3_DEPLOYMENTS, obj, status)
     return look.again(spec, status)
 
 
