@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 from pydantic.alias_generators import to_camel
+
+from qwen3_operator.quantity import quantity
 
 
 class ApiModel(BaseModel):
@@ -63,12 +65,34 @@ ObjectName = Annotated[
     ),
 ]
 
+
+def _quantity(value: str | int) -> str | int:
+    """What the rule below says, for specs that no API server has seen. So `_positive_quantity`."""
+    try:
+        quantity(value)
+    except ValueError:
+        raise ValueError(QUANTITY_FORM["message"]) from None
+    return value
+
+
+def _positive_quantity(value: str | int) -> str | int:
+    try:
+        positive = quantity(value) > 0
+    except ValueError:
+        positive = False
+    if not positive:
+        raise ValueError(POSITIVE_QUANTITY["message"])
+    return value
+
+
+QUANTITY_FORM = rule("type(self) == int || isQuantity(self)", "must be a quantity, like 4, 500m or 16Gi")
 POSITIVE_QUANTITY = rule(
     "type(self) == int ? self > 0 : isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",
     "must be a quantity greater than 0, like 40Gi",
 )
 Quantity = Annotated[
     str | int,
+    AfterValidator(_positive_quantity),
     WithJsonSchema(
         {"x-kubernetes-int-or-string": True, "maxLength": 32, "x-kubernetes-validations": [POSITIVE_QUANTITY]}
     ),
@@ -76,15 +100,8 @@ Quantity = Annotated[
 # Requests may be 0; only the format is checked here.
 ResourceQuantity = Annotated[
     str | int,
-    WithJsonSchema(
-        {
-            "x-kubernetes-int-or-string": True,
-            "maxLength": 32,
-            "x-kubernetes-validations": [
-                rule("type(self) == int || isQuantity(self)", "must be a quantity, like 4, 500m or 16Gi")
-            ],
-        }
-    ),
+    AfterValidator(_quantity),
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "maxLength": 32, "x-kubernetes-validations": [QUANTITY_FORM]}),
 ]
 
 # A part of Kubernetes' own API that is passed on as it is: the API server checks it when the child is applied.

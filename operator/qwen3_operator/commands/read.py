@@ -101,7 +101,8 @@ def _spec(where: str, document: Mapping[str, Any]) -> Qwen3DeploymentSpec | Qwen
         spec = SPECS[kind].model_validate(given, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadInput(f"{where}: {'.'.join(map(str, ('spec', *first['loc'])))}: {first['msg']}") from error
+        words = first["msg"].removeprefix("Value error, ")
+        raise BadInput(f"{where}: {'.'.join(map(str, ('spec', *first['loc'])))}: {words}") from error
     if broken := list(_broken_rules(spec)):
         raise BadInput(f"{where}: {'; '.join(broken)}")
     return spec

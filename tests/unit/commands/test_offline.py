@@ -190,6 +190,9 @@ WRONG = [
     (nightly() | {"apiVersion": "serving.qwen3.dev/v1"}, "apiVersion is serving.qwen3.dev/v1, not "),
     (chat({"engine": {"maxModelLen": "8192"}}), "spec.engine.maxModelLen: "),
     (chat({"completions": 2}), "unknown field spec.completions"),
+    (chat({"gpu": {"memory": "lots"}}), "spec.gpu.memory: must be a quantity greater than 0, like 40Gi"),
+    (chat({"gpu": {"memory": "0"}}), "spec.gpu.memory: must be a quantity greater than 0, like 40Gi"),
+    (chat({"resources": {"limits": {"cpu": "4 cores"}}}), "spec.resources.limits.cpu: must be a quantity, like 4"),
 ]
 
 
