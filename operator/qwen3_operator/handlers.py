@@ -89,12 +89,12 @@ def make_registry(
             namespace: str | None, type: str, meta: kopf.Meta, memo: kopf.Memo, resource: kopf.Resource, **_: Any
         ) -> None:
             owner, generation = _owner(meta.get("labels") or {}), meta.get("generation")
-            before = memo.get("owner"), memo.get("generation", generation)
+            owner_before, generation_before = memo.get("owner"), memo.get("generation", generation)
             memo["owner"], memo["generation"] = owner, generation
-            edited = type == "DELETED" or before[1] != generation
+            edited = type == "DELETED" or generation_before != generation
             # A child whose labels were taken away comes as DELETED with the old ones; one whose label names another
             # owner by now is looked at by the one before as well.
-            for named in {before[0], owner}:
+            for named in {owner_before, owner}:
                 if named is not None:
                     enqueue(named[0], namespace, named[1], 0.0 if edited else PATIENCE.get(resource.plural, 0.0))
 
