@@ -51,6 +51,12 @@ class ApiError(Exception):
         return mistyped or self.status in (400, 403, 404, 405, 413, 415, 422)
 
 
+class NamespaceEnding(ApiError):
+    """The namespace is being deleted, and takes nothing new."""
+
+    final = False
+
+
 class Cluster:
     """A connection to one API server. Close it, or use it as an async context manager."""
 
@@ -251,6 +257,8 @@ def _error(status: int, data: bytes) -> ApiError:
         return ApiError(0, "Unreachable", f"the API server did not answer: {data.decode(errors='replace')}")
     try:
         answer = from_json(data)
-        return ApiError(status, answer.get("reason") or str(status), answer.get("message") or "")
+        causes = (answer.get("details") or {}).get("causes") or []
+        kind = NamespaceEnding if any(c.get("reason") == "NamespaceTerminating" for c in causes) else ApiError
+        return kind(status, answer.get("reason") or str(status), answer.get("message") or "")
     except (ValueError, AttributeError):
         return ApiError(status, str(status), data.decode(errors="replace")[:500])

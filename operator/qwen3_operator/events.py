@@ -6,7 +6,7 @@ import hashlib
 import logging
 from datetime import UTC, datetime
 
-from qwen3_operator.cluster import ApiError, Cluster, Object
+from qwen3_operator.cluster import ApiError, Cluster, NamespaceEnding, Object
 from qwen3_operator.kinds import EVENTS
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,8 @@ class Recorder:
         }
         try:
             await self._cluster.create(EVENTS, event, manager="qwen3-operator")
+        except NamespaceEnding:
+            pass
         except ApiError as error:
             if error.status == 409:
                 await self._repeat(meta["namespace"], name, now)

@@ -14,7 +14,7 @@ from typing import Any
 import kopf
 
 from qwen3_operator import metrics
-from qwen3_operator.cluster import ApiError, Cluster, Hook
+from qwen3_operator.cluster import ApiError, Cluster, Hook, NamespaceEnding
 from qwen3_operator.events import Recorder
 from qwen3_operator.handlers import kopf_settings, make_registry
 from qwen3_operator.lease import Lease
@@ -124,6 +124,9 @@ class Operator:
             again = await reconcile(self._context, key)
         except asyncio.CancelledError:
             raise
+        except NamespaceEnding:  # the object goes as well, and with it all that it has
+            log.info("%s %s/%s: its namespace is being deleted", *key)
+            again = None
         except Exception as error:
             delay, failures = self.queue.failed(key)
             metrics.RECONCILES.labels(key.kind, "error").inc()

@@ -11,7 +11,7 @@ from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 
 from qwen3_operator import cluster as cluster_module
-from qwen3_operator.cluster import ApiError, Cluster
+from qwen3_operator.cluster import ApiError, Cluster, NamespaceEnding
 from qwen3_operator.kinds import DEPLOYMENTS, EVENTS, PODS
 
 NAME = {"metadata": {"namespace": "team", "name": "chat"}}
@@ -134,6 +134,14 @@ async def test_a_refusal_is_final_and_not_tried_again(cluster: Cluster, server: 
         await cluster.apply(DEPLOYMENTS, NAME, manager="me")
     assert error.value.final and len(server.seen) == 1
     assert (error.value.status, error.value.reason, error.value.message) == (status, "Invalid", "spec.x: no")
+
+
+async def test_a_namespace_that_is_being_deleted_is_no_refusal_for_good(cluster: Cluster, server: Server) -> None:
+    details = {"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]}
+    server.answers = [(403, {"reason": "Forbidden", "message": "it is being terminated", "details": details})]
+    with pytest.raises(NamespaceEnding, match="it is being terminated") as error:
+        await cluster.apply(DEPLOYMENTS, NAME, manager="me")
+    assert not error.value.final and len(server.seen) == 1
 
 
 @pytest.mark.parametrize("failure", [(500, {}), HANG_UP])

@@ -99,8 +99,6 @@ class _Look(Look):
         try:
             self.model = await shared_model_for(self.context, QWEN3_BATCHES, self.obj, server)
         except ApiError as error:
-            if not error.final:
-                raise
             self.problems.append(refused(QWEN3_MODELS, server.model.id, error))
         nodes = await self.context.nodes.gpus(
             self.context.cluster, server.scheduling.node_selector, server.gpu.resource_name
@@ -199,8 +197,6 @@ class _Look(Look):
         except PatchError as error:
             self.problems.append(Problem("InvalidPatch", str(error), "spec.podTemplatePatch"))
         except ApiError as error:
-            if not error.final:
-                raise
             self.problems.append(refused(kind, name, error))
 
     async def _scale(self, job: Object, spec: Qwen3BatchSpec) -> None:

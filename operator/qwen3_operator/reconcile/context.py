@@ -150,7 +150,9 @@ class Context:
 
 
 def refused(kind: Kind, name: str, error: ApiError) -> Problem:
-    """A child that the API server refused, as a problem of its owner."""
+    """A child that the API server refuses for good, as a problem of its owner. Raises an `error` that may pass."""
+    if not error.final:
+        raise error
     return Problem(
         f"{kind.kind}Refused", f"the API server refuses the {kind.kind} {name}: {error.message or error.reason}"
     )

@@ -138,16 +138,12 @@ class _Look(Look):
         try:
             self.model = await shared_model_for(self.context, QWEN3_DEPLOYMENTS, self.obj, spec)
         except ApiError as error:
-            if not error.final:
-                raise
             self.problems.append(refused(QWEN3_MODELS, model_name(spec.model), error))
 
     async def _ensure_service(self, spec: Qwen3DeploymentSpec) -> None:
         try:
             await self.context.ensure(SERVICES, server_service(self._namespace, self._name, self._uid, spec))
         except ApiError as error:
-            if not error.final:
-                raise
             self.problems.append(refused(SERVICES, self._name, error))
             return
         domain = self.context.settings.cluster_domain
@@ -160,8 +156,6 @@ class _Look(Look):
         try:
             await self.context.ensure(CLAIMS, cache_claim(self._namespace, self._name, self._uid, cache))
         except ApiError as error:
-            if not error.final:
-                raise
             self.problems.append(refused(CLAIMS, cache_claim_name(self._name), error))
 
     async def _find_references(self, spec: Qwen3DeploymentSpec) -> None:
@@ -216,8 +210,6 @@ class _Look(Look):
         except PatchError as error:
             self.problems.append(Problem("InvalidPatch", str(error), "spec.podTemplatePatch"))
         except ApiError as error:
-            if not error.final:
-                raise
             self.problems.append(refused(DEPLOYMENTS, self._name, error))
 
 

@@ -175,8 +175,6 @@ class _Look(Look):
         try:
             self.claim = await self.context.ensure(CLAIMS, wanted, seen=self.claim)
         except ApiError as error:
-            if not error.final:
-                raise
             self.problems.append(refused(CLAIMS, wanted["metadata"]["name"], error))
 
     async def _class_without_growth(self) -> str:
@@ -215,8 +213,6 @@ class _Look(Look):
             try:
                 self.job = await self.context.ensure(JOBS, wanted)
             except ApiError as error:
-                if not error.final:
-                    raise
                 self.problems.append(refused(JOBS, name, error))
 
     async def _references(self, spec: Qwen3ModelSpec) -> list[str]:
