@@ -97,6 +97,43 @@ def test_sigkill_at_random_moments(setup: Setup, serve: Serve) -> None:
     assert max(again) <= 16 * MIB
 
 
+def test_a_killed_download_leaves_no_process(setup: Setup, serve: Serve) -> None:
+    setup.write(model_1=9 * MIB, model_2=9 * MIB)
+    hub = serve("--total-rate", str(6 * MIB))
+    process = setup.start()
+    wait_for_bytes(hub, 3 * MIB)
+    children = processes_of(process.pid)
+    assert children
+    process.kill()
+    setup.finish(process)  # its output ends when nobody is left who could write there
+    until = time.monotonic() + 5
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < until, "a process goes on without its parent"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_a_process_that_is_killed_is_told(setup: Setup, serve: Serve, limited: bool) -> None:
+    """As by a container's memory limit: the program ends in words, and the next run goes on."""
+    setup.write(model_1=9 * MIB, model_2=9 * MIB)
+    hub = serve("--total-rate", str(6 * MIB))
+    process = setup.start(*(["--limit-rate", "6M"] if limited else []))
+    wait_for_bytes(hub, 3 * MIB)
+    for child in processes_of(process.pid):
+        os.kill(child, signal.SIGKILL)
+    result = setup.finish(process, timeout=30)
+    assert (result.code, result.report["reason"]) == (143, "Stopped")
+    assert "ended from outside" in result.report["message"]
+    setup.assert_untouched()
+    assert setup.run().of("progress")[0]["bytesDone"] >= 2 * MIB
+    setup.assert_complete()
+
+
+def processes_of(pid: int) -> list[int]:
+    """The processes of the connections."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def test_killed_before_the_tidying_up(setup: Setup, serve: Serve) -> None:
     """The target is there already; the lock of a dead owner and the staging folder are not left for ever."""
     setup.write(model=MIB)

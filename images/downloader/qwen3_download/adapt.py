@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 WINDOW = 0.3
+SURE = 64 * 1024 * 1024
+"""Bytes that are enough to judge by before the window's end."""
 START = 1
 _GAIN = 1.15
 _PROBE_AGAIN = 30.0
@@ -36,9 +38,10 @@ class Adapt:
                 self._since, self._cpu_then = (now, received), cpu_seconds
             return
         seconds = now - self._since[0]
-        if seconds < WINDOW:
+        moved = received - self._since[1]
+        if seconds < WINDOW and moved < SURE:
             return
-        rate = (received - self._since[1]) / seconds
+        rate = moved / seconds
         busy = (cpu_seconds - self._cpu_then) / (seconds * cores) > BUSY
         self._since, self._cpu_then = (now, received), cpu_seconds
         self.rate_each = rate / self.connections

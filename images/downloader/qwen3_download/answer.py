@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import Any
 
-from qwen3_download.partial import PartialFile
+from qwen3_download.partial import Writer
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _HOLD_SECONDS = 1.0
@@ -36,6 +36,10 @@ class FetchError(Exception):
         self.status = status
         self.retry_after = retry_after
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It comes from the process of its connection."""
+        return type(self), (self.kind, str(self), self.status, self.retry_after)
+
 
 class Answer:
     """Takes libcurl's callbacks for bytes [start, end) of a file.
@@ -45,14 +49,14 @@ class Answer:
 
     def __init__(
         self,
-        file: PartialFile,
+        file: Writer,
         start: int,
         end: int,
         skip: bool,
         buffer: memoryview,
         written: Callable[[int], None],
         moved: Callable[[], int],
-        stopped: threading.Event,
+        stopped: Callable[[], bool],
     ) -> None:
         self._file = file
         self._start = start
@@ -120,7 +124,7 @@ class Answer:
             except BaseException as failure:
                 self._failure = failure
                 return True
-        return self._stopped.is_set()
+        return self._stopped()
 
     def flush(self) -> None:
         """Write what is held. Raises Failure when the disk is full."""
@@ -135,7 +139,7 @@ class Answer:
     def broken(self, message: str) -> None:
         """libcurl ended with an error; our own reason wins, and a complete range is no failure."""
         if self._failure is None and self._at + self._held < self._end:
-            self._failure = FetchError(Kind.STOPPED if self._stopped.is_set() else Kind.NETWORK, message)
+            self._failure = FetchError(Kind.STOPPED if self._stopped() else Kind.NETWORK, message)
 
     def finish(self) -> None:
         """Return when every byte of the range was written, else raise FetchError or what a write raised."""
@@ -170,7 +174,7 @@ class Answer:
             if self._held == len(self._buffer) or self._at + self._held == self._end:
                 self.flush()
         self._room = 0 if self._to_skip else min(len(self._buffer), self._end - self._at) - self._held
-        return -1 if len(data) or self._stopped.is_set() else None  # more than was asked for: hang up
+        return -1 if len(data) or self._stopped() else None  # more than was asked for: hang up
 
     def _check_headers(self) -> int:
         """Bytes to skip before the range begins. Raises FetchError where the answer is not this file's range."""

@@ -17,7 +17,7 @@ from qwen3_download.hub import Hub
 from qwen3_download.listing import COMMIT, WEIGHTS, Listing, RemoteFile, matches, select
 from qwen3_download.lock import Lock
 from qwen3_download.marker import FileRecord, Marker
-from qwen3_download.partial import PartialFile, disk_failure
+from qwen3_download.partial import BLOCK, PartialFile, disk_failure
 from qwen3_download.progress import Progress, Snapshot, human
 from qwen3_download.resolve import resolve
 from qwen3_download.staging import Plan, Staging
@@ -174,6 +174,7 @@ class Download:
         from qwen3_download.fetch import Network
         from qwen3_download.limit import Limit
         from qwen3_download.transfer import Source, Transfer
+        from qwen3_download.workers import Workers
 
         options = self._options
         limit = Limit(options.limit_rate) if options.limit_rate else None
@@ -182,15 +183,19 @@ class Download:
             network = replace(network, take=limit.take, write_bytes=limit.write_bytes)
         source = Source(hub.endpoint, lambda path: hub.file_url(path, listing.request_revision), hub.headers())
         workers = limit.connections(options.max_workers) if limit else options.max_workers
-        transfer = Transfer(parts, source, network, workers, options.give_up_after, self._stopped)
+        # No connection can have less to do than a block. The processes are forked before other threads run.
+        connections = min(workers, sum(-(-p.size // BLOCK) for p in parts))
         total = sum(p.size for p in parts)
 
-        def snapshot() -> Snapshot:
-            return Snapshot(sum(p.bytes_present() for p in parts), total, transfer.verified, len(parts))
+        with Workers(connections, parts, network) as pool:
+            transfer = Transfer(parts, source, pool, options.give_up_after, self._stopped)
 
-        with self._progress.following(snapshot):
-            transfer.run()
-        return transfer.received
+            def snapshot() -> Snapshot:
+                return Snapshot(sum(p.bytes_present() for p in parts), total, transfer.verified, len(parts))
+
+            with self._progress.following(snapshot):
+                transfer.run()
+            return transfer.received
 
     def _report(self, done: Marker, received: int, witness: str = "hub", *, fetched_files: int = 0) -> dict[str, Any]:
         seconds = time.monotonic() - self._started

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
+from typing import Any
 
 
 class Reason(StrEnum):
@@ -53,3 +55,7 @@ class Failure(Exception):
         self.reason = reason
         self.facts = facts
         self.exit_code = EXIT_CODES[reason]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It may come from the process of a connection."""
+        return partial(type(self), self.reason, str(self), **self.facts), ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from requests.utils import get_environ_proxies, select_proxy
 
 from qwen3_download import __version__
 from qwen3_download.answer import Answer, FetchError, Kind
-from qwen3_download.partial import PartialFile
+from qwen3_download.partial import Writer
 
 MAX_REDIRECTS = 10
 _LARGEST_CALL = 256 * 1024  # of the write callback
@@ -40,25 +39,27 @@ class Network:
 
 
 class Connection:
-    """A keep-alive curl handle for one thread. `received` counts the bytes that were written.
+    """A keep-alive curl handle for one thread.
 
-    `moved` gives the bytes of all connections, `stopped` ends a request within a second.
+    `received` is told of the bytes that were written, `moved` gives those of all connections, `stopped` ends a request
+    within a second.
     """
 
-    def __init__(self, network: Network, moved: Callable[[], int], stopped: threading.Event) -> None:
+    def __init__(
+        self,
+        network: Network,
+        received: Callable[[int], None],
+        moved: Callable[[], int],
+        stopped: Callable[[], bool],
+    ) -> None:
         self._network = network
+        self._received = received
         self._moved = moved
         self._stopped = stopped
         self._curl = pycurl.Curl()
         self._buffer = memoryview(bytearray(network.write_bytes))  # one for all requests: new memory costs page faults
-        self.received = 0
 
-    def close(self) -> None:
-        self._curl.close()
-
-    def get(
-        self, url: str, headers: Mapping[str, str], file: PartialFile, start: int, end: int, skip: bool = False
-    ) -> str:
+    def get(self, url: str, headers: Mapping[str, str], file: Writer, start: int, end: int, skip: bool = False) -> str:
         """Write bytes [start, end) of the file and return the address that had them, after redirects.
 
         `headers` go to `url`'s own origin only. With `skip`, an answer with the whole file is read up to `start` and
@@ -105,7 +106,7 @@ class Connection:
             answer.flush()
 
     def _written(self, n: int) -> None:
-        self.received += n
+        self._received(n)
         if self._network.take:
             self._network.take(n)
 

@@ -1,7 +1,8 @@
 """A file that is being received: its bytes, and beside them which bytes are there, exact after a kill.
 
 The state file has one 4-byte counter for each block of the file: how many bytes of the block, from its start, have
-been written. A counter is written after its bytes. A file of at most one block has none: its size tells.
+been written. A counter is written after its bytes. A file of at most one block has none: its size tells. While it is
+received the counters are in memory that processes forked from this one share.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import mmap
 import os
 import struct
 import threading
+import time
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,10 +24,11 @@ from qwen3_download.listing import RemoteFile
 
 BLOCK = 4 * 1024 * 1024
 _HEADER = 32
+_POLL = 0.01  # seconds; the bytes come from other processes
 
 
 class PartialFile:
-    """Opened for writing by several threads, each in its own blocks, and read back by the verifier."""
+    """Opened by one process, which reads it back; written by `writer()`s in others, each in blocks of its own."""
 
     def __init__(self, remote: RemoteFile, data: Path, state: Path) -> None:
         self.remote = remote
@@ -32,10 +36,10 @@ class PartialFile:
         self.data = data
         self._state = state
         self._lock = threading.Lock()
-        self._grown = threading.Condition(self._lock)
         self._identity = hashlib.sha256(f"{remote.size} {remote.sha256} {BLOCK}".encode()).digest()
         self._blocks = -(-self.size // BLOCK)
-        self._counts = self._load()
+        self._counts = memoryview(mmap.mmap(-1, 4 * max(1, self._blocks))).cast("I")[: self._blocks]
+        self._counts[:] = self._load()
         self._prefix_block = 0
         self.inherited = self.bytes_present()
         self._users = 0
@@ -92,22 +96,18 @@ class PartialFile:
     def bytes_present(self) -> int:
         return sum(self._counts)
 
-    def write(self, offset: int, data: memoryview) -> None:
-        """Write bytes at `offset`, then count them. Raises Failure(DiskFull)."""
-        total = len(data)
-        try:
-            written = 0
-            while written < total:  # a disk that runs full writes a part, then answers ENOSPC
-                written += os.pwrite(self._fd, data[written:], offset + written)
-        except OSError as error:
-            raise disk_failure(error, self.data) from error
-        with self._lock:
-            first, last = offset // BLOCK, (offset + total - 1) // BLOCK
-            for block in range(first, last + 1):
-                self._counts[block] = min(offset + total - block * BLOCK, BLOCK)
-            if self._state_fd >= 0:
-                os.pwrite(self._state_fd, self._counts[first : last + 1].tobytes(), _HEADER + 4 * first)
-            self._grown.notify_all()
+    @contextlib.contextmanager
+    def writer(self) -> Iterator[Writer]:
+        """Write, in this process or in one forked from it, what another keeps open. Raises Failure(DiskFull)."""
+        with contextlib.ExitStack() as opened:
+            fds = []
+            for path in [self.data, self._state][: 2 if self._blocks > 1 else 1]:
+                try:
+                    fds.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+                except OSError as error:
+                    raise disk_failure(error, path) from error
+                opened.callback(os.close, fds[-1])
+            yield Writer(self.size, self.data, self._counts, *fds)
 
     def read(self, offset: int, into: memoryview) -> int:
         """Read from disk; returns the bytes read."""
@@ -115,10 +115,10 @@ class PartialFile:
 
     def wait_prefix(self, beyond: int, timeout: float) -> int:
         """Bytes present without a gap from the start; waits up to `timeout` seconds for more than `beyond`."""
-        with self._lock:
-            if self._prefix() <= beyond < self.size:
-                self._grown.wait(timeout)
-            return self._prefix()
+        until = time.monotonic() + timeout
+        while (present := self._prefix()) <= beyond < self.size and time.monotonic() < until:
+            time.sleep(_POLL)
+        return present
 
     def sync(self) -> None:
         """Force the bytes to the disk."""
@@ -130,7 +130,7 @@ class PartialFile:
     def reset(self) -> None:
         """Forget all bytes: they were wrong."""
         with self._lock:
-            self._counts = array("I", bytes(4 * self._blocks))
+            self._counts[:] = array("I", bytes(4 * self._blocks))
             self._prefix_block = 0
             self.inherited = 0
             if self._state_fd >= 0:
@@ -140,11 +140,12 @@ class PartialFile:
                 os.ftruncate(self._fd, self.size)
 
     def _prefix(self) -> int:
-        while self._prefix_block < self._blocks and self._counts[self._prefix_block] == BLOCK:
-            self._prefix_block += 1
-        if self._prefix_block == self._blocks:
-            return self.size
-        return self._prefix_block * BLOCK + self._counts[self._prefix_block]
+        with self._lock:
+            while self._prefix_block < self._blocks and self._counts[self._prefix_block] == BLOCK:
+                self._prefix_block += 1
+            if self._prefix_block == self._blocks:
+                return self.size
+            return self._prefix_block * BLOCK + self._counts[self._prefix_block]
 
     def _load(self) -> array[int]:
         empty = array("I", bytes(4 * self._blocks))
@@ -163,6 +164,32 @@ class PartialFile:
         counts = array("I", struct.unpack(f"={self._blocks}I", state[_HEADER:]))
         limits = (min(BLOCK, self.size - block * BLOCK) for block in range(self._blocks))
         return array("I", [min(count, limit) for count, limit in zip(counts, limits, strict=True)])
+
+
+class Writer:
+    """Puts bytes where they belong, and counts them."""
+
+    def __init__(self, size: int, path: Path, counts: memoryview, data_fd: int, state_fd: int = -1) -> None:
+        self.size = size
+        self._path = path
+        self._counts = counts
+        self._fd = data_fd
+        self._state_fd = state_fd
+
+    def write(self, offset: int, data: memoryview) -> None:
+        """Write bytes at `offset`, then count them. Raises Failure(DiskFull)."""
+        total = len(data)
+        try:
+            written = 0
+            while written < total:  # a disk that runs full writes a part, then answers ENOSPC
+                written += os.pwrite(self._fd, data[written:], offset + written)
+        except OSError as error:
+            raise disk_failure(error, self._path) from error
+        first, last = offset // BLOCK, (offset + total - 1) // BLOCK
+        for block in range(first, last + 1):
+            self._counts[block] = min(offset + total - block * BLOCK, BLOCK)
+        if self._state_fd >= 0:
+            os.pwrite(self._state_fd, self._counts[first : last + 1].tobytes(), _HEADER + 4 * first)
 
 
 def disk_failure(error: OSError, path: Path) -> Failure:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from qwen3_download.partial import BLOCK, PartialFile
 
 FIRST_PIECE = 4 * BLOCK
 PIECE_SECONDS = 3.0
+AT_ONCE = 4
+"""Files that are verified, and so better fetched, at the same time."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Pieces:
     def take(self, connections: int, bytes_per_second: float) -> Piece | None:
         """The next piece for one of `connections`, each of which moves `bytes_per_second` (0: not known yet)."""
         with self._lock:
-            for index, (file, ranges) in enumerate(self._todo):
+            for file, ranges in self._order():
                 whole = file in self._whole
                 if whole and self._out.get(file):
                     continue
@@ -70,9 +73,15 @@ class Pieces:
                 else:
                     ranges.pop(0)
                 if not ranges:
-                    self._todo.pop(index)
+                    self._todo.remove((file, ranges))
                 return Piece(file, start, end, whole)
             return None
+
+    def _order(self) -> Iterator[tuple[PartialFile, list[tuple[int, int]]]]:
+        """Of the first few files those with the fewest connections first: two that write into one file wait for each
+        other, and a file that grows from its start is verified meanwhile. More files would have left the page cache."""
+        yield from sorted(self._todo[:AT_ONCE], key=lambda todo: self._out.get(todo[0], 0))
+        yield from islice(self._todo, AT_ONCE, None)
 
     def done(self, piece: Piece) -> None:
         """Give a finished piece back."""

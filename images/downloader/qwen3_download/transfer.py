@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from qwen3_download.adapt import Adapt
 from qwen3_download.answer import FetchError, Kind
 from qwen3_download.errors import Failure, Reason
-from qwen3_download.fetch import Connection, Network
 from qwen3_download.partial import PartialFile
 from qwen3_download.patience import Patience
-from qwen3_download.pieces import Piece, Pieces
+from qwen3_download.pieces import AT_ONCE, Piece, Pieces
 from qwen3_download.verify import Stopped, hash_from_disk
+from qwen3_download.workers import Connection, Workers
 
 _TICK = 0.1
 _RANGE_STRIKES = 2
@@ -39,21 +39,19 @@ class Transfer:
         self,
         files: Sequence[PartialFile],
         source: Source,
-        network: Network,
-        max_workers: int,
+        workers: Workers,
         give_up_after: float,
         stopped: threading.Event,
     ) -> None:
         self._files = files
         self._source = source
-        self._network = network
+        self._workers = workers
         self._stopped = stopped
         self._abort = threading.Event()
         self._pieces = Pieces(files)
-        self._adapt = Adapt(max_workers)
+        self._adapt = Adapt(len(workers.connections))
         self._patience = Patience(give_up_after, source.where)
         self._changed = threading.Condition()
-        self._connections: list[Connection] = []
         self._threads: list[threading.Thread] = []
         self._resolved: dict[str, str] = {}  # path -> address behind the hub's redirect
         self._failure: BaseException | None = None
@@ -69,11 +67,11 @@ class Transfer:
     @property
     def received(self) -> int:
         """Bytes received by this run."""
-        return sum(c.received for c in self._connections)
+        return self._workers.received
 
     def run(self) -> None:
         """Raises Failure."""
-        with ThreadPoolExecutor(4, "verify") as pool:
+        with ThreadPoolExecutor(AT_ONCE, "verify") as pool:
             try:
                 for file in self._files:
                     pool.submit(self._verify, file)
@@ -81,9 +79,7 @@ class Transfer:
             except BaseException as failure:
                 self._fail(failure)
             finally:
-                self._abort.set()
-                with self._changed:
-                    self._changed.notify_all()
+                self._end()
                 for thread in self._threads:
                     thread.join()
         if self._failure:
@@ -100,7 +96,7 @@ class Transfer:
             paused_at = now
             received = self.received
             self._patience.watch(received)
-            self._adapt.tick(now, received, time.process_time(), cores)
+            self._adapt.tick(now, received, time.process_time() + self._workers.cpu_seconds, cores)
             while len(self._threads) < self._adapt.connections and self._pieces.remaining():
                 self._start_worker()
             with self._changed:
@@ -108,10 +104,9 @@ class Transfer:
                 self._changed.wait(_TICK)
 
     def _start_worker(self) -> None:
-        connection = Connection(self._network, lambda: self.received, self._abort)
-        self._connections.append(connection)
-        name = f"fetch-{len(self._threads)}"
-        thread = threading.Thread(target=self._work, args=(len(self._threads), connection), name=name, daemon=True)
+        number = len(self._threads)
+        arguments = (number, self._workers.connections[number])
+        thread = threading.Thread(target=self._work, args=arguments, name=f"fetch-{number}", daemon=True)
         self._threads.append(thread)
         thread.start()
 
@@ -130,8 +125,6 @@ class Transfer:
                 self._pieces.done(piece)
         except BaseException as failure:
             self._fail(failure)
-        finally:
-            connection.close()
 
     def _fetch(self, connection: Connection, piece: Piece) -> None:
         """All bytes of the piece, over as many requests as it takes."""
@@ -197,4 +190,10 @@ class Transfer:
 
     def _fail(self, failure: BaseException) -> None:
         self._failure = self._failure or failure
+        self._end()
+
+    def _end(self) -> None:
         self._abort.set()
+        self._workers.stop()
+        with self._changed:
+            self._changed.notify_all()

@@ -25,6 +25,10 @@ def test_a_limit_for_each_connection_takes_all_of_them_soon() -> None:
     assert seen[-1] == 16
 
 
+def test_a_fast_link_is_judged_sooner() -> None:
+    assert settle(lambda n: 1e9 * n).index(16) <= 5, "within half a second"
+
+
 @pytest.mark.parametrize("rate", [1e6, 200e6])
 def test_a_limit_of_the_link_takes_few(rate: float) -> None:
     seen = settle(lambda n: rate)

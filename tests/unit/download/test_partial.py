@@ -19,9 +19,9 @@ def test_resumes_inside_a_block(tmp_path: Path) -> None:
     size = 2 * BLOCK + 100
     first = partial(tmp_path, size)
     assert first.missing() == [(0, size)]
-    with first.opened():
-        first.write(0, memoryview(b"x" * 1000))
-        first.write(BLOCK, memoryview(b"y" * BLOCK))
+    with first.opened(), first.writer() as writer:
+        writer.write(0, memoryview(b"x" * 1000))
+        writer.write(BLOCK, memoryview(b"y" * BLOCK))
     second = partial(tmp_path, size)
     assert second.missing() == [(1000, BLOCK), (2 * BLOCK, size)]
     assert second.bytes_present() == second.inherited == BLOCK + 1000
@@ -30,12 +30,12 @@ def test_resumes_inside_a_block(tmp_path: Path) -> None:
 def test_writes_across_blocks_and_the_prefix(tmp_path: Path) -> None:
     size = 2 * BLOCK + 100
     file = partial(tmp_path, size)
-    with file.opened():
-        file.write(BLOCK, memoryview(b"b" * BLOCK))
+    with file.opened(), file.writer() as writer:
+        writer.write(BLOCK, memoryview(b"b" * BLOCK))
         assert file.wait_prefix(0, 0) == 0
-        file.write(0, memoryview(b"a" * BLOCK))
+        writer.write(0, memoryview(b"a" * BLOCK))
         assert file.wait_prefix(0, 0) == 2 * BLOCK
-        file.write(2 * BLOCK, memoryview(b"c" * 100))
+        writer.write(2 * BLOCK, memoryview(b"c" * 100))
         assert file.wait_prefix(2 * BLOCK, 0) == size and file.missing() == []
         buffer = memoryview(bytearray(4))
         assert file.read(BLOCK - 2, buffer) == 4 and bytes(buffer) == b"aabb"
@@ -44,9 +44,9 @@ def test_writes_across_blocks_and_the_prefix(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [0, 1, BLOCK])
 def test_files_of_one_block_keep_no_state(tmp_path: Path, size: int) -> None:
     file = partial(tmp_path, size)
-    with file.opened():
+    with file.opened(), file.writer() as writer:
         if size:
-            file.write(0, memoryview(b"z" * size))
+            writer.write(0, memoryview(b"z" * size))
     assert not (tmp_path / "state").exists()
     assert partial(tmp_path, size).missing() == []
 
@@ -54,8 +54,8 @@ def test_files_of_one_block_keep_no_state(tmp_path: Path, size: int) -> None:
 def test_state_of_other_content_is_not_believed(tmp_path: Path) -> None:
     size = 2 * BLOCK
     file = partial(tmp_path, size)
-    with file.opened():
-        file.write(0, memoryview(b"x" * size))
+    with file.opened(), file.writer() as writer:
+        writer.write(0, memoryview(b"x" * size))
     assert partial(tmp_path, size, sha256="b" * 64).missing() == [(0, size)]
     state = tmp_path / "state" / "f"
     state.write_bytes(state.read_bytes()[:-1])
@@ -65,8 +65,8 @@ def test_state_of_other_content_is_not_believed(tmp_path: Path) -> None:
 def test_data_that_is_gone(tmp_path: Path) -> None:
     size = 2 * BLOCK
     file = partial(tmp_path, size)
-    with file.opened():
-        file.write(0, memoryview(b"x" * size))
+    with file.opened(), file.writer() as writer:
+        writer.write(0, memoryview(b"x" * size))
     (tmp_path / "data" / "f").unlink()
     assert partial(tmp_path, size).missing() == [(0, size)]
 
@@ -76,17 +76,17 @@ def test_an_older_and_longer_file_leaves_nothing(tmp_path: Path, size: int) -> N
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "f").write_bytes(b"old" * BLOCK)
     file = partial(tmp_path, size)
-    with file.opened():
+    with file.opened(), file.writer() as writer:
         if size:
-            file.write(0, memoryview(b"n" * size))
+            writer.write(0, memoryview(b"n" * size))
     assert (tmp_path / "data" / "f").read_bytes() == b"n" * size
 
 
 def test_reset(tmp_path: Path) -> None:
     size = BLOCK + 5
     file = partial(tmp_path, size)
-    with file.opened():
-        file.write(0, memoryview(b"x" * size))
+    with file.opened(), file.writer() as writer:
+        writer.write(0, memoryview(b"x" * size))
         file.reset()
         assert file.missing() == [(0, size)] and file.wait_prefix(-1, 0) == 0
     assert partial(tmp_path, size).missing() == [(0, size)]
@@ -97,8 +97,9 @@ def test_closed_when_the_last_user_leaves(tmp_path: Path) -> None:
     with file.opened():
         with file.opened():
             pass
-        file.write(0, memoryview(b"x" * 10))
+        with file.writer() as writer:
+            writer.write(0, memoryview(b"x" * 10))
     with pytest.raises(Failure):
-        file.write(0, memoryview(b"x"))
+        writer.write(0, memoryview(b"x"))
     with file.opened():
         assert file.read(0, memoryview(bytearray(20))) == 10

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qwen3_download.listing import RemoteFile
 from qwen3_download.partial import BLOCK, PartialFile
-from qwen3_download.pieces import FIRST_PIECE, Pieces
+from qwen3_download.pieces import AT_ONCE, FIRST_PIECE, Pieces
 
 
 def partial(folder: Path, size: int, name: str = "f") -> PartialFile:
@@ -44,6 +44,17 @@ def test_one_connection_takes_a_fast_file_in_one_request(tmp_path: Path) -> None
     pieces = Pieces([partial(tmp_path, 10 * BLOCK)])
     piece = pieces.take(1, 100 * BLOCK)
     assert piece and (piece.start, piece.end) == (0, 10 * BLOCK)
+
+
+def test_connections_take_files_of_their_own_among_the_first(tmp_path: Path) -> None:
+    files = [partial(tmp_path, 50 * BLOCK, f"f{n}") for n in range(AT_ONCE + 2)]
+    pieces = Pieces(files)
+    taken = [pieces.take(16, BLOCK) for _ in range(2 * AT_ONCE)]
+    assert [files.index(piece.file) for piece in taken if piece] == 2 * list(range(AT_ONCE)), "and no further ones yet"
+    assert taken[1]
+    pieces.done(taken[1])
+    freed = pieces.take(16, BLOCK)
+    assert freed and freed.file is files[1] and freed.start == 2 * taken[1].end
 
 
 def test_files_that_must_come_whole_have_one_piece_out(tmp_path: Path) -> None:

@@ -1,0 +1,150 @@
+"""Connections in processes of their own.
+
+libcurl calls Python for every TLS record of 16 KiB. In one process all connections wait for one interpreter lock, which
+ends at some 0.9 GB/s however many cores there are.
+"""
+
+from __future__ import annotations
+
+import mmap
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection as Pipe
+from types import TracebackType
+
+from qwen3_download import fetch
+from qwen3_download.errors import Failure, Reason
+from qwen3_download.fetch import Network
+from qwen3_download.partial import PartialFile
+
+
+class Shared:
+    """Numbers that all processes see: bytes received by each connection, CPU ns of each process, the word to stop."""
+
+    def __init__(self, connections: int, processes: int) -> None:
+        cells = memoryview(mmap.mmap(-1, 8 * (1 + connections + processes))).cast("Q")
+        self._stop, self.received, self.cpu = cells[:1], cells[1 : 1 + connections], cells[1 + connections :]
+
+    def stop(self) -> None:
+        self._stop[0] = 1
+
+    def stopped(self) -> bool:
+        return bool(self._stop[0])
+
+    def moved(self) -> int:
+        """Bytes of all connections."""
+        return sum(self.received)
+
+
+class Connection:
+    """A connection as the process sees it that decides what to fetch; for one thread."""
+
+    def __init__(self, number: int, pipe: Pipe, shared: Shared, files: Mapping[PartialFile, int]) -> None:
+        self._number = number
+        self._pipe = pipe
+        self._shared = shared
+        self._files = files
+
+    @property
+    def received(self) -> int:
+        """Bytes that were written."""
+        return self._shared.received[self._number]
+
+    def get(
+        self, url: str, headers: Mapping[str, str], file: PartialFile, start: int, end: int, skip: bool = False
+    ) -> str:
+        """As fetch.Connection.get, for a file that is opened. Raises Failure(Stopped) when the process is gone."""
+        try:
+            self._pipe.send((url, dict(headers), self._files[file], start, end, skip))
+            answer: str | BaseException = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            text = "a process of this download was ended from outside (out of memory?); the next run continues"
+            raise Failure(Reason.STOPPED, text) from error
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+class Workers:
+    """Up to a process a core for `connections` connections, from entering to leaving. Enter before threads run.
+
+    A bandwidth limit is kept by one process.
+    """
+
+    def __init__(self, connections: int, files: Sequence[PartialFile], network: Network) -> None:
+        self._files = files
+        self._network = network
+        self._count = connections
+        self._processes = 1 if network.take else min(connections, len(os.sched_getaffinity(0)))
+        self._shared = Shared(connections, self._processes)
+        self.connections: list[Connection] = []
+
+    def __enter__(self) -> Workers:
+        fork = multiprocessing.get_context("fork")
+        numbers = {file: number for number, file in enumerate(self._files)}
+        near: dict[int, Pipe] = {}
+        life, self._life = os.pipe()
+        self._running = []
+        for index in range(self._processes):
+            pipes = {number: fork.Pipe() for number in range(index, self._count, self._processes)}
+            far = {number: ends[1] for number, ends in pipes.items()}
+            process = fork.Process(target=self._serve, args=(index, far, life), daemon=True)
+            process.start()
+            self._running.append(process)
+            for number, ends in pipes.items():
+                near[number] = ends[0]
+                ends[1].close()  # or the end of that process would not be seen here
+        os.close(life)
+        self.connections = [Connection(n, near[n], self._shared, numbers) for n in range(self._count)]
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None) -> None:
+        self.stop()
+        os.close(self._life)
+        for process in self._running:
+            process.join()
+
+    def stop(self) -> None:
+        """End every request within a second."""
+        self._shared.stop()
+
+    @property
+    def received(self) -> int:
+        """Bytes received by all connections."""
+        return self._shared.moved()
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of all processes together."""
+        return sum(self._shared.cpu) / 1e9
+
+    def _serve(self, index: int, pipes: Mapping[int, Pipe], life: int) -> None:
+        """Be a process with these connections until the first process ends, in whatever way."""
+        for told in (signal.SIGTERM, signal.SIGINT):  # the first process decides
+            signal.signal(told, signal.SIG_IGN)
+        os.close(self._life)
+        for number, pipe in pipes.items():
+            threading.Thread(target=self._connect, args=(index, number, pipe), daemon=True).start()
+        os.read(life, 1)
+        os._exit(0)
+
+    def _connect(self, index: int, number: int, pipe: Pipe) -> None:
+        shared = self._shared
+
+        def received(n: int) -> None:
+            shared.received[number] += n
+            shared.cpu[index] = time.process_time_ns()
+
+        connection = fetch.Connection(self._network, received, shared.moved, shared.stopped)
+        while True:
+            url, headers, file, start, end, skip = pipe.recv()
+            try:
+                with self._files[file].writer() as writer:
+                    answer: str | BaseException = connection.get(url, headers, writer, start, end, skip)
+            except BaseException as error:
+                answer = error
+            pipe.send(answer)
