@@ -9,9 +9,7 @@ START = 1
 _GAIN = 1.15
 _PROBE_AGAIN = 30.0
 BUSY = 0.5
-"""Share of the machine's time: above it, the machine is what limits."""
-ENOUGH_WHEN_BUSY = 2
-"""One is read while the other is written."""
+"""Share of the machine's time: above it, the machine is what limits, and a connection a core is the least."""
 
 
 class Adapt:
@@ -45,21 +43,18 @@ class Adapt:
         busy = (cpu_seconds - self._cpu_then) / (seconds * cores) > BUSY
         self._since, self._cpu_then = (now, received), cpu_seconds
         self.rate_each = rate / self.connections
-        if busy:  # more connections would only take time from each other
-            self.connections = min(self.maximum, ENOUGH_WHEN_BUSY)
-            self._hold(now)
-        elif self._climbing:
-            self._climb(now, rate)
+        if self._climbing:
+            self._climb(now, rate, least=cores if busy else 1)
         elif now >= self._hold_until:
             self._climbing, self._best_rate = True, rate
             self._more(now)
 
-    def _climb(self, now: float, rate: float) -> None:
+    def _climb(self, now: float, rate: float, least: int) -> None:
         if rate >= _GAIN * self._best_rate:
             self._best_rate = rate
             self._more(now)
         else:
-            self.connections = max(1, self.connections // 2)
+            self.connections = min(self.maximum, max(least, self.connections // 2))
             self._hold(now)
 
     def _more(self, now: float) -> None:

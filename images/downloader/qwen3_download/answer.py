@@ -11,7 +11,7 @@ from typing import Any
 from qwen3_download.partial import Writer
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_HOLD_SECONDS = 1.0
+_HOLD_SECONDS = 0.05  # what counts as received must follow what arrives: the number of connections is judged by it
 _LEFT_BEHIND_SECONDS = 4.0
 _LEFT_BEHIND_BYTES = 16 * 1024 * 1024
 

@@ -118,7 +118,8 @@ class Transfer:
                     piece = self._pieces.take(self._adapt.connections, self._adapt.rate_each)
                 if piece is None:
                     with self._changed:
-                        self._changed.wait(1.0)
+                        if not self._abort.is_set():  # or the last call would be missed
+                            self._changed.wait(1.0)
                     continue
                 with piece.file.opened():
                     self._fetch(connection, piece)

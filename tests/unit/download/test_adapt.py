@@ -39,13 +39,22 @@ def test_a_limit_in_between_is_found() -> None:
     assert settle(lambda n: min(10e6 * n, 75e6))[-1] == 8
 
 
-@pytest.mark.parametrize(("share", "connections"), [(0.4, 16), (0.7, 2)])
-def test_a_busy_machine_takes_two(share: float, connections: int) -> None:
+@pytest.mark.parametrize(("share", "connections"), [(0.4, 1), (0.7, 4)])
+def test_a_limit_of_the_machine_takes_one_a_core(share: float, connections: int) -> None:
     adapt, received = Adapt(16), 1.0
     for tick in range(200):
         adapt.tick(tick / 10, int(received), cpu_seconds=4 * share * tick / 10, cores=4)
-        received += 10e6 * adapt.connections / 10
+        received += 200e6 / 10
     assert adapt.connections == connections
+
+
+def test_a_machine_that_is_busy_for_a_moment_loses_no_connection() -> None:
+    adapt, received, busy = Adapt(16), 1.0, 0.0
+    for tick in range(200):
+        busy += 0.2 if 100 <= tick < 105 else 0.0
+        adapt.tick(tick / 10, int(received), cpu_seconds=busy, cores=2)
+        received += 10e6 * adapt.connections / 10
+    assert adapt.connections == 16
 
 
 def test_never_more_than_allowed() -> None:

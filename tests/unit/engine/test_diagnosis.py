@@ -209,6 +209,13 @@ def test_how_many_nodes_have_how_many_gpus() -> None:
     assert none.remedy == "add a GPU node"
 
 
+@pytest.mark.parametrize("resource", ["nvidia.com/gpu", "nvidia.com/mig-1g.10gb", "amd.com/gpu"])
+def test_other_devices_are_no_gpus(resource: str) -> None:
+    asking = pod(status=unscheduled(f"0/1 nodes are available: 1 Insufficient {resource}. preemption: not eligible"))
+    asking["spec"]["containers"][0]["resources"]["limits"] = {resource: "2", "rdma/hca_shared_devices_a": "8"}
+    assert cause_of(asking, gpus_by_node={"a": 1}).message.startswith("the pod needs 2 GPUs on one node, and no node")
+
+
 @pytest.mark.parametrize(
     ("message", "reason"),
     [

@@ -132,12 +132,17 @@ def _gpus(count: int, kind: str = "") -> str:
 
 
 def _gpus_wanted(pod: Mapping[str, Any]) -> int:
-    """GPUs of the pod: the only extended resource (a name with a domain) that its containers ask for."""
+    """GPUs that the pod's containers ask for; they may ask for other devices as well, RDMA for example."""
     wanted = 0
     for container in pod.get("spec", {}).get("containers") or ():
         limits = (container.get("resources") or {}).get("limits") or {}
-        wanted += sum(int(value) for name, value in limits.items() if "/" in name and str(value).isdigit())
+        wanted += sum(int(value) for name, value in limits.items() if _is_gpu(name) and str(value).isdigit())
     return wanted
+
+
+def _is_gpu(resource: str) -> bool:
+    cause = first_cause("scheduling", f"Insufficient {resource}")
+    return cause is not None and cause.reason == "InsufficientGpu"
 
 
 # --- its containers
