@@ -83,7 +83,8 @@ class Auth(ApiModel):
     """Who may use the endpoint."""
 
     api_key_secret_ref: SecretKeyRef
-    """Key that clients send as bearer token. vLLM asks for it on /v1 only: /metrics, /tokenize and others stay open."""
+    """Key that clients send as bearer token. vLLM asks for it on /v1 only: /metrics, /tokenize and others stay open. It
+    is read at the start: after a change of the Secret, kubectl rollout restart deployment/NAME."""
 
 
 class Rollout(ApiModel):
