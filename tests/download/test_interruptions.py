@@ -105,7 +105,8 @@ def test_a_killed_download_leaves_no_process(setup: Setup, serve: Serve) -> None
     children = processes_of(process.pid)
     assert children
     process.kill()
-    setup.finish(process)  # its output ends when nobody is left who could write there
+    killed = setup.finish(process)  # its output ends when nobody is left who could write there
+    assert killed.errors == ""
     until = time.monotonic() + 5
     while any(Path(f"/proc/{child}").exists() for child in children):
         assert time.monotonic() < until, "a process goes on without its parent"

@@ -6,6 +6,7 @@ ends at some 0.9 GB/s however many cores there are.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import multiprocessing
 import os
@@ -140,11 +141,12 @@ class Workers:
             shared.cpu[index] = time.process_time_ns()
 
         connection = fetch.Connection(self._network, received, shared.moved, shared.stopped)
-        while True:
-            url, headers, file, start, end, skip = pipe.recv()
-            try:
-                with self._files[file].writer() as writer:
-                    answer: str | BaseException = connection.get(url, headers, writer, start, end, skip)
-            except BaseException as error:
-                answer = error
-            pipe.send(answer)
+        with contextlib.suppress(EOFError, OSError):  # the first process is gone, and this one is about to end
+            while True:
+                url, headers, file, start, end, skip = pipe.recv()
+                try:
+                    with self._files[file].writer() as writer:
+                        answer: str | BaseException = connection.get(url, headers, writer, start, end, skip)
+                except BaseException as error:
+                    answer = error
+                pipe.send(answer)
