@@ -44,7 +44,7 @@ test-e2e: .venv/.done ## the whole chain on a real node, with a real vLLM
 bench-scale: .venv/.done ## 100 Qwen3Deployments at once on simulated nodes (2 minutes; ARGS="--runs 3")
 	$(PY) -m tests.perf.scale $(ARGS)
 
-bench-download: .venv/.done ## the download against curl, aria2c and the plain client (10 minutes; ARGS="--rounds 3")
+bench-download: .venv/.done ## the download against curl, aria2c and the plain client (12 minutes; ARGS="--rounds 3")
 	$(PY) -m tests.perf.download $(ARGS)
 
 ## ---- checks and generated files

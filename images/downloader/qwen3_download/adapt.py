@@ -30,7 +30,7 @@ class Adapt:
         self._hold_until = 0.0
 
     def tick(self, now: float, received: int, cpu_seconds: float = 0.0, cores: int = 1) -> None:
-        """Call it a few times a second. `cpu_seconds`: what this process has used so far, of `cores`."""
+        """Call it a few times a second. `cpu_seconds`: what all processes have used so far, of `cores`."""
         if self._since is None:
             if received:  # before the first byte there is nothing to measure
                 self._since, self._cpu_then = (now, received), cpu_seconds

@@ -17,7 +17,7 @@ from qwen3_download.hub import Hub
 from qwen3_download.listing import COMMIT, WEIGHTS, Listing, RemoteFile, matches, select
 from qwen3_download.lock import Lock
 from qwen3_download.marker import FileRecord, Marker
-from qwen3_download.partial import BLOCK, PartialFile, disk_failure
+from qwen3_download.partial import PartialFile, disk_failure
 from qwen3_download.progress import Progress, Snapshot, human
 from qwen3_download.resolve import resolve
 from qwen3_download.staging import Plan, Staging
@@ -184,7 +184,7 @@ class Download:
         source = Source(hub.endpoint, lambda path: hub.file_url(path, listing.request_revision), hub.headers())
         workers = limit.connections(options.max_workers) if limit else options.max_workers
         # No connection can have less to do than a block. The processes are forked before other threads run.
-        connections = min(workers, sum(-(-p.size // BLOCK) for p in parts))
+        connections = min(workers, sum(p.blocks for p in parts))
         total = sum(p.size for p in parts)
 
         with Workers(connections, parts, network) as pool:

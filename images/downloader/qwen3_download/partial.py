@@ -37,8 +37,8 @@ class PartialFile:
         self._state = state
         self._lock = threading.Lock()
         self._identity = hashlib.sha256(f"{remote.size} {remote.sha256} {BLOCK}".encode()).digest()
-        self._blocks = -(-self.size // BLOCK)
-        self._counts = memoryview(mmap.mmap(-1, 4 * max(1, self._blocks))).cast("I")[: self._blocks]
+        self.blocks = -(-self.size // BLOCK)
+        self._counts = memoryview(mmap.mmap(-1, 4 * max(1, self.blocks))).cast("I")[: self.blocks]
         self._counts[:] = self._load()
         self._prefix_block = 0
         self.inherited = self.bytes_present()
@@ -65,12 +65,12 @@ class PartialFile:
         try:
             self.data.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(self.data, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
-            if self._blocks > 1:
+            if self.blocks > 1:
                 self._state.parent.mkdir(parents=True, exist_ok=True)
                 self._state_fd = os.open(self._state, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
                 os.pwrite(self._state_fd, self._identity + self._counts.tobytes(), 0)
             # Nothing of an older, longer file may stay behind; a file without state is whole or empty.
-            os.ftruncate(self._fd, self.size if self._blocks > 1 or any(self._counts) else 0)
+            os.ftruncate(self._fd, self.size if self.blocks > 1 or any(self._counts) else 0)
         except OSError as error:
             raise disk_failure(error, self.data) from error
 
@@ -101,7 +101,7 @@ class PartialFile:
         """Write, in this process or in one forked from it, what another keeps open. Raises Failure(DiskFull)."""
         with contextlib.ExitStack() as opened:
             fds = []
-            for path in [self.data, self._state][: 2 if self._blocks > 1 else 1]:
+            for path in [self.data, self._state][: 2 if self.blocks > 1 else 1]:
                 try:
                     fds.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
                 except OSError as error:
@@ -130,39 +130,39 @@ class PartialFile:
     def reset(self) -> None:
         """Forget all bytes: they were wrong."""
         with self._lock:
-            self._counts[:] = array("I", bytes(4 * self._blocks))
+            self._counts[:] = array("I", bytes(4 * self.blocks))
             self._prefix_block = 0
             self.inherited = 0
             if self._state_fd >= 0:
                 os.pwrite(self._state_fd, self._counts.tobytes(), _HEADER)
             os.ftruncate(self._fd, 0)
-            if self._blocks > 1:
+            if self.blocks > 1:
                 os.ftruncate(self._fd, self.size)
 
     def _prefix(self) -> int:
         with self._lock:
-            while self._prefix_block < self._blocks and self._counts[self._prefix_block] == BLOCK:
+            while self._prefix_block < self.blocks and self._counts[self._prefix_block] == BLOCK:
                 self._prefix_block += 1
-            if self._prefix_block == self._blocks:
+            if self._prefix_block == self.blocks:
                 return self.size
             return self._prefix_block * BLOCK + self._counts[self._prefix_block]
 
     def _load(self) -> array[int]:
-        empty = array("I", bytes(4 * self._blocks))
+        empty = array("I", bytes(4 * self.blocks))
         try:
             on_disk = self.data.stat().st_size
         except OSError:
             return empty
-        if self._blocks <= 1:
-            return array("I", [self.size]) if self._blocks and on_disk == self.size else empty
+        if self.blocks <= 1:
+            return array("I", [self.size]) if self.blocks and on_disk == self.size else empty
         try:
             state = self._state.read_bytes()
         except OSError:
             return empty
-        if len(state) != _HEADER + 4 * self._blocks or state[:_HEADER] != self._identity or on_disk != self.size:
+        if len(state) != _HEADER + 4 * self.blocks or state[:_HEADER] != self._identity or on_disk != self.size:
             return empty
-        counts = array("I", struct.unpack(f"={self._blocks}I", state[_HEADER:]))
-        limits = (min(BLOCK, self.size - block * BLOCK) for block in range(self._blocks))
+        counts = array("I", struct.unpack(f"={self.blocks}I", state[_HEADER:]))
+        limits = (min(BLOCK, self.size - block * BLOCK) for block in range(self.blocks))
         return array("I", [min(count, limit) for count, limit in zip(counts, limits, strict=True)])
 
 

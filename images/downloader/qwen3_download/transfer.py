@@ -16,7 +16,7 @@ from qwen3_download.partial import PartialFile
 from qwen3_download.patience import Patience
 from qwen3_download.pieces import AT_ONCE, Piece, Pieces
 from qwen3_download.verify import Stopped, hash_from_disk
-from qwen3_download.workers import Connection, Workers
+from qwen3_download.workers import RemoteConnection, Workers
 
 _TICK = 0.1
 _RANGE_STRIKES = 2
@@ -110,7 +110,7 @@ class Transfer:
         self._threads.append(thread)
         thread.start()
 
-    def _work(self, number: int, connection: Connection) -> None:
+    def _work(self, number: int, connection: RemoteConnection) -> None:
         try:
             while not self._abort.is_set():
                 piece = None
@@ -127,7 +127,7 @@ class Transfer:
         except BaseException as failure:
             self._fail(failure)
 
-    def _fetch(self, connection: Connection, piece: Piece) -> None:
+    def _fetch(self, connection: RemoteConnection, piece: Piece) -> None:
         """All bytes of the piece, over as many requests as it takes."""
         file, path = piece.file, piece.file.remote.path
         start, whole, attempt = piece.start, piece.whole, 0

@@ -41,7 +41,7 @@ class Shared:
         return sum(self.received)
 
 
-class Connection:
+class RemoteConnection:
     """A connection as the process sees it that decides what to fetch; for one thread."""
 
     def __init__(self, number: int, pipe: Pipe, shared: Shared, files: Mapping[PartialFile, int]) -> None:
@@ -82,7 +82,7 @@ class Workers:
         self._count = connections
         self._processes = 1 if network.take else min(connections, len(os.sched_getaffinity(0)))
         self._shared = Shared(connections, self._processes)
-        self.connections: list[Connection] = []
+        self.connections: list[RemoteConnection] = []
 
     def __enter__(self) -> Workers:
         fork = multiprocessing.get_context("fork")
@@ -100,7 +100,7 @@ class Workers:
                 near[number] = ends[0]
                 ends[1].close()  # or the end of that process would not be seen here
         os.close(life)
-        self.connections = [Connection(n, near[n], self._shared, numbers) for n in range(self._count)]
+        self.connections = [RemoteConnection(n, near[n], self._shared, numbers) for n in range(self._count)]
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None) -> None:
