@@ -6,6 +6,7 @@ import asyncio
 import functools
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +65,24 @@ class FaultyCluster(Cluster):
     requests = 0
     changes = 0
 
+    def __init__(self, configuration: Configuration, *, hook: Injector) -> None:
+        super().__init__(configuration, hook=hook)
+        self.created: list[str] = []
+
     async def _send(
         self, method: str, path: str, query: Mapping[str, str] | None, body: Object | None, content_type: str
     ) -> Answer:
         self.requests += 1
-        send = functools.partial(super()._send, method, path, query, body, content_type)
+        send = functools.partial(self._reach, method, path, query, body, content_type)
         result = await (self.fault(self.requests, send) if self.fault is not None else send())
         self.changes += method != "GET" and 200 <= result[0] < 300
+        return result
+
+    async def _reach(self, method: str, path: str, *rest: Any) -> Answer:
+        """The API server's own answer, whatever the operator is told of it."""
+        result = await super()._send(method, path, *rest)
+        if result[0] == HTTPStatus.CREATED:
+            self.created.append(path)
         return result
 
 
@@ -119,6 +131,11 @@ class OperatorThread:
     def sent(self) -> int:
         """Requests so far."""
         return self._cluster.requests if self._cluster else 0
+
+    @property
+    def created(self) -> list[str]:
+        """Paths of the objects that this operator has made, by the API server's answers."""
+        return self._cluster.created if self._cluster else []
 
     @property
     def changes(self) -> int:

@@ -23,8 +23,13 @@ _NOTES = re.compile(r"applied-hash$|^(volume|pv)\.|(volume|deployment)\.kubernet
 def state(api: Api, namespace: str) -> dict[str, Any]:
     """Every object of ours and its children, and how many pods there are of each component."""
     found: dict[str, Any] = {}
-    for kind in KINDS:
+    living_uids: set[str] = set()
+    for kind in KINDS:  # owners come first
         for obj in api.list(kind, namespace):
+            owners = [owner["uid"] for owner in obj["metadata"].get("ownerReferences", [])]
+            if owners and living_uids.isdisjoint(owners):
+                continue  # the garbage collector's, soon or late
+            living_uids.add(obj["metadata"]["uid"])
             found[_plain(f"{kind}/{obj['metadata']['name']}", namespace)] = _plain(_kept(kind, obj), namespace)
     pods = api.list("Pod", namespace)
     living = [p for p in pods if not p["metadata"].get("deletionTimestamp")]
