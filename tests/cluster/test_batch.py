@@ -59,7 +59,7 @@ def test_from_prompts_to_answers(there: World) -> None:
     assert [shard["index"] for shard in status["shards"]] == [0, 1]
     assert (status["job"]["result"], status["model"]["commit"]) == ("Complete", COMMIT)
     assert there.condition("nightly", "Completed", kind=KIND)["status"] == "True"
-    assert "Completed" in {event["reason"] for event in there.events("nightly")}
+    there.wait(lambda: "Completed" in {event["reason"] for event in there.events("nightly")}, "the Event")
 
 
 def test_the_job_is_indexed_and_asks_for_the_gpus(there: World) -> None:
@@ -106,8 +106,7 @@ def test_a_model_made_ahead_is_used(there: World) -> None:
     there.apply(Q3m("weights"))
     there.wait_ready("weights", "Qwen3Model")
     there.apply(Q3b().pod(**NEVER))
-    the_job(there)
-    assert there.must(KIND, "nightly")["status"]["model"]["name"] == "weights"
+    there.wait(lambda: there.must(KIND, "nightly")["status"]["model"]["name"] == "weights", "it uses this one")
 
 
 def test_no_gpu_is_held_while_the_model_is_downloaded(there: World, api: Any) -> None:

@@ -9,15 +9,9 @@ from typing import Any
 
 import pytest
 from tests.cluster.api import Api, Refused
-from tests.cluster.constraint_tables import (
-    DEPLOYMENT,
-    DEPLOYMENT_CASES,
-    DEPLOYMENT_STATUS,
-    MODEL,
-    MODEL_CASES,
-    MODEL_STATUS,
-)
-from tests.cluster.constraint_tables_batch import BATCH, BATCH_CASES, BATCH_STATUS
+from tests.cluster.constraint_tables.batch import BATCH, BATCH_CASES, BATCH_STATUS
+from tests.cluster.constraint_tables.deployment import DEPLOYMENT, DEPLOYMENT_CASES, DEPLOYMENT_STATUS
+from tests.cluster.constraint_tables.model import MODEL, MODEL_CASES, MODEL_STATUS
 from tests.cluster.constraints import ABSENT, Case, Change, changed, in_schema, kubectl_path
 
 Object = dict[str, Any]

@@ -14,7 +14,8 @@ POLL_SECONDS = 0.1
 def wait_until(
     check: Callable[[], T], *, within: float = 15.0, what: str = "", showing: Callable[[], str] | None = None
 ) -> T:
-    """Call `check` until it returns something true without an AssertionError; returns that.
+    """Call `check` until it returns something true; returns that. What it asserts, or looks for in an object that does
+    not have it yet, may fail meanwhile.
 
     Raises AssertionError with the last word of `check` and what `showing` returns after `within` seconds.
     """
@@ -27,6 +28,8 @@ def wait_until(
             last = f"last: {result!r}"
         except AssertionError as error:
             last = str(error)
+        except (LookupError, ValueError) as error:
+            last = f"last: {error!r}"
         if time.monotonic() > deadline:
             shown = f"\n{showing()}" if showing else ""
             raise AssertionError(f"not within {within:g} s: {what or check.__name__}\n{last}{shown}")

@@ -1,4 +1,4 @@
-"""The table of Qwen3Batch. What it shares with Qwen3Deployment are the rows of that table. See constraints.py."""
+"""The table of Qwen3Batch. What it shares with Qwen3Deployment are the rows of that table."""
 
 from __future__ import annotations
 
@@ -6,14 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from tests.cluster.constraint_tables import (
-    _NAME_MESSAGE,
-    DEPLOYMENT,
-    DEPLOYMENT_CASES,
-    DEPLOYMENT_STATUS,
-    INT32,
-    INT64,
-)
+from tests.cluster.constraint_tables.deployment import DEPLOYMENT, DEPLOYMENT_CASES, DEPLOYMENT_STATUS
+from tests.cluster.constraint_tables.shared import INT32, INT64, NAME_MESSAGE
 from tests.cluster.constraints import (
     ABSENT,
     Case,
@@ -100,7 +94,7 @@ def _claim(path: str) -> list[Case]:
     return [
         *required(path, "name", "path"),
         *text(f"{path}.name", least=1, most=253),
-        *rule(f"{path}.name", _NAME_MESSAGE, accept={"": "a.b"}, reject={"": "A"}),
+        *rule(f"{path}.name", NAME_MESSAGE, accept={"": "a.b"}, reject={"": "A"}),
         *text(f"{path}.path", least=1, most=1024),
         *rule(f"{path}.path", _FILE, accept={"": "a/b..c"}, reject={"": "/a"}),
         *rule(f"{path}.path", _FILE, accept={"": "a"}, reject={"": "a/../b"}),
@@ -170,7 +164,7 @@ BATCH_CASES = [
     _input(".configMapKeyRef", "required key", _key(), {"configMapKeyRef": {"name": "k"}}, "key: Required value"),
     _input(".configMapKeyRef.name", "minLength", _key("a"), _key(""), "should be at least 1 chars long"),
     _input(".configMapKeyRef.name", "maxLength", _key("a" * 253), _key("a" * 254), "may not be more than 253 bytes"),
-    _input(".configMapKeyRef.name", f"rule {_NAME_MESSAGE}", _key("a.b"), _key("A"), _NAME_MESSAGE),
+    _input(".configMapKeyRef.name", f"rule {NAME_MESSAGE}", _key("a.b"), _key("A"), NAME_MESSAGE),
     _input(".configMapKeyRef.key", "minLength", _key(key="a"), _key(key=""), "should be at least 1 chars long"),
     _input(
         ".configMapKeyRef.key", "maxLength", _key(key="a" * 253), _key(key="a" * 254), "may not be more than 253 bytes"
@@ -230,5 +224,5 @@ BATCH_CASES += [
     ),
     _reference("a", "minLength", "", "should be at least 1 chars long"),
     _reference("a" * 253, "maxLength", "a" * 254, "may not be more than 253 bytes"),
-    _reference("a.b", f"rule {_NAME_MESSAGE}", "A", _NAME_MESSAGE),
+    _reference("a.b", f"rule {NAME_MESSAGE}", "A", NAME_MESSAGE),
 ]

@@ -1,0 +1,1 @@
+"""The tables: every constraint of the CRDs, a file a kind. See constraints.py for what a row means."""

@@ -1,0 +1,267 @@
+"""The table of Qwen3Deployment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.cluster.constraint_tables.shared import (
+    CONDITION,
+    COPY,
+    DOWNLOAD,
+    INT32,
+    INT64,
+    SCHEDULING,
+    SCHEDULING_CASES,
+    SOURCE,
+    SOURCE_CASES,
+    STATUS_CASES,
+    key_reference,
+    object_name,
+    quantity,
+)
+from tests.cluster.constraints import (
+    Case,
+    choice,
+    entries,
+    items,
+    matching,
+    number,
+    required,
+    rule,
+    text,
+    under,
+    unique,
+)
+
+from qwen3_operator.api import API_VERSION
+
+Object = dict[str, Any]
+
+DEPLOYMENT: Object = {
+    "apiVersion": API_VERSION,
+    "kind": "Qwen3Deployment",
+    "metadata": {"name": "full"},
+    "spec": {
+        "model": SOURCE,
+        "engine": {
+            "image": "vllm/vllm-openai:v0.33.0",
+            "version": "0.33.0",
+            "servedModelNames": ["qwen"],
+            "maxModelLen": 8192,
+            "reasoningParser": "qwen3",
+            "toolCallParser": "hermes",
+            "tensorParallelSize": 1,
+            "thinking": "Default",
+            "sampling": {"temperature": "0.6", "topP": "0.95", "topK": 20, "minP": "0", "repetitionPenalty": "1.05"},
+            "pipelineParallelSize": 1,
+            "enableExpertParallel": False,
+            "dtype": "bfloat16",
+            "gpuMemoryUtilizationPercent": 90,
+            "quantization": "fp8",
+            "kvCacheDtype": "fp8",
+            "maxNumSeqs": 64,
+            "maxNumBatchedTokens": 8192,
+            "enablePrefixCaching": True,
+            "speculativeDecoding": {"numSpeculativeTokens": 2},
+            "compileCache": {"enabled": True, "size": "1Gi", "storageClassName": "fast", "accessMode": "ReadWriteOnce"},
+            "chatTemplate": {"configMapKeyRef": {"name": "template", "key": "template.jinja"}},
+            "extraArgs": ["--enforce-eager"],
+            "env": [{"name": "A", "value": "1"}],
+        },
+        "replicas": 1,
+        "gpu": {"resourceName": "nvidia.com/gpu", "memory": "80Gi"},
+        "resources": {"requests": {"k": "1"}, "limits": {"k": "1"}},
+        "scheduling": SCHEDULING,
+        "service": {"type": "ClusterIP", "port": 8000, "annotations": {"k": "v"}, "labels": {"k": "v"}},
+        "auth": {"apiKeySecretRef": {"name": "key", "key": "key"}},
+        "preflight": "Enforce",
+        "rollout": {"drainSeconds": 30},
+        "podTemplatePatch": {},
+        "suspend": True,
+    },
+}
+DEPLOYMENT_STATUS: Object = {
+    "observedGeneration": 1,
+    "conditions": [CONDITION],
+    "endpoint": "http://full",
+    "model": COPY | {"name": "full"},
+    "download": DOWNLOAD,
+    "engine": {"version": "0.33.0", "image": "vllm", "maxModelLen": 8192, "command": ["vllm"]},
+    "plan": [{"field": "maxModelLen", "value": "8192", "reason": "set in the spec"}],
+    "replicas": 1,
+    "readyReplicas": 1,
+    "selector": "a=b",
+}
+
+GPU_OWNED = (
+    "the GPU count follows from engine.tensorParallelSize and pipelineParallelSize:"
+    " leave nvidia.com/gpu and the like out of resources"
+)
+_QUANTITY = "must be a quantity, like 4, 500m or 16Gi"
+
+
+def _decimal(path: str, most: int) -> list[Case]:
+    """A decimal number as text: the API has no floats."""
+    return [
+        *text(path, most=16, letter="0", longest="0." + "0" * 14),
+        *matching(path, "^[0-9]+([.][0-9]+)?$", "0.95", "-0.5"),
+        *rule(path, f"must be at most {most}.0", accept={"": f"{most}.0"}, reject={"": f"{most}.01"}),
+    ]
+
+
+DEPLOYMENT_CASES = [
+    *required("", "spec"),
+    *rule(
+        "",
+        "the name becomes a Service's: at most 45 lower-case letters, digits and '-', beginning with a letter",
+        accept={"metadata.name": "q" * 45},
+        reject={"metadata.name": "q" * 46},
+    ),
+    *rule(
+        "",
+        "the name becomes a Service's: at most 45 lower-case letters, digits and '-', beginning with a letter",
+        accept={"metadata.name": "qwen3-8b"},
+        reject={"metadata.name": "3-qwen"},
+    ),
+    *required("spec", "model"),
+    *under("spec.model.", [c for c in SOURCE_CASES if c.path]),
+    *required("spec.model", "id"),
+    *under(
+        "spec.engine.",
+        [
+            *text("image", least=1, most=512),
+            *text("version", most=32, letter="3", longest="0.3" + "3" * 29),
+            *matching("version", r"^[0-9]+\.[0-9]+(\.[0-9]+)?$", "0.33", "v0.33.0"),
+            *items("servedModelNames", 16, lambda i: f"name-{i}"),
+            *unique("servedModelNames", "a", "b"),
+            *text("servedModelNames[]", least=1, most=256),
+            *number("maxModelLen", 1, 16_777_216),
+            *(
+                case
+                for name in ("reasoningParser", "toolCallParser")
+                for case in (
+                    *text(name, least=1, most=64),
+                    *matching(name, "^[A-Za-z0-9_-]+$", "deepseek_r1", "qwen3 --flag"),
+                )
+            ),
+            *choice("thinking", "Default", "Enabled", "Disabled"),
+            *_decimal("sampling.temperature", 2),
+            *_decimal("sampling.topP", 1),
+            *number("sampling.topK", 0, 1_000_000),
+            *_decimal("sampling.minP", 1),
+            *_decimal("sampling.repetitionPenalty", 2),
+            *number("tensorParallelSize", 1, 1024),
+            *number("pipelineParallelSize", 1, 1024),
+            *choice("dtype", "auto", "half", "float16", "bfloat16", "float", "float32"),
+            *number("gpuMemoryUtilizationPercent", 1, 100),
+            *(
+                case
+                for name in ("quantization", "kvCacheDtype")
+                for case in (
+                    *text(name, least=1, most=64),
+                    *matching(name, "^[A-Za-z0-9_.-]+$", "fp8_e4m3", "fp8 --flag"),
+                )
+            ),
+            *number("maxNumSeqs", 1, 65536),
+            *number("maxNumBatchedTokens", 1, 16_777_216),
+            *required("speculativeDecoding", "numSpeculativeTokens"),
+            *number("speculativeDecoding.numSpeculativeTokens", 1, 16),
+            *quantity("compileCache.size"),
+            *object_name("compileCache.storageClassName"),
+            *choice("compileCache.accessMode", "ReadWriteOnce", "ReadWriteMany"),
+            *required("chatTemplate", "configMapKeyRef"),
+            *key_reference("chatTemplate.configMapKeyRef"),
+            *items("extraArgs", 128, lambda i: f"--flag-{i}"),
+            *text("extraArgs[]", least=1, most=4096),
+            *items("env", 64, lambda i: {"name": f"A{i}", "value": "1"}),
+            *unique("env", {"name": "A", "value": "1"}, {"name": "B"}, {"name": "A", "value": "2"}),
+            *required("env[]", "name"),
+            *rule(
+                "env[]",
+                "value and valueFrom exclude each other",
+                accept={"": {"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}},
+                reject={"valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            ),
+            *matching("env[].name", "^[-._A-Za-z][-._A-Za-z0-9]*$", "VLLM_LOG.level-1", "1A=B"),
+            *text("env[].name", least=1, most=253),
+            *text("env[].value", most=32768),
+        ],
+    ),
+    *number("spec.replicas", 0, 1000),
+    *text("spec.gpu.resourceName", most=317, longest="a/" + "b" * 315),
+    *rule(
+        "spec.gpu.resourceName",
+        "must be an extended resource, like nvidia.com/gpu",
+        accept={"": "nvidia.com/mig-1g.10gb"},
+        reject={"": "gpu"},
+    ),
+    *quantity("spec.gpu.memory"),
+    *choice("spec.preflight", "Enforce", "Warn", "Off"),
+    *number("spec.rollout.drainSeconds", 0, 3600),
+    *(
+        case
+        for name in ("requests", "limits")
+        for case in (
+            *entries(f"spec.resources.{name}", 16, "1"),
+            *text(f"spec.resources.{name}{{}}", most=32, letter="0", longest="1" + "0" * 29 + "Gi"),
+            *rule(f"spec.resources.{name}{{}}", _QUANTITY, accept={"": "500m"}, reject={"": "half"}),
+            *rule(f"spec.resources.{name}{{}}", _QUANTITY, accept={"": 0}, reject={"": "4 Gi"}),
+        )
+    ),
+    *rule(
+        "spec",
+        GPU_OWNED,
+        accept={"resources": {"requests": {"cpu": "4"}}},
+        reject={"resources": {"requests": {"nvidia.com/gpu": "2"}}},
+    ),
+    *rule(
+        "spec",
+        GPU_OWNED,
+        accept={"resources": {"limits": {"nvidia.com/gpu": "2"}}, "gpu.resourceName": "amd.com/gpu"},
+        reject={"resources": {"limits": {"amd.com/gpu": "2"}}, "gpu.resourceName": "amd.com/gpu"},
+    ),
+    *under("spec.scheduling.", SCHEDULING_CASES),
+    *choice("spec.service.type", "ClusterIP", "NodePort", "LoadBalancer"),
+    *number("spec.service.port", 1, 65535),
+    *entries("spec.service.annotations", 64),
+    *text("spec.service.annotations{}", most=16384),
+    *entries("spec.service.labels", 64),
+    *text("spec.service.labels{}", most=63),
+    *required("spec.auth", "apiKeySecretRef"),
+    *key_reference("spec.auth.apiKeySecretRef"),
+    *under("status.", STATUS_CASES),
+    *under(
+        "status.",
+        [
+            *text("endpoint", most=1024),
+            *text("modelFaultAt", most=1024),
+            *text("model.name", most=1024),
+            *text("engine.version", most=1024),
+            *text("engine.image", most=1024),
+            *number("engine.maxModelLen", 0, INT64),
+            *items("engine.command", 512, str),
+            *text("engine.command[]", most=8192),
+            *items("plan", 64, lambda i: {"field": f"f{i}", "value": "v", "reason": "r"}),
+            *unique(
+                "plan",
+                {"field": "a", "value": "1", "reason": "r"},
+                {"field": "b", "value": "1", "reason": "r"},
+                {"field": "a", "value": "2", "reason": "s"},
+            ),
+            *required("plan[]", "field", "value", "reason"),
+            *(case for name in ("field", "value", "reason") for case in text(f"plan[].{name}", most=1024)),
+            *text("startup.pod", most=1024),
+            *(
+                case
+                for name in (
+                    *("scheduledSeconds", "pulledSeconds", "weightsSeconds", "compileSeconds", "graphsSeconds"),
+                    *("readySeconds", "kvCacheTokens"),
+                )
+                for case in number(f"startup.{name}", 0, INT64)
+            ),
+            *number("replicas", 0, INT32),
+            *number("readyReplicas", 0, INT32),
+            *text("selector", most=1024),
+        ],
+    ),
+]

@@ -1,0 +1,112 @@
+"""The table of Qwen3Model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.cluster.constraint_tables.shared import (
+    CONDITION,
+    COPY,
+    DOWNLOAD,
+    SCHEDULING,
+    SCHEDULING_CASES,
+    SOURCE,
+    SOURCE_CASES,
+    STATUS_CASES,
+    object_name,
+    quantity,
+)
+from tests.cluster.constraints import (
+    ABSENT,
+    items,
+    required,
+    rule,
+    text,
+    under,
+    unique,
+)
+
+from qwen3_operator.api import API_VERSION
+
+Object = dict[str, Any]
+
+MODEL: Object = {
+    "apiVersion": API_VERSION,
+    "kind": "Qwen3Model",
+    "metadata": {"name": "full"},
+    "spec": SOURCE | {"scheduling": SCHEDULING, "suspend": True},
+}
+MODEL_STATUS: Object = {
+    "observedGeneration": 1,
+    "conditions": [CONDITION],
+    "model": COPY,
+    "download": DOWNLOAD,
+    "superseded": [{"revision": "v1", "path": "before"}],
+    "usedBy": ["chat"],
+    "size": "40Gi",
+}
+
+MODEL_CASES = [
+    *required("", "spec"),
+    *rule(
+        "",
+        "the name becomes a Job's: at most 45 lower-case letters, digits and '-'",
+        accept={"metadata.name": "3" * 45},
+        reject={"metadata.name": "a.b"},
+    ),
+    *required("spec", "id"),
+    *under("spec.", [c for c in SOURCE_CASES if c.path]),
+    *rule(
+        "spec",
+        "id is immutable: make another Qwen3Model",
+        before={},
+        accept={"revision": "v2"},
+        reject={"id": "Qwen/Qwen3-4B"},
+    ),
+    *rule(
+        "spec",
+        "storage.existingClaim is immutable: make another Qwen3Model",
+        before={"storage": {"existingClaim": {"name": "a", "path": "p"}}},
+        accept={"suspend": False},
+        reject={"storage.existingClaim.path": "q"},
+    ),
+    *rule(
+        "spec",
+        "storage.existingClaim is immutable: make another Qwen3Model",
+        before={"storage": {"existingClaim": {"name": "a"}}},
+        accept={"storage.retentionPolicy": "Retain"},
+        reject={"storage.existingClaim": ABSENT},
+    ),
+    *rule(
+        "spec",
+        "storage.storageClassName is immutable, as in the claim: make another Qwen3Model",
+        before={},
+        accept={"storage.size": "80Gi"},
+        reject={"storage.storageClassName": "slow"},
+    ),
+    *rule(
+        "spec",
+        "storage.storageClassName is immutable, as in the claim: make another Qwen3Model",
+        before={},
+        accept={"storage.retentionPolicy": "Retain"},
+        reject={"storage.storageClassName": ABSENT},
+    ),
+    *rule(
+        "spec",
+        "storage.accessMode is immutable, as in the claim: make another Qwen3Model",
+        before={"storage": {}},
+        accept={"tokenSecretRef": ABSENT},
+        reject={"storage.accessMode": "ReadWriteOnce"},
+    ),
+    *under("spec.scheduling.", SCHEDULING_CASES),
+    *under("status.", STATUS_CASES),
+    *items("status.superseded", 64, lambda i: {"path": f"p{i}"}),
+    *unique("status.superseded", {"path": "a"}, {"path": "b"}, {"path": "a", "revision": "v1"}),
+    *required("status.superseded[]", "path"),
+    *text("status.superseded[].revision", most=1024),
+    *text("status.superseded[].path", most=1024),
+    *items("status.usedBy", 1000, lambda i: f"chat-{i}"),
+    *unique("status.usedBy", "a", "b"),
+    *object_name("status.usedBy[]"),
+    *quantity("status.size"),
+]

@@ -1,0 +1,240 @@
+"""What the kinds share: parts of full objects, and the rows about them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.cluster.constraints import (
+    Case,
+    choice,
+    entries,
+    items,
+    number,
+    required,
+    rule,
+    text,
+    unique,
+)
+
+Object = dict[str, Any]
+INT32 = 2**31 - 1
+INT64 = 2**53 - 1
+"""The largest that every JSON reader holds exactly."""
+
+SCHEDULING: Object = {
+    "nodeSelector": {"k": "v"},
+    "tolerations": [
+        {"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 60}
+    ],
+    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
+    "runtimeClassName": "nvidia",
+    "priorityClassName": "high",
+    "schedulerName": "default-scheduler",
+}
+SOURCE: Object = {
+    "id": "Qwen/Qwen3-8B",
+    "revision": "master",
+    "endpoint": "https://modelscope.cn",
+    "tokenSecretRef": {"name": "token", "key": "token"},
+    "download": {
+        "allowPatterns": ["*"],
+        "ignorePatterns": ["*.md"],
+        "bytesPerSecond": "50Mi",
+        "maxConnections": 8,
+        "caBundleConfigMapKeyRef": {"name": "ca", "key": "ca.crt"},
+    },
+    "storage": {"size": "40Gi", "storageClassName": "fast", "accessMode": "ReadWriteMany", "retentionPolicy": "Delete"},
+}
+CONDITION: Object = {
+    "type": "Ready",
+    "status": "True",
+    "reason": "Serving",
+    "message": "",
+    "lastTransitionTime": "2026-01-01T00:00:00Z",
+    "observedGeneration": 1,
+}
+DOWNLOAD: Object = {"job": "job", "startedAt": "then", "finishedAt": "later", "retryAt": "soon", "bytesDone": 1}
+COPY: Object = {"revision": "master", "commit": "abc", "claim": "claim", "path": "path", "bytes": 1}
+
+NAME_MESSAGE = "must be the name of an object: lower-case letters, digits, '-' and '.'"
+_ID_MESSAGE = "must be OWNER/NAME as on ModelScope, like Qwen/Qwen3-8B"
+_REVISION_MESSAGE = "must be a branch, a tag or a commit of the repository"
+_PATH_MESSAGE = "must be a folder inside the volume: relative, and without '..'"
+_PATTERN_MESSAGE = "must be one pattern, like *.safetensors; give several as several items"
+_RATE_MESSAGE = "must be a quantity of at least 16Ki, like 50Mi"
+
+
+def object_name(path: str) -> list[Case]:
+    return [
+        *text(path, least=1, most=253),
+        *rule(path, NAME_MESSAGE, accept={"": "my-object.v1"}, reject={"": "My_Object"}),
+    ]
+
+
+def key_reference(path: str) -> list[Case]:
+    return [*required(path, "name", "key"), *object_name(f"{path}.name"), *text(f"{path}.key", least=1, most=253)]
+
+
+def quantity(path: str) -> list[Case]:
+    message = "must be a quantity greater than 0, like 40Gi"
+    return [
+        *text(path, most=32, letter="0", longest="1" + "0" * 29 + "Gi"),
+        *rule(path, message, accept={"": "1.5Ti"}, reject={"": "0"}),
+        *rule(path, message, accept={"": 1}, reject={"": -1}),
+        *rule(path, message, accept={"": "40G"}, reject={"": "40 GB"}),
+    ]
+
+
+SOURCE_CASES = [
+    *required("", "id"),
+    *text("id", most=200, longest="Qwen/" + "a" * 195),
+    *rule(
+        "id",
+        _ID_MESSAGE,
+        accept={"": "me/My_Qwen3.v1"},
+        reject={"": "Qwen3-8B"},
+    ),
+    *rule("id", _ID_MESSAGE, accept={"": "a/b"}, reject={"": "a/b/../c"}),
+    *text("revision", least=1, most=200),
+    *rule(
+        "revision",
+        _REVISION_MESSAGE,
+        accept={"": "refs/pr-1_a.b"},
+        reject={"": "a..b"},
+    ),
+    *text("endpoint", most=1024, longest="http://h/" + "a" * 1015),
+    *rule(
+        "endpoint",
+        "must be a URL of the hub, like https://modelscope.cn",
+        accept={"": "http://10.0.0.1:8080/hub"},
+        reject={"": "modelscope.cn"},
+    ),
+    *rule(
+        "endpoint",
+        "must be a URL of the hub, like https://modelscope.cn",
+        accept={"": "https://hub.internal"},
+        reject={"": "ftp://modelscope.cn"},
+    ),
+    *key_reference("tokenSecretRef"),
+    *rule(
+        "storage",
+        "existingClaim excludes size, storageClassName and accessMode: the claim is already there",
+        accept={"": {"existingClaim": {"name": "filled"}}},
+        reject={"existingClaim": {"name": "filled"}},
+    ),
+    *rule(
+        "storage",
+        "an existingClaim is always retained: the operator deletes only what it made",
+        accept={"": {"existingClaim": {"name": "filled"}, "retentionPolicy": "Retain"}},
+        reject={"": {"existingClaim": {"name": "filled"}, "retentionPolicy": "Delete"}},
+    ),
+    *(
+        case
+        for name in ("allowPatterns", "ignorePatterns")
+        for case in (
+            *items(f"download.{name}", 32, lambda i: f"*.{i}"),
+            *text(f"download.{name}[]", least=1, most=253),
+            *rule(f"download.{name}[]", _PATTERN_MESSAGE, accept={"": "a b/*.json"}, reject={"": "*.json,*.txt"}),
+        )
+    ),
+    *text("download.bytesPerSecond", most=32, letter="0", longest="1" + "0" * 29 + "Gi"),
+    *rule("download.bytesPerSecond", _RATE_MESSAGE, accept={"": "0.5Mi"}, reject={"": "16k"}),
+    *rule("download.bytesPerSecond", _RATE_MESSAGE, accept={"": 16384}, reject={"": 16383}),
+    *rule("download.bytesPerSecond", _RATE_MESSAGE, accept={"": "1G"}, reject={"": "10MB/s"}),
+    *number("download.maxConnections", 1, 64),
+    *key_reference("download.caBundleConfigMapKeyRef"),
+    *quantity("storage.size"),
+    *object_name("storage.storageClassName"),
+    *choice("storage.accessMode", "ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"),
+    *choice("storage.retentionPolicy", "Retain", "Delete"),
+]
+
+
+def _existing_claim(name: str, **fields: Any) -> Object:
+    return {"storage": {"existingClaim": {"name": name} | fields}}
+
+
+def _claim_case(path: str, keyword: str, good: Object, bad: Object, words: str) -> Case:
+    """existingClaim excludes what the full object says of its storage, so the whole of it is given."""
+    return Case(f"storage.existingClaim{path}", keyword, good, bad, words)
+
+
+SOURCE_CASES += [
+    _claim_case(
+        "", "required name", _existing_claim("a"), {"storage": {"existingClaim": {"path": "a"}}}, "name: Required value"
+    ),
+    _claim_case(".name", "minLength", _existing_claim("a"), _existing_claim(""), "should be at least 1 chars long"),
+    _claim_case(
+        ".name", "maxLength", _existing_claim("a" * 253), _existing_claim("a" * 254), "may not be more than 253 bytes"
+    ),
+    _claim_case(".name", f"rule {NAME_MESSAGE}", _existing_claim("a.b"), _existing_claim("A"), NAME_MESSAGE),
+    _claim_case(
+        ".path",
+        "maxLength",
+        _existing_claim("a", path="a" * 1024),
+        _existing_claim("a", path="a" * 1025),
+        "may not be more than 1024 bytes",
+    ),
+    _claim_case(
+        ".path",
+        f"rule {_PATH_MESSAGE}",
+        _existing_claim("a", path="a..b/c"),
+        _existing_claim("a", path="a/../b"),
+        _PATH_MESSAGE,
+    ),
+    _claim_case(
+        ".path", f"rule {_PATH_MESSAGE}", _existing_claim("a", path=""), _existing_claim("a", path="/a"), _PATH_MESSAGE
+    ),
+]
+
+SCHEDULING_CASES = [
+    *entries("nodeSelector", 32),
+    *text("nodeSelector{}", most=63),
+    *items("tolerations", 32, lambda i: {"key": f"k{i}", "operator": "Exists"}),
+    *text("tolerations[].key", most=1024),
+    *choice("tolerations[].operator", "Exists", "Equal", "Lt", "Gt"),
+    *text("tolerations[].value", most=1024),
+    *choice("tolerations[].effect", "NoSchedule", "PreferNoSchedule", "NoExecute"),
+    *number("tolerations[].tolerationSeconds", 0, 2**31 - 1),
+    *items("topologySpreadConstraints", 8, lambda i: {"maxSkew": 1, "topologyKey": f"k{i}"}),
+    *object_name("runtimeClassName"),
+    *object_name("priorityClassName"),
+    *object_name("schedulerName"),
+]
+
+STATUS_CASES = [
+    *number("observedGeneration", 0, INT64),
+    *items("conditions", 16, lambda i: CONDITION | {"type": f"Type{i}"}),
+    *unique("conditions", CONDITION, CONDITION | {"type": "Stalled"}, CONDITION | {"status": "False"}),
+    *required("conditions[]", "type", "status", "reason"),
+    *text("conditions[].type", least=1, most=63),
+    *choice("conditions[].status", "True", "False", "Unknown"),
+    *text("conditions[].reason", least=1, most=128),
+    *text("conditions[].message", most=4096),
+    *text("conditions[].lastTransitionTime", most=1024),
+    *number("conditions[].observedGeneration", 0, INT64),
+    *(
+        case
+        for name in ("revision", "commit", "claim", "claimUid", "path", "verifiedAt")
+        for case in text(f"model.{name}", most=1024)
+    ),
+    *(
+        case
+        for name in ("bytes", "files", "weightsBytes", "repairedFiles")
+        for case in number(f"model.{name}", 0, INT64)
+    ),
+    *choice("model.verifiedBy", "Hub", "Marker", "Structure"),
+    *(
+        case
+        for name in ("job", "revision", "path", "startedAt", "finishedAt", "retryAt", "observedAt")
+        for case in text(f"download.{name}", most=1024)
+    ),
+    *(
+        case
+        for name in (
+            *("bytesDone", "bytesTotal", "bytesPerSecond", "etaSeconds", "filesDone", "filesTotal", "failures"),
+            "volumeBytes",
+        )
+        for case in number(f"download.{name}", 0, INT64)
+    ),
+]
