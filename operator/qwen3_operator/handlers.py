@@ -6,13 +6,13 @@ restart writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import kopf
 from kubernetes.aio.client.configuration import Configuration
 
-from qwen3_operator.api import API_VERSION, GROUP, VERSION
+from qwen3_operator.api import GROUP, VERSION
 from qwen3_operator.api.batch import Qwen3Batch
 from qwen3_operator.api.deployment import Qwen3Deployment
 from qwen3_operator.api.model import Qwen3Model
@@ -20,8 +20,6 @@ from qwen3_operator.kinds import CLAIMS, DEPLOYMENTS, JOBS, PODS, SERVICES, Kind
 from qwen3_operator.naming import BATCH_LABEL, DEPLOYMENT_LABEL, MANAGED_BY, MANAGER, MODEL_LABEL, SELECTOR, digest
 from qwen3_operator.reconcile import Key
 
-USERS = (Qwen3Deployment.KIND, Qwen3Batch.KIND)
-"""Kinds that use a Qwen3Model."""
 OWNER_LABELS = {
     DEPLOYMENT_LABEL: Qwen3Deployment.KIND,
     BATCH_LABEL: Qwen3Batch.KIND,
@@ -39,10 +37,13 @@ CHILDREN: tuple[Kind, ...] = (DEPLOYMENTS, SERVICES, CLAIMS, JOBS, PODS)
 
 
 def make_registry(
-    look_at: Callable[[Key, float], None], configuration: Configuration, at_end: Callable[[], Awaitable[None]]
+    look_at: Callable[[Key, float], None],
+    users_of: Callable[[str, str], Iterable[Key]],
+    configuration: Configuration,
+    at_end: Callable[[], Awaitable[None]],
 ) -> kopf.OperatorRegistry:
-    """Handlers that call `look_at` with a key and in how many seconds at most, a login with the credentials of
-    `configuration`, and `at_end` when kopf ends."""
+    """Handlers that call `look_at` with a key and in how many seconds at most, for a Qwen3Model also with the keys of
+    `users_of` its namespace and name; a login with the credentials of `configuration`, and `at_end` when kopf ends."""
     registry = kopf.OperatorRegistry()
 
     def enqueue(kind: str, namespace: str | None, name: str, seconds: float = 0.0) -> None:
@@ -78,8 +79,8 @@ def make_registry(
         decisive = type == "DELETED" or _is_news(memo, "verdict", verdict)
         told = {key: value for key, value in status.items() if key != "usedBy"}
         if _is_news(memo, "told", digest(told)) or decisive:
-            for kind, user in _users(body):
-                enqueue(kind, namespace, user, 0.0 if decisive else PROGRESS_SECONDS)
+            for user in users_of(namespace or "", name):
+                look_at(user, 0.0 if decisive else PROGRESS_SECONDS)
 
     for child in CHILDREN:
         group, _, version = child.api_version.rpartition("/")
@@ -171,15 +172,6 @@ def kopf_settings() -> kopf.OperatorSettings:
         group, _, version = child.api_version.rpartition("/")
         settings.watching.label_selectors[group, version, child.plural] = SELECTOR
     return settings
-
-
-def _users(model: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """(kind, name) of the model's users; a name in usedBy alone may be of any kind, and a key without an object is
-    forgotten."""
-    owners = model.get("metadata", {}).get("ownerReferences") or []
-    held = {(o["kind"], o["name"]) for o in owners if o["kind"] in USERS and o["apiVersion"] == API_VERSION}
-    named = set((model.get("status") or {}).get("usedBy") or []) - {name for _, name in held}
-    return held | {(kind, name) for kind in USERS for name in named}
 
 
 def _login(configuration: Configuration) -> Callable[..., Awaitable[kopf.ConnectionInfo]]:

@@ -90,7 +90,9 @@ class Operator:
 
     async def _watch(self) -> None:
         await kopf.operator(
-            registry=make_registry(self._look_at, self.cluster.configuration, at_end=self._wind_down),
+            registry=make_registry(
+                self._look_at, self._context.users.of, self.cluster.configuration, at_end=self._wind_down
+            ),
             settings=kopf_settings(),
             clusterwide=not self.settings.namespaces,
             namespaces=self.settings.namespaces,

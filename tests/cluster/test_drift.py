@@ -181,6 +181,7 @@ def test_the_claim_keeps_what_is_ours(chat: World) -> None:
 
 
 def test_a_claim_that_was_grown_by_hand_stays_grown(chat: World) -> None:
+    chat.wait_ready("chat")
     (claim,) = chat.list("PersistentVolumeClaim")
     name = claim["metadata"]["name"]
     chat.patch("PersistentVolumeClaim", name, {"spec": {"resources": {"requests": {"storage": "77Gi"}}}})

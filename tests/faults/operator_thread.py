@@ -6,6 +6,7 @@ import asyncio
 import functools
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from fnmatch import fnmatch
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,21 @@ class Injector:
 
     def _is_due(self, task: Any, stage: str) -> bool:
         return self._number[task] == self._crash_at and stage == self._stage
+
+
+class Meanwhile(Injector):
+    """Has `act` done, once, just before the operator's first write whose path ends with the pattern `path`."""
+
+    def __init__(self, path: str, act: Callable[[], object]) -> None:
+        super().__init__()
+        self._path, self._act = path, act
+        self._done = False
+
+    async def __call__(self, stage: str, verb: str, path: str) -> None:
+        if stage == "before" and verb in WRITES and fnmatch(path, f"*{self._path}") and not self._done:
+            self._done = True
+            await asyncio.to_thread(self._act)
+        await super().__call__(stage, verb, path)
 
 
 class FaultyCluster(Cluster):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
@@ -12,33 +11,20 @@ from collections.abc import Awaitable, Callable
 import pytest
 from tests.cluster.api import Api, Refused
 from tests.faults.bench import Bench
-from tests.faults.operator_thread import Answer, Injector
+from tests.faults.operator_thread import Answer, Meanwhile
 from tests.faults.scenarios import CR
 
 
-class NamespaceDeletion(Injector):
-    """Deletes the namespace just before the operator makes its first `child`."""
-
-    def __init__(self, api: Api, namespace: str, child: str) -> None:
-        super().__init__()
-        self._api, self._namespace, self._child = api, namespace, child
-        self.done = False
-
-    async def __call__(self, stage: str, verb: str, path: str) -> None:
-        if stage == "before" and verb == "apply" and f"/{self._child}/" in path and not self.done:
-            self.done = True
-            await asyncio.to_thread(self._delete)
-        await super().__call__(stage, verb, path)
-
-    def _delete(self) -> None:
-        self._api.delete("Namespace", None, self._namespace)
-        deadline = time.monotonic() + 10
-        probe = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": self._namespace, "name": "probe"}}
-        with contextlib.suppress(Refused):
-            while time.monotonic() < deadline:
-                self._api.create(probe, dry_run=True)
-                time.sleep(0.05)
-            raise AssertionError("the API server still takes new objects")
+def end_namespace(api: Api, namespace: str) -> None:
+    """Delete it, and wait until the API server takes nothing new there."""
+    api.delete("Namespace", None, namespace)
+    deadline = time.monotonic() + 10
+    probe = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": "probe"}}
+    with contextlib.suppress(Refused):
+        while time.monotonic() < deadline:
+            api.create(probe, dry_run=True)
+            time.sleep(0.05)
+        raise AssertionError("the API server still takes new objects")
 
 
 @pytest.mark.parametrize("child", ["services", "jobs"])
@@ -53,7 +39,7 @@ def test_a_namespace_that_goes_is_no_failure(bench: Bench, child: str, caplog: p
         return answer
 
     with bench.case("going") as case:
-        hook = NamespaceDeletion(bench.api, case.world.namespace, child)
+        hook = Meanwhile(f"/{child}/*", lambda: end_namespace(bench.api, case.world.namespace))
         operator = case.operator(hook, start=False)
         operator.fault = listening
         operator.start()

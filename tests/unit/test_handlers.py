@@ -11,6 +11,7 @@ from kubernetes.aio.client.configuration import Configuration
 from qwen3_operator.handlers import CHILDREN, kopf_settings, make_registry
 from qwen3_operator.naming import SELECTOR
 from qwen3_operator.reconcile import Key
+from qwen3_operator.reconcile.users import ModelUsers
 
 
 class Handlers:
@@ -20,7 +21,8 @@ class Handlers:
         self.keys: list[Key] = []
         self.delays: dict[Key, float] = {}
         self.memos: dict[str, kopf.Memo] = {}
-        registry = make_registry(self.look_at, Configuration(), at_end=self.end)
+        self.users = ModelUsers()
+        registry = make_registry(self.look_at, self.users.of, Configuration(), at_end=self.end)
         self.functions = {str(handler.id): handler.fn for handler in registry._watching.get_all_handlers()}
 
     def look_at(self, key: Key, seconds: float) -> None:
@@ -92,27 +94,33 @@ async def test_a_deployment_that_moves_tells_both_models(handlers: Handlers) -> 
 
 
 async def test_a_model_tells_its_users_what_matters_to_them(handlers: Handlers) -> None:
-    owner = {"apiVersion": "serving.qwen3.dev/v1alpha1", "kind": "Qwen3Deployment", "name": "chat", "uid": "u"}
-    held = {"ownerReferences": [owner]}
+    handlers.users.note(DEPLOYMENT, "weights")
     ready = {"conditions": [{"type": "Ready", "status": "True"}]}
-    assert await handlers.see("model", obj("weights", metadata=held)) == [DEPLOYMENT, MODEL]
-    assert await handlers.see("model", obj("weights", metadata=held, status=ready)) == [DEPLOYMENT]
-    assert await handlers.see("model", obj("weights", metadata=held, status=ready | {"usedBy": ["chat"]})) == []
-    body = obj("weights", metadata=held, status=ready | {"usedBy": ["chat", "far"]})
-    assert await handlers.see("model", body, type="DELETED") == [
-        Key("Qwen3Batch", "team", "far"),
-        DEPLOYMENT,
-        Key("Qwen3Deployment", "team", "far"),
-        MODEL,
-    ]
+    assert await handlers.see("model", obj("weights")) == [DEPLOYMENT, MODEL]
+    assert await handlers.see("model", obj("weights", status=ready)) == [DEPLOYMENT]
+    assert await handlers.see("model", obj("weights", status=ready | {"usedBy": ["chat"]})) == []
+    handlers.users.note(BATCH, "weights")
+    assert await handlers.see("model", obj("weights", status=ready), type="DELETED") == [BATCH, DEPLOYMENT, MODEL]
+    assert await handlers.see("model", obj("other", status=ready)) == [Key("Qwen3Model", "team", "other")]
+
+
+def test_users_of_a_model() -> None:
+    users = ModelUsers()
+    assert users.note(DEPLOYMENT, "weights") and not users.note(DEPLOYMENT, "weights")
+    assert users.note(BATCH, "weights") and users.note(DEPLOYMENT, "other")
+    assert users.of("team", "weights") == [BATCH, DEPLOYMENT] and not users.of("elsewhere", "weights")
+    users.forget(DEPLOYMENT, "weights")
+    assert (users.of("team", "weights"), users.of("team", "other")) == ([BATCH], [DEPLOYMENT])
+    users.forget(BATCH)
+    users.forget(DEPLOYMENT)
+    users.forget(DEPLOYMENT)
+    assert not users._users and not users._models, "nothing is kept of who is gone"
 
 
 async def test_a_new_holder_has_the_model_looked_at(handlers: Handlers) -> None:
     await handlers.see("model", obj("weights"))
     stranger = {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"}]}
-    assert await handlers.see("model", obj("weights", metadata=stranger)) == [MODEL], (
-        "and no stranger is taken for a user"
-    )
+    assert await handlers.see("model", obj("weights", metadata=stranger)) == [MODEL]
 
 
 @pytest.mark.parametrize("child", [kind.plural for kind in CHILDREN])
@@ -141,10 +149,10 @@ async def test_status_of_a_child_has_time_and_edits_have_not(handlers: Handlers)
 
 
 async def test_what_servers_wait_for_is_told_at_once_and_progress_later(handlers: Handlers) -> None:
-    owner = {"apiVersion": "serving.qwen3.dev/v1alpha1", "kind": "Qwen3Deployment", "name": "chat", "uid": "u"}
+    handlers.users.note(DEPLOYMENT, "weights")
 
     async def delay(**status: Any) -> float:
-        await handlers.see("model", obj("weights", metadata={"ownerReferences": [owner]}, status=status))
+        await handlers.see("model", obj("weights", status=status))
         return handlers.delays[DEPLOYMENT]
 
     await delay()
@@ -180,6 +188,6 @@ def test_kopf_only_watches() -> None:
 
 def test_no_handler_makes_kopf_write() -> None:
     """Only handlers of raw events: any other would bring annotations and finalizers."""
-    registry = make_registry(lambda key, seconds: None, Configuration(), at_end=Handlers().end)
+    registry = make_registry(lambda key, seconds: None, ModelUsers().of, Configuration(), at_end=Handlers().end)
     assert not registry._changing.get_all_handlers() and not registry._spawning.get_all_handlers()
     assert not registry._indexing.get_all_handlers() and not registry._webhooks.get_all_handlers()

@@ -29,7 +29,8 @@ from qwen3_operator.naming import (
     digest,
 )
 from qwen3_operator.plan.batch import BatchPlan, as_server, make_batch_plan
-from qwen3_operator.reconcile.context import Context, Key, invalid_spec, refused
+from qwen3_operator.reconcile.context import Context, invalid_spec, refused
+from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.look import Look, read_live
 from qwen3_operator.reconcile.models import shared_model_for, weights_of
 from qwen3_operator.reconcile.pods import view_pods
@@ -50,6 +51,7 @@ async def reconcile_batch(context: Context, key: Key) -> float | None:
     """Look at one Qwen3Batch. Returns the seconds after which to look again, None for the resync."""
     obj = await read_live(context, QWEN3_BATCHES, key)
     if obj is None:
+        context.users.forget(key)
         return None
     look = _Look(context, obj)
     spec: Qwen3BatchSpec | None = None
@@ -193,7 +195,7 @@ class _Look(Look):
             kind = JOBS
             meta, map_name = self.obj["metadata"], config_map["metadata"]["name"]
             wanted = batch_job(meta, spec, server, self.plan, map_name, self.context.settings)
-            self.job = await self.context.ensure(JOBS, wanted)
+            self.job = await self.context.change(JOBS, None, wanted)
         except PatchError as error:
             self.problems.append(Problem("InvalidPatch", str(error), "spec.podTemplatePatch"))
         except ApiError as error:

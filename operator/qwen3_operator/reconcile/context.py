@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from qwen3_operator import metrics
 from qwen3_operator.cluster import ApiError, Cluster, Object
@@ -16,6 +16,7 @@ from qwen3_operator.events import Recorder
 from qwen3_operator.kinds import EVENTS, NODES, Kind
 from qwen3_operator.naming import MANAGER
 from qwen3_operator.plan import NodeGpus
+from qwen3_operator.reconcile.users import ModelUsers
 from qwen3_operator.settings import Settings
 
 STATUS_MANAGER = f"{MANAGER}-status"
@@ -24,14 +25,6 @@ _NEWSWORTHY = ("Downloaded", "Ready", "Stalled")
 
 
 NODES_SECONDS = 60.0
-
-
-class Key(NamedTuple):
-    """What a worker looks at: one object of one of our kinds."""
-
-    kind: str
-    namespace: str
-    name: str
 
 
 def utc_now() -> datetime:
@@ -69,22 +62,23 @@ def _node_gpus(node: Object, resource: str) -> NodeGpus:
 
 @dataclass(frozen=True)
 class Context:
-    """The cluster, the settings, and what was read of the nodes."""
+    """The cluster, the settings, and what is remembered from look to look."""
 
     cluster: Cluster
     settings: Settings
     recorder: Recorder
     now: Callable[[], datetime] = field(default=utc_now)
     nodes: NodeCache = field(default_factory=NodeCache)
+    users: ModelUsers = field(default_factory=ModelUsers)
 
-    async def ensure(self, kind: Kind, desired: Object, *, seen: Object | None = None) -> Object:
-        """Have `desired` in the cluster and return it as it is there; no write where it is there already.
-
-        `seen`: the object where it was read a moment ago, which saves reading it again.
-        """
+    async def ensure(self, kind: Kind, desired: Object) -> Object:
+        """Have `desired` in the cluster and return it as it is there; no write where it is there already."""
         meta = desired["metadata"]
+        return await self.change(kind, await self.cluster.get(kind, meta["namespace"], meta["name"]), desired)
+
+    async def change(self, kind: Kind, live: Object | None, desired: Object) -> Object:
+        """`ensure` for what was read a moment ago as `live`; None: it was not there."""
         wanted = stamped(desired)
-        live = seen or await self.cluster.get(kind, meta["namespace"], meta["name"])
         if live is not None and up_to_date(live, wanted):
             return live
         try:

@@ -27,7 +27,8 @@ from qwen3_operator.naming import (
     server_selector,
 )
 from qwen3_operator.plan import Plan, make_plan
-from qwen3_operator.reconcile.context import Context, Key, invalid_spec, refused
+from qwen3_operator.reconcile.context import Context, invalid_spec, refused
+from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.look import Look, read_live
 from qwen3_operator.reconcile.models import shared_model_for, weights_of
 from qwen3_operator.reconcile.pods import newest_startup, view_pods
@@ -46,6 +47,7 @@ async def reconcile_deployment(context: Context, key: Key) -> float | None:
     """Look at one Qwen3Deployment. Returns the seconds after which to look again, None for the resync."""
     obj = await read_live(context, QWEN3_DEPLOYMENTS, key)
     if obj is None:
+        context.users.forget(key)
         return None
     look = _Look(context, obj)
     spec: Qwen3DeploymentSpec | None = None
@@ -133,6 +135,7 @@ class _Look(Look):
         now = (status.get("model") or {}).get("name")
         if before and now and before != now:
             await release(self.context, self._namespace, before, self._uid)
+            self.context.users.forget(Key(QWEN3_DEPLOYMENTS.kind, self._namespace, self._name), before)
 
     async def _ensure_model(self, spec: Qwen3DeploymentSpec) -> None:
         try:
@@ -206,7 +209,7 @@ class _Look(Look):
             if MIDDLEWARE in self.plan.command:
                 await self.context.ensure(CONFIG_MAPS, middleware_config_map(self._namespace, self._name, self._uid))
             wanted = server_deployment(self._namespace, self._name, self._uid, spec, self.plan, self.context.settings)
-            self.server = await self.context.ensure(DEPLOYMENTS, wanted, seen=self.server)
+            self.server = await self.context.change(DEPLOYMENTS, self.server, wanted)
         except PatchError as error:
             self.problems.append(Problem("InvalidPatch", str(error), "spec.podTemplatePatch"))
         except ApiError as error:

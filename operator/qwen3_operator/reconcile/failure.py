@@ -7,7 +7,8 @@ import logging
 from qwen3_operator.api.conditions import Condition, Type, carry_over
 from qwen3_operator.cluster import ApiError
 from qwen3_operator.kinds import Kind
-from qwen3_operator.reconcile.context import STATUS_MANAGER, Context, Key
+from qwen3_operator.reconcile.context import STATUS_MANAGER, Context
+from qwen3_operator.reconcile.key import Key
 from qwen3_operator.status.story import timestamp
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from qwen3_operator import metrics
 from qwen3_operator.cluster import Object
 from qwen3_operator.kinds import Kind
-from qwen3_operator.reconcile.context import Context, Key
+from qwen3_operator.reconcile.context import Context
+from qwen3_operator.reconcile.key import Key
 
 
 async def read_live(context: Context, kind: Kind, key: Key) -> Object | None:

@@ -16,7 +16,8 @@ from qwen3_operator.engine.problem import Problem
 from qwen3_operator.kinds import CLAIMS, CONFIG_MAPS, JOBS, SECRETS, STORAGE_CLASSES
 from qwen3_operator.naming import MODEL_LABEL, QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS, SELECTOR, claim_name
 from qwen3_operator.quantity import quantity
-from qwen3_operator.reconcile.context import Context, Key, invalid_spec, refused
+from qwen3_operator.reconcile.context import Context, invalid_spec, refused
+from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.look import Look, read_live
 from qwen3_operator.reconcile.pods import view_pods
 from qwen3_operator.reconcile.removal import free_superseded
@@ -173,7 +174,7 @@ class _Look(Look):
             self.fixed_class = await self._class_without_growth()
         wanted = model_claim(self._namespace, self._name, self._uid, spec, size)
         try:
-            self.claim = await self.context.ensure(CLAIMS, wanted, seen=self.claim)
+            self.claim = await self.context.change(CLAIMS, self.claim, wanted)
         except ApiError as error:
             self.problems.append(refused(CLAIMS, wanted["metadata"]["name"], error))
 
@@ -211,7 +212,7 @@ class _Look(Look):
         if self.job is None:
             await self._delete_jobs(keep=name)
             try:
-                self.job = await self.context.ensure(JOBS, wanted)
+                self.job = await self.context.change(JOBS, None, wanted)
             except ApiError as error:
                 self.problems.append(refused(JOBS, name, error))
 

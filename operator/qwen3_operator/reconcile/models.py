@@ -13,6 +13,7 @@ from qwen3_operator.kinds import Kind
 from qwen3_operator.naming import MANAGED_BY, MANAGER, QWEN3_MODELS, claim_name, model_name, model_path
 from qwen3_operator.plan import Weights
 from qwen3_operator.reconcile.context import Context
+from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.sharing import hold, hold_claim
 from qwen3_operator.status.model_ready import verified_copy
 
@@ -24,10 +25,14 @@ async def shared_model_for(context: Context, kind: Kind, user: Object, spec: Qwe
     """
     meta = user["metadata"]
     name, namespace = model_name(spec.model), meta["namespace"]
+    key = Key(kind.kind, namespace, meta["name"])
+    context.users.note(key, name)
     live = await context.cluster.get(QWEN3_MODELS, namespace, name)
     theirs = live if live is not None and not _is_ours(live) else None
     if live is None:
         theirs = await _made_ahead(context, namespace, spec.model)
+        if theirs is not None and context.users.note(key, theirs["metadata"]["name"]):
+            theirs = await context.cluster.get(QWEN3_MODELS, namespace, theirs["metadata"]["name"])
     if theirs is not None:
         await hold_claim(context, theirs, kind, meta["name"], meta["uid"])
         return theirs

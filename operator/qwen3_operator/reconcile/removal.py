@@ -44,7 +44,7 @@ async def free_superseded(context: Context, model: Object, spec: Qwen3ModelSpec,
     )
     job = await context.cluster.get(JOBS, meta["namespace"], wanted["metadata"]["name"])
     if job is None:
-        job = await context.ensure(JOBS, wanted)
+        job = await context.change(JOBS, None, wanted)
     if job_ended(job) == "Failed" and _rested(context, job):
         await context.cluster.delete(JOBS, meta["namespace"], job["metadata"]["name"], uid=job["metadata"]["uid"])
     return [first["path"]] if job_ended(job) == "Complete" else []

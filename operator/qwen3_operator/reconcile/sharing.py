@@ -27,7 +27,7 @@ async def hold(context: Context, live: Object | None, wanted: Object, kind: Kind
         live = await context.cluster.apply(QWEN3_MODELS, held, manager=user_manager(uid))
     holders = _owners(live)
     if not holders or holders[0]["uid"] == uid:
-        live = await context.ensure(QWEN3_MODELS, wanted, seen=live)
+        live = await context.change(QWEN3_MODELS, live, wanted)
     live = await _add_reference(context, QWEN3_MODELS, live, reference)
     await hold_claim(context, live, kind, name, uid)
     return live
