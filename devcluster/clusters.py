@@ -9,12 +9,13 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from devcluster import processes, simulated, stages, tools
+from devcluster.client import Client
 from devcluster.controlplane import ControlPlane, read_audit_log
 from devcluster.paths import DevclusterError, state_dir
 from devcluster.realnode import layout
@@ -25,14 +26,14 @@ from devcluster.stages import FakeDownload
 READY_SECONDS = 120.0
 
 
-class Cluster:
+class Cluster(Client):
     """One development cluster by name. Nothing is started by making the object; `up()` does."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.workdir = state_dir() / name
         self.control_plane = ControlPlane(name, self.workdir / "control-plane")
-        self.kubeconfig = self.control_plane.kubeconfig
+        super().__init__(self.control_plane.kubeconfig)
         self.audit_log = self.control_plane.logs / "audit.log"
         self._record = self.workdir / "cluster.json"
 
@@ -87,32 +88,6 @@ class Cluster:
             )
         return ClusterSpec(**record["spec"])
 
-    def kubectl(self, *args: str, input: str | None = None, check: bool = True, timeout: float = 120) -> str:
-        """What `kubectl ARGS` prints. Raises DevclusterError with its error output when it fails and `check`."""
-        done = subprocess.run(
-            [str(tools.ensure(["kubectl"])["kubectl"]), "--kubeconfig", str(self.kubeconfig), *args],
-            input=input,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout,
-        )
-        if check and done.returncode:
-            raise DevclusterError(f"kubectl {' '.join(args)}: {done.stderr.strip()}")
-        return done.stdout
-
-    def get(self, *args: str) -> Any:
-        """The parsed answer of `kubectl get ARGS -o json`."""
-        return json.loads(self.kubectl("get", *args, "-o", "json"))
-
-    def create(self, manifests: Iterable[dict[str, Any]]) -> None:
-        """Create many objects in one call. A Node keeps the status given with it, which an apply would drop."""
-        self.kubectl("create", "-f", "-", input=_as_list(manifests))
-
-    def apply(self, manifests: Iterable[dict[str, Any]]) -> None:
-        """Server-side apply of many objects in one call."""
-        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=_as_list(manifests))
-
     def fake_download(
         self, report: dict[str, Any] | str | None = None, *, exit_code: int = 0, seconds: float = 0.0
     ) -> None:
@@ -133,7 +108,7 @@ class Cluster:
     def restart_node(self) -> None:
         """End kubelet and containerd as a reboot would, with the pods on it, and start them again."""
         self._require_real_node()
-        realnode.restart(self)
+        realnode.restart(self.kubeconfig, self.spec())
         self._wait_nodes_ready(self.spec().nodes + 1)
 
     def owner(self) -> processes.Process | None:
@@ -146,11 +121,11 @@ class Cluster:
 
     def _start(self, spec: ClusterSpec) -> None:
         if spec.real_node:
-            realnode.prepare(self)
+            realnode.prepare(self.workdir)
         self.control_plane.start(spec, layout.ADDRESS if spec.real_node else None)
         self.create(_base_manifests(spec))
         if spec.real_node:
-            realnode.start(self, spec)
+            realnode.start(self, self.control_plane.pki, spec)
         self._wait_nodes_ready(spec.nodes + spec.real_node)
 
     def _being_started(self) -> bool:
@@ -258,10 +233,6 @@ def _state_lock() -> Iterator[None]:
 
 def _process(entry: dict[str, Any] | None) -> processes.Process | None:
     return processes.Process(**entry) if entry else None
-
-
-def _as_list(manifests: Iterable[dict[str, Any]]) -> str:
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})
 
 
 def _base_manifests(spec: ClusterSpec) -> list[dict[str, Any]]:

@@ -11,26 +11,24 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from devcluster import processes, tools
+from devcluster.client import Client
 from devcluster.paths import DevclusterError
 from devcluster.realnode import cleanup, config, layout
 from devcluster.realnode.image import write_busybox_image
 from devcluster.realnode.packages import ensure_packages
 from devcluster.spec import ClusterSpec
 
-if TYPE_CHECKING:
-    from devcluster.clusters import Cluster
-
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 START_SECONDS = 120.0
 
 
-def prepare(cluster: Cluster) -> None:
-    """Claim the machine's one real node for a cluster, its Debian packages installed.
+def prepare(owned_by: Path) -> None:
+    """Claim the machine's one real node for the cluster of that folder, its Debian packages installed.
 
     Raises DevclusterError when this is not root, packages are missing, or another cluster's node runs.
     """
@@ -48,7 +46,7 @@ def prepare(cluster: Cluster) -> None:
         layout.CLAIM.write_text(
             json.dumps(
                 {
-                    "owner": str(cluster.workdir),
+                    "owner": str(owned_by),
                     "ip_forward": IP_FORWARD.read_text().strip(),
                     "chains": {family: cleanup.chains(family) for family in ("iptables", "ip6tables")},
                     "cgroups": cleanup.kubepods_cgroups(),
@@ -67,18 +65,18 @@ def processes_of_node() -> list[processes.Process]:
     return processes.load(layout.RECORD)
 
 
-def start(cluster: Cluster, spec: ClusterSpec) -> None:
-    """Start the node's programs and wait until it is Ready, with its GPUs."""
-    _write_config(cluster)
+def start(client: Client, pki: Path, spec: ClusterSpec) -> None:
+    """Start the node's programs and wait until it is registered, with its GPUs; `pki` holds the cluster's ca.crt."""
+    _write_config(client.kubeconfig, pki)
     _make_bridge()
     _start_containerd()
     load_image(layout.CONFIG / "busybox.tar")
-    _start_kubelet(cluster, spec)
-    cluster.apply(config.local_path_manifests())
-    _start_helpers(cluster)
-    _wait("the node to register", lambda: bool(cluster.kubectl("get", "node", layout.NAME, check=False)))
+    _start_kubelet(client.kubeconfig, spec)
+    client.apply(config.local_path_manifests())
+    _start_helpers(client.kubeconfig)
+    _wait("the node to register", lambda: bool(client.kubectl("get", "node", layout.NAME, check=False)))
     patch = json.dumps(config.gpu_status(spec))
-    cluster.kubectl("patch", "node", layout.NAME, "--subresource=status", "--type=merge", "-p", patch)
+    client.kubectl("patch", "node", layout.NAME, "--subresource=status", "--type=merge", "-p", patch)
 
 
 def stop() -> None:
@@ -98,7 +96,7 @@ def stop() -> None:
     cleanup.remove_files()
 
 
-def restart(cluster: Cluster) -> None:
+def restart(kubeconfig: Path, spec: ClusterSpec) -> None:
     """What a reboot does to a node: kubelet, containerd and every container end, volumes and images stay."""
     going = {"kubelet", "containerd"}
     processes.stop([p for p in processes_of_node() if p.name in going], grace=2)
@@ -106,7 +104,7 @@ def restart(cluster: Cluster) -> None:
     cleanup.unmount(layout.CONTAINERD_STATE, layout.KUBELET_ROOT, layout.CONTAINERD_ROOT)
     shutil.rmtree(layout.CONTAINERD_STATE, ignore_errors=True)
     _start_containerd()
-    _start_kubelet(cluster, cluster.spec())
+    _start_kubelet(kubeconfig, spec)
 
 
 def load_image(archive: Path) -> str:
@@ -116,9 +114,7 @@ def load_image(archive: Path) -> str:
     return _ctr("images", "import", str(archive))
 
 
-def _write_config(cluster: Cluster) -> None:
-    pki = cluster.control_plane.pki
-    kubeconfig = cluster.kubeconfig
+def _write_config(kubeconfig: Path, pki: Path) -> None:
     files: dict[str, str | dict[str, Any]] = {
         "containerd.toml": config.containerd(),
         "cni/10-devcluster.conflist": config.cni(),
@@ -154,21 +150,21 @@ def _start_containerd() -> None:
     _wait("containerd", lambda: subprocess.run(_ctr_command("version"), capture_output=True).returncode == 0)
 
 
-def _start_kubelet(cluster: Cluster, spec: ClusterSpec) -> None:
+def _start_kubelet(kubeconfig: Path, spec: ClusterSpec) -> None:
     command: list[str | Path] = [tools.ensure(["kubelet"])["kubelet"], "--config", layout.CONFIG / "kubelet.yaml"]
-    command += ["--kubeconfig", cluster.kubeconfig, "--hostname-override", layout.NAME, "--node-ip", layout.ADDRESS]
+    command += ["--kubeconfig", kubeconfig, "--hostname-override", layout.NAME, "--node-ip", layout.ADDRESS]
     command += ["--root-dir", layout.KUBELET_ROOT, "--cert-dir", layout.KUBELET_ROOT / "pki"]
     if labels := config.node_labels(spec):
         command += ["--node-labels", labels]
     _start("kubelet", command)
 
 
-def _start_helpers(cluster: Cluster) -> None:
+def _start_helpers(kubeconfig: Path) -> None:
     """What runs as pods elsewhere: services, names and volumes. As processes they need no images."""
     binaries = tools.ensure(["kube-proxy", "coredns", "local-path-provisioner"])
     _start("kube-proxy", [binaries["kube-proxy"], "--config", layout.CONFIG / "kube-proxy.yaml"])
     _start("coredns", [binaries["coredns"], "-conf", layout.CONFIG / "Corefile"])
-    provisioner: list[str | Path] = [binaries["local-path-provisioner"], "start", "--kubeconfig", cluster.kubeconfig]
+    provisioner: list[str | Path] = [binaries["local-path-provisioner"], "start", "--kubeconfig", kubeconfig]
     provisioner += ["--config", layout.CONFIG / "local-path.json", "--namespace", config.STORAGE_NAMESPACE]
     provisioner += ["--helper-image", layout.IMAGE, "--helper-pod-file", layout.CONFIG / "local-path-helper.yaml"]
     provisioner += ["--service-account-name", "local-path-provisioner-service-account"]
