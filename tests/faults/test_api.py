@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from tests.faults.bench import Bench, Case, sample
-from tests.faults.operator_thread import Answer, OperatorThread
+from tests.faults.operator_thread import Answer, Injector, OperatorThread
 from tests.faults.scenarios import CREATE
 from tests.faults.test_crash import Outcome, fault_free
 
@@ -20,6 +20,8 @@ Fault = Callable[[Send], Awaitable[Answer]]
 POINTS = 2
 """Requests that fail, for each kind of fault in the short mode."""
 AWAY_SECONDS = 4.0
+HELD_SECONDS = 2.5
+"""Less than the operator waits for a log in all."""
 
 
 def refusing(status: int, reason: str, retry_after: float | None = None) -> Fault:
@@ -109,3 +111,28 @@ def test_every_request_fails_for_a_while(bench: Bench, sound: Outcome, fault: st
         case.wait_quiet(operator, lambda: CREATE.ended(case.world), f"{fault} for {AWAY_SECONDS} s")
         case.wait_state(sound.state)
         assert away_from and operator.sent < 60 * AWAY_SECONDS, "requests without a pause between them"
+
+
+class HeldLogs(Injector):
+    """Logs that do not come until `released` is true, or for `HELD_SECONDS`."""
+
+    def __init__(self, released: Callable[[], bool]) -> None:
+        super().__init__()
+        self._released = released
+        self.seen_released = False
+
+    async def __call__(self, stage: str, verb: str, path: str) -> None:
+        until = time.monotonic() + HELD_SECONDS
+        while (stage, verb) == ("before", "logs") and not self.seen_released and time.monotonic() < until:
+            self.seen_released = await asyncio.to_thread(self._released)
+        await super().__call__(stage, verb, path)
+
+
+def test_a_slow_kubelet_does_not_hold_up_ready(bench: Bench) -> None:
+    with bench.case("logs") as case:
+        logs = HeldLogs(lambda: case.world.is_ready("chat"))
+        operator = case.operator(logs)
+        CREATE.act(case.world)
+        case.wait_quiet(operator, lambda: CREATE.ended(case.world), "served")
+        assert logs.seen_released, "Ready was told while the log was yet to come"
+        assert case.world.must("Qwen3Deployment", "chat")["status"]["startup"]["pod"]

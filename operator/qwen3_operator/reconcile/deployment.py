@@ -39,6 +39,8 @@ from qwen3_operator.status.pods import PodView
 
 TROUBLE_SECONDS = 10.0
 STARTING_SECONDS = 10.0
+LOG_SECONDS = 0.3
+"""How long Ready waits for what the log says of the start: a kubelet may be slow to give it."""
 TEMPLATE_SECONDS = 60.0
 """How often a chat template's ConfigMap is read again: nobody watches users' ConfigMaps."""
 
@@ -61,6 +63,9 @@ async def reconcile_deployment(context: Context, key: Key) -> float | None:
         # Before the status, which alone remembers the model before: a crash between the two must not forget it.
         await look.leave_old_model(status)
     await context.write_status(QWEN3_DEPLOYMENTS, obj, status)
+    if spec is not None and await look.late_startup():
+        told = deployment_status(key.name, spec, obj["metadata"]["generation"], status, look.view())
+        await context.write_status(QWEN3_DEPLOYMENTS, obj | {"status": status}, told)
     return look.again(spec, status)
 
 
@@ -73,6 +78,7 @@ class _Look(Look):
     pods: list[PodView] = field(default_factory=list)
     gpus_by_node: Mapping[str, int] | None = None
     startup: Object | None = None
+    startup_reading: asyncio.Task[Object] | None = None
     endpoint: str = ""
     template_hash: str = ""
 
@@ -119,7 +125,19 @@ class _Look(Look):
             self.pods = await view_pods(self.context, self._namespace, labels, CONTAINER)
         elif self.server is not None and self.server["spec"].get("replicas"):
             before = self._status.get("startup") or {}
-            self.startup = await newest_startup(self.context, self._namespace, labels, before)
+            reading = asyncio.create_task(newest_startup(self.context, self._namespace, labels, before))
+            await asyncio.wait({reading}, timeout=LOG_SECONDS)
+            if reading.done():
+                self.startup = reading.result()
+            else:
+                self.startup_reading = reading
+
+    async def late_startup(self) -> bool:
+        """Wait for what the log says of the start, where that did not come at once. Returns whether it came so."""
+        if self.startup_reading is None:
+            return False
+        self.startup = await self.startup_reading
+        return True
 
     def again(self, spec: Qwen3DeploymentSpec | None, status: Object) -> float | None:
         """Seconds until the next look, where no watch will tell."""
