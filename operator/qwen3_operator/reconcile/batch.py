@@ -51,7 +51,6 @@ async def reconcile_batch(context: Context, key: Key) -> float | None:
     """Look at one Qwen3Batch. Returns the seconds after which to look again, None for the resync."""
     obj = await read_live(context, QWEN3_BATCHES, key)
     if obj is None:
-        context.users.forget(key)
         return None
     look = _Look(context, obj)
     spec: Qwen3BatchSpec | None = None

@@ -49,7 +49,6 @@ async def reconcile_deployment(context: Context, key: Key) -> float | None:
     """Look at one Qwen3Deployment. Returns the seconds after which to look again, None for the resync."""
     obj = await read_live(context, QWEN3_DEPLOYMENTS, key)
     if obj is None:
-        context.users.forget(key)
         return None
     look = _Look(context, obj)
     spec: Qwen3DeploymentSpec | None = None
@@ -63,7 +62,8 @@ async def reconcile_deployment(context: Context, key: Key) -> float | None:
         # Before the status, which alone remembers the model before: a crash between the two must not forget it.
         await look.leave_old_model(status)
     await context.write_status(QWEN3_DEPLOYMENTS, obj, status)
-    if spec is not None and await look.late_startup():
+    if spec is not None and look.startup_is_late:
+        await look.read_startup()
         told = deployment_status(key.name, spec, obj["metadata"]["generation"], status, look.view())
         await context.write_status(QWEN3_DEPLOYMENTS, obj | {"status": status}, told)
     return look.again(spec, status)
@@ -78,7 +78,7 @@ class _Look(Look):
     pods: list[PodView] = field(default_factory=list)
     gpus_by_node: Mapping[str, int] | None = None
     startup: Object | None = None
-    startup_reading: asyncio.Task[Object] | None = None
+    startup_is_late: bool = False
     endpoint: str = ""
     template_hash: str = ""
 
@@ -120,24 +120,23 @@ class _Look(Look):
         if self._serves_this_spec():
             self.plan = self.plan.seen_to_fit()
         await self._ensure_server(spec)
-        labels = ",".join(f"{k}={v}" for k, v in server_selector(self._name).items())
         if self.server is not None and not _settled(self.server):
-            self.pods = await view_pods(self.context, self._namespace, labels, CONTAINER)
+            self.pods = await view_pods(self.context, self._namespace, self._server_labels, CONTAINER)
         elif self.server is not None and self.server["spec"].get("replicas"):
-            before = self._status.get("startup") or {}
-            reading = asyncio.create_task(newest_startup(self.context, self._namespace, labels, before))
-            await asyncio.wait({reading}, timeout=LOG_SECONDS)
-            if reading.done():
-                self.startup = reading.result()
-            else:
-                self.startup_reading = reading
+            try:
+                async with asyncio.timeout(LOG_SECONDS):
+                    await self.read_startup()
+            except TimeoutError:
+                self.startup_is_late = True
 
-    async def late_startup(self) -> bool:
-        """Wait for what the log says of the start, where that did not come at once. Returns whether it came so."""
-        if self.startup_reading is None:
-            return False
-        self.startup = await self.startup_reading
-        return True
+    async def read_startup(self) -> None:
+        """See what the log says of the start."""
+        before = self._status.get("startup") or {}
+        self.startup = await newest_startup(self.context, self._namespace, self._server_labels, before)
+
+    @property
+    def _server_labels(self) -> str:
+        return ",".join(f"{k}={v}" for k, v in server_selector(self._name).items())
 
     def again(self, spec: Qwen3DeploymentSpec | None, status: Object) -> float | None:
         """Seconds until the next look, where no watch will tell."""

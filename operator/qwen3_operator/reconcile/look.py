@@ -16,6 +16,7 @@ async def read_live(context: Context, kind: Kind, key: Key) -> Object | None:
     obj = await context.cluster.get(kind, key.namespace, key.name)
     if obj is None or obj["metadata"].get("deletionTimestamp"):
         metrics.forget_conditions(*key)
+        context.users.forget(key)
         return None
     return obj
 
