@@ -106,6 +106,7 @@ def test_a_model_made_ahead_is_used(there: World) -> None:
     there.apply(Q3m("weights"))
     there.wait_ready("weights", "Qwen3Model")
     there.apply(Q3b().pod(**NEVER))
+    the_job(there)
     there.wait(lambda: there.must(KIND, "nightly")["status"]["model"]["name"] == "weights", "it uses this one")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.cluster.downloads import NEVER_ENDS, stage
 from tests.cluster.world import World, shared_name
 from tests.cluster.wrappers import Q3m
-from tests.faults.bench import Bench, Case
-from tests.faults.operator_thread import Meanwhile, OperatorThread
+from tests.faults.bench import Bench
+from tests.faults.operator_thread import Meanwhile
 from tests.faults.scenarios import CR, OTHER
 
 SOON = 10.0
@@ -38,7 +38,7 @@ def test_servers_move_to_a_platforms_model_when_it_is_ready(bench: Bench) -> Non
         world.apply(Q3m("platform").set(id=OTHER))
         world.set_spec("chat", model={"id": OTHER})
         world.wait_condition("chat", "ModelReady", "False", reason="Downloading")
-        _rest(case, operator)
+        world.wait(lambda: operator.idle, "rest: no look is under way that would see the next change by chance")
         world.api.delete("Stage", None, f"download-{world.namespace}")
         (job,) = (job for job in world.list("Job") if job["metadata"]["name"].startswith("platform"))
         world.delete("Job", job["metadata"]["name"])  # the next one ends at once
@@ -51,8 +51,3 @@ def _delete_when_served(world: World) -> None:
     world.wait_ready("chat")
     world.delete("Qwen3Model", "platform")
     world.wait_gone("Qwen3Model", "platform")
-
-
-def _rest(case: Case, operator: OperatorThread) -> None:
-    """Wait until no look is under way that would see the next change by chance."""
-    case.world.wait(lambda: operator.idle, "rest")

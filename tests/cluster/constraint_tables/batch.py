@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from tests.cluster.constraint_tables.deployment import DEPLOYMENT, DEPLOYMENT_CASES, DEPLOYMENT_STATUS
-from tests.cluster.constraint_tables.shared import INT32, INT64, NAME_MESSAGE
+from tests.cluster.constraint_tables.shared import INT32, INT64, JOB_NAME_CASES, NAME_MESSAGE
 from tests.cluster.constraints import (
     ABSENT,
     Case,
     Change,
+    Object,
     choice,
     items,
     number,
@@ -21,7 +21,6 @@ from tests.cluster.constraints import (
     unique,
 )
 
-Object = dict[str, Any]
 SERVER_ONLY = (
     *("servedModelNames", "reasoningParser", "toolCallParser", "thinking", "sampling", "compileCache"),
     "reasoningContentField",
@@ -127,12 +126,7 @@ def _kept(field: str, why: str, accept: Change, reject: Change) -> list[Case]:
 
 BATCH_CASES = [
     *required("", "spec"),
-    *rule(
-        "",
-        "the name becomes a Job's: at most 45 lower-case letters, digits and '-'",
-        accept={"metadata.name": "3" * 45},
-        reject={"metadata.name": "a.b"},
-    ),
+    *JOB_NAME_CASES,
     *_shared(),
     *required("spec", "input", "output"),
     *rule(

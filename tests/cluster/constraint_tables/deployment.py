@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tests.cluster.constraint_tables.shared import (
     CONDITION,
     COPY,
@@ -21,6 +19,7 @@ from tests.cluster.constraint_tables.shared import (
 )
 from tests.cluster.constraints import (
     Case,
+    Object,
     choice,
     entries,
     items,
@@ -34,8 +33,6 @@ from tests.cluster.constraints import (
 )
 
 from qwen3_operator.api import API_VERSION
-
-Object = dict[str, Any]
 
 DEPLOYMENT: Object = {
     "apiVersion": API_VERSION,

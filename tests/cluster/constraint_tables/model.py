@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tests.cluster.constraint_tables.shared import (
     CONDITION,
     COPY,
     DOWNLOAD,
+    JOB_NAME_CASES,
     SCHEDULING,
     SCHEDULING_CASES,
     SOURCE,
@@ -18,6 +17,7 @@ from tests.cluster.constraint_tables.shared import (
 )
 from tests.cluster.constraints import (
     ABSENT,
+    Object,
     items,
     required,
     rule,
@@ -27,8 +27,6 @@ from tests.cluster.constraints import (
 )
 
 from qwen3_operator.api import API_VERSION
-
-Object = dict[str, Any]
 
 MODEL: Object = {
     "apiVersion": API_VERSION,
@@ -48,12 +46,7 @@ MODEL_STATUS: Object = {
 
 MODEL_CASES = [
     *required("", "spec"),
-    *rule(
-        "",
-        "the name becomes a Job's: at most 45 lower-case letters, digits and '-'",
-        accept={"metadata.name": "3" * 45},
-        reject={"metadata.name": "a.b"},
-    ),
+    *JOB_NAME_CASES,
     *required("spec", "id"),
     *under("spec.", [c for c in SOURCE_CASES if c.path]),
     *rule(

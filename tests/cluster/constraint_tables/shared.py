@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.cluster.constraints import (
     Case,
+    Object,
     choice,
     entries,
     items,
@@ -16,7 +17,6 @@ from tests.cluster.constraints import (
     unique,
 )
 
-Object = dict[str, Any]
 INT32 = 2**31 - 1
 INT64 = 2**53 - 1
 """The largest that every JSON reader holds exactly."""
@@ -84,6 +84,13 @@ def quantity(path: str) -> list[Case]:
         *rule(path, message, accept={"": "40G"}, reject={"": "40 GB"}),
     ]
 
+
+JOB_NAME_CASES = rule(
+    "",
+    "the name becomes a Job's: at most 45 lower-case letters, digits and '-'",
+    accept={"metadata.name": "3" * 45},
+    reject={"metadata.name": "a.b"},
+)
 
 SOURCE_CASES = [
     *required("", "id"),
