@@ -11,13 +11,13 @@ help: ## print the targets
 
 ## ---- set-up
 setup: .venv/.done ## make .venv with the operator, the downloader and the test tools
-.venv/.done: requirements/dev.lock pyproject.toml images/downloader/pyproject.toml
+.venv/.done: requirements/dev.lock pyproject.toml downloader/pyproject.toml
 	@./hack/setup.sh $(UV_VERSION)
 	@touch $@
 
 lock: .venv/.done ## write the locked requirements anew
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements/operator.lock
-	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml images/downloader/pyproject.toml -o requirements/dev.lock
+	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml downloader/pyproject.toml -o requirements/dev.lock
 
 ## ---- the main job
 demo: .venv/.done ## serve a tiny Qwen3 on a real node of this machine and talk to it

@@ -19,4 +19,4 @@ fi
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 .venv/bin/python -m pip install -q "uv==$uv_version"
 .venv/bin/uv pip install -q --python .venv/bin/python --require-hashes -r requirements/dev.lock
-.venv/bin/uv pip install -q --python .venv/bin/python --no-deps --no-build-isolation -e . -e images/downloader
+.venv/bin/uv pip install -q --python .venv/bin/python --no-deps --no-build-isolation -e . -e downloader

@@ -53,7 +53,7 @@ IMAGES = {
     image.name: image
     for image in (
         Image("operator", ("images/operator/qwen3-operator", "requirements/operator.lock", "operator/qwen3_operator")),
-        Image("downloader", ("images/downloader/requirements.lock", "images/downloader/qwen3_download")),
+        Image("downloader", ("downloader/requirements.lock", "downloader/qwen3_download")),
         Image("hub", ("tests/hub", "tests/data/tiny-qwen3")),
         Image("vllm-cpu", ("images/vllm-cpu/vllm",), version="0.32.0"),
     )
