@@ -52,7 +52,15 @@ class Image:
 IMAGES = {
     image.name: image
     for image in (
-        Image("operator", ("images/operator/qwen3-operator", "requirements/operator.lock", "operator/qwen3_operator")),
+        Image(
+            "operator",
+            (
+                "images/operator/qwen3-operator",
+                "requirements/operator.lock",
+                "operator/qwen3_operator",
+                "in_engine/qwen3_in_engine",
+            ),
+        ),
         Image("downloader", ("downloader/requirements.lock", "downloader/qwen3_download")),
         Image("hub", ("tests/hub", "tests/data/tiny-qwen3")),
         Image("vllm-cpu", ("images/vllm-cpu/vllm",), version="0.32.0"),

@@ -7,10 +7,10 @@ import sys
 import time
 from collections.abc import Iterable
 
-from qwen3_operator.engine.batch_runner.answers import Answer, Choice
-from qwen3_operator.engine.batch_runner.contract import Config
-from qwen3_operator.engine.batch_runner.lines import BadLine, Request
-from qwen3_operator.engine.batch_runner.run import main
+from qwen3_in_engine.batch_runner.answers import Answer, Choice
+from qwen3_in_engine.batch_runner.contract import Config
+from qwen3_in_engine.batch_runner.lines import BadLine, Request
+from qwen3_in_engine.batch_runner.run import main
 
 
 class FakeEngine:

@@ -11,9 +11,9 @@ from typing import Any
 from images.vllm_bundle import bundle
 from tests.batch.runner import REPOSITORY, Batch
 
+from qwen3_in_engine.batch_runner.contract import Config
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.desired.batch_config import CONFIG_KEY, batch_config_map, runner_items
-from qwen3_operator.engine.batch_runner.contract import Config
 
 CHECKPOINT = REPOSITORY / "tests" / "data" / "tiny-qwen3"
 PYTHON = str(Path(sys.executable).resolve())

@@ -187,8 +187,8 @@ def test_an_output_below_a_file_cannot_be_written(tmp_path: Path) -> None:
 
 def test_a_full_volume() -> None:
     """/dev/full is a file that refuses every byte."""
-    from qwen3_operator.engine.batch_runner.contract import Stop
-    from qwen3_operator.engine.batch_runner.store import volume_errors
+    from qwen3_in_engine.batch_runner.contract import Stop
+    from qwen3_in_engine.batch_runner.store import volume_errors
 
     with pytest.raises(Stop) as stop, volume_errors(Path("/data/answers.jsonl")), Path("/dev/full").open("wb") as file:
         file.write(b"x")

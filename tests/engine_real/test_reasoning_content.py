@@ -29,7 +29,7 @@ STARTUP_SECONDS = 240
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a server that runs the middleware from a folder of its own, as from a ConfigMap."""
     folder = tmp_path_factory.mktemp("middleware")
-    source = resources.files("qwen3_operator.engine").joinpath("reasoning_content.py").read_text(encoding="utf-8")
+    source = resources.files("qwen3_in_engine").joinpath("reasoning_content.py").read_text(encoding="utf-8")
     (folder / "reasoning_content.py").write_text(source, encoding="utf-8")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

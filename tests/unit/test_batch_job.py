@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from tests.unit.test_batch_plan import SETTINGS, batch_spec, plan
 
+from qwen3_in_engine.batch_runner.contract import PERMANENT
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.commands.output import to_yaml
 from qwen3_operator.desired.batch import batch_job, job_name
 from qwen3_operator.desired.batch_config import PACKAGE, batch_config_map, runner_items
-from qwen3_operator.engine.batch_runner.contract import PERMANENT
 from qwen3_operator.plan.batch import as_server
 
 GOLDEN = Path(__file__).with_name("batch_job.yaml")
@@ -102,7 +102,7 @@ def test_the_config_map_carries_the_whole_runner() -> None:
 
 def test_the_runner_stands_on_the_standard_library_alone() -> None:
     """In the pod there is only vLLM's image; vLLM is imported when the engine starts, so that refusals are quick."""
-    folder = Path(sys.modules["qwen3_operator.engine.batch_runner"].__path__[0])
+    folder = Path(sys.modules["qwen3_in_engine.batch_runner"].__path__[0])
     for path in folder.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module] if isinstance(node, ast.ImportFrom) else []

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from qwen3_in_engine.batch_runner.contract import Config
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
-from qwen3_operator.engine.batch_runner.contract import Config
 from qwen3_operator.engine.offline import engine_arguments
 from qwen3_operator.plan import NodeGpus, Weights
 from qwen3_operator.plan.batch import BatchPlan, as_server, make_batch_plan

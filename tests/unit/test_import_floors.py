@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = "qwen3_operator"
-ROOT = Path(__file__).parents[2] / "operator" / PACKAGE
+REPOSITORY = Path(__file__).parents[2]
+ROOT = REPOSITORY / "operator" / PACKAGE
 FRAMEWORKS = {"kopf", "kubernetes", "aiohttp", "uvloop"}
 PURE = {"api", "catalog", "engine", "plan", "desired", "status", "naming", "kinds", "quantity", "settings"}
 ACTING = {"cluster", "queue", "events", "lease", "reconcile", "handlers", "process", "probes", "metrics"} | {
@@ -19,6 +20,11 @@ ACTING = {"cluster", "queue", "events", "lease", "reconcile", "handlers", "proce
 }
 KNOWS_NO_QWEN3 = {"cluster", "queue", "events", "lease", "metrics", "probes"}
 # Of the outside world only these; of the package only these modules beside itself.
+PROGRAMS = {
+    "in_engine/qwen3_in_engine": {"qwen3_in_engine", "vllm"},
+    "downloader/qwen3_download": {"qwen3_download", "certifi", "modelscope_hub", "pycurl", "requests"},
+}
+"""What runs elsewhere, and all that it imports beside the standard library: what its image has."""
 THIRD_PARTY = {"api": {"pydantic", "pydantic_core"}, "catalog": {"pydantic", "yaml"}, "settings": {"pydantic"}}
 FLOOR = {
     "api": {"quantity"},
@@ -96,6 +102,15 @@ def test_the_machinery_knows_no_qwen3(part: str) -> None:
             words = [node.id] if isinstance(node, ast.Name) else [node.attr] if isinstance(node, ast.Attribute) else []
             words += [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []
             assert not any("qwen3" in word.lower() for word in words), f"{path.name}: {words}"
+
+
+@pytest.mark.parametrize("folder", sorted(PROGRAMS))
+def test_programs_of_other_images_import_what_is_there(folder: str) -> None:
+    paths = sorted((REPOSITORY / folder).rglob("*.py"))
+    assert paths
+    for path in paths:
+        strange = {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - PROGRAMS[folder]
+        assert not strange, f"{path.relative_to(REPOSITORY)} imports {strange}"
 
 
 def test_only_the_edge_imports_kopf() -> None:

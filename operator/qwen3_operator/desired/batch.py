@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from qwen3_in_engine.batch_runner.contract import PERMANENT
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.batch import Qwen3Batch, Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
@@ -12,7 +13,6 @@ from qwen3_operator.desired.batch_config import CONFIG_KEY, MAIN, PROMPTS_KEY, r
 from qwen3_operator.desired.patch import strategic_merge
 from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets
 from qwen3_operator.desired.server import CONTAINER, GROUP, SCRATCH, USER, engine_environment, engine_resources
-from qwen3_operator.engine.batch_runner.contract import PERMANENT
 from qwen3_operator.naming import (
     BATCH_DIR,
     BATCH_INPUT_DIR,

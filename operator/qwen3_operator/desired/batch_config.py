@@ -6,12 +6,12 @@ import json
 from importlib import resources
 from typing import Any
 
+from qwen3_in_engine.batch_runner.contract import Config
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.batch import Qwen3Batch, Qwen3BatchSpec
-from qwen3_operator.engine.batch_runner.contract import Config
 from qwen3_operator.naming import BATCH_DIR, batch_labels, digest, owner_reference
 
-PACKAGE = "qwen3_operator.engine.batch_runner"
+PACKAGE = "qwen3_in_engine.batch_runner"
 CONFIG_KEY, PROMPTS_KEY = "config.json", "prompts.jsonl"
 MAIN = f"{BATCH_DIR}/main.py"
 

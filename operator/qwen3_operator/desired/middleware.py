@@ -15,7 +15,7 @@ MIDDLEWARE_DIR = "/etc/qwen3/middleware"
 
 def source() -> str:
     """The middleware's source text."""
-    return resources.files("qwen3_operator.engine").joinpath(f"{MODULE}.py").read_text(encoding="utf-8")
+    return resources.files("qwen3_in_engine").joinpath(f"{MODULE}.py").read_text(encoding="utf-8")
 
 
 def middleware_config_map(namespace: str, name: str, uid: str) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from qwen3_in_engine.batch_runner.contract import Config
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.engine import Engine, EngineOptions
 from qwen3_operator.catalog import CatalogEntry, resolve
-from qwen3_operator.engine.batch_runner.contract import Config
 from qwen3_operator.engine.gpu import Gpu
 from qwen3_operator.engine.offline import engine_arguments
 from qwen3_operator.engine.problem import Problem

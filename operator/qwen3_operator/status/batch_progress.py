@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from qwen3_in_engine.batch_runner.contract import PROGRESS_SECONDS
 from qwen3_operator.desired.server import CONTAINER
-from qwen3_operator.engine.batch_runner.contract import PROGRESS_SECONDS
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.story import parse_time, timestamp
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
-from qwen3_operator.engine.reasoning_content import App, ReasoningContentMiddleware, Receive, Send
+from qwen3_in_engine.reasoning_content import App, ReasoningContentMiddleware, Receive, Send
 
 WITHOUT = ("x-without-middleware", "1")
 

@@ -10,7 +10,7 @@ import json
 import time
 from typing import Any
 
-from qwen3_operator.engine.reasoning_content import Message, ReasoningContentMiddleware
+from qwen3_in_engine.reasoning_content import Message, ReasoningContentMiddleware
 
 CHUNKS = 20_000
 ROUNDS = 7

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from qwen3_operator.engine.batch_runner.lines import BadLine, Request
+from qwen3_in_engine.batch_runner.lines import BadLine, Request
 
 
 @dataclass(frozen=True)

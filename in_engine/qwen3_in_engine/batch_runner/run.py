@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from qwen3_operator.engine.batch_runner import lines
-from qwen3_operator.engine.batch_runner.answers import Answer, Tally, answer_line, error_line
-from qwen3_operator.engine.batch_runner.contract import AGAIN, BAD_ARGUMENTS, SUCCESS, Config, Stop, Terminated
-from qwen3_operator.engine.batch_runner.lines import BadLine, Request
-from qwen3_operator.engine.batch_runner.report import Progress, failure, last_words, say
-from qwen3_operator.engine.batch_runner.store import Store
-from qwen3_operator.engine.batch_runner.vllm_engine import VllmEngine
+from qwen3_in_engine.batch_runner import lines
+from qwen3_in_engine.batch_runner.answers import Answer, Tally, answer_line, error_line
+from qwen3_in_engine.batch_runner.contract import AGAIN, BAD_ARGUMENTS, SUCCESS, Config, Stop, Terminated
+from qwen3_in_engine.batch_runner.lines import BadLine, Request
+from qwen3_in_engine.batch_runner.report import Progress, failure, last_words, say
+from qwen3_in_engine.batch_runner.store import Store
+from qwen3_in_engine.batch_runner.vllm_engine import VllmEngine
 
 
 class Engine(Protocol):

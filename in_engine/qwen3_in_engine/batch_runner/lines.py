@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qwen3_operator.engine.batch_runner.contract import BAD_INPUT, Stop
+from qwen3_in_engine.batch_runner.contract import BAD_INPUT, Stop
 
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 # What vLLM itself does not check, or only where the engine dies of it.

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from qwen3_operator.engine.batch_runner.answers import Tally
-from qwen3_operator.engine.batch_runner.contract import PROGRESS_SECONDS, Stop
+from qwen3_in_engine.batch_runner.answers import Tally
+from qwen3_in_engine.batch_runner.contract import PROGRESS_SECONDS, Stop
 
 TERMINATION_LOG = Path("/dev/termination-log")
 LONGEST_MESSAGE = 3000

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from qwen3_operator.engine.batch_runner.answers import Answer, Choice
-from qwen3_operator.engine.batch_runner.contract import Config
-from qwen3_operator.engine.batch_runner.lines import BadLine, Request
+from qwen3_in_engine.batch_runner.answers import Answer, Choice
+from qwen3_in_engine.batch_runner.contract import Config
+from qwen3_in_engine.batch_runner.lines import BadLine, Request
 
 QUEUE_FACTOR = 2
 """Requests in the engine, as a multiple of what it runs at once: it never waits for us, and memory stays bounded."""

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from qwen3_operator.engine.batch_runner.contract import AGAIN, BAD_OUTPUT, Config, Stop
-from qwen3_operator.engine.batch_runner.lines import Summary
+from qwen3_in_engine.batch_runner.contract import AGAIN, BAD_OUTPUT, Config, Stop
+from qwen3_in_engine.batch_runner.lines import Summary
 
 _PERMANENT_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR}
 _LONG_AGO = (1 << 64) - 1

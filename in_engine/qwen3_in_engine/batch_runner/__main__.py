@@ -2,7 +2,7 @@
 
 import sys
 
-from qwen3_operator.engine.batch_runner.run import main
+from qwen3_in_engine.batch_runner.run import main
 
 if __name__ == "__main__":  # vLLM's workers are started by importing this file
     sys.exit(main(sys.argv))
