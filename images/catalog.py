@@ -62,7 +62,7 @@ IMAGES = {
             ),
         ),
         Image("downloader", ("downloader/requirements.lock", "downloader/qwen3_download")),
-        Image("hub", ("tests/hub", "tests/data/tiny-qwen3")),
+        Image("hub", ("hub", "tests/data/tiny-qwen3")),
         Image("vllm-cpu", ("images/vllm-cpu/vllm",), version="0.32.0"),
     )
 }

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.hub.process import HubProcess
+from hub.process import HubProcess
 
 MODEL = "Qwen/Qwen3-test"
 CONFIG = {"architectures": ["Qwen3ForCausalLM"], "num_hidden_layers": 2, "num_key_value_heads": 2, "head_dim": 32}

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hub.process import HubProcess
 from tests.download.conftest import CONFIG, MIB, Setup
-from tests.hub.process import HubProcess
 
 pytestmark = pytest.mark.download
 Serve = Callable[..., HubProcess]

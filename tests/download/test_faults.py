@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hub.process import HubProcess
 from tests.download.conftest import CONFIG, MIB, MODEL, Setup
-from tests.hub.process import HubProcess
 
 pytestmark = pytest.mark.download
 Serve = Callable[..., HubProcess]

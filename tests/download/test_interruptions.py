@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hub.process import HubProcess
 from tests.download.conftest import MIB, Setup
-from tests.hub.process import HubProcess
 
 from qwen3_download.lock import kernel_id
 

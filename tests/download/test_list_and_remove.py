@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 
 import pytest
+from hub.process import HubProcess
 from tests.download.conftest import MIB, Setup
-from tests.hub.process import HubProcess
 
 pytestmark = pytest.mark.download
 Serve = Callable[..., HubProcess]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.hub.process import HubProcess
+from hub.process import HubProcess
 from tests.perf.download import programs
 from tests.perf.download.measure import Figure, middle, run
 from tests.perf.download.programs import Job

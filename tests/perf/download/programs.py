@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.hub.process import HubProcess
+from hub.process import HubProcess
 
 PLAIN_CLIENT = """
 import sys

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
-from tests.hub.tls import make_certificates
+from hub.tls import make_certificates
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 class HubProcess:
     """`with HubProcess(root) as hub:` serves `root` at `hub.url`, a free port of 127.0.0.1, until the block ends."""
 
     def __init__(self, root: Path, *options: str, tls_folder: Path | None = None) -> None:
-        self.command = [sys.executable, "-m", "tests.hub", "--root", str(root), *options]
+        self.command = [sys.executable, "-m", "hub", "--root", str(root), *options]
         self.ca: Path | None = None
         context = None
         if tls_folder:
@@ -50,7 +50,7 @@ class HubProcess:
             return json.load(answer)
 
     def fault(self, do: dict[str, Any], **rule: Any) -> None:
-        """Add a fault; see tests/hub/faults.py."""
+        """Add a fault; see hub/faults.py."""
         self.request("POST", "/admin/faults", {"do": do, **rule})
 
     def clear_faults(self) -> None:

@@ -16,9 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from tests.hub.faults import Faults, Rule
-from tests.hub.rate import RateLimit
-from tests.hub.repository import RepoFile, Repositories, Tree
+from hub.faults import Faults, Rule
+from hub.rate import RateLimit
+from hub.repository import RepoFile, Repositories, Tree
 
 MODEL = re.compile(r"/(?:api/v1|openapi/v1)/models/([^/]+/[^/]+)(/repo/files|/repo|/revisions|)$")
 PIECE = 1024 * 1024

@@ -1,4 +1,4 @@
-"""`python -m tests.hub --root DIR [--port P]`: run the hub; prints one JSON line with its address when it listens."""
+"""`python -m hub --root DIR [--port P]`: run the hub; prints one JSON line with its address when it listens."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import ssl
 import threading
 from pathlib import Path
 
-from tests.hub.faults import Rule
-from tests.hub.repository import Repositories
-from tests.hub.server import Hub, Settings, serve
+from hub.faults import Rule
+from hub.repository import Repositories
+from hub.server import Hub, Settings, serve
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.hub", description="A ModelScope hub with faults on demand.")
+    parser = argparse.ArgumentParser(prog="python -m hub", description="A ModelScope hub with faults on demand.")
     parser.add_argument("--root", type=Path, required=True, help="folder with OWNER/NAME[@REVISION]/ repositories")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--redirect", action="store_true", help="send file requests to a second port, as a CDN")
     parser.add_argument("--range-status", type=int, choices=(200, 206), default=206)
     parser.add_argument("--tls-cert", type=Path, help="PEM with certificate and key: serve https")
-    parser.add_argument("--fault", action="append", default=[], help="a rule as JSON (see tests/hub/faults.py)")
+    parser.add_argument("--fault", action="append", default=[], help="a rule as JSON (see hub/faults.py)")
     args = parser.parse_args()
     if not args.root.is_dir():
         parser.error(f"--root {args.root} is not a folder")
