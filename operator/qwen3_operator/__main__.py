@@ -64,7 +64,7 @@ def _run(settings: Settings) -> int:
     import uvloop
     from kubernetes.aio.config.config_exception import ConfigException
 
-    from qwen3_operator.cluster import ApiError
+    from qwen3_operator.controller.cluster import ApiError
     from qwen3_operator.process import LeaseLost, MissingApi, run
 
     _configure_logging(settings)

@@ -16,7 +16,7 @@ from qwen3_operator.api import GROUP, VERSION
 from qwen3_operator.api.batch import Qwen3Batch
 from qwen3_operator.api.deployment import Qwen3Deployment
 from qwen3_operator.api.model import Qwen3Model
-from qwen3_operator.kinds import CLAIMS, DEPLOYMENTS, JOBS, PODS, SERVICES, Kind
+from qwen3_operator.controller.kinds import CLAIMS, DEPLOYMENTS, JOBS, PODS, SERVICES, Kind
 from qwen3_operator.naming import BATCH_LABEL, DEPLOYMENT_LABEL, MANAGED_BY, MANAGER, MODEL_LABEL, SELECTOR, digest
 from qwen3_operator.reconcile import Key
 

@@ -12,7 +12,7 @@ from qwen3_operator.api.batch import Qwen3Batch
 from qwen3_operator.api.deployment import Qwen3Deployment
 from qwen3_operator.api.model import Qwen3Model
 from qwen3_operator.api.source import ModelSource
-from qwen3_operator.kinds import Kind
+from qwen3_operator.controller.kinds import Kind
 
 QWEN3_DEPLOYMENTS = Kind(API_VERSION, Qwen3Deployment.KIND, Qwen3Deployment.PLURAL)
 QWEN3_BATCHES = Kind(API_VERSION, Qwen3Batch.KIND, Qwen3Batch.PLURAL)

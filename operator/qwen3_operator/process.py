@@ -13,14 +13,14 @@ from typing import Any
 
 import kopf
 
-from qwen3_operator import metrics
-from qwen3_operator.cluster import ApiError, Cluster, Hook, NamespaceEnding
-from qwen3_operator.events import Recorder
+from qwen3_operator.controller import metrics
+from qwen3_operator.controller.cluster import ApiError, Cluster, Hook, NamespaceEnding
+from qwen3_operator.controller.events import Recorder
+from qwen3_operator.controller.lease import Lease
+from qwen3_operator.controller.probes import Probes
+from qwen3_operator.controller.queue import KeyedQueue
 from qwen3_operator.handlers import kopf_settings, make_registry
-from qwen3_operator.lease import Lease
 from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS
-from qwen3_operator.probes import Probes
-from qwen3_operator.queue import KeyedQueue
 from qwen3_operator.reconcile import Context, Key, reconcile_batch, reconcile_deployment, reconcile_model
 from qwen3_operator.reconcile.failure import LASTING_FAILURES, report_failure
 from qwen3_operator.settings import Settings

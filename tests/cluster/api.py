@@ -12,7 +12,17 @@ from typing import Any
 import kubernetes.client
 import kubernetes.config
 
-from qwen3_operator.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, EVENTS, JOBS, PODS, SECRETS, SERVICES, Kind
+from qwen3_operator.controller.kinds import (
+    CLAIMS,
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    EVENTS,
+    JOBS,
+    PODS,
+    SECRETS,
+    SERVICES,
+    Kind,
+)
 from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS
 
 Object = dict[str, Any]

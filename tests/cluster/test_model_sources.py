@@ -11,7 +11,7 @@ from tests.cluster.waiting import stays
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3d, Q3m, claim, config_map
 
-from qwen3_operator.kinds import PODS
+from qwen3_operator.controller.kinds import PODS
 
 Object = dict[str, Any]
 THERE = {"name": "filled", "path": "qwen/Qwen3-0.6B"}

@@ -14,7 +14,7 @@ from typing import Any
 from kubernetes.aio import config
 from kubernetes.aio.client.configuration import Configuration
 
-from qwen3_operator.cluster import Cluster, Object
+from qwen3_operator.controller.cluster import Cluster, Object
 from qwen3_operator.process import Operator
 from qwen3_operator.settings import Settings
 

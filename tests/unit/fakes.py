@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from qwen3_operator.cluster import ApiError
-from qwen3_operator.kinds import Kind
+from qwen3_operator.controller.cluster import ApiError
+from qwen3_operator.controller.kinds import Kind
 
 Object = dict[str, Any]
 

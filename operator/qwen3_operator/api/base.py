@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from qwen3_operator.quantity import quantity
+from qwen3_operator.controller.quantity import quantity
 
 
 class ApiModel(BaseModel):

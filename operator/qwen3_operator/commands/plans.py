@@ -13,11 +13,11 @@ from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.catalog import ConfigError, ModelFacts
 from qwen3_operator.commands.read import BadInput, Resource
 from qwen3_operator.commands.render import batch_manifests, server_manifests
+from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.engine.gpu import Gpu
 from qwen3_operator.naming import claim_name, model_name, model_path
 from qwen3_operator.plan import Plan, Weights, make_plan
 from qwen3_operator.plan.batch import make_batch_plan
-from qwen3_operator.quantity import quantity
 from qwen3_operator.settings import Settings
 
 FITS, DOES_NOT_FIT, BAD_INPUT = 0, 1, 2

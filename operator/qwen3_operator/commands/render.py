@@ -8,6 +8,7 @@ from typing import Any
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.model import Qwen3ModelSpec
+from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, JOBS, SERVICES, Kind
 from qwen3_operator.desired.batch import batch_job
 from qwen3_operator.desired.batch_config import batch_config_map
 from qwen3_operator.desired.claim import claim_size, model_claim
@@ -17,7 +18,6 @@ from qwen3_operator.desired.middleware import middleware_config_map
 from qwen3_operator.desired.model import shared_model
 from qwen3_operator.desired.server import server_deployment
 from qwen3_operator.desired.service import server_service
-from qwen3_operator.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, JOBS, SERVICES, Kind
 from qwen3_operator.naming import MIDDLEWARE, QWEN3_MODELS
 from qwen3_operator.plan import Plan
 from qwen3_operator.plan.batch import BatchPlan

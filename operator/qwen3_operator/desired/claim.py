@@ -8,9 +8,9 @@ from typing import Any
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.model import Qwen3Model, Qwen3ModelSpec
 from qwen3_operator.catalog import lookup
+from qwen3_operator.controller.quantity import gibibytes, quantity
 from qwen3_operator.engine.host import volume_bytes
 from qwen3_operator.naming import model_labels, owner_reference
-from qwen3_operator.quantity import gibibytes, quantity
 
 Object = Mapping[str, Any]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.model import Qwen3Model, Qwen3ModelSpec
+from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets, secret_env
 from qwen3_operator.naming import (
     CA_DIR,
@@ -20,7 +21,6 @@ from qwen3_operator.naming import (
     model_path,
     owner_reference,
 )
-from qwen3_operator.quantity import quantity
 from qwen3_operator.settings import Settings
 
 CONTAINER = "download"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.naming import APPLIED_HASH, digest
-from qwen3_operator.quantity import quantity
 
 # Maps that mean something else with one more key in them.
 _EXACT_MAPS = {"selector", "matchLabels", "nodeSelector"}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.catalog import ModelFacts
+from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.engine.fit import FitReport, missing_for_fit, preflight
 from qwen3_operator.engine.flags import given
 from qwen3_operator.engine.gpu import Gpu
@@ -14,7 +15,6 @@ from qwen3_operator.engine.memory import Load
 from qwen3_operator.engine.version import EngineVersion
 from qwen3_operator.engine.weights import Sharding
 from qwen3_operator.plan.types import Fit
-from qwen3_operator.quantity import quantity
 
 _GIB = 1 << 30
 _UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}

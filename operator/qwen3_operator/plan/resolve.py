@@ -8,6 +8,7 @@ from typing import Any
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.catalog import CatalogEntry, ModelFacts, not_served_reason, resolve
+from qwen3_operator.controller.quantity import gibibytes
 from qwen3_operator.engine.command import OWNED_FLAGS, ServeOptions, check_options, serve_command
 from qwen3_operator.engine.compatibility import check_version
 from qwen3_operator.engine.flags import check_extra_args, given
@@ -25,7 +26,6 @@ from qwen3_operator.naming import MIDDLEWARE, MODELS_DIR, TEMPLATE_DIR, TEMPLATE
 from qwen3_operator.plan.preflight import NodeGpus, candidate_gpus, judge, load_on
 from qwen3_operator.plan.thinking import request_defaults
 from qwen3_operator.plan.types import Plan, Value, Weights
-from qwen3_operator.quantity import gibibytes
 from qwen3_operator.settings import Settings
 
 RENAMED_SINCE = EngineVersion.of("0.16.0")

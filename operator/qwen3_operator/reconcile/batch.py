@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from qwen3_in_engine.batch_runner.contract import PROGRESS_SECONDS
 from qwen3_operator.api.batch import ClaimFile, Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
-from qwen3_operator.cluster import ApiError, Object
+from qwen3_operator.controller.cluster import ApiError, Object
+from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, JOBS, Kind
 from qwen3_operator.desired.batch import QUEUE_LABEL, batch_job, job_name
 from qwen3_operator.desired.batch_config import batch_config_map
 from qwen3_operator.desired.patch import PatchError
 from qwen3_operator.desired.server import CONTAINER
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.kinds import CLAIMS, CONFIG_MAPS, JOBS, Kind
 from qwen3_operator.naming import (
     BATCH_LABEL,
     MANAGER,

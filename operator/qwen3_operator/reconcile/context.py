@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from qwen3_operator import metrics
-from qwen3_operator.cluster import ApiError, Cluster, Object
+from qwen3_operator.controller import metrics
+from qwen3_operator.controller.cluster import ApiError, Cluster, Object
+from qwen3_operator.controller.events import Recorder
+from qwen3_operator.controller.kinds import EVENTS, NODES, Kind
 from qwen3_operator.desired.drift import stamped, up_to_date, with_ports_of
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.events import Recorder
-from qwen3_operator.kinds import EVENTS, NODES, Kind
 from qwen3_operator.naming import MANAGER
 from qwen3_operator.plan import NodeGpus
 from qwen3_operator.reconcile.users import ModelUsers

@@ -10,14 +10,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
-from qwen3_operator.cluster import ApiError, Object
+from qwen3_operator.controller.cluster import ApiError, Object
+from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES
 from qwen3_operator.desired.compile_cache import cache_claim, cache_claim_name
 from qwen3_operator.desired.middleware import middleware_config_map
 from qwen3_operator.desired.patch import PatchError
 from qwen3_operator.desired.server import CONTAINER, server_deployment
 from qwen3_operator.desired.service import server_service
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES
 from qwen3_operator.naming import (
     MIDDLEWARE,
     QWEN3_DEPLOYMENTS,

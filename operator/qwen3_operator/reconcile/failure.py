@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from qwen3_operator.api.conditions import Condition, Type, carry_over
-from qwen3_operator.cluster import ApiError
-from qwen3_operator.kinds import Kind
+from qwen3_operator.controller.cluster import ApiError
+from qwen3_operator.controller.kinds import Kind
 from qwen3_operator.reconcile.context import STATUS_MANAGER, Context
 from qwen3_operator.reconcile.key import Key
 from qwen3_operator.status.story import timestamp

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qwen3_operator import metrics
-from qwen3_operator.cluster import Object
-from qwen3_operator.kinds import Kind
+from qwen3_operator.controller import metrics
+from qwen3_operator.controller.cluster import Object
+from qwen3_operator.controller.kinds import Kind
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.key import Key
 

@@ -9,13 +9,13 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from qwen3_operator.api.model import Qwen3ModelSpec
-from qwen3_operator.cluster import ApiError, Object
+from qwen3_operator.controller.cluster import ApiError, Object
+from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, JOBS, SECRETS, STORAGE_CLASSES
+from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.desired.claim import claim_size, is_bound, model_claim, requested, size_is_known
 from qwen3_operator.desired.download import CONTAINER, Step, ca_bundle, model_job
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.kinds import CLAIMS, CONFIG_MAPS, JOBS, SECRETS, STORAGE_CLASSES
 from qwen3_operator.naming import MODEL_LABEL, QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS, SELECTOR, claim_name
-from qwen3_operator.quantity import quantity
 from qwen3_operator.reconcile.context import Context, invalid_spec, refused
 from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.look import Look, read_live

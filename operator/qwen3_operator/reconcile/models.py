@@ -7,9 +7,9 @@ from typing import Any
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.source import DEFAULT_REVISION, ModelSource
 from qwen3_operator.catalog import ModelFacts
-from qwen3_operator.cluster import Object
+from qwen3_operator.controller.cluster import Object
+from qwen3_operator.controller.kinds import Kind
 from qwen3_operator.desired.model import shared_model
-from qwen3_operator.kinds import Kind
 from qwen3_operator.naming import MANAGED_BY, MANAGER, QWEN3_MODELS, claim_name, model_name, model_path
 from qwen3_operator.plan import Weights
 from qwen3_operator.reconcile.context import Context

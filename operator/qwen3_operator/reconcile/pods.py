@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qwen3_operator import metrics
+from qwen3_operator.controller import metrics
+from qwen3_operator.controller.kinds import PODS
 from qwen3_operator.desired.server import CONTAINER as SERVER_CONTAINER
-from qwen3_operator.kinds import PODS
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.status.pods import PodView, condition
 from qwen3_operator.status.startup import startup_status

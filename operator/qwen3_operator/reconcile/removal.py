@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from qwen3_operator.api.model import Qwen3ModelSpec
-from qwen3_operator.cluster import Object
+from qwen3_operator.controller.cluster import Object
+from qwen3_operator.controller.kinds import DEPLOYMENTS, JOBS, PODS
 from qwen3_operator.desired.download import Step, model_job
-from qwen3_operator.kinds import DEPLOYMENTS, JOBS, PODS
 from qwen3_operator.naming import (
     MODEL_LABEL,
     MODELS_DIR,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from qwen3_operator.cluster import ApiError, Object
-from qwen3_operator.kinds import CLAIMS, Kind
+from qwen3_operator.controller.cluster import ApiError, Object
+from qwen3_operator.controller.kinds import CLAIMS, Kind
 from qwen3_operator.naming import MANAGED_BY, MANAGER, QWEN3_MODELS, owner_reference, user_manager
 from qwen3_operator.reconcile.context import Context
 

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from qwen3_operator.api.model import Qwen3ModelSpec
+from qwen3_operator.controller.quantity import gibibytes, quantity
 from qwen3_operator.desired.download import Step
 from qwen3_operator.engine.host import volume_bytes
 from qwen3_operator.naming import model_path
-from qwen3_operator.quantity import gibibytes, quantity
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.report import final_report, latest_progress
 from qwen3_operator.status.story import parse_time, timestamp

@@ -8,11 +8,11 @@ from typing import Any
 
 from qwen3_operator.api.conditions import MODEL_TYPES, Condition, Type
 from qwen3_operator.api.model import Qwen3ModelSpec
+from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.desired.claim import requested
 from qwen3_operator.desired.download import Step
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import claim_name, model_path
-from qwen3_operator.quantity import quantity
 from qwen3_operator.status.download import download_status, enough_volume, job_ended, job_failed, needed_volume
 from qwen3_operator.status.pods import Trouble, pod_trouble
 from qwen3_operator.status.report import final_report

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen3_operator.quantity import gibibytes, quantity
+from qwen3_operator.controller.quantity import gibibytes, quantity
 
 
 @pytest.mark.parametrize(

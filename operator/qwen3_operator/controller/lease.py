@@ -10,9 +10,9 @@ import asyncio
 import logging
 from datetime import UTC, datetime
 
-from qwen3_operator import metrics
-from qwen3_operator.cluster import ApiError, Cluster, Object
-from qwen3_operator.kinds import LEASES
+from qwen3_operator.controller import metrics
+from qwen3_operator.controller.cluster import ApiError, Cluster, Object
+from qwen3_operator.controller.kinds import LEASES
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from pydantic_core import from_json
 
-from qwen3_operator import metrics
-from qwen3_operator.kinds import PODS, Kind
+from qwen3_operator.controller import metrics
+from qwen3_operator.controller.kinds import PODS, Kind
 
 Object = dict[str, Any]
 Hook = Callable[[str, str, str], Awaitable[None]]

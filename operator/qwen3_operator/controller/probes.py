@@ -8,7 +8,7 @@ from collections.abc import Callable
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from qwen3_operator import metrics
+from qwen3_operator.controller import metrics
 
 LAG_LIMIT = 10.0
 LAG_PERIOD = 1.0

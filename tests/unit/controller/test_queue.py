@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from qwen3_operator.queue import FIRST_DELAY, LAST_DELAY, KeyedQueue
+from qwen3_operator.controller.queue import FIRST_DELAY, LAST_DELAY, KeyedQueue
 
 KEYS = st.sampled_from(["a", "b", "c"])
 

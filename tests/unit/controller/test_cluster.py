@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 
-from qwen3_operator import cluster as cluster_module
-from qwen3_operator.cluster import ApiError, Cluster, NamespaceEnding
-from qwen3_operator.kinds import DEPLOYMENTS, EVENTS, PODS
+from qwen3_operator.controller import cluster as cluster_module
+from qwen3_operator.controller.cluster import ApiError, Cluster, NamespaceEnding
+from qwen3_operator.controller.kinds import DEPLOYMENTS, EVENTS, PODS
 
 NAME = {"metadata": {"namespace": "team", "name": "chat"}}
 OK = (200, {"metadata": {"name": "chat"}})

@@ -6,8 +6,8 @@ import hashlib
 import logging
 from datetime import UTC, datetime
 
-from qwen3_operator.cluster import ApiError, Cluster, NamespaceEnding, Object
-from qwen3_operator.kinds import EVENTS
+from qwen3_operator.controller.cluster import ApiError, Cluster, NamespaceEnding, Object
+from qwen3_operator.controller.kinds import EVENTS
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from tests.unit.fakes import FakeCluster
 
-from qwen3_operator.cluster import ApiError
-from qwen3_operator.events import Recorder
-from qwen3_operator.kinds import EVENTS
+from qwen3_operator.controller.cluster import ApiError
+from qwen3_operator.controller.events import Recorder
+from qwen3_operator.controller.kinds import EVENTS
 
 ABOUT = {
     "apiVersion": "serving.qwen3.dev/v1alpha1",

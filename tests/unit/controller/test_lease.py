@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from tests.unit.fakes import FakeCluster
 
-from qwen3_operator import lease as lease_module
-from qwen3_operator.cluster import ApiError
-from qwen3_operator.kinds import LEASES
-from qwen3_operator.lease import Lease
+from qwen3_operator.controller import lease as lease_module
+from qwen3_operator.controller.cluster import ApiError
+from qwen3_operator.controller.kinds import LEASES
+from qwen3_operator.controller.lease import Lease
 
 AWAY = ApiError(0, "Unreachable", "gone fishing")
 
