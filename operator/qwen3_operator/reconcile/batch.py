@@ -1,4 +1,4 @@
-"""One look at a Qwen3Batch: shared model, ConfigMap, Job, status."""
+"""Reconciling a Qwen3Batch: shared model, ConfigMap, Job, status."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from qwen3_operator.naming import (
 from qwen3_operator.plan.batch import BatchPlan, as_server, make_batch_plan
 from qwen3_operator.reconcile.context import Context, invalid_spec, refused
 from qwen3_operator.reconcile.key import Key
-from qwen3_operator.reconcile.look import Look, read_live
 from qwen3_operator.reconcile.models import shared_model_for, weights_of
 from qwen3_operator.reconcile.pods import view_pods
-from qwen3_operator.status.batch import BatchView, batch_status, is_over, job_result, seen_again
+from qwen3_operator.reconcile.reconciliation import Reconciliation, read_live
+from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
+from qwen3_operator.status.batch import BatchView, batch_status, is_over, seen_again
+from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.model_ready import verified_copy
 from qwen3_operator.status.pods import PodView
 
-TROUBLE_SECONDS = 10.0
-"""How soon what nobody watches (a ConfigMap, a claim, another batch) is looked at again while it is in the way."""
 LOG_LINES = 20
 LOGS_A_LOOK = 32
 """Shards whose logs are read in the time of one look; of more shards, each is looked at less often."""
@@ -48,28 +48,28 @@ SCALE_MANAGER = f"{MANAGER}-batch"
 
 
 async def reconcile_batch(context: Context, key: Key) -> float | None:
-    """Look at one Qwen3Batch. Returns the seconds after which to look again, None for the resync."""
+    """Reconcile one Qwen3Batch. Returns the seconds after which to reconcile again, None for the resync."""
     obj = await read_live(context, QWEN3_BATCHES, key)
     if obj is None:
         return None
-    look = _Look(context, obj)
+    it = _Reconciliation(context, obj)
     spec: Qwen3BatchSpec | None = None
     try:
         spec = Qwen3BatchSpec.model_validate(obj["spec"])
         if is_over(obj.get("status") or {}, job_name(key.name, obj["metadata"]["uid"], spec)):
             await context.write_status(QWEN3_BATCHES, obj, seen_again(obj["status"], obj["metadata"]["generation"]))
             return None
-        await look.observe(spec)
+        await it.observe(spec)
     except ValidationError as error:
-        look.problems.append(invalid_spec(error.errors()))
+        it.problems.append(invalid_spec(error.errors()))
     labels = obj["metadata"].get("labels") or {}
-    status = batch_status(spec, labels, obj["metadata"]["generation"], obj.get("status") or {}, look.view())
+    status = batch_status(spec, labels, obj["metadata"]["generation"], obj.get("status") or {}, it.view())
     await context.write_status(QWEN3_BATCHES, obj, status)
-    return look.again()
+    return it.requeue_after()
 
 
 @dataclass
-class _Look(Look):
+class _Reconciliation(Reconciliation):
     plan: BatchPlan | None = None
     problems: list[Problem] = field(default_factory=list)
     model: Object | None = None
@@ -112,8 +112,8 @@ class _Look(Look):
         if self.job is not None:
             await self._observe_pods(self.job)
 
-    def again(self) -> float | None:
-        """Seconds until the next look, where no watch will tell."""
+    def requeue_after(self) -> float | None:
+        """Seconds until it is reconciled again, where no watch will tell."""
         if self.problems or (self.plan is not None and self.plan.engine.problems):
             return TROUBLE_SECONDS
         if self.log_tails:

@@ -62,7 +62,7 @@ def _node_gpus(node: Object, resource: str) -> NodeGpus:
 
 @dataclass(frozen=True)
 class Context:
-    """The cluster, the settings, and what is remembered from look to look."""
+    """The cluster, the settings, and what is remembered from one reconcile to the next."""
 
     cluster: Cluster
     settings: Settings

@@ -1,4 +1,4 @@
-"""One look at a Qwen3Deployment: shared model, Service, servers, status."""
+"""Reconciling a Qwen3Deployment: shared model, Service, servers, status."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from qwen3_operator.naming import (
 from qwen3_operator.plan import Plan, make_plan
 from qwen3_operator.reconcile.context import Context, invalid_spec, refused
 from qwen3_operator.reconcile.key import Key
-from qwen3_operator.reconcile.look import Look, read_live
 from qwen3_operator.reconcile.models import shared_model_for, weights_of
 from qwen3_operator.reconcile.pods import newest_startup, view_pods
+from qwen3_operator.reconcile.reconciliation import Reconciliation, read_live
+from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
 from qwen3_operator.reconcile.sharing import release
 from qwen3_operator.status.deployment import DeploymentView, deployment_status
 from qwen3_operator.status.model_ready import verified_copy
 from qwen3_operator.status.pods import PodView
 
-TROUBLE_SECONDS = 10.0
 STARTING_SECONDS = 10.0
 LOG_SECONDS = 0.3
 """How long Ready waits for what the log says of the start: a kubelet may be slow to give it."""
@@ -46,31 +46,31 @@ TEMPLATE_SECONDS = 60.0
 
 
 async def reconcile_deployment(context: Context, key: Key) -> float | None:
-    """Look at one Qwen3Deployment. Returns the seconds after which to look again, None for the resync."""
+    """Reconcile one Qwen3Deployment. Returns the seconds after which to reconcile again, None for the resync."""
     obj = await read_live(context, QWEN3_DEPLOYMENTS, key)
     if obj is None:
         return None
-    look = _Look(context, obj)
+    it = _Reconciliation(context, obj)
     spec: Qwen3DeploymentSpec | None = None
     try:
         spec = Qwen3DeploymentSpec.model_validate(obj["spec"])
-        await look.observe(spec)
+        await it.observe(spec)
     except ValidationError as error:
-        look.problems.append(invalid_spec(error.errors()))
-    status = deployment_status(key.name, spec, obj["metadata"]["generation"], obj.get("status") or {}, look.view())
+        it.problems.append(invalid_spec(error.errors()))
+    status = deployment_status(key.name, spec, obj["metadata"]["generation"], obj.get("status") or {}, it.view())
     if spec is not None:
         # Before the status, which alone remembers the model before: a crash between the two must not forget it.
-        await look.leave_old_model(status)
+        await it.leave_old_model(status)
     await context.write_status(QWEN3_DEPLOYMENTS, obj, status)
-    if spec is not None and look.startup_is_late:
-        await look.read_startup()
-        told = deployment_status(key.name, spec, obj["metadata"]["generation"], status, look.view())
+    if spec is not None and it.startup_is_late:
+        await it.read_startup()
+        told = deployment_status(key.name, spec, obj["metadata"]["generation"], status, it.view())
         await context.write_status(QWEN3_DEPLOYMENTS, obj | {"status": status}, told)
-    return look.again(spec, status)
+    return it.requeue_after(spec, status)
 
 
 @dataclass
-class _Look(Look):
+class _Reconciliation(Reconciliation):
     plan: Plan | None = None
     problems: list[Problem] = field(default_factory=list)
     model: Object | None = None
@@ -138,8 +138,8 @@ class _Look(Look):
     def _server_labels(self) -> str:
         return ",".join(f"{k}={v}" for k, v in server_selector(self._name).items())
 
-    def again(self, spec: Qwen3DeploymentSpec | None, status: Object) -> float | None:
-        """Seconds until the next look, where no watch will tell."""
+    def requeue_after(self, spec: Qwen3DeploymentSpec | None, status: Object) -> float | None:
+        """Seconds until it is reconciled again, where no watch will tell."""
         if self.problems or (self.plan is not None and not self.plan.servable):
             return TROUBLE_SECONDS
         if self.pods:

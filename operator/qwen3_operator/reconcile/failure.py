@@ -9,7 +9,7 @@ from qwen3_operator.controller.cluster import ApiError
 from qwen3_operator.controller.kinds import Kind
 from qwen3_operator.reconcile.context import STATUS_MANAGER, Context
 from qwen3_operator.reconcile.key import Key
-from qwen3_operator.status.story import timestamp
+from qwen3_operator.status.times import timestamp
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""One look at a Qwen3Model: claim, Job, status."""
+"""Reconciling a Qwen3Model: claim, Job, status."""
 
 from __future__ import annotations
 
@@ -18,27 +18,26 @@ from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import MODEL_LABEL, QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS, SELECTOR, claim_name
 from qwen3_operator.reconcile.context import Context, invalid_spec, refused
 from qwen3_operator.reconcile.key import Key
-from qwen3_operator.reconcile.look import Look, read_live
 from qwen3_operator.reconcile.pods import view_pods
+from qwen3_operator.reconcile.reconciliation import Reconciliation, read_live
 from qwen3_operator.reconcile.removal import free_superseded
-from qwen3_operator.status.download import PROGRESS_SECONDS, job_ended, job_failed, needed_volume
+from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
+from qwen3_operator.status.download import PROGRESS_SECONDS, job_failed, needed_volume
+from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.model import is_complete, model_status, unreadable_status
 from qwen3_operator.status.model_fault import suspected_at
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.report import final_report
-from qwen3_operator.status.story import parse_time
+from qwen3_operator.status.times import parse_time
 from qwen3_operator.status.view import ModelView
-
-TROUBLE_SECONDS = 10.0
-"""How soon what nobody watches (a Secret, a StorageClass, Events) is looked at again while it is in the way."""
 
 
 async def reconcile_model(context: Context, key: Key) -> float | None:
-    """Look at one Qwen3Model. Returns the seconds after which to look again, None for the resync."""
+    """Reconcile one Qwen3Model. Returns the seconds after which to reconcile again, None for the resync."""
     obj = await read_live(context, QWEN3_MODELS, key)
     if obj is None:
         return None
-    look = _Look(context, obj)
+    it = _Reconciliation(context, obj)
     try:
         spec = Qwen3ModelSpec.model_validate(obj["spec"])
     except ValidationError as error:
@@ -46,14 +45,14 @@ async def reconcile_model(context: Context, key: Key) -> float | None:
         told = unreadable_status(invalid_spec(error.errors()), generation, before, context.now())
         await context.write_status(QWEN3_MODELS, obj, told)
         return None
-    await look.observe(spec)
-    status = model_status(key.name, spec, obj["metadata"]["generation"], obj.get("status") or {}, look.view())
+    await it.observe(spec)
+    status = model_status(key.name, spec, obj["metadata"]["generation"], obj.get("status") or {}, it.view())
     await context.write_status(QWEN3_MODELS, obj, status)
-    return look.again(spec, status)
+    return it.requeue_after(spec, status)
 
 
 @dataclass
-class _Look(Look):
+class _Reconciliation(Reconciliation):
     problems: list[Problem] = field(default_factory=list)
     claim: Object | None = None
     claim_events: list[str] = field(default_factory=list)
@@ -109,8 +108,8 @@ class _Look(Look):
             await self._ensure_claim(spec, needed_bytes=needed)
         await self._observe_claim_trouble()
 
-    def again(self, spec: Qwen3ModelSpec, status: Object) -> float | None:
-        """Seconds until the next look, where no watch will tell."""
+    def requeue_after(self, spec: Qwen3ModelSpec, status: Object) -> float | None:
+        """Seconds until it is reconciled again, where no watch will tell."""
         if self._is_in_place(spec, status):
             return TROUBLE_SECONDS if status.get("superseded") and not spec.suspend else None
         if spec.suspend:
@@ -235,7 +234,7 @@ class _Look(Look):
     def _retry_is_due(self, name: str) -> bool:
         download = self._status.get("download") or {}
         due = parse_time(download.get("retryAt"))
-        over = job_ended(self.job) is not None and download.get("job") == name
+        over = job_result(self.job) is not None and download.get("job") == name
         return over and due is not None and due <= self.context.now()
 
     async def _observe_job(self) -> None:

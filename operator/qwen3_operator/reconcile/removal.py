@@ -20,8 +20,9 @@ from qwen3_operator.naming import (
     model_path,
 )
 from qwen3_operator.reconcile.context import Context
-from qwen3_operator.status.download import LONGEST_RETRY, job_ended
-from qwen3_operator.status.story import parse_time
+from qwen3_operator.status.download import LONGEST_RETRY
+from qwen3_operator.status.jobs import job_result
+from qwen3_operator.status.times import parse_time
 
 
 async def free_superseded(context: Context, model: Object, spec: Qwen3ModelSpec, users: Sequence[str]) -> list[str]:
@@ -45,9 +46,9 @@ async def free_superseded(context: Context, model: Object, spec: Qwen3ModelSpec,
     job = await context.cluster.get(JOBS, meta["namespace"], wanted["metadata"]["name"])
     if job is None:
         job = await context.change(JOBS, None, wanted)
-    if job_ended(job) == "Failed" and _rested(context, job):
+    if job_result(job) == "Failed" and _rested(context, job):
         await context.cluster.delete(JOBS, meta["namespace"], job["metadata"]["name"], uid=job["metadata"]["uid"])
-    return [first["path"]] if job_ended(job) == "Complete" else []
+    return [first["path"]] if job_result(job) == "Complete" else []
 
 
 async def _servers_are_elsewhere(context: Context, model: Object, spec: Qwen3ModelSpec) -> bool:
@@ -61,7 +62,7 @@ async def _servers_are_elsewhere(context: Context, model: Object, spec: Qwen3Mod
         if served.get("claim") == claim and served.get("path") not in (None, path):
             return True
     servers = await context.cluster.list(DEPLOYMENTS, namespace, labels=SELECTOR)
-    jobs = [job for job in await context.cluster.list(JOBS, namespace, labels=SELECTOR) if not job_ended(job)]
+    jobs = [job for job in await context.cluster.list(JOBS, namespace, labels=SELECTOR) if not job_result(job)]
     makers = [*servers, *(job for job in jobs if job["metadata"]["labels"].get(MODEL_LABEL) != name)]
     if any(_may_use_another(maker["spec"]["template"]["spec"], claim, path) for maker in makers):
         return True

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 from qwen3_operator.api.conditions import Type
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.status.story import Story
+from qwen3_operator.status.conditions import Conditions
 
 
-def tell_accepted(story: Story, problems: Sequence[Problem], warnings: Sequence[Problem]) -> None:
-    """Tell Accepted: the first problem in words, or the warnings, or that all is well."""
+def set_accepted(conditions: Conditions, problems: Sequence[Problem], warnings: Sequence[Problem]) -> None:
+    """Set Accepted: the first problem in words, or the warnings, or that all is well."""
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         first = problems[0]
         where = f"{first.field}: " if first.field else ""
-        story.tell(Type.ACCEPTED, "False", first.reason, f"{where}{first.message}{more}", stalled=True)
+        conditions.set(Type.ACCEPTED, "False", first.reason, f"{where}{first.message}{more}", stalled=True)
     elif warnings:
         words = "; ".join(warning.message for warning in warnings)
-        story.tell(Type.ACCEPTED, "True", "AcceptedWithWarnings", words)
+        conditions.set(Type.ACCEPTED, "True", "AcceptedWithWarnings", words)
     else:
-        story.tell(Type.ACCEPTED, "True", "Accepted", "the spec makes sense for this model and engine")
+        conditions.set(Type.ACCEPTED, "True", "Accepted", "the spec makes sense for this model and engine")

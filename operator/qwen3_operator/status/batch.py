@@ -8,17 +8,18 @@ from datetime import datetime
 from typing import Any
 
 from qwen3_operator.api.batch import Qwen3BatchSpec
-from qwen3_operator.api.conditions import BATCH_TYPES, Condition, Type
+from qwen3_operator.api.conditions import BATCH_TYPES, Type
 from qwen3_operator.desired.batch import QUEUE_LABEL
 from qwen3_operator.engine.diagnosis import diagnose_log
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.plan.batch import BatchPlan
-from qwen3_operator.status.accepted import tell_accepted
+from qwen3_operator.status.accepted import set_accepted
 from qwen3_operator.status.batch_progress import final, last_words, lines_of_input, progress, shards
+from qwen3_operator.status.conditions import Conditions, Idle
+from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.model_fault import fault_at
-from qwen3_operator.status.model_ready import tell_model_ready, verified_copy
+from qwen3_operator.status.model_ready import set_model_ready, verified_copy
 from qwen3_operator.status.pods import PodView, pod_trouble
-from qwen3_operator.status.story import Story
 
 Object = Mapping[str, Any]
 # What the runner only knows in general; the cause stands in vLLM's log.
@@ -42,12 +43,6 @@ class BatchView:
     gpus_by_node: Mapping[str, int] | None = None
 
 
-def job_result(job: Object | None) -> str | None:
-    """ "Complete" or "Failed" once a Job is over."""
-    conditions = (job or {}).get("status", {}).get("conditions") or []
-    return next((c["type"] for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), None)
-
-
 def is_over(status: Object, job_name: str) -> bool:
     """Whether `status` says that the Job of this name has ended: it is not made again when its TTL removes it."""
     job = status.get("job") or {}
@@ -69,93 +64,93 @@ def batch_status(
     spec: Qwen3BatchSpec | None, labels: Mapping[str, str], generation: int, previous: Object, view: BatchView
 ) -> dict[str, Any]:
     """The status of a Qwen3Batch with `labels`, from its `previous` status and what was seen."""
-    story = Story(BATCH_TYPES)
+    conditions = Conditions(BATCH_TYPES)
     fault = fault_at(previous, view.pods, verified_copy(view.model))
-    told: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     idle = None
     engine = view.plan.engine if view.plan else None
     problems = [*view.problems, *(engine.problems if engine else ())]
-    tell_accepted(story, problems, engine.warnings if engine else ())
+    set_accepted(conditions, problems, engine.warnings if engine else ())
     if spec is not None and view.plan is not None:
-        tell_model_ready(story, view.model, fault)
+        set_model_ready(conditions, view.model, fault)
         fit = view.plan.engine.fit
-        story.tell(Type.FITS, fit.status, fit.reason, fit.message, stalled=fit.blocks)
+        conditions.set(Type.FITS, fit.status, fit.reason, fit.message, stalled=fit.blocks)
         found = shards(previous.get("shards") or [], view.pods, view.log_tails)
-        told = progress(previous, found, lines_of_input(view.pods, view.log_tails), view.now)
+        fields = progress(previous, found, lines_of_input(view.pods, view.log_tails), view.now)
         if view.job is not None:
-            idle = _tell_job(story, spec, labels, told, view)
+            idle = _set_job(conditions, spec, labels, fields, view)
             if job_result(view.job) == "Complete":
-                told = final(told, view.job)
-        told |= {"engine": view.plan.engine_status(), "plan": [v.as_status() for v in view.plan.engine.values]}
-    if story.trouble(upto=Type.FITS):
+                fields = final(fields, view.job)
+        fields |= {"engine": view.plan.engine_status(), "plan": [v.as_status() for v in view.plan.engine.values]}
+    if conditions.trouble(upto=Type.FITS):
         idle = None
-    story.summarize("Completed", _words_of(told), idle=idle)
+    conditions.summarize("Completed", _words_of(fields), idle=idle)
     result: dict[str, Any] = {
         "observedGeneration": generation,
-        "conditions": story.written(dict(previous), generation=generation, now=view.now),
-        **told,
+        "conditions": conditions.as_status(dict(previous), generation=generation, now=view.now),
+        **fields,
     }
     _add_model(result, previous, view)
     if fault:
         result["modelFaultAt"] = fault
     if view.job is not None:
         result["job"] = _job(view)
-        if spec is not None and story.holds(Type.COMPLETED):
+        if spec is not None and conditions.holds(Type.COMPLETED):
             result["output"] = f"{spec.output.claim.name}:{spec.output.claim.path}"
     elif previous.get("job"):
         result["job"] = previous["job"]
     return result
 
 
-def _tell_job(
-    story: Story, spec: Qwen3BatchSpec, labels: Mapping[str, str], told: Object, view: BatchView
-) -> Condition | None:
+def _set_job(
+    conditions: Conditions, spec: Qwen3BatchSpec, labels: Mapping[str, str], fields: Object, view: BatchView
+) -> Idle | None:
     """Scheduled and Completed, from the Job and its pods. Returns why nothing runs, where that is as it should be."""
     job, ended = view.job or {}, job_result(view.job)
     if ended == "Complete":
-        story.tell(Type.SCHEDULED, "True", "Scheduled", "every shard had a node")
+        conditions.set(Type.SCHEDULED, "True", "Scheduled", "every shard had a node")
         if merged(view):
-            story.tell(Type.COMPLETED, "True", "Completed", _words_of(told))
+            conditions.set(Type.COMPLETED, "True", "Completed", _words_of(fields))
         else:
             words = f"no shard has put the parts together: delete the Job {job['metadata']['name']}, and the next does"
-            story.tell(Type.COMPLETED, "False", "NotMerged", words, stalled=True)
+            conditions.set(Type.COMPLETED, "False", "NotMerged", words, stalled=True)
         return None
     if ended == "Failed":
         reason, message = _failure(view)
-        story.tell(Type.COMPLETED, "False", reason, f"{message}. {_words_of(told)}", stalled=True)
+        conditions.set(Type.COMPLETED, "False", reason, f"{message}. {_words_of(fields)}", stalled=True)
         return None
     if job.get("spec", {}).get("suspend"):
         queue = labels.get(QUEUE_LABEL)
         words = "spec.suspend is true" if spec.suspend else f"the Job waits in queue {queue}"
         reason = "Suspended" if spec.suspend else "Queued"
-        story.tell(Type.SCHEDULED, "Unknown", reason, words)
-        story.tell(Type.COMPLETED, "False", reason, f"{words}. {_words_of(told)}")
-        return Condition(type="-", status="False", reason=reason, message=words) if spec.suspend else None
-    _tell_pods(story, told, view)
+        conditions.set(Type.SCHEDULED, "Unknown", reason, words)
+        conditions.set(Type.COMPLETED, "False", reason, f"{words}. {_words_of(fields)}")
+        return Idle(reason=reason, message=words) if spec.suspend else None
+    _set_pods(conditions, fields, view)
     return None
 
 
-def _tell_pods(story: Story, told: Object, view: BatchView) -> None:
+def _set_pods(conditions: Conditions, fields: Object, view: BatchView) -> None:
     """Scheduled and Completed while the Job goes on."""
     living = [pod for pod in view.pods if last_words(pod.pod) is None]
     if trouble := pod_trouble([pod for pod in living if pod.unplaced], view.gpus_by_node):
-        story.tell(Type.SCHEDULED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
+        conditions.set(Type.SCHEDULED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
     elif any(pod.placed for pod in living):
-        story.tell(Type.SCHEDULED, "True", "Scheduled", f"{sum(pod.placed for pod in living)} shards have a node")
+        conditions.set(Type.SCHEDULED, "True", "Scheduled", f"{sum(pod.placed for pod in living)} shards have a node")
     else:
-        story.tell(Type.SCHEDULED, "Unknown", "Scheduling", "no shard has a node yet")
+        conditions.set(Type.SCHEDULED, "Unknown", "Scheduling", "no shard has a node yet")
     waiting = pod_trouble([pod for pod in living if not pod.unplaced and not pod.failed])
     failed = next((pod for pod in view.pods if (last_words(pod.pod) or {}).get("result", "Failed") == "Failed"), None)
     running = any(view.log_tails.get(pod.name) for pod in living)
     if waiting:
-        story.tell(Type.COMPLETED, "False", waiting.reason, waiting.message, stalled=waiting.needs_a_person)
+        conditions.set(Type.COMPLETED, "False", waiting.reason, waiting.message, stalled=waiting.needs_a_person)
     elif failed is not None and last_words(failed.pod) is not None and not running:
         reason, message = _why(failed)
-        story.tell(Type.COMPLETED, "False", reason, f"{message} (the Job tries again). {_words_of(told)}")
-    elif told.get("requests"):
-        story.tell(Type.COMPLETED, "False", "Running", _words_of(told))
+        conditions.set(Type.COMPLETED, "False", reason, f"{message} (the Job tries again). {_words_of(fields)}")
+    elif fields.get("requests"):
+        conditions.set(Type.COMPLETED, "False", "Running", _words_of(fields))
     else:
-        story.tell(Type.COMPLETED, "False", "Starting", "the engine loads the model")
+        conditions.set(Type.COMPLETED, "False", "Starting", "the engine loads the model")
 
 
 def _failure(view: BatchView) -> tuple[str, str]:
@@ -183,8 +178,8 @@ def _why(view: PodView) -> tuple[str, str]:
     return str(said["reason"]), f"pod {view.name}: {said.get('message', '')}"
 
 
-def _words_of(told: Object) -> str:
-    requests = told.get("requests")
+def _words_of(fields: Object) -> str:
+    requests = fields.get("requests")
     if not requests:
         return "no line is finished yet"
     total = f" of {requests['total']:,}" if requests.get("total") else ""

@@ -10,7 +10,7 @@ from typing import Any
 from qwen3_in_engine.batch_runner.contract import PROGRESS_SECONDS
 from qwen3_operator.desired.server import CONTAINER
 from qwen3_operator.status.pods import PodView
-from qwen3_operator.status.story import parse_time, timestamp
+from qwen3_operator.status.times import parse_time, timestamp
 
 Object = Mapping[str, Any]
 FIELDS = ("total", "done", "failed", "promptTokens", "completionTokens", "tokensPerSecond", "etaSeconds")
@@ -56,7 +56,7 @@ def shards(previous: Sequence[Object], pods: Sequence[PodView], tails: Mapping[s
 
 
 def progress(before: Object, found: Sequence[Object], lines: int | None, now: datetime) -> dict[str, Any]:
-    """The fields of the status that tell of progress: those `before` where it has hardly moved since.
+    """The fields of the status that show progress: those `before` where it has hardly moved since.
 
     `lines`: lines of the whole input, where somebody has counted them.
     """

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, Condition, Type
+from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, Type
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.engine.diagnosis import diagnose_create_failure
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import server_selector
 from qwen3_operator.plan import Plan
-from qwen3_operator.status.accepted import tell_accepted
+from qwen3_operator.status.accepted import set_accepted
+from qwen3_operator.status.conditions import Conditions, Idle
 from qwen3_operator.status.model_fault import FAULTS, fault_at, is_in_order
-from qwen3_operator.status.model_ready import model_condition, tell_model_ready, verified_copy
+from qwen3_operator.status.model_ready import model_condition, set_model_ready, verified_copy
 from qwen3_operator.status.pods import PodView, pod_trouble
-from qwen3_operator.status.story import Story
 
 Object = Mapping[str, Any]
 
@@ -47,28 +47,28 @@ def deployment_status(
     name: str, spec: Qwen3DeploymentSpec | None, generation: int, previous: Object, view: DeploymentView
 ) -> dict[str, Any]:
     """The status of the Qwen3Deployment `name`, from its `previous` status and what was seen."""
-    story = Story(DEPLOYMENT_TYPES)
+    conditions = Conditions(DEPLOYMENT_TYPES)
     fault = fault_at(previous, view.pods, verified_copy(view.model))
     idle = None
     if spec is not None and view.plan is not None:
-        tell_accepted(story, [*view.plan.problems, *view.problems], view.plan.warnings)
-        tell_model_ready(story, view.model, fault)
-        _tell_fit(story, view.plan)
+        set_accepted(conditions, [*view.plan.problems, *view.problems], view.plan.warnings)
+        set_model_ready(conditions, view.model, fault)
+        _set_fit(conditions, view.plan)
         if spec.suspend or spec.replicas == 0:
             words = "spec.suspend is true" if spec.suspend else "spec.replicas is 0"
-            idle = Condition(type="-", status="False", reason="Suspended", message=f"{words}: no server runs")
-            story.tell(Type.SCHEDULED, "Unknown", "Suspended", words)
-            story.tell(Type.AVAILABLE, "False", "Suspended", words)
+            idle = Idle(reason="Suspended", message=f"{words}: no server runs")
+            conditions.set(Type.SCHEDULED, "Unknown", "Suspended", words)
+            conditions.set(Type.AVAILABLE, "False", "Suspended", words)
         elif not any(p.reason for p in view.problems) or view.server is not None:
-            _tell_servers(story, spec, view)
+            _set_servers(conditions, spec, view)
     else:
-        tell_accepted(story, view.problems, ())
-    if story.trouble(upto=Type.FITS):
+        set_accepted(conditions, view.problems, ())
+    if conditions.trouble(upto=Type.FITS):
         idle = None  # what is wrong is worth more than that nothing runs
-    story.summarize("Serving", f"{view.endpoint} answers", idle=idle)
+    conditions.summarize("Serving", f"{view.endpoint} answers", idle=idle)
     result: dict[str, Any] = {
         "observedGeneration": generation,
-        "conditions": story.written(dict(previous), generation=generation, now=view.now),
+        "conditions": conditions.as_status(dict(previous), generation=generation, now=view.now),
         "selector": ",".join(f"{k}={v}" for k, v in sorted(server_selector(name).items())),
         "replicas": _count(view.server, "replicas"),
         "readyReplicas": _count(view.server, "readyReplicas"),
@@ -86,12 +86,12 @@ def deployment_status(
     return result
 
 
-def _tell_fit(story: Story, plan: Plan) -> None:
+def _set_fit(conditions: Conditions, plan: Plan) -> None:
     fit = plan.fit
-    story.tell(Type.FITS, fit.status, fit.reason, fit.message, stalled=fit.blocks)
+    conditions.set(Type.FITS, fit.status, fit.reason, fit.message, stalled=fit.blocks)
 
 
-def _tell_servers(story: Story, spec: Qwen3DeploymentSpec, view: DeploymentView) -> None:
+def _set_servers(conditions: Conditions, spec: Qwen3DeploymentSpec, view: DeploymentView) -> None:
     if view.server is None:
         return
     wanted, ready = spec.replicas, _count(view.server, "readyReplicas")
@@ -99,26 +99,26 @@ def _tell_servers(story: Story, spec: Qwen3DeploymentSpec, view: DeploymentView)
     updated = _count(view.server, "updatedReplicas")
     rolled_out = current and updated >= wanted and _count(view.server, "replicas") == updated
     if ready >= wanted and rolled_out:
-        story.tell(Type.SCHEDULED, "True", "Scheduled", f"{wanted} of {wanted} servers have a node")
-        story.tell(Type.AVAILABLE, "True", "Available", f"{ready} of {wanted} servers are ready")
+        conditions.set(Type.SCHEDULED, "True", "Scheduled", f"{wanted} of {wanted} servers have a node")
+        conditions.set(Type.AVAILABLE, "True", "Available", f"{ready} of {wanted} servers are ready")
         return
     unplaced = [pod for pod in view.pods if pod.unplaced]
     placed = sum(pod.placed for pod in view.pods)
     if trouble := pod_trouble(unplaced, view.gpus_by_node):
-        story.tell(Type.SCHEDULED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
+        conditions.set(Type.SCHEDULED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
     elif placed >= wanted:
-        story.tell(Type.SCHEDULED, "True", "Scheduled", f"{wanted} of {wanted} servers have a node")
+        conditions.set(Type.SCHEDULED, "True", "Scheduled", f"{wanted} of {wanted} servers have a node")
     else:
-        story.tell(Type.SCHEDULED, "Unknown", "Scheduling", f"{placed} of {wanted} servers have a node")
+        conditions.set(Type.SCHEDULED, "Unknown", "Scheduling", f"{placed} of {wanted} servers have a node")
     if words := _refusal(view.server):
         cause = diagnose_create_failure(words)
         remedy = f". To do: {cause.remedy}" if cause.remedy else ""
-        story.tell(Type.AVAILABLE, "False", cause.reason, cause.message + remedy, stalled=True)
+        conditions.set(Type.AVAILABLE, "False", cause.reason, cause.message + remedy, stalled=True)
     elif other := pod_trouble([pod for pod in view.pods if not pod.unplaced]):
         stalled = other.needs_a_person or (other.reason in FAULTS and is_in_order(verified_copy(view.model)))
-        story.tell(Type.AVAILABLE, "False", other.reason, other.message, stalled=stalled)
+        conditions.set(Type.AVAILABLE, "False", other.reason, other.message, stalled=stalled)
     else:
-        story.tell(Type.AVAILABLE, "False", "Starting", _progress(view.server, wanted, current=current))
+        conditions.set(Type.AVAILABLE, "False", "Starting", _progress(view.server, wanted, current=current))
 
 
 def _progress(server: Object, wanted: int, *, current: bool) -> str:

@@ -11,9 +11,10 @@ from qwen3_operator.controller.quantity import gibibytes, quantity
 from qwen3_operator.desired.download import Step
 from qwen3_operator.engine.host import volume_bytes
 from qwen3_operator.naming import model_path
+from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.report import final_report, latest_progress
-from qwen3_operator.status.story import parse_time, timestamp
+from qwen3_operator.status.times import parse_time, timestamp
 from qwen3_operator.status.view import FIRST_RETRY_SECONDS, ModelView
 
 Object = Mapping[str, Any]
@@ -28,17 +29,9 @@ _OWN_FILE_SYSTEM = 1.2
 _OF_THE_COPY = ("bytesDone", "bytesTotal", "filesDone", "filesTotal", "volumeBytes")
 
 
-def job_ended(job: Object | None) -> str | None:
-    """ "Complete", "Failed", or None while the Job goes on."""
-    for condition in (job or {}).get("status", {}).get("conditions") or []:
-        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
-            return str(condition["type"])
-    return None
-
-
 def job_failed(job: Object | None, pods: Sequence[PodView]) -> bool:
     """Whether the Job is over without what it was made for: it failed, or its pods took their report with them."""
-    ended = job_ended(job)
+    ended = job_result(job)
     return ended == "Failed" or (ended == "Complete" and final_report(pods, "Complete") is None)
 
 
@@ -85,7 +78,7 @@ def download_status(spec: Qwen3ModelSpec, before: Object, view: ModelView) -> di
         if not (same_job and before.get("retryAt")):
             result |= _failed(result, status, view)
             result.pop("etaSeconds", None)
-    elif job_ended(job) == "Complete":
+    elif job_result(job) == "Complete":
         result = _completed(result, status, view)
     return result
 

@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from qwen3_operator.api.conditions import MODEL_TYPES, Condition, Type
+from qwen3_operator.api.conditions import MODEL_TYPES, Type
 from qwen3_operator.api.model import Qwen3ModelSpec
 from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.desired.claim import requested
 from qwen3_operator.desired.download import Step
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import claim_name, model_path
-from qwen3_operator.status.download import download_status, enough_volume, job_ended, job_failed, needed_volume
+from qwen3_operator.status.conditions import Conditions, Idle
+from qwen3_operator.status.download import download_status, enough_volume, job_failed, needed_volume
+from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.pods import Trouble, pod_trouble
 from qwen3_operator.status.report import final_report
-from qwen3_operator.status.story import Story
 from qwen3_operator.status.view import ModelView
 
 Object = Mapping[str, Any]
@@ -32,29 +33,29 @@ def is_complete(spec: Qwen3ModelSpec, status: Object, claim: Object | None) -> b
 
 def unreadable_status(problem: Problem, generation: int, previous: Object, now: datetime) -> dict[str, Any]:
     """The status of a Qwen3Model whose spec this operator cannot read; what is known of its copy stays."""
-    story = Story(MODEL_TYPES)
-    story.tell(Type.ACCEPTED, "False", problem.reason, problem.message, stalled=True)
-    story.summarize("Ready", "")
-    conditions = story.written(dict(previous), generation=generation, now=now)
-    return {**previous, "observedGeneration": generation, "conditions": conditions}
+    conditions = Conditions(MODEL_TYPES)
+    conditions.set(Type.ACCEPTED, "False", problem.reason, problem.message, stalled=True)
+    conditions.summarize("Ready", "")
+    written = conditions.as_status(dict(previous), generation=generation, now=now)
+    return {**previous, "observedGeneration": generation, "conditions": written}
 
 
 def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Object, view: ModelView) -> dict[str, Any]:
     """The status of the Qwen3Model `name`, from its `previous` status and what was seen."""
-    story = Story(MODEL_TYPES)
-    story.tell(Type.ACCEPTED, "True", "Accepted")
+    conditions = Conditions(MODEL_TYPES)
+    conditions.set(Type.ACCEPTED, "True", "Accepted")
     download = download_status(spec, previous.get("download") or {}, view)
     in_place = is_complete(spec, previous, view.claim) and not view.suspected_at
     copy = dict(previous["model"]) if in_place else _verified_copy(name, spec, view)
-    _tell_volume(story, view)
-    _tell_download(story, spec, download, copy, view)
+    _set_volume(conditions, view)
+    _set_download(conditions, spec, download, copy, view)
     idle = None
     if spec.suspend and not copy:
-        idle = Condition(type="-", status="False", reason="Suspended", message="spec.suspend is true")
-    story.summarize("Ready", _in_place(spec, copy), idle=idle)
+        idle = Idle(reason="Suspended", message="spec.suspend is true")
+    conditions.summarize("Ready", _in_place(spec, copy), idle=idle)
     result: dict[str, Any] = {
         "observedGeneration": generation,
-        "conditions": story.written(dict(previous), generation=generation, now=view.now),
+        "conditions": conditions.as_status(dict(previous), generation=generation, now=view.now),
     }
     if view.used_by:  # the API server drops a set that becomes empty, and each look would write it again
         result["usedBy"] = sorted(view.used_by)
@@ -73,7 +74,7 @@ def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Obj
 
 def _verified_copy(name: str, spec: Qwen3ModelSpec, view: ModelView) -> dict[str, Any]:
     report = final_report(view.pods, "Complete")
-    if report is None or view.claim is None or view.step is Step.LIST or job_ended(view.job) != "Complete":
+    if report is None or view.claim is None or view.step is Step.LIST or job_result(view.job) != "Complete":
         return {}
     fields = {key: report[key] for key in ("commit", "bytes", "files", "weightsBytes", "config") if report.get(key)}
     # A hub may not know commits; what was verified is then named by the revision itself.
@@ -121,16 +122,16 @@ def _in_place(spec: Qwen3ModelSpec, copy: Object) -> str:
     return f"{words}, {_WITNESS[witness]}" if spec.storage.existing_claim and witness in _WITNESS else words
 
 
-def _tell_volume(story: Story, view: ModelView) -> None:
+def _set_volume(conditions: Conditions, view: ModelView) -> None:
     claim = view.claim
     if claim is None:
         return
     phase = claim.get("status", {}).get("phase")
     name = claim["metadata"]["name"]
     if phase == "Bound":
-        story.tell(Type.VOLUME_BOUND, "True", "Bound", f"claim {name}")
+        conditions.set(Type.VOLUME_BOUND, "True", "Bound", f"claim {name}")
     elif phase == "Lost":
-        story.tell(
+        conditions.set(
             Type.VOLUME_BOUND,
             "False",
             "VolumeLost",
@@ -138,7 +139,7 @@ def _tell_volume(story: Story, view: ModelView) -> None:
             stalled=True,
         )
     elif view.claim_events:
-        story.tell(
+        conditions.set(
             Type.VOLUME_BOUND,
             "False",
             "VolumeNotBound",
@@ -148,49 +149,51 @@ def _tell_volume(story: Story, view: ModelView) -> None:
         )
     else:
         # WaitForFirstConsumer: it binds when the Job's pod is scheduled.
-        story.tell(Type.VOLUME_BOUND, "Unknown", "Pending", f"claim {name} waits to be bound")
+        conditions.set(Type.VOLUME_BOUND, "Unknown", "Pending", f"claim {name} waits to be bound")
 
 
-def _tell_download(story: Story, spec: Qwen3ModelSpec, download: Object, copy: Object, view: ModelView) -> None:
+def _set_download(
+    conditions: Conditions, spec: Qwen3ModelSpec, download: Object, copy: Object, view: ModelView
+) -> None:
     if copy:
         reason = "StructureVerified" if copy.get("verifiedBy") == "Structure" else "Verified"
-        story.tell(Type.DOWNLOADED, "True", reason, _in_place(spec, copy))
+        conditions.set(Type.DOWNLOADED, "True", reason, _in_place(spec, copy))
     elif view.problems:
         problem = view.problems[0]
-        story.tell(Type.DOWNLOADED, "False", problem.reason, problem.message, stalled=True)
+        conditions.set(Type.DOWNLOADED, "False", problem.reason, problem.message, stalled=True)
     elif spec.suspend:
-        story.tell(Type.DOWNLOADED, "False", "Suspended", "spec.suspend is true")
+        conditions.set(Type.DOWNLOADED, "False", "Suspended", "spec.suspend is true")
     elif job_failed(view.job, view.pods):
-        _tell_failure(story, spec, download, view)
+        _set_failure(conditions, spec, download, view)
     elif trouble := _pod_trouble(view):
-        story.tell(Type.DOWNLOADED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
+        conditions.set(Type.DOWNLOADED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
     elif view.job is None:
-        story.tell(Type.DOWNLOADED, "False", "Waiting", "the Job is not made yet")
+        conditions.set(Type.DOWNLOADED, "False", "Waiting", "the Job is not made yet")
     elif attempt := final_report(view.pods, "Failed"):
-        story.tell(Type.DOWNLOADED, "False", attempt["reason"], f"{attempt['message']} (the Job tries again)")
+        conditions.set(Type.DOWNLOADED, "False", attempt["reason"], f"{attempt['message']} (the Job tries again)")
     elif view.step is Step.LIST:
-        story.tell(Type.DOWNLOADED, "False", "Listing", "the hub is asked how large the repository is")
+        conditions.set(Type.DOWNLOADED, "False", "Listing", "the hub is asked how large the repository is")
     elif view.suspected_at:
         words = f"a server that started at {view.suspected_at} found files missing or damaged: all are verified"
-        story.tell(Type.DOWNLOADED, "False", "Verifying", words)
+        conditions.set(Type.DOWNLOADED, "False", "Verifying", words)
     elif view.step is Step.CHECK:
-        story.tell(Type.DOWNLOADED, "False", "Verifying", "what is on the claim is verified")
+        conditions.set(Type.DOWNLOADED, "False", "Verifying", "what is on the claim is verified")
     else:
-        story.tell(Type.DOWNLOADED, "False", "Downloading", _progress(download))
+        conditions.set(Type.DOWNLOADED, "False", "Downloading", _progress(download))
 
 
-def _tell_failure(story: Story, spec: Qwen3ModelSpec, download: Object, view: ModelView) -> None:
+def _set_failure(conditions: Conditions, spec: Qwen3ModelSpec, download: Object, view: ModelView) -> None:
     report: Object = final_report(view.pods, "Failed") or {}
     reason = report.get("reason") or "DownloadFailed"
     message = report.get("message") or "the Job ended without a report"
     if view.grows_to:
         words = f"{message}. The claim grows to {view.grows_to}, then the download goes on"
-        story.tell(Type.DOWNLOADED, "False", reason, words)
+        conditions.set(Type.DOWNLOADED, "False", reason, words)
         return
     if needed_volume(view.pods, view.claim) and view.claim is not None:
         message += f". {_make_room(spec, enough_volume(download), view.claim, view.fixed_class)}"
     again = f" (tried again at {download['retryAt']})" if download.get("retryAt") else ""
-    story.tell(Type.DOWNLOADED, "False", reason, message + again, stalled=True)
+    conditions.set(Type.DOWNLOADED, "False", reason, message + again, stalled=True)
 
 
 def _make_room(spec: Qwen3ModelSpec, enough: str, claim: Object, fixed_class: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from qwen3_operator.engine.diagnosis import diagnose_log
 from qwen3_operator.status.pods import PodView
-from qwen3_operator.status.story import parse_time, timestamp
+from qwen3_operator.status.times import parse_time, timestamp
 
 Object = Mapping[str, Any]
 
@@ -37,8 +37,8 @@ def fault_at(previous: Object, pods: Sequence[PodView], copy: Object | None) -> 
 def suspected_at(copy: Object, users: Iterable[Object], model: str) -> str:
     """When users of the Qwen3Model `model` last met a fault in its verified `copy` that is worth another verification;
     empty where there is none."""
-    told = [status for user in users if ((status := user.get("status") or {}).get("model") or {}).get("name") == model]
-    faults = [moment for status in told if (moment := parse_time(status.get("modelFaultAt")))]
+    named = [status for user in users if ((status := user.get("status") or {}).get("model") or {}).get("name") == model]
+    faults = [moment for status in named if (moment := parse_time(status.get("modelFaultAt")))]
     rest = REST if is_in_order(copy) else timedelta()
     worth = [moment for moment in faults if moment > _verified_at(copy) + rest]
     return timestamp(max(worth)) if worth else ""

@@ -7,7 +7,7 @@ from typing import Any
 
 from qwen3_operator.api.conditions import Type
 from qwen3_operator.api.source import DEFAULT_REVISION
-from qwen3_operator.status.story import Story
+from qwen3_operator.status.conditions import Conditions
 
 Object = Mapping[str, Any]
 
@@ -24,25 +24,25 @@ def verified_copy(model: Object | None) -> Mapping[str, Any] | None:
     return copy if copy and copy.get("commit") else None
 
 
-def tell_model_ready(story: Story, model: Object | None, fault_at: str | None) -> None:
-    """Tell ModelReady. `fault_at`: when a server of the teller met a fault in the copy, which is verified again then;
-    others who serve from it go on."""
+def set_model_ready(conditions: Conditions, model: Object | None, fault_at: str | None) -> None:
+    """Set ModelReady. `fault_at`: when a server of this user met a fault in the copy, which is then verified again;
+    other users go on with it."""
     if model is None:
-        story.tell(Type.MODEL_READY, "False", "NoModel", "the Qwen3Model is not made yet")
+        conditions.set(Type.MODEL_READY, "False", "NoModel", "the Qwen3Model is not made yet")
         return
     ready, copy = model_condition(model), verified_copy(model)
     name, words = f"Qwen3Model {model['metadata']['name']}", ready.get("message", "")
     if ready.get("status") == "True":
-        story.tell(Type.MODEL_READY, "True", "Ready", f"{name}: {words}")
+        conditions.set(Type.MODEL_READY, "True", "Ready", f"{name}: {words}")
     elif copy is not None and not _is_wanted(copy, model):
         words = f"{name} serves commit {copy['commit']} until the next is there: {words}"
-        story.tell(Type.MODEL_READY, "True", "ServesRevisionBefore", words)
+        conditions.set(Type.MODEL_READY, "True", "ServesRevisionBefore", words)
     elif copy is not None and not fault_at:
-        story.tell(Type.MODEL_READY, "True", "VerifiedAgain", f"{name}: {words}")
+        conditions.set(Type.MODEL_READY, "True", "VerifiedAgain", f"{name}: {words}")
     else:
         stalled = model_condition(model, Type.STALLED).get("status") == "True"
         words = f"{name}: {words or 'nothing is known yet'}"
-        story.tell(Type.MODEL_READY, "False", ready.get("reason") or "Waiting", words, stalled=stalled)
+        conditions.set(Type.MODEL_READY, "False", ready.get("reason") or "Waiting", words, stalled=stalled)
 
 
 def _is_wanted(copy: Object, model: Object) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from qwen3_operator.desired.server import CONTAINER
 from qwen3_operator.engine.startup_log import parse_startup_log
 from qwen3_operator.status.pods import condition
-from qwen3_operator.status.story import parse_time
+from qwen3_operator.status.times import parse_time
 
 
 def startup_status(pod: Mapping[str, Any], log: str) -> dict[str, Any]:

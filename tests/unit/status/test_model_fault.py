@@ -14,11 +14,11 @@ from qwen3_operator.api.model import Qwen3ModelSpec, Qwen3ModelStatus
 from qwen3_operator.desired.download import Step, model_job
 from qwen3_operator.naming import model_path
 from qwen3_operator.settings import Settings
+from qwen3_operator.status.conditions import Conditions
 from qwen3_operator.status.model import model_status
 from qwen3_operator.status.model_fault import fault_at, is_in_order, suspected_at
-from qwen3_operator.status.model_ready import tell_model_ready
+from qwen3_operator.status.model_ready import set_model_ready
 from qwen3_operator.status.pods import PodView
-from qwen3_operator.status.story import Story
 from qwen3_operator.status.view import ModelView
 
 LOGS = Path(__file__).parent.parent / "engine" / "data" / "logs"
@@ -141,8 +141,8 @@ def test_who_met_the_fault_waits_and_others_go_on(fault: str | None, stalled: st
         {"type": "Stalled", "status": stalled, "reason": "Verifying", "message": "words"},
     ]
     model = {"metadata": {"name": "m"}, "spec": {}, "status": {"conditions": conditions, "model": COPY}}
-    story = Story(DEPLOYMENT_TYPES)
-    tell_model_ready(story, model, fault)
-    story.summarize("Serving", "")
-    told = {c["type"]: c for c in story.written({}, generation=1, now=NOW)}
+    conditions = Conditions(DEPLOYMENT_TYPES)
+    set_model_ready(conditions, model, fault)
+    conditions.summarize("Serving", "")
+    told = {c["type"]: c for c in conditions.as_status({}, generation=1, now=NOW)}
     assert (told["ModelReady"]["status"], told["ModelReady"]["reason"], told["Stalled"]["status"]) == expected

@@ -22,7 +22,7 @@ async def read_live(context: Context, kind: Kind, key: Key) -> Object | None:
 
 
 @dataclass
-class Look:
+class Reconciliation:
     """One look at `obj`; the kinds add what they see."""
 
     context: Context
