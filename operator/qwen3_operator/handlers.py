@@ -1,125 +1,60 @@
-"""kopf's part: watch events in, keys out, nothing else.
+"""kopf's part: watch events go into the store, nothing else.
 
-Handlers only enqueue, so they cannot fail; kopf keeps no state for such handlers: no annotation, no finalizer, and a
-restart writes nothing.
+Handlers cannot fail, and kopf keeps no state for such handlers: no annotation, no finalizer, and a restart writes
+nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import kopf
 from kubernetes.aio.client.configuration import Configuration
 
-from qwen3_operator.api import GROUP, VERSION
-from qwen3_operator.api.batch import Qwen3Batch
-from qwen3_operator.api.deployment import Qwen3Deployment
-from qwen3_operator.api.model import Qwen3Model
-from qwen3_operator.controller.kinds import CLAIMS, DEPLOYMENTS, JOBS, PODS, SERVICES, Kind
-from qwen3_operator.naming import BATCH_LABEL, DEPLOYMENT_LABEL, MANAGED_BY, MANAGER, MODEL_LABEL, SELECTOR, digest
-from qwen3_operator.reconcile import Key
-
-OWNER_LABELS = {
-    DEPLOYMENT_LABEL: Qwen3Deployment.KIND,
-    BATCH_LABEL: Qwen3Batch.KIND,
-    MODEL_LABEL: Qwen3Model.KIND,
-}
-"""Labels of a child that name its owner; the first that it has counts."""
-PATIENCE = {PODS.plural: 2.0, DEPLOYMENTS.plural: 1.0}
-"""Seconds that a child's status may wait for a look: a start brings a dozen of them, and one look is for all. Edits and
-deletions are looked at at once."""
-USERS_SECONDS = 1.0
-"""The same for who uses a model: many come at once."""
-PROGRESS_SECONDS = 5.0
-"""The same for the progress of a model, which each of its users shows."""
-CHILDREN: tuple[Kind, ...] = (DEPLOYMENTS, SERVICES, CLAIMS, JOBS, PODS)
+from qwen3_operator.controller.kinds import Kind
+from qwen3_operator.controller.store import Store
+from qwen3_operator.naming import SELECTOR
+from qwen3_operator.reconcile.watched import CHILDREN
 
 
 def make_registry(
-    look_at: Callable[[Key, float], None],
-    users_of: Callable[[str, str], Iterable[Key]],
+    store: Store,
+    relisted: Callable[[], None],
     configuration: Configuration,
     at_end: Callable[[], Awaitable[None]],
 ) -> kopf.OperatorRegistry:
-    """Handlers that call `look_at` with a key and in how many seconds at most, for a Qwen3Model also with the keys of
-    `users_of` its namespace and name; a login with the credentials of `configuration`, and `at_end` when kopf ends."""
+    """Handlers that keep `store` up to date; a login with the credentials of `configuration`; `at_end` when kopf ends.
+
+    `relisted` is called when a kind is listed anew after a gap: kopf does not say what vanished meanwhile.
+    """
     registry = kopf.OperatorRegistry()
-
-    def enqueue(kind: str, namespace: str | None, name: str, seconds: float = 0.0) -> None:
-        look_at(Key(kind, namespace or "", name), seconds)
-
     kopf.on.login(registry=registry, id="login")(_login(configuration))
 
     @kopf.on.cleanup(registry=registry, id="end")
     async def end(**_: Any) -> None:
         await at_end()
 
-    @kopf.on.event(GROUP, VERSION, Qwen3Deployment.PLURAL, registry=registry, id="deployment")
-    @kopf.on.event(GROUP, VERSION, Qwen3Batch.PLURAL, registry=registry, id="batch")
-    async def on_user(namespace: str | None, name: str, type: str, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
-        if type == "DELETED" or _is_news(memo, "spec", _spec_version(body)):
-            enqueue(body["kind"], namespace, name)
-        status = body.get("status") or {}
-        (before, _), model = memo.get("model", (None, None)), (status.get("model") or {}).get("name")
-        if type == "DELETED" or _is_news(memo, "model", (model, status.get("modelFaultAt"))):
-            for changed in {before, model} - {None}:
-                enqueue(Qwen3Model.KIND, namespace, str(changed), USERS_SECONDS)
+    def handler(kind: Kind) -> Callable[..., Awaitable[None]]:
+        async def on_event(event: Any, **_: Any) -> None:
+            obj, type = event["object"], event["type"]
+            if type == "DELETED":
+                store.remove(kind, obj["metadata"])
+                return
+            if type is None and store.ready.is_set():
+                relisted()
+            store.put(kind, dict(obj))
 
-    @kopf.on.event(GROUP, VERSION, Qwen3Model.PLURAL, registry=registry, id="model")
-    async def on_model(namespace: str | None, name: str, type: str, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
-        version = _spec_version(body)
-        if type == "DELETED" or _is_news(memo, "spec", version):
-            enqueue(Qwen3Model.KIND, namespace, name)
-        if _is_news(memo, "holders", body["metadata"].get("ownerReferences")):
-            enqueue(Qwen3Model.KIND, namespace, name, USERS_SECONDS)
-        status = body.get("status") or {}
-        summary = [c for c in status.get("conditions") or [] if c.get("type") in ("Ready", "Stalled")]
-        verdict = [version, status.get("model"), [(c.get("status"), c.get("reason")) for c in summary]]
-        decisive = type == "DELETED" or _is_news(memo, "verdict", verdict)
-        told = {key: value for key, value in status.items() if key != "usedBy"}
-        if _is_news(memo, "told", digest(told)) or decisive:
-            for user in users_of(namespace or "", name):
-                look_at(user, 0.0 if decisive else PROGRESS_SECONDS)
+        return on_event
 
-    for child in CHILDREN:
-        group, _, version = child.api_version.rpartition("/")
-
-        @kopf.on.event(group, version, child.plural, registry=registry, id=child.plural, labels={MANAGED_BY: MANAGER})
-        async def on_child(
-            namespace: str | None, type: str, meta: kopf.Meta, memo: kopf.Memo, resource: kopf.Resource, **_: Any
-        ) -> None:
-            owner, generation = _owner(meta.get("labels") or {}), meta.get("generation")
-            owner_before, generation_before = memo.get("owner"), memo.get("generation", generation)
-            memo["owner"], memo["generation"] = owner, generation
-            edited = type == "DELETED" or generation_before != generation
-            # A child whose labels were taken away comes as DELETED with the old ones; one whose label names another
-            # owner by now is looked at by the one before as well.
-            for named in {owner_before, owner}:
-                if named is not None:
-                    enqueue(named[0], namespace, named[1], 0.0 if edited else PATIENCE.get(resource.plural, 0.0))
-
+    for kind in store.kinds:
+        kopf.on.event(*_resource(kind), registry=registry, id=kind.plural)(handler(kind))
     return registry
 
 
-def _owner(labels: Mapping[str, str]) -> tuple[str, str] | None:
-    """(kind, name) that a child's labels name."""
-    for label, kind in OWNER_LABELS.items():
-        if name := labels.get(label):
-            return kind, name
-    return None
-
-
-def _is_news(memo: kopf.Memo, topic: str, value: Any) -> bool:
-    """Whether `value` differs from what the last event of this object said; most events are our own status writes."""
-    known = topic in memo and memo[topic] == value
-    memo[topic] = value
-    return not known
-
-
-def _spec_version(body: kopf.Body) -> list[Any]:
-    """What changes with the spec and with the deletion, and not with the status."""
-    return [body["metadata"].get(key) for key in ("generation", "deletionTimestamp")]
+def _resource(kind: Kind) -> tuple[str, str, str]:
+    group, _, version = kind.api_version.rpartition("/")
+    return group, version, kind.plural
 
 
 class _NoLastHandled(kopf.DiffBaseStorage):
@@ -169,8 +104,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.persistence.diffbase_storage = _NoLastHandled()
     settings.persistence.progress_storage = _NoProgress()
     for child in CHILDREN:
-        group, _, version = child.api_version.rpartition("/")
-        settings.watching.label_selectors[group, version, child.plural] = SELECTOR
+        settings.watching.label_selectors[_resource(child)] = SELECTOR
     return settings
 
 

@@ -11,7 +11,7 @@ from qwen3_operator.api import API_VERSION, GROUP
 from qwen3_operator.api.batch import Qwen3Batch
 from qwen3_operator.api.deployment import Qwen3Deployment
 from qwen3_operator.api.model import Qwen3Model
-from qwen3_operator.api.source import ModelSource
+from qwen3_operator.api.source import DEFAULT_ACCESS_MODE, ModelSource
 from qwen3_operator.controller.kinds import Kind
 
 QWEN3_DEPLOYMENTS = Kind(API_VERSION, Qwen3Deployment.KIND, Qwen3Deployment.PLURAL)
@@ -61,37 +61,48 @@ def slug(text: str, limit: int) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:limit].strip("-")
 
 
-def model_name(source: ModelSource) -> str:
-    """Name of the Qwen3Model for `source`: the same for all who name the same id, revision and storage."""
+def model_name(source: ModelSource, hub: str = "") -> str:
+    """Name of the Qwen3Model for `source`: the same for all who name the same id, revision and storage.
+
+    `hub`: base URL of the hub where that is not the operator's own.
+    """
+    source = source.normal()
     storage = source.storage
     claim = storage.existing_claim
     identity: list[Any] = [
         source.id,
         source.revision,
         storage.storage_class_name,
-        storage.access_mode or "ReadWriteOnce",
-        [claim.name, claim.path.strip("/")] if claim else None,
+        storage.access_mode or DEFAULT_ACCESS_MODE,
+        [claim.name, claim.path] if claim else None,
         *_patterns(source),
+        *([{"hub": hub}] if hub else []),
     ]
     return f"{slug(source.id.split('/')[-1], 36)}-{digest(identity)}"
 
 
 def model_path(source: ModelSource) -> str:
     """Folder of the checkpoint inside the volume."""
-    if claim := source.storage.existing_claim:
-        return claim.path.strip("/")
+    if claim := source.normal().storage.existing_claim:
+        return claim.path
     return f"{source.id.split('/')[-1]}-{digest([source.id, source.revision, *_patterns(source)], 6)}"
 
 
 def _patterns(source: ModelSource) -> list[list[str]]:
     """Other files make another copy; without patterns names are what they were before there were any."""
-    allow, ignore = source.download.allow_patterns, source.download.ignore_patterns
-    return [sorted(allow), sorted(ignore)] if allow or ignore else []
+    options = source.normal().download
+    allow, ignore = options.allow_patterns, options.ignore_patterns
+    return [allow, ignore] if allow or ignore else []
 
 
 def claim_name(model: str, source: ModelSource) -> str:
     """PersistentVolumeClaim of the Qwen3Model called `model`."""
     return source.storage.existing_claim.name if source.storage.existing_claim else model
+
+
+def file_on_claim(claim: str | None, path: str | None) -> tuple[str, str]:
+    """A file on a claim, or a folder, whatever the way of writing its path."""
+    return claim or "", "/".join(part for part in (path or "").split("/") if part not in ("", "."))
 
 
 def model_labels(model: str) -> dict[str, str]:

@@ -16,13 +16,19 @@ import kopf
 from qwen3_operator.controller import metrics
 from qwen3_operator.controller.cluster import ApiError, Cluster, Hook, NamespaceEnding
 from qwen3_operator.controller.events import Recorder
+from qwen3_operator.controller.kinds import NODES, Kind
 from qwen3_operator.controller.lease import Lease
 from qwen3_operator.controller.probes import Probes
 from qwen3_operator.controller.queue import KeyedQueue
+from qwen3_operator.controller.store import Store
 from qwen3_operator.handlers import kopf_settings, make_registry
-from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS
+from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS, SELECTOR
 from qwen3_operator.reconcile import Context, Key, reconcile_batch, reconcile_deployment, reconcile_model
 from qwen3_operator.reconcile.failure import LASTING_FAILURES, report_failure
+from qwen3_operator.reconcile.nodes import Nodes
+from qwen3_operator.reconcile.triggers import Triggers
+from qwen3_operator.reconcile.users import ModelUsers
+from qwen3_operator.reconcile.watched import CHILDREN, WATCHED
 from qwen3_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -53,8 +59,11 @@ class Operator:
         self.probes = Probes(lambda: self.watching.is_set() and not self._stop.is_set())
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        recorder = Recorder(cluster, settings.identity)
-        self._context = Context(cluster, settings, recorder)
+        self._store = Store(WATCHED)
+        recorder, users = Recorder(cluster, settings.identity), ModelUsers()
+        self._context = Context(cluster, self._store, settings, recorder, Nodes(self._store), users)
+        self._store.listeners.append(Triggers(self._enqueue, users).observe)
+        self._relisted = asyncio.Event()
 
     def stop(self) -> None:
         """End `run`."""
@@ -74,7 +83,8 @@ class Operator:
 
     async def _work(self, lost: asyncio.Event) -> None:
         async with _tasks(
-            *(self.queue.work(self._handle) for _ in range(self.settings.workers)),
+            *(self._worker() for _ in range(self.settings.workers)),
+            self._fill(),
             self._resync(),
             self.probes.measure_lag(),
             self._stop_when(lost),
@@ -90,9 +100,7 @@ class Operator:
 
     async def _watch(self) -> None:
         await kopf.operator(
-            registry=make_registry(
-                self._look_at, self._context.users.of, self.cluster.configuration, at_end=self._wind_down
-            ),
+            registry=make_registry(self._store, self._relisted.set, self.cluster.configuration, at_end=self._wind_down),
             settings=kopf_settings(),
             clusterwide=not self.settings.namespaces,
             namespaces=self.settings.namespaces,
@@ -103,7 +111,35 @@ class Operator:
             ready_flag=self.watching,
         )
 
-    def _look_at(self, key: Key, seconds: float) -> None:
+    async def _worker(self) -> None:
+        await self._store.ready.wait()
+        await self.queue.work(self._handle)
+
+    async def _fill(self) -> None:
+        """Wait until all that exists at the start is in the store."""
+        await self.watching.wait()
+        for kind in self._store.kinds:
+            expected = None
+            while expected is None or self._store.missing(kind, expected):
+                try:
+                    expected = expected or await self._names(kind)
+                except ApiError as error:
+                    log.warning("%s are not listed yet: %s", kind.plural, error)
+                    await asyncio.sleep(error.retry_after or 1.0)
+                await asyncio.sleep(0.05)
+        self._store.ready.set()
+        await asyncio.Event().wait()
+
+    async def _names(self, kind: Kind) -> list[tuple[tuple[str, str], str]]:
+        labels = SELECTOR if kind in CHILDREN else ""
+        found = []
+        for namespace in self.settings.namespaces or (None,):
+            for obj in await self.cluster.list(kind, namespace if kind != NODES else None, labels=labels):
+                meta = obj["metadata"]
+                found.append(((meta.get("namespace", ""), meta["name"]), meta["uid"]))
+        return found
+
+    def _enqueue(self, key: Key, seconds: float) -> None:
         if seconds:
             self.queue.add_after(key, seconds)
         else:

@@ -12,6 +12,7 @@ from qwen3_operator.api.base import (
     AnnotationValue,
     ApiModel,
     LabelValue,
+    ObjectName,
     PassedOn,
     Quantity,
     ResourceQuantity,
@@ -94,22 +95,32 @@ class Rollout(ApiModel):
     """Seconds that running requests have to finish when a server ends (vLLM 0.18 and newer)."""
 
 
+class ModelRef(ApiModel):
+    """A Qwen3Model of the same namespace."""
+
+    name: ObjectName
+    """Its name."""
+
+
 class Qwen3DeploymentSpec(ApiModel):
     """Desired state of a Qwen3Deployment."""
 
     model_config = {
         "json_schema_extra": rules(
+            rule("has(self.model) != has(self.modelRef)", "give either model or modelRef"),
             rule(
                 "!has(self.resources) || ((!has(self.resources.requests)"
                 " || !(self.gpu.resourceName in self.resources.requests)) && (!has(self.resources.limits)"
                 " || !(self.gpu.resourceName in self.resources.limits)))",
                 GPU_OWNED,
-            )
+            ),
         )
     }
 
-    model: ModelSource
-    """The checkpoint."""
+    model: ModelSource | None = None
+    """The checkpoint. Exclusive with modelRef."""
+    model_ref: ModelRef | None = None
+    """Serve from a Qwen3Model that is there, made by whoever offers it."""
     engine: Annotated[Engine, Field(json_schema_extra=EMPTY_DEFAULT)] = Engine()
     """vLLM and how it is started."""
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
@@ -132,6 +143,13 @@ class Qwen3DeploymentSpec(ApiModel):
     """Strategic merge patch of the server's pod template, for what has no field here. The container is `vllm`."""
     suspend: bool = False
     """Run no server while true; the weights and the Service stay."""
+
+    @property
+    def source(self) -> ModelSource:
+        """The checkpoint. Raises ValueError while it is only referred to."""
+        if self.model is None:
+            raise ValueError("the model of a modelRef is not known yet")
+        return self.model
 
 
 Servers = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -184,6 +202,8 @@ class PlanEntry(ApiModel):
     """To what."""
     reason: Text
     """Why."""
+    next: Text | None = None
+    """To what it would be resolved now, where the servers keep what they were made with: see spec.engine.resolve."""
 
 
 class ModelStatus(ModelCopy):
@@ -191,6 +211,8 @@ class ModelStatus(ModelCopy):
 
     name: Text | None = None
     """Name of the Qwen3Model."""
+    id: Text | None = None
+    """Model on ModelScope."""
 
 
 class Qwen3DeploymentStatus(ApiModel):

@@ -149,6 +149,10 @@ class Engine(EngineOptions):
     """Whether requests that do not say think, for models that can do both. Default: the chat template's own."""
     sampling: Sampling | None = None
     """Sampling defaults of the server. Default: the checkpoint's, or the authors' advice where thinking is disabled."""
+    resolve: Annotated[str, StringConstraints(max_length=256)] = ""
+    """Any text; another one has every value that is not given resolved anew. Until then, and until another field of
+    the servers changes, they keep the image, parsers and other values that they were made with: see status.plan[].next.
+    """
     compile_cache: CompileCache | None = None
     """Keep torch.compile's results on a volume. It goes with the Qwen3Deployment."""
     reasoning_content_field: bool = False

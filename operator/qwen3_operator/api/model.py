@@ -19,9 +19,21 @@ from qwen3_operator.api.base import (
     rules,
 )
 from qwen3_operator.api.conditions import Condition
-from qwen3_operator.api.source import ModelSource, Scheduling
+from qwen3_operator.api.source import DEFAULT_ACCESS_MODE, ModelSource, Scheduling
 
 Int64 = Annotated[int, Field(ge=0, le=2**53 - 1)]
+
+
+def _access_mode(spec: str) -> str:
+    """CEL: the access mode; unset is the default."""
+    mode = f"{spec}.storage.accessMode"
+    return f"(has({mode}) ? {mode} : '{DEFAULT_ACCESS_MODE}')"
+
+
+def _folder(spec: str) -> str:
+    """CEL: the parts of an existing claim's folder, whatever the way of writing it."""
+    path = f"{spec}.storage.existingClaim.path"
+    return f"(has({path}) ? {path}.split('/').filter(part, part != '' && part != '.') : [])"
 
 
 class Qwen3ModelSpec(ModelSource):
@@ -32,7 +44,9 @@ class Qwen3ModelSpec(ModelSource):
             rule("self.id == oldSelf.id", "id is immutable: make another Qwen3Model"),
             rule(
                 "has(self.storage.existingClaim) == has(oldSelf.storage.existingClaim)"
-                " && (!has(self.storage.existingClaim) || self.storage.existingClaim == oldSelf.storage.existingClaim)",
+                " && (!has(self.storage.existingClaim)"
+                " || (self.storage.existingClaim.name == oldSelf.storage.existingClaim.name"
+                f" && {_folder('self')} == {_folder('oldSelf')}))",
                 "storage.existingClaim is immutable: make another Qwen3Model",
             ),
             rule(
@@ -42,8 +56,7 @@ class Qwen3ModelSpec(ModelSource):
                 "storage.storageClassName is immutable, as in the claim: make another Qwen3Model",
             ),
             rule(
-                "has(self.storage.accessMode) == has(oldSelf.storage.accessMode)"
-                " && (!has(self.storage.accessMode) || self.storage.accessMode == oldSelf.storage.accessMode)",
+                f"{_access_mode('self')} == {_access_mode('oldSelf')}",
                 "storage.accessMode is immutable, as in the claim: make another Qwen3Model",
             ),
         )
@@ -141,8 +154,17 @@ class Qwen3ModelStatus(ApiModel):
     """The download's progress."""
     superseded: Annotated[list[Superseded], Field(max_length=64, json_schema_extra=list_map("path"))] = []
     """Folders of revisions before. They are removed when no server runs on them any more."""
+    users: Int64 | None = None
+    """Number of Qwen3Deployments and Qwen3Batches that use this copy."""
     used_by: Annotated[list[ObjectName], Field(max_length=1000, json_schema_extra=SET_LIST)] = []
-    """Qwen3Deployments that serve from this copy."""
+    """Names of the first of them, at most 20."""
+    retention_policy: Literal["Retain", "Delete"] | None = None
+    """What becomes of the claim with its last user, as all users together say: where they differ, it is retained."""
+    decided_by: Text | None = None
+    """Whose token, endpoint, size and scheduling count: the first user, or the model itself where nobody made it for
+    one."""
+    endpoint: Text | None = None
+    """Base URL of the hub that the files come from."""
     size: Quantity | None = None
     """Capacity of the volume."""
 

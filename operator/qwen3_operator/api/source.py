@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, WithJsonSchema
 
@@ -23,6 +23,7 @@ from qwen3_operator.api.base import (
 )
 
 DEFAULT_REVISION = "master"
+DEFAULT_ACCESS_MODE = "ReadWriteOnce"
 
 ModelId = Annotated[
     str,
@@ -169,6 +170,22 @@ class ModelSource(ApiModel):
     """How the model is downloaded."""
     storage: Annotated[Storage, Field(json_schema_extra=EMPTY_DEFAULT)] = Storage()
     """The volume that keeps the weights."""
+
+    def normal(self) -> Self:
+        """The same source in the one form that its name and its manifest are made from: a default that is spelled
+        out is unset, paths and patterns are written in one way."""
+        storage, options = self.storage, self.download
+        claim = storage.existing_claim
+        if claim is not None:
+            claim = claim.model_copy(update={"path": "/".join(p for p in claim.path.split("/") if p not in ("", "."))})
+        mode = None if storage.access_mode == DEFAULT_ACCESS_MODE else storage.access_mode
+        patterns = {name: sorted(set(getattr(options, name))) for name in ("allow_patterns", "ignore_patterns")}
+        return self.model_copy(
+            update={
+                "storage": storage.model_copy(update={"access_mode": mode, "existing_claim": claim}),
+                "download": options.model_copy(update=patterns),
+            }
+        )
 
 
 class Toleration(ApiModel):

@@ -59,7 +59,7 @@ def _render(arguments: argparse.Namespace, settings: Settings) -> int:
         for problem in planned.plan.problems:
             print(f"qwen3-operator: {resource.title}: {problem.field}: {problem.message}", file=sys.stderr)
             code = BAD_INPUT
-        model = (resource.meta["namespace"], model_name(resource.server.model))
+        model = (resource.meta["namespace"], model_name(resource.server.source))
         if model not in models:  # the first user of a model makes it for all
             objects += model_manifests(resource.meta["namespace"], resource.server, settings)
             models.add(model)

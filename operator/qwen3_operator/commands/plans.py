@@ -81,7 +81,8 @@ def plan_offline(
     """The plan as the operator would make it on that hardware; `version` overrides vLLM's. Raises BadInput."""
     meta, server = resource.meta, _of_version(resource.server, version)
     namespace, name, gpus = meta["namespace"], meta["name"], hardware.gpus()
-    weights = Weights(claim_name(model_name(server.model), server.model), model_path(server.model), facts)
+    source = server.source
+    weights = Weights(claim_name(model_name(source), source), model_path(source), facts)
     if resource.batch is None:
         plan = make_plan(weights, server, settings, gpus=gpus, gpus_per_node=hardware.gpus_per_node)
         return Planned(resource, plan, partial(server_manifests, namespace, name, server, plan, settings))

@@ -133,6 +133,10 @@ def _broken_rules(spec: Qwen3DeploymentSpec | Qwen3BatchSpec) -> Iterator[str]:
     if resources and gpu.resource_name in (resources.requests | resources.limits):
         yield f"spec: {GPU_OWNED}"
     if isinstance(spec, Qwen3DeploymentSpec):
+        if (spec.model is None) == (spec.model_ref is None):
+            yield "spec: give either model or modelRef"
+        elif spec.model is None:
+            yield "spec.modelRef: only a cluster knows that Qwen3Model: name its model here, as spec.model"
         return
     if (spec.model is None) == (spec.deployment_ref is None):
         yield "spec: give either model or deploymentRef"

@@ -14,12 +14,13 @@ from qwen3_operator.desired.batch_config import batch_config_map
 from qwen3_operator.desired.claim import claim_size, model_claim
 from qwen3_operator.desired.compile_cache import cache_claim
 from qwen3_operator.desired.download import Step, model_job
+from qwen3_operator.desired.made_from import MadeFrom, inputs_of
 from qwen3_operator.desired.middleware import middleware_config_map
 from qwen3_operator.desired.model import shared_model
-from qwen3_operator.desired.server import server_deployment
+from qwen3_operator.desired.server import server_deployment, server_template
 from qwen3_operator.desired.service import server_service
-from qwen3_operator.naming import MIDDLEWARE, QWEN3_MODELS
-from qwen3_operator.plan import Plan
+from qwen3_operator.naming import MIDDLEWARE, QWEN3_MODELS, model_name, model_path
+from qwen3_operator.plan import Plan, Weights
 from qwen3_operator.plan.batch import BatchPlan
 from qwen3_operator.settings import Settings
 
@@ -29,12 +30,13 @@ UID = "00000000-0000-0000-0000-000000000000"
 
 def model_manifests(namespace: str, server: Qwen3DeploymentSpec, settings: Settings) -> list[dict[str, Any]]:
     """The Qwen3Model that `server` shares with others, and its objects, in the order in which they come into being."""
-    model = shared_model(namespace, server)
+    model = shared_model(namespace, model_name(server.source), server)
     name = model["metadata"]["name"]
     spec = Qwen3ModelSpec.model_validate(model["spec"])
     found: list[tuple[Kind, dict[str, Any]]] = [(QWEN3_MODELS, model)]
     if not spec.storage.existing_claim:
-        found.append((CLAIMS, model_claim(namespace, name, UID, spec, claim_size(spec, None))))
+        retention = spec.storage.retention_policy or "Retain"
+        found.append((CLAIMS, model_claim(namespace, name, UID, spec, claim_size(spec, None), retention)))
     step = Step.CHECK if spec.storage.existing_claim else Step.DOWNLOAD
     found.append((JOBS, model_job(namespace, name, UID, spec, settings, step)))
     return _typed(found)
@@ -49,7 +51,9 @@ def server_manifests(
         found.append((CLAIMS, cache_claim(namespace, name, UID, spec.engine.compile_cache)))
     if MIDDLEWARE in plan.command:
         found.append((CONFIG_MAPS, middleware_config_map(namespace, name, UID)))
-    found.append((DEPLOYMENTS, server_deployment(namespace, name, UID, spec, plan, settings)))
+    weights = Weights(plan.claim, model_path(spec.source))
+    made = MadeFrom(inputs_of(spec, weights, ""), plan, server_template(name, spec, plan, settings))
+    found.append((DEPLOYMENTS, server_deployment(namespace, name, UID, 0 if spec.suspend else spec.replicas, made)))
     return _typed(found)
 
 

@@ -1,8 +1,9 @@
 """The one place that talks to the API server: plain JSON objects in and out, over the official asyncio client.
 
-Writes are server-side applies and deletes, both safe to repeat, so what the network breaks is tried again here; what
-the API server answers is left to the caller as ApiError. `hook` sees every request before it is sent and every answer
-before it is handed on: tests crash the operator there.
+Writes are server-side applies and deletes, both safe to repeat, so a connection that breaks is tried once more here;
+what the API server answers is left to the caller as ApiError, and trying again later to the queue: a worker that waits
+is a worker that nobody else has. `hook` sees every request before it is sent and every answer before it is handed on:
+tests crash the operator there.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from qwen3_operator.controller.kinds import PODS, Kind
 Object = dict[str, Any]
 Hook = Callable[[str, str, str], Awaitable[None]]
 
-TRIES = 4
+TRIES = 2
+"""Of a request that got no answer."""
 REQUEST_TIMEOUT = 30.0
 LOG_TIMEOUT = 3.0
-"""A kubelet that does not answer must not hold up the look."""
+"""A kubelet that does not answer must not hold up the reconcile."""
 LOG_BYTES = 256 * 1024
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
@@ -42,6 +44,8 @@ class ApiError(Exception):
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(f"{reason} ({status}): {message}" if status else f"{reason}: {message}")
         self.status, self.reason, self.message = status, reason, message
+        self.retry_after: float | None = None
+        """Seconds that the API server asks to wait before the next try."""
 
     @property
     def final(self) -> bool:
@@ -112,15 +116,18 @@ class Cluster:
             if limit or not query["continue"]:
                 return items
 
-    async def apply(self, kind: Kind, obj: Object, *, manager: str, subresource: str | None = None) -> Object:
-        """Server-side apply of what `manager` wants of `obj`; conflicts are decided for `manager`."""
+    async def apply(
+        self, kind: Kind, obj: Object, *, manager: str, subresource: str | None = None, force: bool = True
+    ) -> Object:
+        """Server-side apply of what `manager` wants of `obj`. Conflicts are decided for `manager`, or without `force`
+        answered by 409."""
         meta = obj["metadata"]
         return await self._json(
             "apply",
             kind,
             "PATCH",
             kind.path(meta.get("namespace"), meta["name"], subresource),
-            query={"fieldManager": manager, "force": "true"},
+            query={"fieldManager": manager, "force": "true" if force else ""},
             body={"apiVersion": kind.api_version, "kind": kind.kind, **obj},
             content_type="application/apply-patch+yaml",
         )
@@ -148,9 +155,26 @@ class Cluster:
             body={"apiVersion": kind.api_version, "kind": kind.kind, **obj},
         )
 
-    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str = "") -> None:
-        """Delete exactly the object with that `uid` (and version), dependents in the background. Gone is fine."""
-        preconditions = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
+    async def merge(self, kind: Kind, obj: Object, *, manager: str) -> Object:
+        """JSON merge patch: lists are replaced whole. Raises ApiError (409) where the uid or resourceVersion that
+        `obj` names is another by now."""
+        meta = obj["metadata"]
+        return await self._json(
+            "patch",
+            kind,
+            "PATCH",
+            kind.path(meta.get("namespace"), meta["name"]),
+            query={"fieldManager": manager},
+            body=obj,
+            content_type="application/merge-patch+json",
+        )
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str) -> None:
+        """Delete exactly this version of the object with that `uid`, dependents in the background. Gone is fine.
+
+        Raises ApiError (409) where it was changed since: what was decided then may be wrong now.
+        """
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
         try:
             await self._json(
                 "delete",
@@ -160,7 +184,7 @@ class Cluster:
                 body={"propagationPolicy": "Background", "preconditions": preconditions},
             )
         except ApiError as error:
-            if error.status not in (404, 409):  # 409: another object has that name by now
+            if error.status != 404 and not (error.status == 409 and "UID in the precondition" in error.message):
                 raise
 
     async def logs(self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False) -> str:
@@ -168,7 +192,7 @@ class Cluster:
         query = {"container": container, "tailLines": str(tail), "previous": "true" if previous else ""}
         query["limitBytes"] = str(LOG_BYTES)
         try:
-            # One try: not started, gone, or a node that does not answer are all "no log", and the caller looks again.
+            # One try: not started, gone, or a node that does not answer are all "no log"; the caller asks again later.
             async with asyncio.timeout(LOG_TIMEOUT):
                 path = PODS.path(namespace, pod, "log")
                 body = await self._request("logs", PODS, "GET", path, query=query, tries=1)
@@ -217,12 +241,11 @@ class Cluster:
                 await self._hook("after", verb, path)
             if 200 <= status < 300:
                 return data
-            # A create or replace may have happened although its answer was lost: those callers look again themselves.
-            repeatable = status == 429 or (method not in ("POST", "PUT") and (status == 0 or status >= 500))
             error = _error(status, data)
-            if attempt == tries or error.final or not repeatable:
+            error.retry_after = retry_after
+            # A create may have happened although its answer was lost: its caller reads first.
+            if status != 0 or method in ("POST", "PUT") or attempt == tries:
                 raise error
-            await asyncio.sleep(retry_after if retry_after is not None else 0.1 * 4**attempt)
         raise AssertionError("unreachable")
 
     async def _send(

@@ -18,12 +18,14 @@ UNKNOWN_SIZE = "50Gi"
 """Of a model whose size nobody can tell."""
 
 
-def model_claim(namespace: str, name: str, uid: str, spec: Qwen3ModelSpec, size: str) -> dict[str, Any]:
-    """The claim of the Qwen3Model `name`. Under Retain it has no owner and outlives the model; under Delete it goes
-    with the model and with the last Qwen3Deployment that uses it, whichever is later."""
+def model_claim(namespace: str, name: str, uid: str, spec: Qwen3ModelSpec, size: str, retention: str) -> dict[str, Any]:
+    """The claim of the Qwen3Model `name`. `retention`: what the model and all its users say together.
+
+    Under Retain it has no owner and outlives the model; under Delete it goes with the model and with the last user,
+    whichever is later."""
     storage = spec.storage
     meta: dict[str, Any] = {"namespace": namespace, "name": name, "labels": model_labels(name)}
-    if storage.retention_policy == "Delete":
+    if retention == "Delete":
         meta["ownerReferences"] = [owner_reference(Qwen3Model.KIND, API_VERSION, name, uid, controller=False)]
     claim_spec: dict[str, Any] = {
         "accessModes": [storage.access_mode or "ReadWriteOnce"],

@@ -29,6 +29,11 @@ def up_to_date(live: dict[str, Any] | None, desired: dict[str, Any]) -> bool:
     return live is not None and _covers(live, desired, "")
 
 
+def holds_all_of(live: Any, desired: Any) -> bool:
+    """Whether `live` has every value of `desired`."""
+    return _covers(live, desired, "")
+
+
 def with_ports_of(live: dict[str, Any], desired: dict[str, Any]) -> dict[str, Any]:
     """`live` with the ports of `desired` in the place of its own.
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from typing import Any
 
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.deployment import Qwen3Deployment, Qwen3DeploymentSpec
 from qwen3_operator.desired.compile_cache import cache_claim_name
+from qwen3_operator.desired.made_from import ANNOTATION as MADE_FROM
+from qwen3_operator.desired.made_from import MadeFrom
 from qwen3_operator.desired.middleware import MIDDLEWARE_DIR, config_map_name
 from qwen3_operator.desired.patch import strategic_merge
 from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets, secret_env
@@ -40,35 +44,49 @@ _HOME, _CACHE = "/home/vllm", "/home/vllm/.cache"
 SCRATCH = {"home": _HOME, "tmp": "/tmp"}
 
 
-def server_deployment(
-    namespace: str, name: str, uid: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings
-) -> dict[str, Any]:
-    """The Deployment of the Qwen3Deployment `name`. Raises PatchError for a podTemplatePatch that cannot be merged."""
+def server_template(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -> dict[str, Any]:
+    """The pod template of the servers of `name`. Raises PatchError for a podTemplatePatch that cannot be merged."""
     annotations = {"kubectl.kubernetes.io/default-container": CONTAINER} | plan.pod_annotations
-    template = {
+    made = {
         "metadata": {"labels": server_labels(name), "annotations": annotations},
         "spec": _pod(name, spec, plan, settings),
     }
-    template = strategic_merge(template, spec.pod_template_patch)
+    template: dict[str, Any] = strategic_merge(made, spec.pod_template_patch)
     # The selector's labels are not the patch's to take away.
     template["metadata"]["labels"] = template["metadata"].get("labels", {}) | server_selector(name)
+    return template
+
+
+def server_deployment(namespace: str, name: str, uid: str, replicas: int, made_from: MadeFrom) -> dict[str, Any]:
+    """The Deployment of the Qwen3Deployment `name`."""
     return {
         "metadata": {
             "namespace": namespace,
             "name": name,
             "labels": server_labels(name),
+            "annotations": {MADE_FROM: made_from.written()},
             "ownerReferences": [owner_reference(Qwen3Deployment.KIND, API_VERSION, name, uid, controller=True)],
         },
         "spec": {
-            "replicas": 0 if spec.suspend else spec.replicas,
+            "replicas": replicas,
             "revisionHistoryLimit": 3,
             # GPUs are scarce: a server that is replaced gives its GPUs to the one that replaces it.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
-            "progressDeadlineSeconds": plan.startup_seconds + 600,
+            "progressDeadlineSeconds": made_from.plan.startup_seconds + 600,
             "selector": {"matchLabels": server_selector(name)},
-            "template": template,
+            "template": made_from.template,
         },
     }
+
+
+def length_in(template: Mapping[str, Any]) -> int | None:
+    """The maxModelLen in a pod template of servers."""
+    for container in template["spec"]["containers"]:
+        words = container.get("args") or ()
+        for flag, value in itertools.pairwise(words):
+            if container.get("name") == CONTAINER and flag == "--max-model-len" and str(value).isdigit():
+                return int(value)
+    return None
 
 
 def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -> dict[str, Any]:

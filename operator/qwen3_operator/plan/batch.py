@@ -39,7 +39,7 @@ class BatchPlan:
 
 def as_server(spec: Qwen3BatchSpec, deployment: Qwen3DeploymentSpec | None) -> Qwen3DeploymentSpec:
     """The server that has the batch's model, engine and GPUs. `deployment`: the one that deploymentRef names."""
-    source = spec.model if deployment is None else deployment.model
+    source = spec.model if deployment is None else deployment.source
     if source is None:
         raise ValueError("a spec with neither model nor deploymentRef passed the API server's rules")
     options: EngineOptions = spec.engine or EngineOptions() if deployment is None else deployment.engine
@@ -74,7 +74,7 @@ def make_batch_plan(
     The other arguments are those of `make_plan`.
     """
     plan = make_plan(weights, server, settings, nodes, template_hash, gpus=gpus, gpus_per_node=gpus_per_node)
-    entry = resolve(server.model.id, weights.facts)
+    entry = resolve(server.source.id, weights.facts)
     problems = [problem for problem in plan.problems if not _of_servers_alone(problem)]
     if entry is not None and entry.task != "generate":
         words = f"{entry.id} is for {entry.task}, and a Qwen3Batch generates text: take another model"
@@ -135,10 +135,10 @@ def _runner(
         sampling_plain=_sampling(spec, entry, thinking=False),
         seed=spec.sampling.seed,
         chat_template=f"{TEMPLATE_DIR}/{TEMPLATE_FILE}" if server.engine.chat_template else None,
-        model_name=server.model.id.split("/")[-1],
+        model_name=server.source.id.split("/")[-1],
         engine=tuple(engine_arguments(plan.command)),
     )
-    decisive = config.as_json() | {"engine": [server.model.id, server.model.revision, template_hash]}
+    decisive = config.as_json() | {"engine": [server.source.id, server.source.revision, template_hash]}
     return replace(config, fingerprint=digest({**decisive, "input": "", "output": ""}, 16))
 
 

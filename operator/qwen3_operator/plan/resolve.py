@@ -54,7 +54,7 @@ def make_plan(
     engine = spec.engine
     image, known_version, values = _image(spec, settings)
     version = known_version or NEWEST_KNOWN
-    entry = resolve(spec.model.id, weights.facts)
+    entry = resolve(spec.source.id, weights.facts)
     known_facts = entry.facts if entry else None
     found = _check_model(spec) + list(check_version(known_version, image, entry))
 
@@ -90,7 +90,7 @@ def make_plan(
     defaults = request_defaults(engine, entry)
     values += defaults.values
     found += defaults.problems
-    names = engine.served_model_names or [spec.model.id.split("/")[-1]]
+    names = engine.served_model_names or [spec.source.id.split("/")[-1]]
     said = bool(engine.served_model_names)
     reason = "set in the spec" if said else "last part of the model's id"
     values.append(Value("servedModelNames", " ".join(names), reason, "spec" if said else "operator"))
@@ -155,8 +155,8 @@ def make_plan(
 
 
 def _check_model(spec: Qwen3DeploymentSpec) -> list[Problem]:
-    if why := not_served_reason(spec.model.id):
-        return [Problem("ModelNotServed", f"vLLM does not serve {spec.model.id}: {why}", "spec.model.id")]
+    if why := not_served_reason(spec.source.id):
+        return [Problem("ModelNotServed", f"vLLM does not serve {spec.source.id}: {why}", "spec.model.id")]
     return []
 
 

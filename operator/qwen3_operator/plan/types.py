@@ -30,10 +30,17 @@ class Value:
     value: str
     reason: str
     source: Source
+    next: str = ""
+    """What would be resolved now, where servers keep another value because their spec has not changed."""
 
     def as_status(self) -> dict[str, str]:
         """As an entry of `status.plan`."""
-        return {"field": self.field, "value": self.value[:1024], "reason": self.reason[:1024]}
+        entry = {"field": self.field, "value": self.value[:1024], "reason": self.reason[:1024]}
+        return entry | ({"next": self.next[:1024]} if self.next else {})
+
+
+def _if_another(now: str | None, made: str) -> str:
+    return "" if now is None or now == made else now
 
 
 @dataclass(frozen=True)
@@ -66,11 +73,11 @@ class Plan:
     startup_seconds: int
     """Longest start that is no failure."""
     drain_seconds: int
-    fit: Fit
     values: tuple[Value, ...]
-    problems: tuple[Problem, ...]
+    fit: Fit = Fit("Unknown", "NotChecked", "not checked")
+    problems: tuple[Problem, ...] = ()
     """What cannot work: nothing is made while there is one."""
-    warnings: tuple[Problem, ...]
+    warnings: tuple[Problem, ...] = ()
     """What works, but not as its author may think."""
     pod_annotations: dict[str, str] = field(default_factory=dict)
 
@@ -78,6 +85,16 @@ class Plan:
     def servable(self) -> bool:
         """Whether servers may be made from this plan."""
         return not self.problems and not self.fit.blocks
+
+    def as_made(self, made: Plan, now: Plan) -> Plan:
+        """The values that servers were `made` with, each with what it would be `now`, judged as this plan is.
+
+        What this operator would refuse was accepted when the servers were made: they go on, with a warning.
+        """
+        other = {value.field: value.value for value in now.values}
+        values = tuple(replace(value, next=_if_another(other.get(value.field), value.value)) for value in made.values)
+        refused = tuple(replace(problem, severity="warning") for problem in self.problems)
+        return replace(made, values=values, fit=self.fit, warnings=(*self.warnings, *refused))
 
     def seen_to_fit(self) -> Plan:
         """The same plan where a server of it is up: what was seen counts more than what was predicted."""

@@ -27,13 +27,14 @@ from qwen3_operator.naming import (
     QWEN3_MODELS,
     SELECTOR,
     digest,
+    model_name,
 )
 from qwen3_operator.plan.batch import BatchPlan, as_server, make_batch_plan
 from qwen3_operator.reconcile.context import Context, invalid_spec, refused
 from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.models import shared_model_for, weights_of
 from qwen3_operator.reconcile.pods import view_pods
-from qwen3_operator.reconcile.reconciliation import Reconciliation, read_live
+from qwen3_operator.reconcile.reconciliation import Reconciliation, observed
 from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
 from qwen3_operator.status.batch import BatchView, batch_status, is_over, seen_again
 from qwen3_operator.status.jobs import job_result
@@ -49,7 +50,7 @@ SCALE_MANAGER = f"{MANAGER}-batch"
 
 async def reconcile_batch(context: Context, key: Key) -> float | None:
     """Reconcile one Qwen3Batch. Returns the seconds after which to reconcile again, None for the resync."""
-    obj = await read_live(context, QWEN3_BATCHES, key)
+    obj = observed(context, QWEN3_BATCHES, key)
     if obj is None:
         return None
     it = _Reconciliation(context, obj)
@@ -71,7 +72,6 @@ async def reconcile_batch(context: Context, key: Key) -> float | None:
 @dataclass
 class _Reconciliation(Reconciliation):
     plan: BatchPlan | None = None
-    problems: list[Problem] = field(default_factory=list)
     model: Object | None = None
     job: Object | None = None
     pods: list[PodView] = field(default_factory=list)
@@ -100,12 +100,10 @@ class _Reconciliation(Reconciliation):
         try:
             self.model = await shared_model_for(self.context, QWEN3_BATCHES, self.obj, server)
         except ApiError as error:
-            self.problems.append(refused(QWEN3_MODELS, server.model.id, error))
-        nodes = await self.context.nodes.gpus(
-            self.context.cluster, server.scheduling.node_selector, server.gpu.resource_name
-        )
+            self.problems.append(refused(QWEN3_MODELS, server.source.id, error))
+        nodes = self.context.nodes.gpus(server.scheduling.node_selector, server.gpu.resource_name)
         self.gpus_by_node = {node: gpus.count for node, gpus in nodes.items()}
-        weights, settings = weights_of(self.model, server.model), self.context.settings
+        weights, settings = weights_of(self.model, model_name(server.source), server.source), self.context.settings
         kinds = sorted(set(nodes.values()))
         self.plan = make_batch_plan(self._namespace, self._name, spec, server, weights, settings, kinds, template_hash)
         await self._ensure_job(spec, server)
@@ -216,7 +214,7 @@ class _Reconciliation(Reconciliation):
         for job in jobs:
             meta = job["metadata"]
             if meta["name"] != keep and not meta.get("deletionTimestamp"):
-                await self.context.cluster.delete(JOBS, self._namespace, meta["name"], uid=meta["uid"])
+                await self.context.delete(JOBS, job)
 
     async def _observe_pods(self, job: Object) -> None:
         labels = f"batch.kubernetes.io/job-name={job['metadata']['name']}"

@@ -1,8 +1,7 @@
-"""What every reconcile has at hand, and the steps that both kinds share."""
+"""What every reconcile has at hand, and the one place that writes."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,20 +10,20 @@ from typing import Any
 from qwen3_operator.controller import metrics
 from qwen3_operator.controller.cluster import ApiError, Cluster, Object
 from qwen3_operator.controller.events import Recorder
-from qwen3_operator.controller.kinds import EVENTS, NODES, Kind
+from qwen3_operator.controller.kinds import EVENTS, Kind
+from qwen3_operator.controller.ownership import NameTaken, prove_ours
+from qwen3_operator.controller.store import Store
 from qwen3_operator.desired.drift import stamped, up_to_date, with_ports_of
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.naming import MANAGER
-from qwen3_operator.plan import NodeGpus
+from qwen3_operator.naming import MANAGED_BY, MANAGER
+from qwen3_operator.reconcile.nodes import Nodes
 from qwen3_operator.reconcile.users import ModelUsers
+from qwen3_operator.reconcile.watched import OWNER_LABELS
 from qwen3_operator.settings import Settings
 
 STATUS_MANAGER = f"{MANAGER}-status"
-# Conditions whose news a person wants as an Event: the start, what is in the way, and the end of the story.
+# Conditions whose news a person wants as an Event: the start, what is in the way, and the end.
 _NEWSWORTHY = ("Downloaded", "Ready", "Stalled")
-
-
-NODES_SECONDS = 60.0
 
 
 def utc_now() -> datetime:
@@ -32,80 +31,95 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class NodeCache:
-    """The nodes' GPUs, read at most once a minute: labels of nodes hardly change, and nobody watches them."""
-
-    def __init__(self) -> None:
-        self._read: dict[tuple[str, str], tuple[float, dict[str, NodeGpus]]] = {}
-
-    async def gpus(self, cluster: Cluster, selector: Mapping[str, str], resource: str) -> Mapping[str, NodeGpus]:
-        """Nodes with the labels of `selector` that have `resource`: name -> their GPUs."""
-        key = (",".join(f"{k}={v}" for k, v in sorted(selector.items())), resource)
-        loop = asyncio.get_running_loop()
-        read_at, gpus = self._read.get(key, (-NODES_SECONDS, {}))
-        if loop.time() - read_at >= NODES_SECONDS:
-            nodes = await cluster.list(NODES, labels=key[0])
-            gpus = {node["metadata"]["name"]: _node_gpus(node, resource) for node in nodes}
-            gpus = {name: found for name, found in gpus.items() if found.count}
-            self._read[key] = (loop.time(), gpus)
-        return gpus
-
-
-def _node_gpus(node: Object, resource: str) -> NodeGpus:
-    count = str((node.get("status", {}).get("allocatable") or {}).get(resource) or "0")
-    if count == "0" or not count.isdigit():
-        return NodeGpus()
-    labels = node["metadata"].get("labels") or {}
-    memory = str(labels.get(f"{resource}.memory") or labels.get("nvidia.com/gpu.memory") or "")
-    return NodeGpus(labels.get("nvidia.com/gpu.product") or "", int(memory) if memory.isdigit() else None, int(count))
-
-
 @dataclass(frozen=True)
 class Context:
-    """The cluster, the settings, and what is remembered from one reconcile to the next."""
+    """The cluster, what was observed of it, the settings, and what is remembered from one reconcile to the next."""
 
     cluster: Cluster
+    store: Store
     settings: Settings
     recorder: Recorder
-    now: Callable[[], datetime] = field(default=utc_now)
-    nodes: NodeCache = field(default_factory=NodeCache)
+    nodes: Nodes
     users: ModelUsers = field(default_factory=ModelUsers)
+    now: Callable[[], datetime] = field(default=utc_now)
 
     async def ensure(self, kind: Kind, desired: Object) -> Object:
-        """Have `desired` in the cluster and return it as it is there; no write where it is there already."""
-        meta = desired["metadata"]
-        return await self.change(kind, await self.cluster.get(kind, meta["namespace"], meta["name"]), desired)
+        """Have `desired` in the cluster and return it as it is there; no write where it is there already.
 
-    async def change(self, kind: Kind, live: Object | None, desired: Object) -> Object:
-        """`ensure` for what was read a moment ago as `live`; None: it was not there."""
+        What has the name and is not ours is left alone. Raises NameTaken, OwnerGoing, ApiError.
+        """
+        meta = desired["metadata"]
+        return await self.change(kind, await self.observe(kind, meta["namespace"], meta["name"]), desired)
+
+    async def observe(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        """A child as it was seen last. What is not there is asked for: without our label no watch would show it."""
+        live = self.store.get(kind, namespace, name) if kind in self.store.kinds else None
+        return live or await self.cluster.get(kind, namespace, name)
+
+    async def change(self, kind: Kind, live: Object | None, desired: Object, holders: Sequence[Object] = ()) -> Object:
+        """`ensure` for what `observe` returned a moment ago as `live`. `holders`: ownerReferences to make it with."""
         wanted = stamped(desired)
-        if live is not None and up_to_date(live, wanted):
+        if live is None:
+            if holders:
+                wanted = wanted | {"metadata": wanted["metadata"] | {"ownerReferences": list(holders)}}
+            # Not by force: should somebody else make one of that name right now, theirs stays as it is.
+            return self.keep(kind, await self.cluster.apply(kind, wanted, manager=MANAGER, force=False))
+        prove_ours(kind, live, desired, _identity(desired))
+        if up_to_date(live, wanted):
             return live
+        exactly = wanted | {"metadata": wanted["metadata"] | {"uid": live["metadata"]["uid"]}}
         try:
-            return await self.cluster.apply(kind, wanted, manager=MANAGER)
+            return self.keep(kind, await self.cluster.apply(kind, exactly, manager=MANAGER))
         except ApiError as error:
-            if error.status != 422 or live is None or (mended := with_ports_of(live, wanted)) == live:
+            if error.status != 422 or (mended := with_ports_of(live, wanted)) == live:
                 raise
-        await self.cluster.replace(kind, mended, manager=MANAGER)
-        return await self.cluster.apply(kind, wanted, manager=MANAGER)
+        meta = {key: live["metadata"][key] for key in ("namespace", "name", "uid", "resourceVersion")}
+        self.keep(kind, await self.cluster.merge(kind, {"metadata": meta, "spec": mended["spec"]}, manager=MANAGER))
+        return self.keep(kind, await self.cluster.apply(kind, exactly, manager=MANAGER))
+
+    async def delete(self, kind: Kind, seen: Object, desired: Object | None = None) -> None:
+        """Delete what was `seen`, as it is now: it is read first. `desired`: what it has to be, by default `seen`.
+
+        Raises NameTaken, ApiError (409 where it changes at this very moment).
+        """
+        meta = seen["metadata"]
+        live = await self.cluster.get(kind, meta["namespace"], meta["name"])
+        if live is None or live["metadata"]["uid"] != meta["uid"]:
+            self.forget(kind, meta)
+            return
+        prove_ours(kind, live, desired or seen, _identity(desired or seen))
+        if not live["metadata"].get("deletionTimestamp"):
+            version = live["metadata"]["resourceVersion"]
+            await self.cluster.delete(kind, meta["namespace"], meta["name"], uid=meta["uid"], resource_version=version)
+            self.forget(kind, live["metadata"])
+
+    def keep(self, kind: Kind, answer: Object) -> Object:
+        """Put the answer to a write into the store, which is never older than that."""
+        if kind in self.store.kinds:
+            self.store.put(kind, answer, own=True)
+        return answer
+
+    def forget(self, kind: Kind, meta: Mapping[str, Any]) -> None:
+        """What was deleted is not in the store any more, though the watch has yet to say so."""
+        if kind in self.store.kinds:
+            self.store.remove(kind, meta, own=True)
 
     async def write_status(self, kind: Kind, obj: Object, status: dict[str, Any]) -> None:
-        """Apply `status` where it differs from the live one, and tell the news as Events."""
-        before = obj.get("status") or {}
-        namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
-        metrics.show_conditions(kind.kind, namespace, name, status["conditions"])
+        """Apply `status` where it differs from that of `obj`, and record the news as Events."""
+        before, meta = obj.get("status") or {}, obj["metadata"]
+        metrics.show_conditions(kind.kind, meta["namespace"], meta["name"], status["conditions"])
         if status == before:
             return
-        wanted = {"metadata": {"namespace": namespace, "name": name}, "status": status}
+        wanted = {"metadata": {key: meta[key] for key in ("namespace", "name", "uid")}, "status": status}
         try:
-            await self.cluster.apply(kind, wanted, manager=STATUS_MANAGER, subresource="status")
+            self.keep(kind, await self.cluster.apply(kind, wanted, manager=STATUS_MANAGER, subresource="status"))
         except ApiError as error:
-            if error.status == 404:  # deleted meanwhile
+            if error.status in (404, 409):  # deleted meanwhile, and perhaps made anew
                 return
             raise
-        await self._tell_news(kind, obj, before, status)
+        await self._record_news(kind, obj, before, status)
 
-    async def _tell_news(self, kind: Kind, obj: Object, before: Object, status: Object) -> None:
+    async def _record_news(self, kind: Kind, obj: Object, before: Object, status: Object) -> None:
         old = {c["type"]: c for c in before.get("conditions") or []}
         about = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": obj["metadata"]}
         for condition in status["conditions"]:
@@ -144,7 +158,10 @@ class Context:
 
 
 def refused(kind: Kind, name: str, error: ApiError) -> Problem:
-    """A child that the API server refuses for good, as a problem of its owner. Raises an `error` that may pass."""
+    """A child that cannot be had, as a problem of its owner. Raises an `error` that may pass."""
+    if isinstance(error, NameTaken):
+        words = f"{error}. It is left alone: delete or rename it, or give this object another name"
+        return Problem("NameTaken", words)
     if not error.final:
         raise error
     return Problem(
@@ -153,9 +170,15 @@ def refused(kind: Kind, name: str, error: ApiError) -> Problem:
 
 
 def invalid_spec(errors: Sequence[Any]) -> Problem:
-    """A spec that this operator cannot read, though the API server took it (an older CRD is installed)."""
+    """A spec that this operator cannot read, though the API server took it (another CRD is installed)."""
     words = "; ".join(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors[:5])
     return Problem("InvalidSpec", f"{words}. The installed CRDs may be older than the operator: apply them again.")
+
+
+def _identity(desired: Object) -> dict[str, str]:
+    """The labels that say for what an object was made."""
+    labels = desired["metadata"].get("labels") or {}
+    return {key: value for key, value in labels.items() if key == MANAGED_BY or key in OWNER_LABELS}
 
 
 def _last_seen(event: Object) -> str:

@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import ValidationError
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.api.source import ModelSource
 from qwen3_operator.controller.cluster import ApiError, Object
-from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES
+from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, SERVICES
+from qwen3_operator.controller.ownership import controller_of
+from qwen3_operator.controller.store import OWNER
 from qwen3_operator.desired.compile_cache import cache_claim, cache_claim_name
-from qwen3_operator.desired.middleware import middleware_config_map
+from qwen3_operator.desired.drift import holds_all_of
+from qwen3_operator.desired.made_from import MadeFrom, inputs_of, made_from
+from qwen3_operator.desired.middleware import config_map_name, middleware_config_map
 from qwen3_operator.desired.patch import PatchError
-from qwen3_operator.desired.server import CONTAINER, server_deployment
+from qwen3_operator.desired.server import CONTAINER, length_in, server_deployment, server_template
 from qwen3_operator.desired.service import server_service
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.naming import (
-    MIDDLEWARE,
-    QWEN3_DEPLOYMENTS,
-    QWEN3_MODELS,
-    digest,
-    model_name,
-    server_selector,
-)
-from qwen3_operator.plan import Plan, make_plan
+from qwen3_operator.naming import MIDDLEWARE, QWEN3_DEPLOYMENTS, QWEN3_MODELS, digest
+from qwen3_operator.plan import Plan, Weights, make_plan
 from qwen3_operator.reconcile.context import Context, invalid_spec, refused
+from qwen3_operator.reconcile.holders import settle
+from qwen3_operator.reconcile.in_use import models_in_use
 from qwen3_operator.reconcile.key import Key
-from qwen3_operator.reconcile.models import shared_model_for, weights_of
-from qwen3_operator.reconcile.pods import newest_startup, view_pods
-from qwen3_operator.reconcile.reconciliation import Reconciliation, read_live
+from qwen3_operator.reconcile.models import note_models, referred_model, shared_model_for, wanted_name, weights_of
+from qwen3_operator.reconcile.pods import newest_startup, views_of
+from qwen3_operator.reconcile.reconciliation import Reconciliation, observed, undecodable
 from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
-from qwen3_operator.reconcile.sharing import release
+from qwen3_operator.reconcile.watched import BY_OWNER, owner_key
 from qwen3_operator.status.deployment import DeploymentView, deployment_status
 from qwen3_operator.status.model_ready import verified_copy
 from qwen3_operator.status.pods import PodView
@@ -41,39 +41,33 @@ from qwen3_operator.status.pods import PodView
 STARTING_SECONDS = 10.0
 LOG_SECONDS = 0.3
 """How long Ready waits for what the log says of the start: a kubelet may be slow to give it."""
+LATE_LOG_SECONDS = 1.0
+"""A log that was not there in time is asked for again so soon."""
 TEMPLATE_SECONDS = 60.0
 """How often a chat template's ConfigMap is read again: nobody watches users' ConfigMaps."""
 
 
 async def reconcile_deployment(context: Context, key: Key) -> float | None:
     """Reconcile one Qwen3Deployment. Returns the seconds after which to reconcile again, None for the resync."""
-    obj = await read_live(context, QWEN3_DEPLOYMENTS, key)
+    obj = observed(context, QWEN3_DEPLOYMENTS, key)
     if obj is None:
         return None
     it = _Reconciliation(context, obj)
-    spec: Qwen3DeploymentSpec | None = None
-    try:
-        spec = Qwen3DeploymentSpec.model_validate(obj["spec"])
-        await it.observe(spec)
-    except ValidationError as error:
-        it.problems.append(invalid_spec(error.errors()))
-    status = deployment_status(key.name, spec, obj["metadata"]["generation"], obj.get("status") or {}, it.view())
+    spec = it.read_spec()
     if spec is not None:
-        # Before the status, which alone remembers the model before: a crash between the two must not forget it.
-        await it.leave_old_model(status)
+        await it.act(spec)
+    status = deployment_status(key.name, spec, obj["metadata"]["generation"], it.status_before, it.view())
     await context.write_status(QWEN3_DEPLOYMENTS, obj, status)
-    if spec is not None and it.startup_is_late:
-        await it.read_startup()
-        told = deployment_status(key.name, spec, obj["metadata"]["generation"], status, it.view())
-        await context.write_status(QWEN3_DEPLOYMENTS, obj | {"status": status}, told)
-    return it.requeue_after(spec, status)
+    if spec is not None:
+        await settle(context, QWEN3_DEPLOYMENTS, obj, it.models_to_keep())
+    return it.requeue_after(spec)
 
 
 @dataclass
 class _Reconciliation(Reconciliation):
     plan: Plan | None = None
-    problems: list[Problem] = field(default_factory=list)
     model: Object | None = None
+    model_name: str = ""
     server: Object | None = None
     pods: list[PodView] = field(default_factory=list)
     gpus_by_node: Mapping[str, int] | None = None
@@ -81,6 +75,11 @@ class _Reconciliation(Reconciliation):
     startup_is_late: bool = False
     endpoint: str = ""
     template_hash: str = ""
+
+    @property
+    def status_before(self) -> Object:
+        """What people read up to now: conditions keep the time of their last change."""
+        return self._status
 
     def view(self) -> DeploymentView:
         return DeploymentView(
@@ -93,72 +92,105 @@ class _Reconciliation(Reconciliation):
             gpus_by_node=self.gpus_by_node,
             startup=self.startup,
             endpoint=self.endpoint,
+            running=self._running_meanwhile(),
         )
 
-    async def observe(self, spec: Qwen3DeploymentSpec) -> None:
-        """Bring model, Service and servers to where they should be and see what came of it."""
+    def read_spec(self) -> Qwen3DeploymentSpec | None:
+        """The spec; None, and a problem, where it cannot be read."""
+        server = self.context.store.get(DEPLOYMENTS, self._namespace, self._name)
+        if server is not None and (controller_of(server) or {}).get("uid") == self._uid:
+            self.server = server
+        if problem := undecodable(self.obj):
+            self.problems.append(problem)
+            return None
+        try:
+            return Qwen3DeploymentSpec.model_validate(self.obj["spec"])
+        except ValidationError as error:
+            self.problems.append(invalid_spec(error.errors()))
+            return None
+
+    async def act(self, spec: Qwen3DeploymentSpec) -> None:
+        """Bring model, Service and servers to where they should be, and observe what came of it."""
         await asyncio.gather(
             self._ensure_model(spec),
             self._ensure_service(spec),
             self._ensure_compile_cache(spec),
             self._find_references(spec),
-            self._find_server(),
         )
-        nodes = await self.context.nodes.gpus(
-            self.context.cluster, spec.scheduling.node_selector, spec.gpu.resource_name
-        )
+        nodes = self.context.nodes.gpus(spec.scheduling.node_selector, spec.gpu.resource_name)
         self.gpus_by_node = {node: gpus.count for node, gpus in nodes.items()}
-        kinds = sorted(set(nodes.values()))
-        self.plan = make_plan(
-            weights_of(self.model, spec.model),
-            spec,
-            self.context.settings,
-            kinds,
-            self.template_hash,
-            chosen_length=self._chosen_length(),
-        )
-        if self._serves_this_spec():
-            self.plan = self.plan.seen_to_fit()
-        await self._ensure_server(spec)
-        if self.server is not None and not _settled(self.server):
-            self.pods = await view_pods(self.context, self._namespace, self._server_labels, CONTAINER)
-        elif self.server is not None and self.server["spec"].get("replicas"):
-            try:
-                async with asyncio.timeout(LOG_SECONDS):
-                    await self.read_startup()
-            except TimeoutError:
-                self.startup_is_late = True
+        spec = self._with_source(spec)
+        if spec.model is None:  # the model of its modelRef is not there
+            await self._ensure_replicas(spec)
+            return
+        await self._ensure_server(spec, weights_of(self.model, self.model_name, spec.model))
+        if self.server is None:
+            return
+        if not _rolled_out(self.server):
+            self.pods = await views_of(self.context, self._server_pods(), CONTAINER)
+        elif self.server["spec"].get("replicas"):
+            await self._read_startup()
 
-    async def read_startup(self) -> None:
-        """See what the log says of the start."""
-        before = self._status.get("startup") or {}
-        self.startup = await newest_startup(self.context, self._namespace, self._server_labels, before)
+    def models_to_keep(self) -> set[str]:
+        """Names of the models that are wanted, or that servers still run on."""
+        held = self.context.store.find(QWEN3_MODELS, OWNER, self._uid)
+        makers = [self.server["spec"]["template"]["spec"]] if self.server is not None else []
+        makers += [pod["spec"] for pod in self._server_pods()]
+        keep = models_in_use(held, makers) | ({self.model_name} if self.model_name else set())
+        note_models(self.context, QWEN3_DEPLOYMENTS, self.obj, keep)
+        return keep
 
-    @property
-    def _server_labels(self) -> str:
-        return ",".join(f"{k}={v}" for k, v in server_selector(self._name).items())
-
-    def requeue_after(self, spec: Qwen3DeploymentSpec | None, status: Object) -> float | None:
-        """Seconds until it is reconciled again, where no watch will tell."""
+    def requeue_after(self, spec: Qwen3DeploymentSpec | None) -> float | None:
+        """Seconds until it is reconciled again, where no watch brings the news."""
+        if self.startup_is_late:
+            return LATE_LOG_SECONDS
         if self.problems or (self.plan is not None and not self.plan.servable):
             return TROUBLE_SECONDS
         if self.pods:
             return STARTING_SECONDS
         return TEMPLATE_SECONDS if spec is not None and spec.engine.chat_template else None
 
-    async def leave_old_model(self, status: Mapping[str, Any]) -> None:
-        """When the servers have moved to another Qwen3Model, let go of the one before."""
-        before = (self._status.get("model") or {}).get("name")
-        now = (status.get("model") or {}).get("name")
-        if before and now and before != now:
-            await release(self.context, self._namespace, before, self._uid)
-            self.context.users.forget(Key(QWEN3_DEPLOYMENTS.kind, self._namespace, self._name), before)
+    def _server_pods(self) -> list[Object]:
+        """Pods of the servers: those of the Deployment's ReplicaSets; a label alone is no proof."""
+        owner = owner_key(self._namespace, QWEN3_DEPLOYMENTS.kind, self._name)
+        pods = self.context.store.find(PODS, BY_OWNER, owner)
+        return [pod for pod in pods if _is_of_replica_set(pod, self._name)]
+
+    async def _read_startup(self) -> None:
+        """See what the log says of the start. A kubelet may be slow: Ready does not wait for it."""
+        was_ready = any(c["type"] == "Ready" and c["status"] == "True" for c in self._status.get("conditions") or ())
+        try:
+            async with asyncio.timeout(None if was_ready else LOG_SECONDS):
+                before = self._status.get("startup") or {}
+                self.startup = await newest_startup(self.context, self._server_pods(), before)
+        except TimeoutError:
+            self.startup_is_late = True
 
     async def _ensure_model(self, spec: Qwen3DeploymentSpec) -> None:
+        if spec.model is None:
+            assert spec.model_ref is not None
+            self.model_name = spec.model_ref.name
+        else:
+            self.model_name = wanted_name(self.context, self._namespace, spec.model)
+        note_models(self.context, QWEN3_DEPLOYMENTS, self.obj, {self.model_name})
         try:
-            self.model = await shared_model_for(self.context, QWEN3_DEPLOYMENTS, self.obj, spec)
+            if spec.model is None:
+                self.model = await referred_model(self.context, QWEN3_DEPLOYMENTS, self.obj, self.model_name)
+            else:
+                self.model = await shared_model_for(self.context, QWEN3_DEPLOYMENTS, self.obj, spec)
         except ApiError as error:
-            self.problems.append(refused(QWEN3_MODELS, model_name(spec.model), error))
+            self.problems.append(refused(QWEN3_MODELS, self.model_name, error))
+        if self.model is not None:
+            self.model_name = self.model["metadata"]["name"]
+        elif spec.model is None:
+            words = f"Qwen3Model {self.model_name} does not exist: create it, or name another"
+            self.problems.append(Problem("ModelNotFound", words, "spec.modelRef.name"))
+
+    def _with_source(self, spec: Qwen3DeploymentSpec) -> Qwen3DeploymentSpec:
+        """The spec with the checkpoint that its modelRef stands for."""
+        if spec.model is not None or self.model is None:
+            return spec
+        return spec.model_copy(update={"model": ModelSource.model_validate(self.model["spec"])})
 
     async def _ensure_service(self, spec: Qwen3DeploymentSpec) -> None:
         try:
@@ -197,45 +229,102 @@ class _Reconciliation(Reconciliation):
                 config_map = await self.context.cluster.get(CONFIG_MAPS, self._namespace, template.name)
                 self.template_hash = digest(((config_map or {}).get("data") or {}).get(template.key))
 
-    def _chosen_length(self) -> int | None:
-        """The length of servers that were made from this very spec."""
-        status = self._status
-        if self.server is None or status.get("observedGeneration") != self.obj["metadata"]["generation"]:
-            return None
-        length: int | None = (status.get("engine") or {}).get("maxModelLen")
-        return length
-
-    def _serves_this_spec(self) -> bool:
-        """Whether a server of this very spec is up: then a prediction that it cannot be is beside the point."""
-        status, meta = self._status, self.obj["metadata"]
-        ready = ((self.server or {}).get("status") or {}).get("readyReplicas") or 0
-        return status.get("observedGeneration") == meta["generation"] and ready > 0
-
-    async def _find_server(self) -> None:
-        self.server = await self.context.cluster.get(DEPLOYMENTS, self._namespace, self._name)
-
-    async def _ensure_server(self, spec: Qwen3DeploymentSpec) -> None:
-        """Make or change the servers once the model is there; what runs meanwhile goes on as it is."""
-        assert self.plan is not None
-        stops = spec.suspend or spec.replicas == 0
-        ready = verified_copy(self.model) is not None
+    async def _ensure_server(self, spec: Qwen3DeploymentSpec, weights: Weights) -> None:
+        """Make or change the servers once the model is there. What is refused changes nothing of what runs."""
+        inputs = inputs_of(spec, weights, self.template_hash)
+        made = made_from(self.server) or self._unrecorded(spec, weights, inputs)
+        kept = made if made is not None and made.inputs == inputs else None
+        self.plan = self._plan(spec, weights, kept)
         blocked = bool(self.problems) or not self.plan.servable
-        if (blocked or not ready) and not (stops and self.server is not None):
+        if blocked or verified_copy(self.model) is None:
+            await self._ensure_replicas(spec)
             return
         try:
-            if MIDDLEWARE in self.plan.command:
-                await self.context.ensure(CONFIG_MAPS, middleware_config_map(self._namespace, self._name, self._uid))
-            wanted = server_deployment(self._namespace, self._name, self._uid, spec, self.plan, self.context.settings)
-            self.server = await self.context.change(DEPLOYMENTS, self.server, wanted)
+            await self._apply_server(spec, kept or self._made_of(spec, inputs, self.plan))
         except PatchError as error:
             self.problems.append(Problem("InvalidPatch", str(error), "spec.podTemplatePatch"))
+
+    def _plan(self, spec: Qwen3DeploymentSpec, weights: Weights, made: MadeFrom | None) -> Plan:
+        """The plan for `spec`: with the values of the servers that were made from it, or with those of now."""
+        nodes = self.context.nodes.gpus(spec.scheduling.node_selector, spec.gpu.resource_name)
+        kinds = sorted(set(nodes.values()))
+        fresh = make_plan(weights, spec, self.context.settings, kinds, self.template_hash)
+        if made is None:
+            return fresh
+        judged = make_plan(
+            weights, spec, self.context.settings, kinds, self.template_hash, chosen_length=made.plan.max_model_len
+        )
+        plan = judged.as_made(made.plan, fresh)
+        return plan.seen_to_fit() if _serves(self.server) else plan
+
+    def _made_of(self, spec: Qwen3DeploymentSpec, inputs: str, plan: Plan) -> MadeFrom:
+        """What servers of `plan` are made from. Raises PatchError."""
+        return MadeFrom(inputs, plan, server_template(self._name, spec, plan, self.context.settings))
+
+    def _unrecorded(self, spec: Qwen3DeploymentSpec, weights: Weights, inputs: str) -> MadeFrom | None:
+        """What servers were made from that an earlier release made, which wrote nothing on them: this spec, where they
+        have every value that servers of it would have."""
+        if self.server is None or verified_copy(self.model) is None:
+            return None
+        template = self.server["spec"]["template"]
+        nodes = sorted(set(self.context.nodes.gpus(spec.scheduling.node_selector, spec.gpu.resource_name).values()))
+        plan = make_plan(
+            weights, spec, self.context.settings, nodes, self.template_hash, chosen_length=length_in(template)
+        )
+        try:
+            made = self._made_of(spec, inputs, plan)
+        except PatchError:
+            return None
+        return made if holds_all_of(template, made.template) else None
+
+    async def _ensure_replicas(self, spec: Qwen3DeploymentSpec) -> None:
+        """Servers stop when they are to stop, whatever else is wrong; all else stays as it is."""
+        made = made_from(self.server)
+        if made is not None and (spec.suspend or spec.replicas == 0):
+            await self._apply_server(spec, made)
+
+    async def _apply_server(self, spec: Qwen3DeploymentSpec, made: MadeFrom) -> None:
+        replicas = 0 if spec.suspend else spec.replicas
+        wanted = server_deployment(self._namespace, self._name, self._uid, replicas, made)
+        try:
+            if MIDDLEWARE in made.plan.command and config_map_name(self._name) in json.dumps(made.template):
+                await self.context.ensure(CONFIG_MAPS, middleware_config_map(self._namespace, self._name, self._uid))
+            live = await self.context.observe(DEPLOYMENTS, self._namespace, self._name)
+            self.server = await self.context.change(DEPLOYMENTS, live, wanted)
         except ApiError as error:
             self.problems.append(refused(DEPLOYMENTS, self._name, error))
 
+    def _running_meanwhile(self) -> str:
+        """What serves although the spec asks for something else; empty where what runs is what is wanted."""
+        made = made_from(self.server)
+        status = (self.server or {}).get("status") or {}
+        if made is None or self.plan is None or not status.get("readyReplicas"):
+            return ""
+        if not self.problems and self.plan.servable:
+            return ""
+        plan = made.plan
+        return f"Meanwhile {status['readyReplicas']} servers go on: {plan.image}, maxModelLen {plan.max_model_len}"
 
-def _settled(server: Object) -> bool:
-    """Whether every pod of the Deployment is up to date and ready."""
-    status, wanted = server.get("status", {}), server["spec"].get("replicas", 1)
+
+def _is_of_replica_set(pod: Object, deployment: str) -> bool:
+    by = controller_of(pod) or {}
+    return by.get("kind") == "ReplicaSet" and str(by["name"]).startswith(f"{deployment}-")
+
+
+def _serves(server: Object | None) -> bool:
+    """Whether a server of the Deployment's present template is up."""
+    status = (server or {}).get("status") or {}
+    return (
+        server is not None
+        and status.get("observedGeneration") == server["metadata"].get("generation")
+        and 0 < (status.get("updatedReplicas") or 0) == (status.get("replicas") or 0)
+        and (status.get("readyReplicas") or 0) > 0
+    )
+
+
+def _rolled_out(server: Object) -> bool:
+    """Whether every pod of the Deployment is of its present template and ready."""
+    status, wanted = server.get("status") or {}, server["spec"].get("replicas", 1)
     return bool(
         status.get("observedGeneration") == server["metadata"].get("generation")
         and (status.get("replicas") or 0) == wanted

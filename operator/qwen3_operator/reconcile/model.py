@@ -12,14 +12,16 @@ from qwen3_operator.api.model import Qwen3ModelSpec
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, JOBS, SECRETS, STORAGE_CLASSES
 from qwen3_operator.controller.quantity import quantity
+from qwen3_operator.controller.store import OWNER
 from qwen3_operator.desired.claim import claim_size, is_bound, model_claim, requested, size_is_known
 from qwen3_operator.desired.download import CONTAINER, Step, ca_bundle, model_job
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.naming import MODEL_LABEL, QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS, SELECTOR, claim_name
+from qwen3_operator.naming import QWEN3_MODELS, claim_name
 from qwen3_operator.reconcile.context import Context, invalid_spec, refused
+from qwen3_operator.reconcile.holders import holders_of, is_made_for_users, retention, users_of
 from qwen3_operator.reconcile.key import Key
-from qwen3_operator.reconcile.pods import view_pods
-from qwen3_operator.reconcile.reconciliation import Reconciliation, read_live
+from qwen3_operator.reconcile.pods import pods_of_job, views_of
+from qwen3_operator.reconcile.reconciliation import Reconciliation, observed, undecodable
 from qwen3_operator.reconcile.removal import free_superseded
 from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
 from qwen3_operator.status.download import PROGRESS_SECONDS, job_failed, needed_volume
@@ -34,18 +36,21 @@ from qwen3_operator.status.view import ModelView
 
 async def reconcile_model(context: Context, key: Key) -> float | None:
     """Reconcile one Qwen3Model. Returns the seconds after which to reconcile again, None for the resync."""
-    obj = await read_live(context, QWEN3_MODELS, key)
+    obj = observed(context, QWEN3_MODELS, key)
     if obj is None:
         return None
     it = _Reconciliation(context, obj)
     try:
-        spec = Qwen3ModelSpec.model_validate(obj["spec"])
+        problem = undecodable(obj)
+        spec = None if problem else Qwen3ModelSpec.model_validate(obj["spec"])
     except ValidationError as error:
-        generation, before = obj["metadata"]["generation"], obj.get("status") or {}
-        told = unreadable_status(invalid_spec(error.errors()), generation, before, context.now())
-        await context.write_status(QWEN3_MODELS, obj, told)
+        spec, problem = None, invalid_spec(error.errors())
+    if spec is None:
+        assert problem is not None
+        status = unreadable_status(problem, obj["metadata"]["generation"], obj.get("status") or {}, context.now())
+        await context.write_status(QWEN3_MODELS, obj, status)
         return None
-    await it.observe(spec)
+    await it.act(spec)
     status = model_status(key.name, spec, obj["metadata"]["generation"], obj.get("status") or {}, it.view())
     await context.write_status(QWEN3_MODELS, obj, status)
     return it.requeue_after(spec, status)
@@ -53,7 +58,6 @@ async def reconcile_model(context: Context, key: Key) -> float | None:
 
 @dataclass
 class _Reconciliation(Reconciliation):
-    problems: list[Problem] = field(default_factory=list)
     claim: Object | None = None
     claim_events: list[str] = field(default_factory=list)
     grows_to: str = ""
@@ -65,6 +69,8 @@ class _Reconciliation(Reconciliation):
     suspected_at: str = ""
     users: list[Object] = field(default_factory=list)
     used_by: list[str] = field(default_factory=list)
+    retention: str = "Retain"
+    endpoint: str = ""
     removed: Sequence[str] = ()
 
     def view(self) -> ModelView:
@@ -81,13 +87,19 @@ class _Reconciliation(Reconciliation):
             pods=self.pods,
             log_tail=self.log_tail,
             used_by=self.used_by,
+            retention=self.retention,
+            decided_by=self._decided_by(),
+            endpoint=self.endpoint,
             removed=self.removed,
             first_retry_seconds=self.context.settings.download_retry_seconds,
         )
 
-    async def observe(self, spec: Qwen3ModelSpec) -> None:
+    async def act(self, spec: Qwen3ModelSpec) -> None:
         """Bring claim and Job to where they should be and see what came of it."""
-        await self._find_users()
+        self.users = users_of(self.context, self.obj)
+        self.used_by = [user["metadata"]["name"] for user in self.users]
+        self.retention = retention(self.context, self.obj)
+        self.endpoint = spec.endpoint or self.context.settings.hub_endpoint
         await self._find_claim(spec)
         if not spec.suspend and not self.problems and not self._knows_size(spec):
             await self._work(spec, Step.LIST)
@@ -134,18 +146,14 @@ class _Reconciliation(Reconciliation):
             return Step.CHECK
         return Step.REPAIR if self.suspected_at else Step.DOWNLOAD
 
-    async def _find_users(self) -> None:
-        """Qwen3Deployments and Qwen3Batches whose status names this model; those that own it use it too."""
-        named = f"status.model.name={self._name}"
-        for kind in (QWEN3_DEPLOYMENTS, QWEN3_BATCHES):
-            self.users += await self.context.cluster.list(kind, self._namespace, fields=named)
-        holders = self.obj["metadata"].get("ownerReferences") or []
-        owners = {o["name"] for o in holders if o["kind"] in (QWEN3_DEPLOYMENTS.kind, QWEN3_BATCHES.kind)}
-        self.used_by = sorted(owners | {user["metadata"]["name"] for user in self.users})
+    def _decided_by(self) -> str:
+        """Whose words of token, endpoint, size and scheduling the spec has."""
+        holders = holders_of(self.obj) if is_made_for_users(self.obj) else []
+        return f"{holders[0]['kind']} {holders[0]['name']}" if holders else f"Qwen3Model {self._name}"
 
     async def _find_claim(self, spec: Qwen3ModelSpec) -> None:
         name = claim_name(self._name, spec)
-        self.claim = await self.context.cluster.get(CLAIMS, self._namespace, name)
+        self.claim = await self.context.observe(CLAIMS, self._namespace, name)
         if spec.storage.existing_claim and self.claim is None:
             words, where = f"PersistentVolumeClaim {name} does not exist: create it", "spec.storage.existingClaim.name"
             self.problems.append(Problem("ClaimNotFound", words, where))
@@ -171,7 +179,7 @@ class _Reconciliation(Reconciliation):
                 self.grows_to = size
         elif needed_bytes and is_bound(self.claim) and spec.storage.size is not None:
             self.fixed_class = await self._class_without_growth()
-        wanted = model_claim(self._namespace, self._name, self._uid, spec, size)
+        wanted = model_claim(self._namespace, self._name, self._uid, spec, size, self.retention)
         try:
             self.claim = await self.context.change(CLAIMS, self.claim, wanted)
         except ApiError as error:
@@ -204,14 +212,14 @@ class _Reconciliation(Reconciliation):
             self._namespace, self._name, self._uid, spec, settings, step, causes=causes, beside=self.used_by
         )
         name = wanted["metadata"]["name"]
-        self.job = await self.context.cluster.get(JOBS, self._namespace, name)
+        self.job = self.context.store.get(JOBS, self._namespace, name)
         if self.job is not None and self._retry_is_due(name):
             await self._delete_jobs(keep="")
             self.job = None
         if self.job is None:
             await self._delete_jobs(keep=name)
             try:
-                self.job = await self.context.change(JOBS, None, wanted)
+                self.job = await self.context.ensure(JOBS, wanted)
             except ApiError as error:
                 self.problems.append(refused(JOBS, name, error))
 
@@ -239,8 +247,7 @@ class _Reconciliation(Reconciliation):
 
     async def _observe_job(self) -> None:
         assert self.job is not None
-        labels = f"batch.kubernetes.io/job-name={self.job['metadata']['name']}"
-        self.pods = await view_pods(self.context, self._namespace, labels, CONTAINER)
+        self.pods = await views_of(self.context, pods_of_job(self.context, self.job), CONTAINER)
         for view in self.pods:
             if view.pod.get("status", {}).get("phase") == "Running":
                 self.log_tail = await self.context.cluster.logs(self._namespace, view.name, CONTAINER, tail=5)
@@ -251,8 +258,7 @@ class _Reconciliation(Reconciliation):
 
     async def _delete_jobs(self, keep: str) -> None:
         """Remove the Jobs of this model other than `keep`: of a spec before, or failed and due again."""
-        jobs = await self.context.cluster.list(JOBS, self._namespace, labels=f"{SELECTOR},{MODEL_LABEL}={self._name}")
-        for job in jobs:
+        for job in self.context.store.find(JOBS, OWNER, self._uid):
             meta = job["metadata"]
             if meta["name"] != keep and not meta.get("deletionTimestamp"):
-                await self.context.cluster.delete(JOBS, self._namespace, meta["name"], uid=meta["uid"])
+                await self.context.delete(JOBS, job)

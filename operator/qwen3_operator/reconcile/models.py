@@ -8,13 +8,22 @@ from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.source import DEFAULT_REVISION, ModelSource
 from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.controller.cluster import Object
-from qwen3_operator.controller.kinds import Kind
+from qwen3_operator.controller.kinds import CLAIMS, Kind
+from qwen3_operator.controller.store import UNDECODABLE
 from qwen3_operator.desired.model import shared_model
-from qwen3_operator.naming import MANAGED_BY, MANAGER, QWEN3_MODELS, claim_name, model_name, model_path
+from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS, claim_name, model_name, model_path
 from qwen3_operator.plan import Weights
 from qwen3_operator.reconcile.context import Context
+from qwen3_operator.reconcile.holders import (
+    add_holders,
+    decides,
+    holds,
+    is_made_for_users,
+    reference_to,
+    retention,
+)
 from qwen3_operator.reconcile.key import Key
-from qwen3_operator.reconcile.sharing import hold, hold_claim
+from qwen3_operator.reconcile.watched import BY_ID, BY_WANTED, in_namespace
 from qwen3_operator.status.model_ready import verified_copy
 
 
@@ -23,49 +32,119 @@ async def shared_model_for(context: Context, kind: Kind, user: Object, spec: Qwe
 
     Raises ApiError where the API server refuses it.
     """
-    meta = user["metadata"]
-    name, namespace = model_name(spec.model), meta["namespace"]
-    key = Key(kind.kind, namespace, meta["name"])
-    context.users.note(key, name)
-    live = await context.cluster.get(QWEN3_MODELS, namespace, name)
-    theirs = live if live is not None and not _is_ours(live) else None
+    namespace = user["metadata"]["namespace"]
+    name = wanted_name(context, namespace, spec.source)
+    live = context.store.get(QWEN3_MODELS, namespace, name)
+    theirs = live if live is not None and not is_made_for_users(live) else None
     if live is None:
-        theirs = await _made_ahead(context, namespace, spec.model)
-        if theirs is not None and context.users.note(key, theirs["metadata"]["name"]):
-            theirs = await context.cluster.get(QWEN3_MODELS, namespace, theirs["metadata"]["name"])
+        theirs = _made_ahead(context, namespace, spec.source)
     if theirs is not None:
-        await hold_claim(context, theirs, kind, meta["name"], meta["uid"])
+        await hold_claim(context, theirs, kind, user)
         return theirs
-    return await hold(context, live, shared_model(namespace, spec), kind, meta["name"], meta["uid"])
+    if live is None:
+        live = await _make(context, kind, user, shared_model(namespace, name, spec))
+    elif decides(live, user["metadata"]["uid"]):
+        # Users may differ in token, mirror, size and scheduling: the first decides, so two never write in turns.
+        live = await context.change(QWEN3_MODELS, live, shared_model(namespace, name, spec))
+    if not holds(live, user["metadata"]["uid"]):
+        live = await add_holders(context, QWEN3_MODELS, live, _who_wants(context, kind, user, spec.source))
+    await hold_claim(context, live, kind, user)
+    return live
 
 
-def weights_of(model: Object | None, source: ModelSource) -> Weights:
-    """Where the verified copy is, or where it will be."""
+async def hold_claim(context: Context, model: Object, kind: Kind, user: Object) -> None:
+    """Hold the claim of a model under Delete: it stays while the user is there, though the model may be deleted."""
+    meta = model["metadata"]
+    if retention(context, model) == "Delete":
+        claim = context.store.get(CLAIMS, meta["namespace"], meta["name"])
+        if claim is not None:
+            await add_holders(context, CLAIMS, claim, [reference_to(kind, user)])
+
+
+def wanted_name(context: Context, namespace: str, source: ModelSource) -> str:
+    """Name of the Qwen3Model that is shared by all who name the same checkpoint on the same hub."""
+    ours, hub = context.settings.hub_endpoint, hub_of(context, source)
+    plain, named = model_name(source), model_name(source, hub)
+    live = context.store.get(QWEN3_MODELS, namespace, plain)
+    if live is None:
+        return plain if hub == ours else named
+    # An earlier release left the hub out of the name.
+    return plain if hub == _hub_of_model(context, live) else named
+
+
+def hub_of(context: Context, source: ModelSource) -> str:
+    """Base URL of the hub that a source names, or else the operator's."""
+    return (source.endpoint or context.settings.hub_endpoint).rstrip("/")
+
+
+def weights_of(model: Object | None, name: str, source: ModelSource) -> Weights:
+    """Where the verified copy is, or where it will be. `name`: of the model, where it is not there yet."""
     if copy := verified_copy(model):
         facts = ModelFacts.from_config(copy["config"], copy.get("weightsBytes")) if copy.get("config") else None
         return Weights(copy["claim"], copy["path"], facts)
-    name = model["metadata"]["name"] if model else model_name(source)
     theirs = ModelSource.model_validate(model["spec"]) if model else source
-    return Weights(claim_name(name, theirs), model_path(theirs))
+    return Weights(claim_name(model["metadata"]["name"] if model else name, theirs), model_path(theirs))
 
 
-async def _made_ahead(context: Context, namespace: str, source: ModelSource) -> Object | None:
-    """A Qwen3Model that a platform team made, and that holds what `source` names."""
-    found = await context.cluster.list(QWEN3_MODELS, namespace, fields=f"spec.id={source.id}")
-    wanted = source.storage.model_dump(by_alias=True, exclude_none=True, exclude={"size", "retention_policy"})
-    files = source.download.model_dump(
-        by_alias=True, exclude_defaults=True, include={"allow_patterns", "ignore_patterns"}
-    )
+async def _make(context: Context, kind: Kind, user: Object, wanted: Object) -> Object:
+    """Make the model with its first holder, in one write: without any, left by a crash between two, it would stay for
+    ever. The holder is then applied by the manager of all holders, which keeps it when the spec is applied again."""
+    reference = reference_to(kind, user)
+    live = await context.change(QWEN3_MODELS, None, wanted, [reference])
+    return await add_holders(context, QWEN3_MODELS, live | {"metadata": _unheld(live)}, [reference])
+
+
+def _unheld(live: Object) -> Object:
+    return {key: value for key, value in live["metadata"].items() if key != "ownerReferences"}
+
+
+def _who_wants(context: Context, kind: Kind, user: Object, source: ModelSource) -> list[dict[str, Any]]:
+    """References to `user`, and to the Qwen3Deployments that have yet to take hold of the same model."""
+    namespace = user["metadata"]["namespace"]
+    found = [reference_to(kind, user)]
+    for other in context.store.find(QWEN3_DEPLOYMENTS, BY_WANTED, in_namespace(namespace, model_name(source))):
+        theirs = (other["spec"].get("model") or {}).get("endpoint")
+        same_hub = (theirs or context.settings.hub_endpoint).rstrip("/") == hub_of(context, source)
+        if same_hub and other["metadata"]["uid"] != user["metadata"]["uid"]:
+            found += [] if other["metadata"].get("deletionTimestamp") else [reference_to(QWEN3_DEPLOYMENTS, other)]
+    return found
+
+
+def _hub_of_model(context: Context, model: Object) -> str:
+    if UNDECODABLE in model:
+        return ""
+    return str(model["spec"].get("endpoint") or context.settings.hub_endpoint).rstrip("/")
+
+
+def _made_ahead(context: Context, namespace: str, source: ModelSource) -> Object | None:
+    """A Qwen3Model that a platform team made, and that holds what `source` names: from the same hub."""
+    wanted = source.normal()
+    storage = wanted.storage.model_dump(by_alias=True, exclude_none=True, exclude={"size", "retention_policy"})
+    files = (wanted.download.allow_patterns, wanted.download.ignore_patterns)
+    found = context.store.find(QWEN3_MODELS, BY_ID, in_namespace(namespace, source.id))
     for model in sorted(found, key=lambda m: str(m["metadata"]["creationTimestamp"])):
-        theirs: dict[str, Any] = model["spec"]
-        # Who asks for the default branch takes what the platform has pinned.
-        if not _is_ours(model) and source.revision in (theirs.get("revision"), DEFAULT_REVISION):
-            storage, download = theirs.get("storage") or {}, theirs.get("download") or {}
-            if wanted.items() <= storage.items() and files.items() <= download.items():
-                return model
+        if is_made_for_users(model) or _hub_of_model(context, model) != hub_of(context, source):
+            continue
+        theirs = ModelSource.model_validate(model["spec"]).normal()
+        # The default branch is whatever the platform team has pinned.
+        if source.revision not in (theirs.revision, DEFAULT_REVISION):
+            continue
+        kept = theirs.storage.model_dump(by_alias=True, exclude_none=True)
+        has = (theirs.download.allow_patterns, theirs.download.ignore_patterns)
+        if storage.items() <= kept.items() and all(not want or want == it for want, it in zip(files, has, strict=True)):
+            return model
     return None
 
 
-def _is_ours(model: Object) -> bool:
-    """Whether the operator made it; others are their maker's to change and to delete."""
-    return bool(model["metadata"].get("labels", {}).get(MANAGED_BY) == MANAGER)
+async def referred_model(context: Context, kind: Kind, user: Object, name: str) -> Object | None:
+    """The Qwen3Model that `spec.modelRef` names; None where it is not there."""
+    model = context.store.get(QWEN3_MODELS, user["metadata"]["namespace"], name)
+    if model is not None:
+        await hold_claim(context, model, kind, user)
+    return model
+
+
+def note_models(context: Context, kind: Kind, user: Object, names: set[str]) -> None:
+    """Have `user` reconciled when one of these models changes."""
+    meta = user["metadata"]
+    context.users.note(Key(kind.kind, meta["namespace"], meta["name"]), names)

@@ -1,14 +1,17 @@
-"""Looking at pods: what they say, and for those in trouble what their log and events say."""
+"""What pods say, and for those in trouble what their log and events say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from qwen3_operator.controller import metrics
+from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import PODS
+from qwen3_operator.controller.ownership import controller_of
 from qwen3_operator.desired.server import CONTAINER as SERVER_CONTAINER
 from qwen3_operator.reconcile.context import Context
+from qwen3_operator.reconcile.watched import BY_JOB, in_namespace
 from qwen3_operator.status.pods import PodView, condition
 from qwen3_operator.status.startup import startup_status
 
@@ -21,23 +24,34 @@ MOST_EXAMINED = 3
 
 async def view_pods(context: Context, namespace: str, labels: str, container: str) -> list[PodView]:
     """Pods with `labels`, newest first, those that are being deleted left out."""
-    found = await context.cluster.list(PODS, namespace, labels=labels)
-    living = [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
+    return await views_of(context, await context.cluster.list(PODS, namespace, labels=labels), container)
+
+
+def pods_of_job(context: Context, job: Object) -> list[Object]:
+    """The pods of a Job: a label alone is no proof."""
+    meta = job["metadata"]
+    found = context.store.find(PODS, BY_JOB, in_namespace(meta["namespace"], meta["name"]))
+    return [pod for pod in found if (controller_of(pod) or {}).get("uid") == meta["uid"]]
+
+
+async def views_of(context: Context, pods: Iterable[Object], container: str) -> list[PodView]:
+    """Pods, newest first, those that are being deleted left out."""
+    living = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
     living.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)
     views = [PodView(pod) for pod in living]
     for index in range(min(len(views), MOST_EXAMINED)):
-        views[index] = await _examine(context, namespace, views[index], container)
+        views[index] = await _examine(context, views[index].pod["metadata"]["namespace"], views[index], container)
     return views
 
 
-async def newest_startup(context: Context, namespace: str, labels: str, before: Mapping[str, Any]) -> dict[str, Any]:
+async def newest_startup(context: Context, pods: Sequence[Object], before: Mapping[str, Any]) -> dict[str, Any]:
     """`status.startup` of the newest ready pod; the one `before` where that is still there, so it is read once."""
-    pods = await context.cluster.list(PODS, namespace, labels=labels)
     ready = [pod for pod in pods if (condition(pod, "Ready") or {}).get("status") == "True"]
     if not ready or any(pod["metadata"]["name"] == before.get("pod") for pod in ready):
         return dict(before)
     newest = max(ready, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
-    log = await context.cluster.logs(namespace, newest["metadata"]["name"], SERVER_CONTAINER, tail=STARTUP_LINES)
+    meta = newest["metadata"]
+    log = await context.cluster.logs(meta["namespace"], meta["name"], SERVER_CONTAINER, tail=STARTUP_LINES)
     startup = startup_status(newest, log)
     for stage, seconds in startup.items():
         if stage.endswith("Seconds"):

@@ -1,19 +1,21 @@
-"""What a look at an object of any of our kinds begins with."""
+"""What reconciling an object of any of our kinds begins with."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qwen3_operator.controller import metrics
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import Kind
+from qwen3_operator.controller.store import UNDECODABLE
+from qwen3_operator.engine.problem import Problem
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.key import Key
 
 
-async def read_live(context: Context, kind: Kind, key: Key) -> Object | None:
-    """The object as it is now; None where it is gone or going: then nothing is applied any more."""
-    obj = await context.cluster.get(kind, key.namespace, key.name)
+def observed(context: Context, kind: Kind, key: Key) -> Object | None:
+    """The object as it was seen last; None where it is gone or going: then nothing is applied any more."""
+    obj = context.store.get(kind, key.namespace, key.name)
     if obj is None or obj["metadata"].get("deletionTimestamp"):
         metrics.forget_conditions(*key)
         context.users.forget(key)
@@ -21,12 +23,21 @@ async def read_live(context: Context, kind: Kind, key: Key) -> Object | None:
     return obj
 
 
+def undecodable(obj: Object) -> Problem | None:
+    """A problem where the object is more deeply nested, or otherwise stranger, than anything that makes sense."""
+    if UNDECODABLE not in obj:
+        return None
+    words = f"the object cannot be read: {obj[UNDECODABLE]}. Take out what is nested so deeply"
+    return Problem("InvalidSpec", words)
+
+
 @dataclass
 class Reconciliation:
-    """One look at `obj`; the kinds add what they see."""
+    """Reconciling `obj` once; the kinds add what they observe."""
 
     context: Context
     obj: Object
+    problems: list[Problem] = field(default_factory=list)
 
     @property
     def _namespace(self) -> str:

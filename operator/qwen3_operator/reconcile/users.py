@@ -1,8 +1,7 @@
 """Who waits for which Qwen3Model, so that news of a model reach them.
 
-Each look notes the model before it reads it: whatever changes after the reading brings an event, and the event finds
-the user here. `status.usedBy` tells people; it is written later, and knows no user that has yet to move to the model.
-Held in memory only: a new process looks at every user first.
+Each reconcile notes the models that it reads: a user may wait for a model that its status does not name yet. Held in
+memory only: a new process reconciles every user first.
 """
 
 from __future__ import annotations
@@ -19,24 +18,28 @@ class ModelUsers:
         self._users: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
         self._models: defaultdict[Key, set[str]] = defaultdict(set)
 
-    def note(self, user: Key, model: str) -> bool:
-        """`user` is to hear of `model`. Returns whether it did not yet: what it has read of it may be old news."""
-        new = model not in self._models[user]
-        self._models[user].add(model)
-        self._users[user.namespace, model].add(user)
-        return new
-
-    def forget(self, user: Key, model: str = "") -> None:
-        """`user` has let go of `model`, or is gone."""
-        for name in {model} if model else set(self._models[user]):
-            self._models[user].discard(name)
+    def note(self, user: Key, models: set[str]) -> None:
+        """`user` is to hear of exactly these models of its namespace."""
+        known = self._models.get(user, set())
+        for name in known - models:
             users = self._users[user.namespace, name]
             users.discard(user)
             if not users:
                 del self._users[user.namespace, name]
-        if not self._models[user]:
+        for name in models - known:
+            self._users[user.namespace, name].add(user)
+        self._models[user] = set(models)
+        if not models:
             del self._models[user]
+
+    def forget(self, user: Key) -> None:
+        """`user` is gone."""
+        self.note(user, set())
 
     def of(self, namespace: str, model: str) -> list[Key]:
         """Who is to hear of `model`."""
         return sorted(self._users.get((namespace, model), ()))
+
+    def models_of(self, user: Key) -> list[str]:
+        """The models that `user` is to hear of."""
+        return sorted(self._models.get(user, ()))

@@ -41,6 +41,8 @@ class DeploymentView:
     startup: Object | None = None
     """`status.startup`, when it is known."""
     endpoint: str = ""
+    running: str = ""
+    """What serves meanwhile, where the spec is refused."""
 
 
 def deployment_status(
@@ -51,9 +53,9 @@ def deployment_status(
     fault = fault_at(previous, view.pods, verified_copy(view.model))
     idle = None
     if spec is not None and view.plan is not None:
-        set_accepted(conditions, [*view.plan.problems, *view.problems], view.plan.warnings)
+        set_accepted(conditions, [*view.plan.problems, *view.problems], view.plan.warnings, view.running)
         set_model_ready(conditions, view.model, fault)
-        _set_fit(conditions, view.plan)
+        _set_fit(conditions, view.plan, view.running)
         if spec.suspend or spec.replicas == 0:
             words = "spec.suspend is true" if spec.suspend else "spec.replicas is 0"
             idle = Idle(reason="Suspended", message=f"{words}: no server runs")
@@ -62,7 +64,7 @@ def deployment_status(
         elif not any(p.reason for p in view.problems) or view.server is not None:
             _set_servers(conditions, spec, view)
     else:
-        set_accepted(conditions, view.problems, ())
+        set_accepted(conditions, view.problems, (), view.running)
     if conditions.trouble(upto=Type.FITS):
         idle = None  # what is wrong is worth more than that nothing runs
     conditions.summarize("Serving", f"{view.endpoint} answers", idle=idle)
@@ -86,9 +88,10 @@ def deployment_status(
     return result
 
 
-def _set_fit(conditions: Conditions, plan: Plan) -> None:
+def _set_fit(conditions: Conditions, plan: Plan, running: str) -> None:
     fit = plan.fit
-    conditions.set(Type.FITS, fit.status, fit.reason, fit.message, stalled=fit.blocks)
+    words = f"{fit.message}. {running}" if fit.blocks and running else fit.message
+    conditions.set(Type.FITS, fit.status, fit.reason, words, stalled=fit.blocks)
 
 
 def _set_servers(conditions: Conditions, spec: Qwen3DeploymentSpec, view: DeploymentView) -> None:
@@ -146,7 +149,7 @@ def _add_model(result: dict[str, Any], previous: Object, view: DeploymentView) -
     model = view.model
     if model is None:
         return
-    name = {"name": model["metadata"]["name"]}
+    name = {"name": model["metadata"]["name"], **({"id": model["spec"]["id"]} if model.get("spec") else {})}
     download = (model.get("status") or {}).get("download")
     if copy := verified_copy(model):
         result["model"] = name | dict(copy)

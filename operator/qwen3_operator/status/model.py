@@ -22,6 +22,9 @@ from qwen3_operator.status.view import ModelView
 
 Object = Mapping[str, Any]
 
+SHOWN_USERS = 20
+"""Users whose names are in the status."""
+
 
 def is_complete(spec: Qwen3ModelSpec, status: Object, claim: Object | None) -> bool:
     """Whether `status` says that exactly this revision is verified and in place on `claim`: then no Job is needed."""
@@ -57,8 +60,10 @@ def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Obj
         "observedGeneration": generation,
         "conditions": conditions.as_status(dict(previous), generation=generation, now=view.now),
     }
-    if view.used_by:  # the API server drops a set that becomes empty, and each look would write it again
-        result["usedBy"] = sorted(view.used_by)
+    if view.used_by:  # the API server drops a set that becomes empty, and it would be written again and again
+        result["usedBy"] = sorted(set(view.used_by[:SHOWN_USERS]))
+    result |= {"users": len(view.used_by), "retentionPolicy": view.retention}
+    result |= {key: it for key, it in (("decidedBy", view.decided_by), ("endpoint", view.endpoint)) if it}
     if copy:
         result["model"] = copy
     elif _still_there(previous.get("model"), view.claim):

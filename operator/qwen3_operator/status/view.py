@@ -40,6 +40,13 @@ class ModelView:
     """Pods of the Job."""
     log_tail: str = ""
     used_by: Sequence[str] = ()
+    """Names of all users, sorted."""
+    retention: str = "Retain"
+    """What becomes of the claim, as all users together say."""
+    decided_by: str = ""
+    """Whose token, endpoint and size count."""
+    endpoint: str = ""
+    """The hub."""
     removed: Sequence[str] = ()
     """Folders that a Job has freed."""
     first_retry_seconds: float = FIRST_RETRY_SECONDS

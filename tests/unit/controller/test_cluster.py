@@ -100,25 +100,29 @@ async def test_a_limited_list_is_one_page(cluster: Cluster, server: Server) -> N
     assert len(await cluster.list(PODS, limit=1)) == 1 and len(server.seen) == 1
 
 
-@pytest.mark.parametrize("failure", [(500, {}), (503, "not json"), HANG_UP, (429, {"reason": "TooManyRequests"})])
-async def test_what_passes_is_tried_again(cluster: Cluster, server: Server, failure: Any) -> None:
-    server.answers = [failure, failure, OK]
+async def test_a_connection_that_breaks_is_tried_once_more(cluster: Cluster, server: Server) -> None:
+    server.answers = [HANG_UP, OK]
     assert await cluster.apply(DEPLOYMENTS, NAME, manager="me") == OK[1]
-    assert len(server.seen) == 3
+    assert len(server.seen) == cluster_module.TRIES == 2
 
 
-async def test_retry_after_is_obeyed_up_to_a_limit(cluster: Cluster, server: Server) -> None:
-    server.answers = [(429, {}, {"Retry-After": "2"}), (429, {}, {"Retry-After": "9999"}), OK]
-    await cluster.get(DEPLOYMENTS, "team", "chat")
-    assert cluster.waits == [2.0, 30.0]  # type: ignore[attr-defined]
+@pytest.mark.parametrize("failure", [(500, {}), (503, "not json"), (429, {"reason": "TooManyRequests"})])
+async def test_no_worker_waits_for_what_passes(cluster: Cluster, server: Server, failure: Any) -> None:
+    """The queue tries again: a worker that waits is one that nobody else has."""
+    server.answers = [failure, OK]
+    with pytest.raises(ApiError) as error:
+        await cluster.apply(DEPLOYMENTS, NAME, manager="me")
+    assert len(server.seen) == 1 and not error.value.final and cluster.waits == []  # type: ignore[attr-defined]
 
 
-async def test_patience_ends(cluster: Cluster, server: Server) -> None:
-    server.answers = [(500, {"reason": "InternalError", "message": "etcd is ill"})]
-    with pytest.raises(ApiError, match=r"InternalError \(500\): etcd is ill") as error:
+@pytest.mark.parametrize(("header", "seconds"), [("2", 2.0), ("9999", 30.0), ("soon", None)])
+async def test_retry_after_is_handed_on_up_to_a_limit(
+    cluster: Cluster, server: Server, header: str, seconds: float | None
+) -> None:
+    server.answers = [(429, {}, {"Retry-After": header})]
+    with pytest.raises(ApiError) as error:
         await cluster.get(DEPLOYMENTS, "team", "chat")
-    assert len(server.seen) == cluster_module.TRIES and not error.value.final
-    assert cluster.waits == sorted(cluster.waits)  # type: ignore[attr-defined]
+    assert error.value.retry_after == seconds
 
 
 async def test_a_server_that_is_away_is_named(cluster: Cluster, server: Server) -> None:
@@ -152,11 +156,24 @@ async def test_a_create_that_may_have_happened_is_not_repeated(cluster: Cluster,
     assert len(server.seen) == 1
 
 
-@pytest.mark.parametrize("status", [404, 409])
-async def test_deleting_what_is_gone_or_another_by_now_is_fine(cluster: Cluster, server: Server, status: int) -> None:
-    server.answers = [(status, {"reason": "x"})]
+ANOTHER = "the UID in the precondition (u) does not match the UID in record (v)"
+CHANGED = "the ResourceVersion in the precondition (7) does not match the ResourceVersion in record (8)"
+
+
+@pytest.mark.parametrize(("status", "message"), [(404, "not found"), (409, ANOTHER)])
+async def test_deleting_what_is_gone_or_another_by_now_is_fine(
+    cluster: Cluster, server: Server, status: int, message: str
+) -> None:
+    server.answers = [(status, {"reason": "x", "message": message})]
     await cluster.delete(DEPLOYMENTS, "team", "chat", uid="u", resource_version="7")
     assert server.bodies == [{"propagationPolicy": "Background", "preconditions": {"uid": "u", "resourceVersion": "7"}}]
+
+
+async def test_deleting_what_was_changed_since_is_refused(cluster: Cluster, server: Server) -> None:
+    """What was decided when it was read may be wrong by now: somebody may have taken hold of it."""
+    server.answers = [(409, {"reason": "Conflict", "message": CHANGED})]
+    with pytest.raises(ApiError, match="ResourceVersion"):
+        await cluster.delete(DEPLOYMENTS, "team", "chat", uid="u", resource_version="7")
 
 
 @pytest.mark.parametrize("status", [400, 404])
@@ -215,7 +232,7 @@ async def test_the_hook_sees_every_request_and_every_answer(server: Server, clus
         seen.append((stage, verb, path))
 
     cluster._hook = hook
-    server.answers = [(500, {}), OK]
-    await cluster.get(DEPLOYMENTS, "team", "chat")
+    server.answers = [HANG_UP, OK]
+    await cluster.apply(DEPLOYMENTS, NAME, manager="me")
     path = "/apis/apps/v1/namespaces/team/deployments/chat"
-    assert seen == [("before", "get", path), ("after", "get", path)] * 2
+    assert seen == [("before", "apply", path), ("after", "apply", path)] * 2

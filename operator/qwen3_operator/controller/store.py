@@ -1,0 +1,176 @@
+"""What the watches saw: the newest version of each object, with indices.
+
+Filled by watch events and by the answers to our own writes, so an object is never older here than our last write of
+it. An object is kept as JSON text, trimmed to what is read: parsed, it would take five times the memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pydantic_core import from_json, to_json
+
+from qwen3_operator.controller.kinds import Kind
+
+Object = dict[str, Any]
+Name = tuple[str, str]
+"""Namespace (empty for what has none) and name."""
+Listener = Callable[[Kind, Object | None, Object | None, bool], None]
+"""Called after a change with the kind, the object before and after (None: it was not there, it is gone), and whether
+the change was our own write."""
+
+OWNER = "owner"
+"""Index that every kind has: uid of each ownerReference."""
+UNDECODABLE = "undecodable"
+"""Field that stands in the place of the rest of an object that cannot be kept as JSON."""
+
+
+class StoreError(LookupError):
+    """The store does not know this kind, or this index."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How objects of one kind are kept: `trim` takes away what nobody reads; `indices`: name -> values of an object."""
+
+    trim: Callable[[Object], Object] = dict
+    indices: Mapping[str, Callable[[Object], Iterable[str]]] = field(default_factory=dict)
+
+
+class _Entry(NamedTuple):
+    uid: str
+    version: int
+    text: bytes
+    values: tuple[tuple[str, str], ...]
+
+
+class Store:
+    """Objects of the kinds in `kinds`. Not a cache of answers: what is not watched is not here."""
+
+    def __init__(self, kinds: Mapping[Kind, Kept]) -> None:
+        self._kinds = dict(kinds)
+        self._objects: dict[Kind, dict[Name, _Entry]] = {kind: {} for kind in kinds}
+        self._index: defaultdict[tuple[Kind, str, str], set[Name]] = defaultdict(set)
+        self._gone: dict[str, int] = {}
+        """uid -> version at which it was deleted: an event on its way must not bring it back."""
+        self.listeners: list[Listener] = []
+        self.ready = asyncio.Event()
+        """Set once everything that existed at the start is here."""
+
+    @property
+    def kinds(self) -> Iterable[Kind]:
+        """The kinds that are kept."""
+        return self._kinds
+
+    def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
+        """The object; the caller may change it."""
+        entry = self._of(kind).get((namespace or "", name))
+        return _read(entry) if entry else None
+
+    def find(self, kind: Kind, index: str, value: str) -> builtins.list[Object]:
+        """Objects with that `value` in an index, by namespace and name."""
+        if index != OWNER and index not in self._kinds[kind].indices:
+            raise StoreError(f"{kind.kind} has no index {index}")
+        objects = self._of(kind)
+        return [_read(objects[name]) for name in sorted(self._index.get((kind, index, value), ()))]
+
+    def list(self, kind: Kind, namespace: str | None = None) -> Iterator[Object]:
+        """Objects of a namespace, or of all: for what happens rarely."""
+        for (space, _), entry in sorted(self._of(kind).items()):
+            if namespace is None or space == namespace:
+                yield _read(entry)
+
+    def names(self, kind: Kind) -> builtins.list[tuple[Name, str]]:
+        """Namespace and name, and uid, of each object."""
+        return [(name, entry.uid) for name, entry in self._of(kind).items()]
+
+    def put(self, kind: Kind, obj: Object, *, own: bool = False) -> bool:
+        """Keep `obj` if it is newer than what is here. `own`: it is the answer to a write of ours."""
+        meta = obj["metadata"]
+        name, uid, version = _name(meta), str(meta["uid"]), int(meta["resourceVersion"])
+        objects = self._of(kind)
+        before = objects.get(name)
+        if (before is not None and before.version >= version) or self._gone.get(uid, -1) >= version:
+            return False
+        text, values = self._encode(kind, obj)
+        self._unlink(kind, name, before)
+        objects[name] = _Entry(uid, version, text, values)
+        for index, value in values:
+            self._index[kind, index, value].add(name)
+        self._announce(kind, before, objects[name], own)
+        return True
+
+    def remove(self, kind: Kind, meta: Mapping[str, Any], *, own: bool = False) -> bool:
+        """The object with this metadata is gone. Another one that has its name by now stays."""
+        name, uid = _name(meta), str(meta["uid"])
+        before, version = self._of(kind).get(name), int(meta["resourceVersion"])
+        if before is not None and before.uid == uid and before.version > version:
+            return False  # it left a selector, and our write has brought it back since
+        self._gone[uid] = max(version, self._gone.get(uid, 0))
+        if len(self._gone) > _MOST_GONE:
+            del self._gone[next(iter(self._gone))]
+        if before is None or before.uid != uid:
+            return False
+        del self._of(kind)[name]
+        self._unlink(kind, name, before)
+        self._announce(kind, before, None, own)
+        return True
+
+    def missing(self, kind: Kind, listed: Iterable[tuple[Name, str]]) -> builtins.list[Name]:
+        """Names of a listing that are not here (yet)."""
+        objects = self._of(kind)
+        return [name for name, uid in listed if uid not in self._gone and (name not in objects)]
+
+    def _of(self, kind: Kind) -> dict[Name, _Entry]:
+        try:
+            return self._objects[kind]
+        except KeyError:
+            raise StoreError(f"{kind.kind} is not kept") from None
+
+    def _encode(self, kind: Kind, obj: Object) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+        kept = self._kinds[kind]
+        try:
+            trimmed = kept.trim(obj)
+            trimmed["metadata"] = {k: v for k, v in trimmed["metadata"].items() if k != "managedFields"}
+            text = to_json(trimmed)
+            from_json(text)  # what cannot be read again is as good as unreadable
+        except (ValueError, RecursionError) as error:
+            bare = {k: v for k, v in obj["metadata"].items() if k not in ("managedFields", "annotations")}
+            trimmed = {"metadata": bare, UNDECODABLE: str(error)[:200] or type(error).__name__}
+            text = to_json(trimmed)
+        owners = [(OWNER, str(owner["uid"])) for owner in trimmed["metadata"].get("ownerReferences") or ()]
+        if UNDECODABLE in trimmed:
+            return text, tuple(owners)
+        found = ((index, value) for index, values in kept.indices.items() for value in values(trimmed))
+        return text, (*owners, *found)
+
+    def _unlink(self, kind: Kind, name: Name, entry: _Entry | None) -> None:
+        for index, value in entry.values if entry else ():
+            names = self._index[kind, index, value]
+            names.discard(name)
+            if not names:
+                del self._index[kind, index, value]
+
+    def _announce(self, kind: Kind, before: _Entry | None, after: _Entry | None, own: bool) -> None:
+        if not self.listeners:
+            return
+        was, now = (_read(entry) if entry else None for entry in (before, after))
+        for listener in self.listeners:
+            listener(kind, was, now, own)
+
+
+_MOST_GONE = 10_000
+
+
+def _name(meta: Mapping[str, Any]) -> Name:
+    return str(meta.get("namespace") or ""), str(meta["name"])
+
+
+def _read(entry: _Entry) -> Object:
+    obj: Object = from_json(entry.text)
+    return obj

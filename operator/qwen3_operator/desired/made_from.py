@@ -1,0 +1,76 @@
+"""What a server Deployment was made from, written on it: so that what was applied is read from what is there.
+
+While what the user and the model say stays the same, so do the values that were resolved then and the pod template
+that came of them: an operator with other defaults restarts nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from qwen3_operator.api import GROUP
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.engine.version import EngineVersion
+from qwen3_operator.naming import digest
+from qwen3_operator.plan import Plan, Value, Weights
+
+ANNOTATION = f"{GROUP}/made-from"
+Object = Mapping[str, Any]
+
+_OF_SERVERS: Any = {
+    **dict.fromkeys(("engine", "gpu", "resources", "scheduling", "auth", "pod_template_patch"), True),
+    "rollout": {"drain_seconds"},
+}
+"""Fields of the spec that reach a pod."""
+_PLAN = ("image", "claim", "command", "max_model_len", "gpus", "cpu", "memory", "shm_size", "startup_seconds",
+         "drain_seconds", "pod_annotations")  # fmt: skip
+_VALUE = ("field", "value", "reason", "source")
+_VALUES = TypeAdapter(list[Value])
+
+
+@dataclass(frozen=True)
+class MadeFrom:
+    """The annotation. `inputs`: digest of what decides; `plan`: what was resolved; `template`: the pod template."""
+
+    inputs: str
+    plan: Plan
+    template: dict[str, Any]
+
+    def written(self) -> str:
+        """As the annotation's text."""
+        plan = {name: getattr(self.plan, name) for name in _PLAN} | {"version": str(self.plan.version)}
+        values = [{name: getattr(value, name) for name in _VALUE} for value in self.plan.values]
+        content = {"inputs": self.inputs, "plan": plan, "values": values, "template": self.template}
+        return json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+
+
+def inputs_of(spec: Qwen3DeploymentSpec, weights: Weights, template_hash: str, secret_version: str = "") -> str:
+    """Digest of all that decides what servers are made from: the spec as far as it reaches a pod, where the weights
+    are, the chat template. Defaults count as unset, so that one that is spelled out makes no new servers."""
+    said = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=_OF_SERVERS)
+    inputs = [spec.source.id, weights.claim, weights.path, said, template_hash]
+    return digest([*inputs, secret_version] if secret_version else inputs, 16)
+
+
+def made_from(server: Object | None) -> MadeFrom | None:
+    """What is written on a Deployment; None where nothing is, or nothing that can be read."""
+    text = ((server or {}).get("metadata", {}).get("annotations") or {}).get(ANNOTATION)
+    if not text:
+        return None
+    try:
+        content = json.loads(text)
+        said = content["plan"]
+        plan = Plan(
+            **{name: said[name] for name in _PLAN if name != "command"},
+            command=tuple(said["command"]),
+            version=EngineVersion.of(said["version"]),
+            values=tuple(_VALUES.validate_python(content["values"])),
+        )
+        return MadeFrom(str(content["inputs"]), plan, dict(content["template"]))
+    except (ValueError, KeyError, TypeError, RecursionError, ValidationError):
+        return None  # by another hand: the servers are made anew from the spec

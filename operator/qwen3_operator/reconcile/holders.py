@@ -1,0 +1,137 @@
+"""Who holds which model and which claim, settled from what is wanted and used now.
+
+A holder is a plain ownerReference: the garbage collector removes a model that was made for its users (and under Delete
+the claim) when the last holder is gone. No finalizer, no count. All references of one object are applied by one field
+manager, so a thousand users that come at once are a few writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from qwen3_operator.controller.cluster import Object
+from qwen3_operator.controller.kinds import CLAIMS, Kind
+from qwen3_operator.controller.ownership import controller_of
+from qwen3_operator.controller.store import OWNER
+from qwen3_operator.naming import (
+    MANAGED_BY,
+    MANAGER,
+    MODEL_LABEL,
+    QWEN3_BATCHES,
+    QWEN3_DEPLOYMENTS,
+    QWEN3_MODELS,
+    owner_reference,
+    user_manager,
+)
+from qwen3_operator.reconcile.context import Context
+from qwen3_operator.reconcile.watched import BY_MODEL, in_namespace
+
+HOLDERS_MANAGER = f"{MANAGER}-holders"
+"""Field manager of the ownerReferences of holders."""
+
+
+def reference_to(kind: Kind, user: Object) -> dict[str, Any]:
+    """The ownerReference by which `user` holds something."""
+    meta = user["metadata"]
+    return owner_reference(kind.kind, kind.api_version, meta["name"], meta["uid"], controller=False)
+
+
+def is_made_for_users(model: Object) -> bool:
+    """Whether the operator made it; others are their maker's to change and to delete."""
+    return bool((model["metadata"].get("labels") or {}).get(MANAGED_BY) == MANAGER)
+
+
+def holders_of(obj: Object) -> list[dict[str, Any]]:
+    """Its ownerReferences."""
+    owners: list[dict[str, Any]] = obj["metadata"].get("ownerReferences") or []
+    return owners
+
+
+def holds(obj: Object, uid: str) -> bool:
+    """Whether the user with this uid holds it."""
+    return any(owner["uid"] == uid for owner in holders_of(obj))
+
+
+def decides(model: Object, uid: str) -> bool:
+    """Whether it is this user whose token, endpoint, size and scheduling count: the first that holds the model."""
+    return not holders_of(model) or bool(holders_of(model)[0]["uid"] == uid)
+
+
+async def add_holders(context: Context, kind: Kind, live: Object, references: Iterable[dict[str, Any]]) -> Object:
+    """Have `references` among the holders of what was seen as `live`. Raises ApiError (409) where it changed since."""
+    known = {owner["uid"] for owner in holders_of(live)}
+    new = [reference for reference in references if reference["uid"] not in known]
+    return await _apply(context, kind, live, [*holders_of(live), *new]) if new else live
+
+
+async def settle(context: Context, kind: Kind, user: Object, keep: Collection[str]) -> None:
+    """Let go of every model and every claim of a model that `user` holds, but for the models called `keep`.
+
+    A claim is held under Delete alone: whoever retains it does not want it to go with anybody.
+    Raises ApiError (409) where somebody takes hold at this very moment.
+    """
+    namespace, uid = user["metadata"]["namespace"], user["metadata"]["uid"]
+    for model in context.store.find(QWEN3_MODELS, OWNER, uid):
+        if model["metadata"]["name"] not in keep:
+            await _release(context, QWEN3_MODELS, model, uid)
+    for claim in context.store.find(CLAIMS, OWNER, uid):
+        if controller_of(claim) is not None:  # a compile cache is the user's alone
+            continue
+        name = (claim["metadata"].get("labels") or {}).get(MODEL_LABEL, "")
+        held = context.store.get(QWEN3_MODELS, namespace, name)
+        if name not in keep or (held is not None and retention(context, held) == "Retain"):
+            await _release(context, CLAIMS, claim, uid)
+
+
+def retention(context: Context, model: Object) -> str:
+    """Delete where the model and all its users say so; else Retain."""
+    policies = [(model["spec"].get("storage") or {}).get("retentionPolicy")]
+    if is_made_for_users(model):
+        policies += [policy for user in users_of(context, model) if (policy := _policy_of(user))]
+    return "Delete" if all(policy == "Delete" for policy in policies) else "Retain"
+
+
+def users_of(context: Context, model: Object) -> list[Object]:
+    """Qwen3Deployments and Qwen3Batches that hold the model, name it, or serve from it; each once."""
+    meta = model["metadata"]
+    named = in_namespace(meta["namespace"], meta["name"])
+    found: dict[str, Object] = {}
+    for kind in (QWEN3_DEPLOYMENTS, QWEN3_BATCHES):
+        users = context.store.find(kind, BY_MODEL, named)
+        holders = [owner["name"] for owner in holders_of(model) if owner["kind"] == kind.kind]
+        users += [user for name in holders if (user := context.store.get(kind, meta["namespace"], name))]
+        found |= {user["metadata"]["uid"]: user for user in users}
+    return sorted(found.values(), key=lambda user: str(user["metadata"]["name"]))
+
+
+def _policy_of(user: Object) -> str | None:
+    """The retention policy that a user asks for; None where it leaves that to others or cannot be read."""
+    source = (user.get("spec") or {}).get("model")
+    return ((source or {}).get("storage") or {}).get("retentionPolicy") or "Retain" if source else None
+
+
+async def _release(context: Context, kind: Kind, seen: Object, uid: str) -> None:
+    """Take one holder away, from what is there now; a model made for users that has no other is deleted."""
+    meta = seen["metadata"]
+    live = await context.cluster.get(kind, meta["namespace"], meta["name"])
+    if live is None:
+        context.forget(kind, meta)
+        return
+    others = [owner for owner in holders_of(live) if owner["uid"] != uid]
+    if len(others) == len(holders_of(live)):
+        context.keep(kind, live)
+    elif kind == QWEN3_MODELS and not others and is_made_for_users(live):
+        await context.delete(kind, live)
+    else:
+        live = await _apply(context, kind, live, others)
+        # An earlier release had a field manager for each user: a field stays while any of its managers wants it.
+        if holds(live, uid):
+            gone = {"metadata": {key: live["metadata"][key] for key in ("namespace", "name", "uid")}}
+            context.keep(kind, await context.cluster.apply(kind, gone, manager=user_manager(uid)))
+
+
+async def _apply(context: Context, kind: Kind, live: Object, references: list[dict[str, Any]]) -> Object:
+    meta = {key: live["metadata"][key] for key in ("namespace", "name", "uid", "resourceVersion")}
+    wanted = {"metadata": meta | {"ownerReferences": references}}
+    return context.keep(kind, await context.cluster.apply(kind, wanted, manager=HOLDERS_MANAGER))

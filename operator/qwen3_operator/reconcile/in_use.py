@@ -1,0 +1,43 @@
+"""Which models and folders pods run on, by what they mount."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from qwen3_operator.api.source import ModelSource
+from qwen3_operator.controller.cluster import Object
+from qwen3_operator.naming import MODELS_DIR, claim_name, model_path
+
+PodSpec = Mapping[str, Any]
+
+
+def models_in_use(models: Iterable[Object], pods: Iterable[PodSpec]) -> set[str]:
+    """Names of the Qwen3Models whose copy one of the PodSpecs mounts."""
+    pods = list(pods)
+    return {model["metadata"]["name"] for model in models if any(_uses(pod, model) for pod in pods)}
+
+
+def may_use_another(pod: PodSpec, claim: str, path: str) -> bool:
+    """Whether a PodSpec mounts the claim without naming the folder."""
+    return mounts(pod, claim) and not _names(pod, path)
+
+
+def mounts(pod: PodSpec, claim: str) -> bool:
+    """Whether a PodSpec mounts the claim."""
+    volumes = pod.get("volumes") or ()
+    return any((volume.get("persistentVolumeClaim") or {}).get("claimName") == claim for volume in volumes)
+
+
+def _uses(pod: PodSpec, model: Object) -> bool:
+    source = ModelSource.model_validate(model["spec"])
+    if not mounts(pod, claim_name(model["metadata"]["name"], source)):
+        return False
+    if source.storage.existing_claim is None:  # the claim is the model's alone
+        return True
+    return _names(pod, model_path(source))
+
+
+def _names(pod: PodSpec, path: str) -> bool:
+    return f"{MODELS_DIR}/{path}" in json.dumps(pod.get("containers"))

@@ -1,0 +1,103 @@
+"""Which objects of ours a change concerns, and how soon they are reconciled for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qwen3_operator.controller.kinds import DEPLOYMENTS, PODS, Kind
+from qwen3_operator.controller.store import Object
+from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS
+from qwen3_operator.reconcile.key import Key
+from qwen3_operator.reconcile.users import ModelUsers
+from qwen3_operator.reconcile.watched import CHILDREN, owner_of
+
+PATIENCE = {PODS: 2.0, DEPLOYMENTS: 1.0}
+"""Seconds that a child's status may wait: a start brings a dozen changes, and one reconcile is for all. Edits and
+deletions do not wait."""
+USERS_SECONDS = 1.0
+"""The same for who uses a model: many come at once."""
+PROGRESS_SECONDS = 5.0
+"""The same for the progress of a model, which each of its users shows."""
+
+
+class Triggers:
+    """Listens to the store and calls `enqueue` with a key and in how many seconds at the latest."""
+
+    def __init__(self, enqueue: Callable[[Key, float], None], users: ModelUsers) -> None:
+        self._enqueue, self._users = enqueue, users
+
+    def observe(self, kind: Kind, before: Object | None, after: Object | None, own: bool) -> None:
+        """A change of the store; `own`: it is a write of ours."""
+        if kind in (QWEN3_DEPLOYMENTS, QWEN3_BATCHES):
+            self._user(kind, before, after)
+        elif kind == QWEN3_MODELS:
+            self._model(before, after)
+        elif kind in CHILDREN and not own:  # whoever wrote it has the answer already
+            self._child(kind, before, after)
+
+    def _user(self, kind: Kind, before: Object | None, after: Object | None) -> None:
+        key = _key(kind, after or before)
+        models = {_served(before), _served(after)} - {None}
+        if _spec_version(before) != _spec_version(after):
+            self._enqueue(key, 0.0)
+            models |= set(self._users.models_of(key))
+        elif (_served(before), _status(before, "modelFaultAt")) == (_served(after), _status(after, "modelFaultAt")):
+            return
+        for name in models:
+            self._enqueue(Key(QWEN3_MODELS.kind, key.namespace, str(name)), USERS_SECONDS)
+
+    def _model(self, before: Object | None, after: Object | None) -> None:
+        key = _key(QWEN3_MODELS, after or before)
+        if _spec_version(before) != _spec_version(after):
+            self._enqueue(key, 0.0)
+        elif _meta(before).get("ownerReferences") != _meta(after).get("ownerReferences"):
+            self._enqueue(key, USERS_SECONDS)
+        decisive = _verdict(before) != _verdict(after)
+        if decisive or _shown_to_users(before) != _shown_to_users(after):
+            for user in self._users.of(key.namespace, key.name):
+                self._enqueue(user, 0.0 if decisive else PROGRESS_SECONDS)
+
+    def _child(self, kind: Kind, before: Object | None, after: Object | None) -> None:
+        generations = [_meta(it).get("generation") for it in (before, after) if it is not None]
+        edited = after is None or len(set(generations)) > 1
+        # A child whose label names another owner by now concerns the one before as well.
+        for owner in {owner_of(_meta(it).get("labels") or {}) for it in (before, after)} - {None}:
+            assert owner is not None
+            key = Key(owner[0], _meta(after or before)["namespace"], owner[1])
+            self._enqueue(key, 0.0 if edited else PATIENCE.get(kind, 0.0))
+
+
+def _meta(obj: Object | None) -> Object:
+    meta: Object = (obj or {}).get("metadata") or {}
+    return meta
+
+
+def _key(kind: Kind, obj: Object | None) -> Key:
+    return Key(kind.kind, _meta(obj)["namespace"], _meta(obj)["name"])
+
+
+def _status(obj: Object | None, field: str) -> Any:
+    return ((obj or {}).get("status") or {}).get(field)
+
+
+def _served(user: Object | None) -> str | None:
+    """The model that a user's status names."""
+    name: str | None = (_status(user, "model") or {}).get("name")
+    return name
+
+
+def _spec_version(obj: Object | None) -> tuple[Any, ...]:
+    """What changes with the spec, the deletion and the object itself, and not with the status."""
+    return tuple(_meta(obj).get(key) for key in ("uid", "generation", "deletionTimestamp"))
+
+
+def _verdict(model: Object | None) -> list[Any]:
+    """What decides whether users may serve from the model."""
+    summary = [c for c in _status(model, "conditions") or [] if c.get("type") in ("Ready", "Stalled")]
+    verdict = [(c.get("status"), c.get("reason")) for c in summary]
+    return [_spec_version(model), _status(model, "model"), _status(model, "retentionPolicy"), verdict]
+
+
+def _shown_to_users(model: Object | None) -> Object:
+    return {key: value for key, value in ((model or {}).get("status") or {}).items() if key not in ("usedBy", "users")}

@@ -1,0 +1,119 @@
+"""What is watched, what of it is kept, and how it is found again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from qwen3_operator.api.batch import Qwen3Batch
+from qwen3_operator.api.deployment import Qwen3Deployment
+from qwen3_operator.api.model import Qwen3Model
+from qwen3_operator.api.source import ModelSource
+from qwen3_operator.controller.kinds import CLAIMS, DEPLOYMENTS, JOBS, NODES, PODS, SERVICES, Kind
+from qwen3_operator.controller.store import Kept, Object
+from qwen3_operator.naming import (
+    BATCH_LABEL,
+    DEPLOYMENT_LABEL,
+    MODEL_LABEL,
+    QWEN3_BATCHES,
+    QWEN3_DEPLOYMENTS,
+    QWEN3_MODELS,
+    file_on_claim,
+    model_name,
+)
+
+OWNER_LABELS = {
+    DEPLOYMENT_LABEL: Qwen3Deployment.KIND,
+    BATCH_LABEL: Qwen3Batch.KIND,
+    MODEL_LABEL: Qwen3Model.KIND,
+}
+"""Labels of a child that name its owner; the first that it has counts."""
+CHILDREN: tuple[Kind, ...] = (DEPLOYMENTS, SERVICES, CLAIMS, JOBS, PODS)
+"""Kinds of which only what carries our managed-by label is watched."""
+
+BY_OWNER, BY_MODEL, BY_WANTED, BY_ID, BY_OUTPUT, BY_JOB = "ownerName", "model", "wanted", "id", "output", "job"
+
+
+def owner_key(namespace: str, kind: str, name: str) -> str:
+    """Value of the index BY_OWNER for the children of one object of ours."""
+    return f"{namespace}/{kind}/{name}"
+
+
+def in_namespace(namespace: str, value: str) -> str:
+    """Value of an index whose values are unique in a namespace only."""
+    return f"{namespace}/{value}"
+
+
+def owner_of(labels: Mapping[str, str]) -> tuple[str, str] | None:
+    """(kind, name) of the owner that a child's labels name."""
+    for label, kind in OWNER_LABELS.items():
+        if name := labels.get(label):
+            return kind, name
+    return None
+
+
+def _by_owner(child: Object) -> Iterator[str]:
+    meta = child["metadata"]
+    if owner := owner_of(meta.get("labels") or {}):
+        yield owner_key(meta["namespace"], *owner)
+
+
+def _by_model(user: Object) -> Iterator[str]:
+    """The Qwen3Model that its status names, and the one that it refers to."""
+    spec, status = user.get("spec") or {}, user.get("status") or {}
+    for name in {(spec.get("modelRef") or {}).get("name"), (status.get("model") or {}).get("name")} - {None}:
+        yield in_namespace(user["metadata"]["namespace"], str(name))
+
+
+def _by_wanted(user: Object) -> Iterator[str]:
+    """Name of the Qwen3Model for its source, the hub left out."""
+    try:
+        source = ModelSource.model_validate((user.get("spec") or {})["model"])
+    except (KeyError, ValidationError):
+        return
+    yield in_namespace(user["metadata"]["namespace"], model_name(source))
+
+
+def _by_id(model: Object) -> Iterator[str]:
+    yield in_namespace(model["metadata"]["namespace"], str(model["spec"].get("id")))
+
+
+def _by_output(batch: Object) -> Iterator[str]:
+    claim = ((batch.get("spec") or {}).get("output") or {}).get("claim") or {}
+    yield in_namespace(batch["metadata"]["namespace"], ":".join(file_on_claim(claim.get("name"), claim.get("path"))))
+
+
+def _by_job(pod: Object) -> Iterator[str]:
+    if job := (pod["metadata"].get("labels") or {}).get("batch.kubernetes.io/job-name"):
+        yield in_namespace(pod["metadata"]["namespace"], job)
+
+
+def _pod(pod: Object) -> Object:
+    """Of a PodSpec only what tells which volume it uses, where it is, and how many GPUs it asks for."""
+    spec: Mapping[str, Any] = pod["spec"]
+    claims = [v for v in spec.get("volumes") or () if "persistentVolumeClaim" in v]
+    containers = [_fields(c, ("name", "command", "args", "resources")) for c in spec.get("containers") or ()]
+    kept = {"volumes": claims, "containers": containers} | _fields(spec, ("nodeName",))
+    return {"metadata": pod["metadata"], "spec": kept, "status": pod.get("status") or {}}
+
+
+def _node(node: Object) -> Object:
+    meta, status = node["metadata"], node.get("status") or {}
+    kept = _fields(meta, ("name", "uid", "resourceVersion", "labels", "deletionTimestamp"))
+    return {"metadata": kept, "status": _fields(status, ("allocatable",))}
+
+
+def _fields(obj: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: obj[name] for name in names if name in obj}
+
+
+WATCHED: dict[Kind, Kept] = {
+    QWEN3_DEPLOYMENTS: Kept(indices={BY_MODEL: _by_model, BY_WANTED: _by_wanted}),
+    QWEN3_BATCHES: Kept(indices={BY_MODEL: _by_model, BY_OUTPUT: _by_output}),
+    QWEN3_MODELS: Kept(indices={BY_ID: _by_id}),
+    **{kind: Kept(indices={BY_OWNER: _by_owner}) for kind in CHILDREN},
+    PODS: Kept(trim=_pod, indices={BY_OWNER: _by_owner, BY_JOB: _by_job}),
+    NODES: Kept(trim=_node),
+}

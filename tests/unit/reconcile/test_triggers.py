@@ -1,0 +1,166 @@
+"""Watch events in, keys out."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from qwen3_operator.controller.kinds import DEPLOYMENTS, JOBS, PODS, Kind
+from qwen3_operator.controller.store import Store
+from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS
+from qwen3_operator.reconcile import Key
+from qwen3_operator.reconcile.triggers import Triggers
+from qwen3_operator.reconcile.users import ModelUsers
+from qwen3_operator.reconcile.watched import CHILDREN, WATCHED
+
+
+class Watch:
+    """A store that hears events, and what its changes have enqueued."""
+
+    def __init__(self) -> None:
+        self.delays: dict[Key, float] = {}
+        self.users = ModelUsers()
+        self.store = Store(WATCHED)
+        self.store.listeners.append(Triggers(self._enqueue, self.users).observe)
+        self._versions = itertools.count(1)
+
+    def _enqueue(self, key: Key, seconds: float) -> None:
+        self.delays[key] = min(seconds, self.delays.get(key, seconds))
+
+    def see(self, kind: Kind, body: dict[str, Any], *, deleted: bool = False, own: bool = False) -> list[Key]:
+        """One event, or the answer to a write of our own; the keys that it brings."""
+        self.delays.clear()
+        body["metadata"] |= {"resourceVersion": str(next(self._versions))}
+        if deleted:
+            self.store.remove(kind, body["metadata"], own=own)
+        else:
+            self.store.put(kind, body, own=own)
+        return sorted(self.delays)
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+def obj(name: str, *, generation: int = 1, **fields: Any) -> dict[str, Any]:
+    meta = {"namespace": "team", "name": name, "uid": name, "generation": generation} | fields.pop("metadata", {})
+    return {"kind": "Qwen3Deployment", "metadata": meta, "spec": {"containers": []}, **fields}
+
+
+BATCH = Key("Qwen3Batch", "team", "chat")
+DEPLOYMENT = Key("Qwen3Deployment", "team", "chat")
+MODEL = Key("Qwen3Model", "team", "weights")
+
+
+def test_a_deployment_is_reconciled_when_it_is_new_and_when_its_spec_changes(watch: Watch) -> None:
+    assert watch.see(QWEN3_DEPLOYMENTS, obj("chat")) == [DEPLOYMENT]
+    assert watch.see(QWEN3_DEPLOYMENTS, obj("chat", status={"replicas": 1})) == [], "our own status write"
+    assert watch.see(QWEN3_DEPLOYMENTS, obj("chat", generation=2)) == [DEPLOYMENT]
+    assert watch.see(QWEN3_DEPLOYMENTS, obj("chat", generation=2, metadata={"deletionTimestamp": "now"})) == [
+        DEPLOYMENT
+    ]
+
+
+def test_a_deleted_deployment_concerns_its_model(watch: Watch) -> None:
+    body = obj("chat", status={"model": {"name": "weights"}})
+    watch.see(QWEN3_DEPLOYMENTS, body)
+    assert watch.see(QWEN3_DEPLOYMENTS, body, deleted=True) == [DEPLOYMENT, MODEL]
+
+
+def test_a_batch_is_a_user_like_a_deployment(watch: Watch) -> None:
+    body = obj("chat", status={"model": {"name": "weights"}}) | {"kind": "Qwen3Batch"}
+    assert watch.see(QWEN3_BATCHES, body) == [BATCH, MODEL]
+    assert watch.see(QWEN3_BATCHES, body) == []
+
+
+def test_a_deployment_that_moves_concerns_both_models(watch: Watch) -> None:
+    watch.see(QWEN3_DEPLOYMENTS, obj("chat", status={"model": {"name": "weights"}}))
+    keys = watch.see(QWEN3_DEPLOYMENTS, obj("chat", status={"model": {"name": "other"}}))
+    assert keys == [Key("Qwen3Model", "team", "other"), MODEL]
+
+
+def test_a_model_concerns_its_users_where_it_matters_to_them(watch: Watch) -> None:
+    watch.users.note(DEPLOYMENT, {"weights"})
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    assert watch.see(QWEN3_MODELS, obj("weights")) == [DEPLOYMENT, MODEL]
+    assert watch.see(QWEN3_MODELS, obj("weights", status=ready)) == [DEPLOYMENT]
+    assert watch.see(QWEN3_MODELS, obj("weights", status=ready | {"usedBy": ["chat"]})) == []
+    watch.users.note(BATCH, {"weights"})
+    assert watch.see(QWEN3_MODELS, obj("weights", status=ready), deleted=True) == [BATCH, DEPLOYMENT, MODEL]
+    assert watch.see(QWEN3_MODELS, obj("other", status=ready)) == [Key("Qwen3Model", "team", "other")]
+
+
+def test_users_of_a_model() -> None:
+    users = ModelUsers()
+    users.note(DEPLOYMENT, {"weights", "other"})
+    users.note(BATCH, {"weights"})
+    assert users.of("team", "weights") == [BATCH, DEPLOYMENT] and not users.of("elsewhere", "weights")
+    users.note(DEPLOYMENT, {"other"})
+    assert (users.of("team", "weights"), users.of("team", "other")) == ([BATCH], [DEPLOYMENT])
+    assert users.models_of(DEPLOYMENT) == ["other"]
+    users.forget(BATCH)
+    users.forget(DEPLOYMENT)
+    users.forget(DEPLOYMENT)
+    assert not users._users and not users._models, "nothing is kept of who is gone"
+
+
+def test_a_new_holder_has_the_model_reconciled(watch: Watch) -> None:
+    watch.see(QWEN3_MODELS, obj("weights"))
+    stranger = {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"}]}
+    assert watch.see(QWEN3_MODELS, obj("weights", metadata=stranger)) == [MODEL]
+
+
+@pytest.mark.parametrize("child", CHILDREN, ids=lambda kind: kind.plural)
+def test_a_child_leads_to_its_owner(watch: Watch, child: Kind) -> None:
+    for label, key in (("deployment", DEPLOYMENT), ("batch", BATCH), ("model", MODEL)):
+        labels = {f"serving.qwen3.dev/{label}": key.name}
+        assert watch.see(child, obj(f"child-{label}", metadata={"labels": labels})) == [key]
+        assert watch.see(child, obj(f"child-{label}", metadata={"labels": labels}), deleted=True) == [key]
+    assert watch.see(child, obj("stranger")) == []
+
+
+def test_status_of_a_child_has_time_and_edits_have_not(watch: Watch) -> None:
+    def delay(kind: Kind, generation: int, **options: bool) -> float:
+        labels = {"serving.qwen3.dev/deployment": "chat"}
+        watch.see(kind, obj("child", generation=generation, metadata={"labels": labels}), **options)
+        return watch.delays[DEPLOYMENT]
+
+    assert delay(PODS, 1) > delay(DEPLOYMENTS, 1) > delay(JOBS, 1) == 0
+    assert delay(DEPLOYMENTS, 1) > 0
+    assert delay(DEPLOYMENTS, 2) == 0, "somebody edited it"
+    assert delay(DEPLOYMENTS, 2) > 0
+    assert delay(DEPLOYMENTS, 2, deleted=True) == 0
+
+
+def test_our_own_write_of_a_child_brings_no_reconcile(watch: Watch) -> None:
+    """Whoever wrote it has the answer; of a model, others have to hear."""
+    labels = {"serving.qwen3.dev/deployment": "chat"}
+    assert watch.see(DEPLOYMENTS, obj("child", metadata={"labels": labels}), own=True) == []
+    assert watch.see(QWEN3_MODELS, obj("weights"), own=True) == [MODEL]
+
+
+def test_what_servers_wait_for_comes_at_once_and_progress_later(watch: Watch) -> None:
+    watch.users.note(DEPLOYMENT, {"weights"})
+
+    def delay(**status: Any) -> float:
+        watch.see(QWEN3_MODELS, obj("weights", status=status))
+        return watch.delays[DEPLOYMENT]
+
+    delay()
+    assert delay(download={"bytesDone": 1}) > 0
+    assert delay(download={"bytesDone": 2}, conditions=[{"type": "Stalled", "status": "True", "reason": "x"}]) == 0
+    assert delay(download={"bytesDone": 2}, model={"commit": "c0ffee"}) == 0
+
+
+def test_a_child_that_names_another_owner_leads_to_the_one_before_as_well(watch: Watch) -> None:
+    def child(owner: str) -> dict[str, Any]:
+        return obj("child", metadata={"labels": {"serving.qwen3.dev/deployment": owner}})
+
+    other = Key("Qwen3Deployment", "team", "other")
+    watch.see(DEPLOYMENTS, child("chat"))
+    assert watch.see(DEPLOYMENTS, child("other")) == [DEPLOYMENT, other]
+    assert watch.see(DEPLOYMENTS, obj("child")) == [other]
+    assert watch.see(DEPLOYMENTS, child("chat")) == [DEPLOYMENT]
