@@ -9,6 +9,7 @@ tests crash the operator there.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
@@ -77,7 +79,8 @@ class Cluster:
         if _SERVICE_ACCOUNT.exists():  # noqa: ASYNC240 - once, at the start
             config.load_incluster_config(client_configuration=configuration)
         else:
-            await config.load_kube_config(client_configuration=configuration)
+            files, context = _kubeconfig()
+            await config.load_kube_config(files, context=context, client_configuration=configuration)
         configuration.connection_pool_maxsize = connections
         # The session would read the environment's proxies and netrc anew, in two threads, for every request.
         configuration.client_session_kwargs = {"trust_env": False}
@@ -267,6 +270,21 @@ class Cluster:
             return 0, None, f"{type(error).__name__}: {error}".encode()
         wait = response.headers.get("Retry-After", "")
         return response.status, min(float(wait), 30.0) if wait.isdigit() else None, data
+
+
+def _kubeconfig() -> tuple[str, str | None]:
+    """Files of KUBECONFIG and the current context, as kubectl reads them: the first file that names one decides.
+
+    The client would take the last one, which is another cluster, and stumble over a file that is empty.
+    """
+    named = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    files: dict[str, dict[str, Any]] = {}
+    for file in named.split(os.pathsep):
+        path = Path(file).expanduser()
+        if file and path.is_file() and isinstance(found := yaml.safe_load(path.read_text()), dict):
+            files[file] = found
+    contexts = [found["current-context"] for found in files.values() if found.get("current-context")]
+    return os.pathsep.join(files) or named, next(iter(contexts), None)
 
 
 def _proxy(host: str) -> str | None:

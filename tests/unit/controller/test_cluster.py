@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 
@@ -236,3 +239,39 @@ async def test_the_hook_sees_every_request_and_every_answer(server: Server, clus
     await cluster.apply(DEPLOYMENTS, NAME, manager="me")
     path = "/apis/apps/v1/namespaces/team/deployments/chat"
     assert seen == [("before", "apply", path), ("after", "apply", path)] * 2
+
+
+def kubeconfig(folder: Path, name: str, *, context: str = "here") -> str:
+    """A kubeconfig whose only cluster is https://NAME; `context` is what it names as its current one."""
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": {"server": f"https://{name}"}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        "users": [{"name": name, "user": {"token": name}}],
+        "current-context": name if context == "here" else context,
+    }
+    (folder / name).write_text(yaml.safe_dump(content))
+    return str(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("contexts", "host"),
+    [
+        ({"first": "here", "second": "here"}, "https://first"),
+        ({"first": "", "second": "here"}, "https://second"),
+        ({"first": "second", "second": ""}, "https://second"),
+        ({"missing": "", "empty": "", "second": "here"}, "https://second"),
+    ],
+)
+async def test_several_kubeconfigs_lead_to_the_cluster_that_kubectl_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contexts: dict[str, str], host: str
+) -> None:
+    (tmp_path / "empty").touch()
+    files = [
+        str(tmp_path / name) if name in ("missing", "empty") else kubeconfig(tmp_path, name, context=context)
+        for name, context in contexts.items()
+    ]
+    monkeypatch.setenv("KUBECONFIG", os.pathsep.join(files))
+    async with await Cluster.connect() as it:
+        assert it.configuration.host == host
