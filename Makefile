@@ -23,7 +23,7 @@ lock: .venv/.done ## write the locked requirements anew
 demo: .venv/.done ## serve a tiny Qwen3 on a real node of this machine and talk to it
 	$(PY) -m demo up
 
-demo-down: .venv/.done ## end what `make demo` left running
+demo-down: .venv/.done ## end what `make demo` left running, and nothing else
 	$(PY) -m demo down
 
 ## ---- tests
@@ -63,10 +63,13 @@ crds: .venv/.done ## write crds/ and the chart's copy from the models
 images: .venv/.done ## build the images of the operator and the downloader
 	$(PY) -m images build operator downloader
 
+images-push: .venv/.done ## push the images for your own cluster: REGISTRY=registry.example/team (ARGS="operator downloader")
+	$(PY) -m images push $(or $(REGISTRY),$(error say where to: make images-push REGISTRY=registry.example/team)) $(ARGS)
+
 devcluster-up: .venv/.done ## start a development cluster (ARGS="--real-node" for a real node)
 	$(PY) -m devcluster up $(ARGS)
 
 devcluster-down: .venv/.done ## end the development cluster
 	$(PY) -m devcluster down $(ARGS)
 
-.PHONY: help setup lock demo demo-down test test-unit test-download test-cluster test-e2e bench-scale bench-download verify format crds images devcluster-up devcluster-down
+.PHONY: help setup lock demo demo-down test test-unit test-download test-cluster test-e2e bench-scale bench-download verify format crds images images-push devcluster-up devcluster-down

@@ -1,4 +1,4 @@
-"""`python -m images build NAME…` and `python -m images bundle`: build and print where it is."""
+"""`python -m images build NAME…`, `push REGISTRY NAME…` and `bundle`: build, and print where it is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 
 from images.build import BuildError, build
 from images.catalog import IMAGES
+from images.push import push
 from images.vllm_bundle import bundle
 
 
@@ -15,20 +16,33 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="images", description="Build the images of this repository with buildah.")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("build", help="build images that changed; prints REFERENCE and ARCHIVE of each")
-    command.add_argument("names", nargs="+", choices=sorted(IMAGES), metavar="NAME", help=", ".join(sorted(IMAGES)))
+    command.add_argument("names", nargs="+", type=_image, metavar="NAME", help=", ".join(sorted(IMAGES)))
+    command = commands.add_parser("push", help="build images that changed and push them; prints NAME and REFERENCE")
+    command.add_argument("registry", metavar="REGISTRY", help="where to, like registry.example/team")
+    command.add_argument("names", nargs="*", type=_image, default=sorted(IMAGES), metavar="NAME", help="default: all")
+    command.add_argument("--insecure", action="store_true", help="the registry speaks plain HTTP")
     commands.add_parser("bundle", help="install vLLM's CPU build into a folder for nodes without a GPU; prints it")
     arguments = parser.parse_args()
     try:
         if arguments.command == "bundle":
             print(bundle())
-            return 0
-        for name in arguments.names:
-            built = build(name)
-            print(built.reference, built.archive, sep="\t")
+        elif arguments.command == "push":
+            pushed = push(arguments.names, arguments.registry.rstrip("/"), insecure=arguments.insecure)
+            for name, reference in pushed.items():
+                print(name, reference, sep="\t")
+        else:
+            for built in map(build, arguments.names):
+                print(built.reference, built.archive, sep="\t")
     except (BuildError, subprocess.CalledProcessError, OSError) as error:
         print(f"images: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _image(name: str) -> str:
+    if name not in IMAGES:
+        raise argparse.ArgumentTypeError(f"no such image; there are {', '.join(sorted(IMAGES))}")
+    return name
 
 
 if __name__ == "__main__":

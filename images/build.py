@@ -45,7 +45,7 @@ def build(name: str) -> Built:
     with locked():
         if not archive.exists():
             print(f"images: building {reference}", file=sys.stderr, flush=True)
-            require_tools("buildah", "mmdebstrap")
+            require_builder("buildah", "mmdebstrap")
             _build(image, base_image(), reference, archive)
             _prune(name)
     return Built(reference, archive)
@@ -108,12 +108,17 @@ def buildah(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[
     return done
 
 
+def require_builder(*tools: str) -> None:
+    """The same for tools that build images, which takes root."""
+    if os.geteuid() != 0:
+        raise BuildError("building here needs root; elsewhere: docker build -f images/NAME/Dockerfile .")
+    require_tools(*tools)
+
+
 def require_tools(*tools: str) -> None:
     """Install the tools that are missing where that is possible. Raises BuildError with what to install."""
     missing = [PACKAGES.get(tool, tool) for tool in tools if shutil.which(tool) is None]
-    if os.geteuid() != 0:
-        raise BuildError("building here needs root; elsewhere: docker build -f images/NAME/Dockerfile .")
-    if missing and shutil.which("apt-get") is None:
+    if missing and (os.geteuid() != 0 or shutil.which("apt-get") is None):
         raise BuildError(f"not installed: {', '.join(missing)}")
     if missing:
         apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=600"]

@@ -44,9 +44,9 @@ class Image:
             digest.update(f"\0{file}\0{mode}\0".encode() + (REPOSITORY / file).read_bytes())
         return digest.hexdigest()[:12]
 
-    def reference(self, base: str) -> str:
+    def reference(self, base: str, registry: str = "localhost") -> str:
         """Name by which pods ask for it."""
-        return f"localhost/qwen3-{self.name}:{self.version or self.key(base)}"
+        return f"{registry}/qwen3-{self.name}:{self.version or self.key(base)}"
 
 
 IMAGES = {

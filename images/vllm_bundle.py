@@ -16,7 +16,7 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from images import cuda_standins
-from images.build import base_image, buildah, folder, locked, require_tools
+from images.build import base_image, buildah, folder, locked, require_builder
 from images.catalog import REPOSITORY
 
 LOCK = REPOSITORY / "images" / "vllm-cpu" / "requirements.lock"
@@ -33,7 +33,7 @@ def bundle() -> Path:
     target = folder() / f"vllm-cpu-{key}"
     with locked():
         if not target.exists():
-            require_tools("buildah", "mmdebstrap", "gcc", "nm")
+            require_builder("buildah", "mmdebstrap", "gcc", "nm")
             staging = target.with_suffix(".part")
             shutil.rmtree(staging, ignore_errors=True)
             _fill(staging)
