@@ -1,27 +1,27 @@
-"""`python -m demo up`: serve a tiny Qwen3 and talk to it; `python -m demo down`: end what that left running."""
+"""`python -m demo up`: serve a tiny Qwen3 and talk to it; `python -m demo down`: end what that left running.
+
+On a development cluster of its own, or on the one that DEMO_KUBECONFIG names (docs/your-cluster.md)."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
 import yaml
 from devcluster import Cluster, DevclusterError, tools
 from devcluster.spec import ClusterSpec
-from images.build import BuildError, Built, require_tools
-from images.catalog import REPOSITORY
+from images.build import BuildError, require_tools
 from images.vllm_bundle import bundle
 
-from demo import manifests, questions, stage, watch
+from demo import manifests, ours, questions, stage, target, watch
 from demo.kube import DemoError, Kube, wait_until
 
-EXAMPLE = REPOSITORY / "examples" / "tiny.yaml"
 CLUSTER = "demo"
+MADE_BY_US = "made-by-make-demo"
+"""A file in the folder of the development cluster that this program made."""
 STATISTICS = (
     "vllm:prompt_tokens_total",
     "vllm:generation_tokens_total",
@@ -46,21 +46,17 @@ class Clock:
 def up() -> None:
     """The whole chain. Raises DemoError when anything is not as it should be."""
     clock = Clock()
+    given = target.given()
     require_tools("curl")
-    clock.say("programs of the development cluster, images, vLLM (built once, then cached)")
-    tools.ensure(tools.REAL_NODE)
-    built = stage.images()
-    bundle()
-    clock.say("cluster")
-    kube = _cluster(built)
-    clock.say("operator (by helm) and hub, in the cluster")
-    stage.install(kube, built)
-    print(kube.run("get", "pods", "-A", "-o", "wide").rstrip())
-    clock.say(f"kubectl apply -f {EXAMPLE.relative_to(REPOSITORY)}")
-    print(EXAMPLE.read_text().rstrip())
-    kube.run("apply", "-n", manifests.NAMESPACE, "-f", str(EXAMPLE))
-    deployment = yaml.safe_load(EXAMPLE.read_text())
-    name = deployment["metadata"]["name"]
+    kube = _prepare_given(given, clock) if given else _prepare_own(clock)
+    print(kube.run("-n", manifests.SYSTEM_NAMESPACE, "get", "pods", "-o", "wide").rstrip())
+    print(kube.run("-n", manifests.HUB_NAMESPACE, "get", "pods", "-o", "wide").rstrip())
+    example = stage.example(given.images if given else None)
+    text = yaml.safe_dump(example, sort_keys=False) if given else stage.EXAMPLE.read_text()
+    clock.say(f"kubectl apply -f {stage.EXAMPLE.name}")
+    print(text.rstrip())
+    kube.run("apply", "-n", manifests.NAMESPACE, "-f", "-", input=text)
+    name = example["metadata"]["name"]
     clock.say("conditions and download, as they move")
     live = watch.wait_ready(kube, manifests.NAMESPACE, name, say=lambda line: print(line, flush=True))
     clock.say("Ready")
@@ -76,38 +72,56 @@ def up() -> None:
         clock.say("vLLM's statistics and log")
         _statistics(kube, name, url)
     clock.say("done: the endpoint goes on running")
-    print(f"export KUBECONFIG={kube.kubeconfig}")
+    if not given:
+        print(f"export KUBECONFIG={kube.kubeconfig}")
     print(f"kubectl -n {manifests.NAMESPACE} port-forward svc/{name} 8000   # then http://127.0.0.1:8000/v1")
     print("make demo-down   # ends it")
 
 
 def down() -> None:
-    """End the development cluster of the demo; on a cluster of KUBECONFIG, remove what the demo put there."""
-    if theirs := os.environ.get("KUBECONFIG"):
-        kube = Kube(Path(theirs))
-        namespaces = (manifests.NAMESPACE, manifests.HUB_NAMESPACE)
-        kube.run("delete", "namespace", "--ignore-not-found", *namespaces, timeout=180)
-        release = (stage.RELEASE, f"--namespace={manifests.SYSTEM_NAMESPACE}")
-        kube.helm("uninstall", *release, "--ignore-not-found", "--wait")
-        kube.run("delete", "namespace", "--ignore-not-found", manifests.SYSTEM_NAMESPACE, timeout=180)
-        kube.run("delete", "pv", "--ignore-not-found", f"vllm-cpu-{manifests.NAMESPACE}")
-    else:
-        Cluster(CLUSTER).down()
-
-
-def _cluster(built: dict[str, Built]) -> Kube:
-    """The cluster of KUBECONFIG, or a development cluster with a real node."""
-    if theirs := os.environ.get("KUBECONFIG"):
-        print(f"KUBECONFIG={theirs}: its nodes need these images, and vLLM's folder at the same path:")
-        for image in built.values():
-            print(f"  {image.reference}  {image.archive}")
-        print(f"  {bundle()}")
-        return Kube(Path(theirs))
+    """End the development cluster of the demo; on the cluster of DEMO_KUBECONFIG, remove what the demo put there."""
+    if kube := target.given_cluster():
+        for words in ours.remove(kube):
+            print(f"demo: stays: {words}")
+        return
     cluster = Cluster(CLUSTER)
+    _refuse_other(cluster)
+    cluster.down()
+
+
+def _prepare_given(given: target.Target, clock: Clock) -> Kube:
+    """The cluster of DEMO_KUBECONFIG with the demo's operator and hub."""
+    context = given.kube.run("config", "current-context").strip()
+    clock.say(f"operator (by helm) and hub, in the cluster of {target.KUBECONFIG}, context {context}")
+    print("\n".join(given.images.values()))
+    stage.install_at(given)
+    return given.kube
+
+
+def _prepare_own(clock: Clock) -> Kube:
+    """A new development cluster with a real node, the operator and the hub."""
+    cluster = Cluster(CLUSTER)
+    _refuse_other(cluster)
+    clock.say("programs of the development cluster, images, vLLM (built once, then cached)")
+    tools.ensure(tools.REAL_NODE)
+    built = stage.images()
+    bundle()
+    clock.say("cluster")
     cluster.down()
     cluster.up(ClusterSpec(name=CLUSTER, real_node=True))
+    (cluster.workdir / MADE_BY_US).touch()
     stage.load(built, cluster.load_image)
-    return Kube(cluster.kubeconfig)
+    kube = Kube(cluster.kubeconfig)
+    clock.say("operator (by helm) and hub, in the cluster")
+    stage.install(kube, built)
+    return kube
+
+
+def _refuse_other(cluster: Cluster) -> None:
+    """Somebody else may have made a development cluster of this name."""
+    if cluster.running() and not (cluster.workdir / MADE_BY_US).exists():
+        end = f"python -m devcluster down --name {CLUSTER}"
+        raise DemoError(f"a development cluster {CLUSTER!r} runs that the demo did not make; end it with: {end}")
 
 
 def _show(kube: Kube, name: str) -> None:

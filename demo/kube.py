@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import time
@@ -21,11 +22,14 @@ class DemoError(Exception):
 
 
 class Kube:
-    """The cluster of `kubeconfig`."""
+    """The cluster of `kubeconfig`: a file, or several as in the variable KUBECONFIG, parted by ':'."""
 
-    def __init__(self, kubeconfig: Path) -> None:
-        self.kubeconfig = kubeconfig
+    def __init__(self, kubeconfig: Path | str) -> None:
+        self.kubeconfig = str(kubeconfig)
         self._tools = tools.ensure(["kubectl", "helm"])
+        # helm would follow its own variables to another server.
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("HELM_KUBE", "HELM_NAMESPACE"))}
+        self._environment = kept | {"KUBECONFIG": self.kubeconfig}
 
     def run(self, *args: str, input: str | None = None, timeout: float = 120) -> str:
         """What `kubectl ARGS` prints. Raises DemoError with its own words."""
@@ -49,7 +53,11 @@ class Kube:
         """A URL on a free port of 127.0.0.1 that leads to `target` (like svc/NAME) as long as the block lasts."""
         words = ["port-forward", "--address=127.0.0.1", f"--namespace={namespace}", target, f":{port}"]
         with subprocess.Popen(
-            [*self._command("kubectl"), *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [self._tools["kubectl"], *words],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         ) as process:
             try:
                 assert process.stdout
@@ -62,14 +70,18 @@ class Kube:
                 process.terminate()
 
     def _call(self, tool: str, args: Iterable[str], input: str | None, timeout: float) -> str:
-        command = [*self._command(tool), *args]
-        done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            [self._tools[tool], *args],
+            env=self._environment,
+            input=input,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
         if done.returncode:
             raise DemoError(f"{tool} {' '.join(args)}: {done.stderr.strip()}")
         return done.stdout
-
-    def _command(self, tool: str) -> list[str]:
-        return [str(self._tools[tool]), f"--kubeconfig={self.kubeconfig}"]
 
 
 def wait_until(what: str, condition: Callable[[], T], *, timeout: float, every: float = 0.5) -> T:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-SYSTEM_NAMESPACE = "qwen3-system"
+SYSTEM_NAMESPACE = "qwen3-demo-system"
 NAMESPACE = "qwen3-demo"
-HUB_NAMESPACE = "qwen3-hub"
+HUB_NAMESPACE = "qwen3-demo-hub"
+MARK = {"demo.qwen3.dev/made-by": "make-demo"}
+"""Label of what the demo made: `make demo-down` deletes only that."""
+MARK_SELECTOR = ",".join(f"{key}={value}" for key, value in MARK.items())
 HUB_PORT = 8080
 HUB_URL = f"http://hub.{HUB_NAMESPACE}.svc:{HUB_PORT}"
 HUB_BYTES_PER_SECOND = 200_000
@@ -17,7 +20,7 @@ HUB_BYTES_PER_SECOND = 200_000
 def namespace(name: str) -> dict[str, Any]:
     """A namespace that takes only pods that pass Pod Security `restricted`."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": MARK | labels}}
 
 
 def hub(image: str) -> list[dict[str, Any]]:
@@ -58,16 +61,21 @@ def hub(image: str) -> list[dict[str, Any]]:
     ]
 
 
+def volume_name(namespace: str) -> str:
+    """Name of the volume with vLLM's CPU build in `namespace`."""
+    return f"vllm-cpu-{namespace}"
+
+
 def vllm_volume(namespace: str, folder: Path) -> list[dict[str, Any]]:
     """The claim `vllm-cpu` in `namespace`, bound to the folder of the nodes that holds vLLM's CPU build."""
-    name = f"vllm-cpu-{namespace}"
+    name = volume_name(namespace)
     common = {"accessModes": ["ReadOnlyMany"], "storageClassName": "", "volumeMode": "Filesystem"}
     linux = {"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}]}
     return [
         {
             "apiVersion": "v1",
             "kind": "PersistentVolume",
-            "metadata": {"name": name},
+            "metadata": {"name": name, "labels": MARK},
             "spec": {
                 **common,
                 "capacity": {"storage": "3Gi"},

@@ -10,21 +10,23 @@ from tests.documents.snippets import ROOT, commands
 # Command (a regular expression) -> where it is run.
 RUN_BY = {
     r"make demo(-down)?": "tests/e2e",
+    r"(DEMO_KUBECONFIG=\S+ )(DEMO_REGISTRY=\S+ )?make (demo(-down)?|test-e2e)": "tests/demo/test_given_cluster.py",
+    r"make images-push REGISTRY=.*": "tests/unit/images/test_push.py",
     r"make test": ".ci/run",
     r"make verify": ".ci/run",
     r"make setup": "hack/setup.sh",
     r"make test-\w+": "Makefile",
     r"make bench-\w+": "Makefile",
-    r"helm install qwen3-operator charts/qwen3-operator .*": "demo",
-    r"helm uninstall qwen3-operator .*": "demo",
+    r"helm install qwen3-operator charts/qwen3-operator .*": "tests/demo/test_given_cluster.py",
+    r"helm uninstall qwen3-operator .*": "tests/demo/test_given_cluster.py",
     r"kubectl (get|wait|delete|port-forward|describe) .*": "tests/cluster",
     r"kubectl logs .*": "tests/e2e",
+    r"kubectl patch node NAME --subresource=status .*": "devcluster/realnode/node.py",
     r"curl http://127.0.0.1:\d+/v1/models": "demo",
     r"qwen3-operator (explain|render|crd).*": "tests/unit/test_command_line.py",
     r"qwen3-download .*": "tests/download",
     # Docker and a registry are not to be had where these tests run; the Dockerfiles are built by images/.
     r"docker (build|push) .*": "images",
-    r"(kind load|minikube image load) .*": "docs/your-cluster.md",
 }
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import devcluster
 import pytest
-from demo import stage
+from demo import stage, target
 from demo.kube import Kube
-from tests.e2e.world import World
+from tests.e2e.world import MODELS_NAMESPACE, World
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,14 +22,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
-    """The cluster of KUBECONFIG, which then has the images already, or a development cluster."""
-    built = stage.images()
+    """The cluster of DEMO_KUBECONFIG, whose nodes pull the images, or a development cluster."""
     with contextlib.ExitStack() as stack:
-        if theirs := os.environ.get("KUBECONFIG"):
-            world = World(Kube(Path(theirs)), None)
+        if given := target.given():
+            stage.install_at(given, MODELS_NAMESPACE)
+            yield World(given.kube, None, stage.example(given.images))
         else:
+            built = stage.images()
             cluster = stack.enter_context(devcluster.cluster(real_node=True, real_gpus=2, audit=True))
             stage.load(built, cluster.load_image)
-            world = World(Kube(cluster.kubeconfig), cluster)
-        stage.install(world.kube, built)
-        yield world
+            kube = Kube(cluster.kubeconfig)
+            stage.install(kube, built)
+            yield World(kube, cluster, stage.example())

@@ -13,8 +13,8 @@ import requests
 from demo.kube import Kube, wait_until
 from demo.manifests import HUB_BYTES_PER_SECOND, HUB_NAMESPACE, HUB_PORT, namespace
 from tests.e2e.world import EXAMPLE, World
+from tests.e2e.world import MODELS_NAMESPACE as NAMESPACE
 
-NAMESPACE = "qwen3-models"
 SLOW = 30_000
 """Bytes per second: the tiny model takes some 26 s."""
 WHERE = ("-n", NAMESPACE)
@@ -119,7 +119,7 @@ def test_a_node_that_restarts_in_the_middle(world: World, kube: Kube) -> None:
     """Download, hub and operator die with it; the Job's next pod goes on. (A file of less than a block, 4 MiB, is
     fetched anew; that larger ones go on at the byte is shown in tests/download.)"""
     if world.cluster is None:
-        pytest.skip("the node of a cluster of KUBECONFIG is not ours to restart")
+        pytest.skip("the node of a cluster of DEMO_KUBECONFIG is not ours to restart")
 
     def done() -> int:
         return int(status(kube, "restarted").get("download", {}).get("bytesDone") or 0)

@@ -53,7 +53,7 @@ def writes(requests: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
 
 
 def test_the_example_is_downloaded_served_and_answers_with_reasoning(world: World) -> None:
-    world.apply(EXAMPLE)
+    world.apply(world.tiny)
     live = world.ready(TINY)
     assert live["status"]["endpoint"] == "http://tiny.qwen3-demo.svc.cluster.local:8000/v1"
     assert live["status"]["model"]["commit"]
@@ -138,7 +138,7 @@ def test_what_vllm_would_refuse_is_told_before_it_starts_and_mended(world: World
         ({"maxModelLen": 1_000_000}, "40960"),
         ({"reasoningParser": "nosuch"}, "nosuch"),
     ]
-    right = {key: None for wrong, _ in mistakes for key in wrong} | EXAMPLE["spec"]["engine"]
+    right = {key: None for wrong, _ in mistakes for key in wrong} | world.tiny["spec"]["engine"]
     world.apply(world.example("mended", engine=lambda engine: engine.update(mistakes[0][0])))
     for wrong, words in mistakes:
         world.patch("mended", {"engine": right | wrong})
@@ -168,7 +168,7 @@ def test_deleting_keeps_the_weights_and_coming_back_downloads_nothing(world: Wor
     kept = {name for name in claims if name.startswith("tiny-qwen3")}
     assert kept
     with world.hub_requests() as asked:
-        world.apply(EXAMPLE)
+        world.apply(world.tiny)
         world.condition(TINY, "Scheduled", "True", timeout=60)
         assert asked("file") == []
     assert world.servers(TINY)[0]["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] in kept
@@ -176,7 +176,7 @@ def test_deleting_keeps_the_weights_and_coming_back_downloads_nothing(world: Wor
 
 def test_the_chart_grants_what_the_operator_does_and_little_else(world: World) -> None:
     if world.cluster is None:
-        pytest.skip("a cluster of KUBECONFIG shows no audit log")
+        pytest.skip("a cluster of DEMO_KUBECONFIG shows no audit log")
     requests = world.operator_requests()
     # A namespace that is being deleted answers 403 as well; what is told here is the authorizer's own word.
     forbidden = [e for e in requests if e["annotations"]["authorization.k8s.io/decision"] != "allow"]

@@ -70,7 +70,7 @@ def answers(world: World, name: str) -> list[dict[str, Any]]:
         "containers": [
             {
                 "name": "read",
-                "image": EXAMPLE["spec"]["engine"]["image"],
+                "image": world.tiny["spec"]["engine"]["image"],
                 "command": ["python3", "-c", script],
                 "env": [{"name": "PYTHONIOENCODING", "value": "utf-8"}],
                 "securityContext": restricted,

@@ -10,14 +10,15 @@ from typing import Any
 
 import devcluster
 import requests
-import yaml
 from demo.kube import Kube, wait_until
 from demo.manifests import HUB_NAMESPACE, HUB_PORT, NAMESPACE, SYSTEM_NAMESPACE
-from demo.stage import RELEASE
+from demo.ours import RELEASE
+from demo.stage import example
 from demo.watch import wait_ready
-from images.catalog import REPOSITORY
 
-EXAMPLE: dict[str, Any] = yaml.safe_load((REPOSITORY / "examples" / "tiny.yaml").read_text())
+EXAMPLE = example()
+"""As it stands; on a cluster of DEMO_KUBECONFIG a World's own has another image."""
+MODELS_NAMESPACE = "qwen3-demo-models"
 MODEL = "Tiny-Qwen3"
 OPERATOR_USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{RELEASE}"
 WRITES = ("create", "update", "patch", "delete", "deletecollection")
@@ -26,12 +27,12 @@ WRITES = ("create", "update", "patch", "delete", "deletecollection")
 class World:
     """The cluster, the namespace of the demo in it, and the operator."""
 
-    def __init__(self, kube: Kube, cluster: devcluster.Cluster | None) -> None:
-        self.kube, self.cluster = kube, cluster
+    def __init__(self, kube: Kube, cluster: devcluster.Cluster | None, tiny: dict[str, Any]) -> None:
+        self.kube, self.cluster, self.tiny = kube, cluster, tiny
 
     def example(self, name: str, **changes: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         """examples/tiny.yaml under another name; each change gets the part of the spec that it is called after."""
-        manifest = copy.deepcopy(EXAMPLE)
+        manifest = copy.deepcopy(self.tiny)
         manifest["metadata"]["name"] = name
         for part, change in changes.items():
             change(manifest["spec"].setdefault(part, {}))
@@ -131,7 +132,7 @@ class World:
         }
 
     def operator_requests(self) -> list[dict[str, Any]]:
-        """What the operator asked about objects so far (audit log; an empty list on a cluster of KUBECONFIG)."""
+        """What the operator asked about objects so far (audit log; an empty list on a cluster of DEMO_KUBECONFIG)."""
         if self.cluster is None:
             return []
         entries = self.cluster.requests()
