@@ -11,7 +11,7 @@ from tests.documents.snippets import ROOT, commands
 RUN_BY = {
     r"make demo(-down)?": "tests/e2e",
     r"(DEMO_KUBECONFIG=\S+ )(DEMO_REGISTRY=\S+ )?make (demo(-down)?|test-e2e)": "tests/demo/test_given_cluster.py",
-    r"make images-push REGISTRY=.*": "tests/unit/images/test_push.py",
+    r"make images-push REGISTRY=.*": "tests/images/test_push.py",
     r"make test": ".ci/run",
     r"make verify": ".ci/run",
     r"make setup": "hack/setup.sh",
