@@ -2,6 +2,9 @@
 
 Each folder of devcluster/go is one module that pins a family of programs: their requirements contradict each other,
 so they cannot share one. A built program stands under bin/<family>-<hash of everything that decides its content>/.
+
+Kubernetes is there in the newest version, and as kubernetes-1.N in the oldest that the chart supports, without a node:
+QWEN3_KUBERNETES=1.N picks it.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from devcluster import golang
 from devcluster.paths import DevclusterError, cache_dir
 
 MODULES = Path(__file__).parent / "go"
+KUBERNETES = "kubernetes"
 
 
 @dataclass(frozen=True)
@@ -31,15 +35,15 @@ class Tool:
 
 TOOLS = {
     "etcd": Tool("etcd", "go.etcd.io/etcd/server/v3"),
-    "kube-apiserver": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver"),
-    "kube-controller-manager": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager"),
-    "kube-scheduler": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler"),
-    "kubectl": Tool("kubernetes", "k8s.io/kubernetes/cmd/kubectl"),
+    "kube-apiserver": Tool(KUBERNETES, "k8s.io/kubernetes/cmd/kube-apiserver"),
+    "kube-controller-manager": Tool(KUBERNETES, "k8s.io/kubernetes/cmd/kube-controller-manager"),
+    "kube-scheduler": Tool(KUBERNETES, "k8s.io/kubernetes/cmd/kube-scheduler"),
+    "kubectl": Tool(KUBERNETES, "k8s.io/kubernetes/cmd/kubectl"),
     "kwok": Tool("kwok", "sigs.k8s.io/kwok/cmd/kwok"),
     "kwokctl": Tool("kwok", "sigs.k8s.io/kwok/cmd/kwokctl"),
     "helm": Tool("helm", "helm.sh/helm/v3/cmd/helm"),
-    "kubelet": Tool("kubernetes", "k8s.io/kubernetes/cmd/kubelet"),
-    "kube-proxy": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-proxy"),
+    "kubelet": Tool(KUBERNETES, "k8s.io/kubernetes/cmd/kubelet"),
+    "kube-proxy": Tool(KUBERNETES, "k8s.io/kubernetes/cmd/kube-proxy"),
     "local-path-provisioner": Tool("localpath", "github.com/rancher/local-path-provisioner"),
     "coredns": Tool("coredns", "github.com/coredns/coredns"),
 }
@@ -66,21 +70,39 @@ def ensure(names: Iterable[str]) -> dict[str, Path]:
     return {name: _ensure(name) for name in names}
 
 
-def kubernetes_version() -> str:
-    """The pinned version of Kubernetes, such as v1.36.3."""
-    match = re.search(r"k8s\.io/kubernetes (v\S+)", (MODULES / "kubernetes" / "go.mod").read_text())
+def kubernetes_version(folder: Path | None = None) -> str:
+    """The pinned version of Kubernetes, such as v1.36.3: of QWEN3_KUBERNETES, or of the module in `folder`."""
+    folder = folder or module_of(KUBERNETES)
+    match = re.search(r"k8s\.io/kubernetes (v\S+)", (folder / "go.mod").read_text())
     assert match
     return match[1]
+
+
+def kubernetes_versions() -> list[str]:
+    """Every pinned version of Kubernetes, the newest first."""
+    found = map(kubernetes_version, MODULES.glob(f"{KUBERNETES}*"))
+    return sorted(found, key=lambda version: [int(part) for part in version[1:].split(".")], reverse=True)
+
+
+def module_of(family: str) -> Path:
+    """The folder that pins a family. Raises DevclusterError for a Kubernetes that is not pinned."""
+    wanted = os.environ.get("QWEN3_KUBERNETES", "") if family == KUBERNETES else ""
+    if not wanted or kubernetes_version(MODULES / family).startswith(f"v{wanted}."):
+        return MODULES / family
+    if not (MODULES / f"{family}-{wanted}").exists():
+        there = ", ".join(version[1:].rpartition(".")[0] for version in kubernetes_versions())
+        raise DevclusterError(f"QWEN3_KUBERNETES={wanted}: there is no such version; there are: {there}")
+    return MODULES / f"{family}-{wanted}"
 
 
 def folder_of(family: str) -> Path:
     """Where the cache holds the programs of a family, in exactly this version and built exactly this way."""
     digest = hashlib.sha256()
     for part in ("go.mod", "go.sum"):
-        digest.update((MODULES / family / part).read_bytes())
+        digest.update((module_of(family) / part).read_bytes())
     digest.update(_ldflags(family).encode())
     digest.update(_go_version(family).encode())
-    return cache_dir() / "bin" / f"{family}-{digest.hexdigest()[:16]}"
+    return cache_dir() / "bin" / f"{module_of(family).name}-{digest.hexdigest()[:16]}"
 
 
 def _ensure(name: str) -> Path:
@@ -102,7 +124,7 @@ def _build(name: str, binary: Path) -> None:
     command = [str(golang.find_go()), "build", "-trimpath", "-buildvcs=false", "-mod=readonly"]
     command += ["-ldflags", _ldflags(tool.family), "-o", str(staging), tool.package]
     done = subprocess.run(
-        command, cwd=MODULES / tool.family, env=golang.environment(), capture_output=True, text=True, check=False
+        command, cwd=module_of(tool.family), env=golang.environment(), capture_output=True, text=True, check=False
     )
     if done.returncode:
         staging.unlink(missing_ok=True)
@@ -113,7 +135,7 @@ def _build(name: str, binary: Path) -> None:
 
 def _ldflags(family: str) -> str:
     flags = "-s -w"
-    if family == "kubernetes":  # without these the API server calls itself v0.0.0
+    if family == KUBERNETES:  # without these the API server calls itself v0.0.0
         version = kubernetes_version()
         major, minor, _ = version.removeprefix("v").split(".")
         symbols = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
@@ -125,12 +147,12 @@ def _ldflags(family: str) -> str:
 def _go_version(family: str) -> str:
     out = subprocess.run(
         [str(golang.find_go()), "env", "GOVERSION"],
-        cwd=MODULES / family,  # the toolchain that this go.mod selects
+        cwd=module_of(family),  # the toolchain that this go.mod selects
         env=golang.environment(),
         capture_output=True,
         text=True,
         check=False,
     )
     if out.returncode:
-        raise DevclusterError(f"go does not run in {MODULES / family}: {out.stderr.strip()}")
+        raise DevclusterError(f"go does not run in {module_of(family)}: {out.stderr.strip()}")
     return out.stdout.strip()

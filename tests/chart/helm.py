@@ -26,10 +26,10 @@ def helm(*args: str | Path, kubeconfig: Path | None = None) -> str:
     return done.stdout
 
 
-def template(*settings: str, namespace: str = "qwen3-system") -> list[dict[str, Any]]:
-    """The manifests of a release `demo` with `--set SETTING` each. Raises HelmError."""
+def template(*settings: str, release: str = "demo", namespace: str = "qwen3-system") -> list[dict[str, Any]]:
+    """The manifests of a release with `--set SETTING` each. Raises HelmError."""
     flags = [word for setting in settings for word in ("--set", setting)]
     # The helm built here claims an old Kubernetes where it has no cluster to ask.
-    words = ["template", "demo", CHART, "--namespace", namespace, "--kube-version", "1.36.3"]
+    words = ["template", release, CHART, "--namespace", namespace, "--kube-version", tools.kubernetes_version()]
     rendered = helm(*words, *flags)
     return [manifest for manifest in yaml.safe_load_all(rendered) if manifest]

@@ -5,10 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 from devcluster import golang, tools
 from devcluster.paths import DevclusterError
 from devcluster.realnode import packages
 
+ROOT = Path(__file__).parents[3]
 TOUCH_OUTPUT = """while [ "$1" != -o ]; do shift; done; touch "$2"\n"""  # what `go build -o FILE` leaves
 
 
@@ -27,6 +29,34 @@ def test_every_tool_is_pinned_by_its_module() -> None:
     for name, tool in tools.TOOLS.items():
         assert tool.package in (tools.MODULES / tool.family / "go.mod").read_text(), name
         assert (tools.MODULES / tool.family / "go.sum").exists(), name
+
+
+def test_the_oldest_kubernetes_is_the_charts_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    newest, oldest = tools.kubernetes_versions()
+    assert tools.kubernetes_version() == newest
+    chart = yaml.safe_load((ROOT / "charts" / "qwen3-operator" / "Chart.yaml").read_text())
+    minor = oldest[1:].rpartition(".")[0]
+    assert chart["kubeVersion"] == f">={minor}.0-0"
+    monkeypatch.setenv("QWEN3_KUBERNETES", minor)
+    assert tools.kubernetes_version() == oldest
+    programs = [tool.package for name, tool in tools.TOOLS.items() if name in tools.CONTROL_PLANE]
+    pinned = (tools.module_of("kubernetes") / "go.mod").read_text()
+    assert all(package in pinned for package in programs if package.startswith("k8s.io/kubernetes/"))
+    assert tools.module_of("etcd").name == "etcd"
+
+
+def test_versions_of_kubernetes_do_not_share_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "_go_version", lambda family: "go1.26.0")
+    newest = tools.folder_of("kubernetes")
+    monkeypatch.setenv("QWEN3_KUBERNETES", "1.31")
+    assert tools.folder_of("kubernetes") != newest
+    assert tools.folder_of("kubernetes").name.startswith("kubernetes-1.31-")
+
+
+def test_a_kubernetes_that_is_not_pinned_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QWEN3_KUBERNETES", "1.20")
+    with pytest.raises(DevclusterError, match=r"1\.20: there is no such version; there are: 1\.36, 1\.31"):
+        tools.kubernetes_version()
 
 
 def test_the_cache_folder_follows_what_decides_the_content(modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
