@@ -28,6 +28,8 @@ from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS
 Object = dict[str, Any]
 
 NAMESPACES = Kind("v1", "Namespace", "namespaces")
+ROLES = Kind("rbac.authorization.k8s.io/v1", "Role", "roles")
+ROLE_BINDINGS = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
 STAGES = Kind("kwok.x-k8s.io/v1alpha1", "Stage", "stages")
 STORAGE_CLASSES = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses")
 KINDS = {
@@ -45,7 +47,7 @@ KINDS = {
             QWEN3_MODELS,
             QWEN3_BATCHES,
         ),
-        *(NAMESPACES, STAGES, STORAGE_CLASSES),
+        *(NAMESPACES, ROLES, ROLE_BINDINGS, STAGES, STORAGE_CLASSES),
         *(EVENTS, Kind("coordination.k8s.io/v1", "Lease", "leases")),
     )
 }

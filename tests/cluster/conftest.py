@@ -1,4 +1,8 @@
-"""One control plane with simulated GPU nodes and one operator for the whole session, one namespace a test."""
+"""One control plane with simulated GPU nodes and one operator for the whole session, one namespace a test.
+
+The operator has the rights that the chart gives it, for the whole cluster. With pytest-xdist each worker is such a
+session, so a test may stop the operator, or count all writes of the cluster.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,9 @@ import pytest
 import yaml
 from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE
+from tests.cluster.installed import Release, install
 from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.rights import Ledger
 from tests.cluster.world import World
 
 ROOT = Path(__file__).parent.parent.parent
@@ -41,9 +47,31 @@ def bare_cluster() -> Iterator[devcluster.Cluster]:
 
 
 @pytest.fixture(scope="session")
-def run_without_crds(bare_cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str]:
+def installs(
+    bare_cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFactory, ledger: Ledger
+) -> Iterator[Callable[..., Release]]:
+    """Install the chart's ServiceAccount and Roles; what each did is written down when the session ends."""
+    made: list[Release] = []
+
+    def it(**options: Any) -> Release:
+        made.append(install(bare_cluster, tmp_path_factory.mktemp("release"), **options))
+        ledger.granted |= made[-1].granted
+        return made[-1]
+
+    yield it
+    ledger.read(bare_cluster.requests(), [release.user for release in made])
+
+
+@pytest.fixture(scope="session")
+def release(installs: Callable[..., Release]) -> Release:
+    """The installation of the README."""
+    return installs()
+
+
+@pytest.fixture(scope="session")
+def run_without_crds(release: Release, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str]:
     """Exit code and log of an operator that finds no CRDs."""
-    operator = OperatorProcess(bare_cluster.kubeconfig, tmp_path_factory.mktemp("bare") / WITHOUT_CRDS)
+    operator = release.operator(tmp_path_factory.mktemp("bare") / WITHOUT_CRDS)
     operator.launch()
     return operator.wait(20), operator.log.read_text()
 
@@ -66,9 +94,11 @@ def api(cluster: devcluster.Cluster) -> Api:
 
 
 @pytest.fixture(scope="session")
-def the_operator(cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+def the_operator(
+    cluster: devcluster.Cluster, release: Release, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
     """The one operator of the session."""
-    it = OperatorProcess(cluster.kubeconfig, tmp_path_factory.mktemp("operator") / "operator.log", log_level="INFO")
+    it = release.operator(tmp_path_factory.mktemp("operator") / "operator.log")
     it.start()
     yield it
     if it.running:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import devcluster
 import pytest
 from devcluster.stages import FakeDownload
 from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE, NEVER_ENDS, failed, stage
+from tests.cluster.installed import Release
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.waiting import stays
 from tests.cluster.world import World, shared_name
@@ -98,9 +98,7 @@ def test_a_class_that_cannot_grow_is_told(world: World, api: Api) -> None:
     api.apply(fixed | {"provisioner": simulated["provisioner"], "volumeBindingMode": "Immediate"})
     world.api.apply(stage(world.namespace, FULL))
     world.apply(Q3m().storage(storageClassName=name))
-    told = world.wait_condition("weights", "Stalled", "True", kind="Qwen3Model", within=25)
-    if told["reason"] != "DiskFull":
-        pytest.skip(f"this class does not bind here: {told}")
+    told = world.wait_condition("weights", "Stalled", "True", kind="Qwen3Model", reason="DiskFull", within=25)
     assert name in told["message"] and ENOUGH in told["message"] and "delete the claim" in told["message"]
 
 
@@ -119,10 +117,10 @@ def test_a_size_that_was_given_is_the_users_to_change(world: World) -> None:
 
 
 @pytest.fixture
-def impatient(cluster: devcluster.Cluster, operator: OperatorProcess, tmp_path: Path) -> Iterator[OperatorProcess]:
+def impatient(release: Release, operator: OperatorProcess, tmp_path: Path) -> Iterator[OperatorProcess]:
     """An operator whose first retry comes after half a second, in the place of the session's."""
     operator.stop()
-    it = OperatorProcess(cluster.kubeconfig, tmp_path / "operator.log", download_retry_seconds="0.5")
+    it = release.operator(tmp_path / "operator.log", download_retry_seconds="0.5")
     it.start()
     yield it
     it.stop()

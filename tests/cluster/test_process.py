@@ -9,6 +9,8 @@ from pathlib import Path
 
 import devcluster
 import pytest
+from tests.cluster.api import Api
+from tests.cluster.installed import Release
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.waiting import stays, wait_until
 from tests.cluster.world import World
@@ -37,13 +39,14 @@ def settled(serving: World) -> World:
 
 @pytest.fixture
 def another(
-    cluster: devcluster.Cluster, tmp_path: Path, the_operator: OperatorProcess
+    release: Release, tmp_path: Path, the_operator: OperatorProcess
 ) -> Iterator[Callable[..., OperatorProcess]]:
-    """Make another operator with settings of its own; it is ended after the test, and the first is at work again."""
+    """Make another operator with settings of its own, of the same release or another one; it is ended after the test,
+    and the first is at work again."""
     made: list[OperatorProcess] = []
 
-    def make(**settings: str) -> OperatorProcess:
-        made.append(OperatorProcess(cluster.kubeconfig, tmp_path / f"operator-{len(made)}.log", **settings))
+    def make(of: Release = release, **settings: str) -> OperatorProcess:
+        made.append(of.operator(tmp_path / f"operator-{len(made)}.log", **settings))
         return made[-1]
 
     yield make
@@ -95,14 +98,14 @@ def test_sigterm_ends_it_within_seconds(settled: World, operator: OperatorProces
 
 
 def test_a_second_operator_waits_for_the_first(
-    world: World, operator: OperatorProcess, another: Callable[..., OperatorProcess]
+    world: World, operator: OperatorProcess, another: Callable[..., OperatorProcess], release: Release
 ) -> None:
     second = another(identity="second")
     second.launch()
     wait_until(lambda: "waiting for the lease" in second.log.read_text(), what="the second waits")
     assert second.http("/readyz")[0] == 503
     assert second.http("/healthz")[0] == 200
-    lease = world.api.get("Lease", "default", "qwen3-operator")
+    lease = world.api.get("Lease", release.namespace, release.name)
     assert lease is not None
     assert lease["spec"]["holderIdentity"] != "second"
     stays(lambda: second.http("/readyz")[0] == 503, seconds=1)
@@ -111,7 +114,7 @@ def test_a_second_operator_waits_for_the_first(
     world.apply(Q3d().set(suspend=True))
     world.wait_condition("chat", "Ready", "False")
     assert second.stop() < 5
-    lease = world.api.get("Lease", "default", "qwen3-operator")
+    lease = world.api.get("Lease", release.namespace, release.name)
     assert lease is not None
     assert not lease["spec"].get("holderIdentity"), "the lease is given back"
 
@@ -140,7 +143,6 @@ def test_without_crds_it_ends_in_words(run_without_crds: tuple[int, str]) -> Non
     [
         ({"workerz": "3"}, 2, "QWEN3_OPERATOR_WORKERZ"),
         ({"workers": "many"}, 2, "QWEN3_OPERATOR_WORKERS"),
-        ({"lease_namespace": "nowhere"}, 1, "nowhere"),
     ],
 )
 def test_bad_settings_end_it_in_words(
@@ -157,6 +159,15 @@ def test_bad_settings_end_it_in_words(
     assert "Traceback" not in it.log.read_text()
 
 
+def test_a_lease_namespace_that_is_not_there_ends_it_in_words(tmp_path: Path, cluster: devcluster.Cluster) -> None:
+    """With rights for every namespace: the chart's would be refused before."""
+    it = OperatorProcess(cluster.kubeconfig, tmp_path / "operator.log", lease_namespace="nowhere")
+    it.launch()
+    assert it.wait(20) == 1
+    assert "nowhere" in it.log.read_text()
+    assert "Traceback" not in it.log.read_text()
+
+
 def test_an_api_server_that_is_away_is_told_in_words(tmp_path: Path, cluster: devcluster.Cluster) -> None:
     text = cluster.kubeconfig.read_text()
     (server,) = {line.split("server:")[1].strip() for line in text.splitlines() if "server:" in line}
@@ -169,17 +180,40 @@ def test_an_api_server_that_is_away_is_told_in_words(tmp_path: Path, cluster: de
     assert "Traceback" not in it.log.read_text()
 
 
+@pytest.fixture
+def narrow(installs: Callable[..., Release], ours: World, api: Api) -> Release:
+    """The chart with `watchNamespaces`: Roles in those instead of a ClusterRole."""
+    it = installs(name="narrow-qwen3-operator", namespace="narrow-system", narrow=True)
+    for role in it.roles_in(ours.namespace):
+        api.create(role)
+    return it
+
+
+@pytest.fixture
+def ours(make_world: Callable[[str], World]) -> World:
+    return make_world("ours")
+
+
 def test_only_the_named_namespaces(
-    make_world: Callable[[str], World], operator: OperatorProcess, another: Callable[..., OperatorProcess]
+    make_world: Callable[[str], World],
+    ours: World,
+    narrow: Release,
+    operator: OperatorProcess,
+    another: Callable[..., OperatorProcess],
 ) -> None:
-    ours, theirs = make_world("ours"), make_world("theirs")
+    theirs = make_world("theirs")
     operator.stop()
-    another(namespaces=f"{ours.namespace},default").start()
-    ours.apply(Q3d())
+    it = another(narrow, namespaces=ours.namespace)
+    it.start()
+    ours.apply(Q3d(), Q3d("cached").engine(compileCache={"enabled": True}))
     theirs.apply(Q3d())
     ours.wait_ready("chat")
+    ours.wait_ready("cached")
     assert "status" not in theirs.must("Qwen3Deployment", "chat")
     assert not theirs.list("Qwen3Model")
+    ours.delete("Qwen3Deployment", "cached")
+    ours.wait_gone("Deployment", "cached")
+    it.stop()  # its Roles go with the namespace
     for world in (ours, theirs):
         world.delete("Qwen3Deployment", "chat")
         world.api.delete("Namespace", None, world.namespace)

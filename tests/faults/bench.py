@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from tests.cluster.api import Api
+from tests.cluster.installed import Release
 from tests.cluster.world import World
 from tests.faults.operator_thread import Injector, OperatorThread
 from tests.faults.state import differences, state
@@ -30,11 +30,13 @@ class Case:
 
     bench: Bench
     world: World
+    account: Release
+    """Whose rights its operators have."""
     operators: list[OperatorThread] = field(default_factory=list)
 
     def operator(self, hook: Injector | None = None, *, start: bool = True, **settings: Any) -> OperatorThread:
         """One more operator, at work."""
-        it = OperatorThread(self.bench.kubeconfig, self.world.namespace, hook or Injector(), **settings)
+        it = OperatorThread(self.account.kubeconfig, self.world.namespace, hook or Injector(), **settings)
         self.operators.append(it)
         return it.start() if start else it
 
@@ -76,15 +78,20 @@ class Case:
 class Bench:
     """The control plane that all cases share."""
 
-    kubeconfig: Path
     api: Api
+    narrow: Release
+    """The chart with `watchNamespaces`: its rights are Roles in each case's namespace."""
+    wide: Release
+    """The chart without: its rights are those of a ClusterRole."""
 
     @contextmanager
-    def case(self, purpose: str) -> Iterator[Case]:
-        """A namespace for one case."""
+    def case(self, purpose: str, *, wide: bool = False) -> Iterator[Case]:
+        """A namespace for one case; with `wide` rights, they do not go with the namespace."""
         name = f"{purpose[:30]}-{uuid.uuid4().hex[:6]}"
         self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-        case = Case(self, World(self.api, name))
+        for role in [] if wide else self.narrow.roles_in(name):
+            self.api.create(role)
+        case = Case(self, World(self.api, name), self.wide if wide else self.narrow)
         try:
             yield case
         finally:

@@ -10,25 +10,31 @@ import pytest
 import yaml
 from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE
+from tests.cluster.installed import install
+from tests.cluster.rights import Ledger
 from tests.faults.bench import Bench
 
 ROOT = Path(__file__).parents[2]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder needs the cluster."""
+    """Everything in this folder is of the faults."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.faults)
 
 
 @pytest.fixture(scope="session")
-def bench() -> Iterator[Bench]:
-    """A control plane with our CRDs and no operator."""
-    with devcluster.cluster(nodes=8, gpus_per_node=8, fake_download_report=COMPLETE) as cluster:
+def bench(tmp_path_factory: pytest.TempPathFactory, ledger: Ledger) -> Iterator[Bench]:
+    """A control plane with our CRDs and the chart's Roles, and no operator."""
+    folder = tmp_path_factory.mktemp("bench")
+    with devcluster.cluster(nodes=8, gpus_per_node=8, audit=True, fake_download_report=COMPLETE) as cluster:
         cluster.apply([yaml.safe_load(path.read_text()) for path in sorted((ROOT / "crds").glob("*.yaml"))])
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
-        yield Bench(cluster.kubeconfig, Api(cluster.kubeconfig))
+        narrow = install(cluster, folder, narrow=True)
+        wide = install(cluster, folder, name="wide-qwen3-operator", namespace="wide-system")
+        yield Bench(Api(cluster.kubeconfig), narrow, wide)
+        ledger.read(cluster.requests(), [narrow.user, wide.user])
 
 
 @pytest.fixture(autouse=True)

@@ -38,7 +38,7 @@ def test_a_namespace_that_goes_is_no_failure(bench: Bench, child: str, caplog: p
             refused.append(json.loads(answer[2])["message"])
         return answer
 
-    with bench.case("going") as case:
+    with bench.case("going", wide=True) as case:
         hook = Meanwhile(f"/{child}/*", lambda: end_namespace(bench.api, case.world.namespace))
         operator = case.operator(hook, start=False)
         operator.fault = listening

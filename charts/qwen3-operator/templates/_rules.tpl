@@ -1,4 +1,5 @@
-{{/* What the operator does in a namespace that it serves. Server-side apply is the verb patch, and create for a new object. */}}
+{{/* What the operator does in a namespace that it serves. Server-side apply is the verb patch, and create for a new object. The cluster
+     tests run with exactly these rights: a refusal fails them, and so does a right that none of them uses. */}}
 {{- define "qwen3-operator.rules" -}}
 - apiGroups: [serving.qwen3.dev]
   resources: [qwen3deployments, qwen3batches]
@@ -12,11 +13,14 @@
 - apiGroups: [serving.qwen3.dev] # ownerReferences with blockOwnerDeletion, where that admission plugin is on (OpenShift)
   resources: [qwen3deployments/finalizers, qwen3models/finalizers, qwen3batches/finalizers]
   verbs: [update]
-- apiGroups: [apps]
+- apiGroups: [apps] # update: a port that was edited by hand is mended whole, an apply would merge it
   resources: [deployments]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, update]
 - apiGroups: [""]
-  resources: [services, persistentvolumeclaims]
+  resources: [services]
+  verbs: [get, list, watch, create, patch, update]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
   verbs: [get, list, watch, create, patch]
 - apiGroups: [batch]
   resources: [jobs]

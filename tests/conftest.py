@@ -1,0 +1,72 @@
+"""What all folders share: tests run several at once (pytest-xdist), each worker with clusters of its own.
+
+Tests that share a module's fixture stay together on one worker. What the workers read of the operator's rights in the
+audit logs comes together here: a refusal fails the session, and so does a right that the whole suite did not use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from tests.cluster.rights import FOLDER, Ledger
+
+LEDGER = pytest.StashKey[Ledger]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEDGER] = Ledger()
+
+
+@pytest.fixture(scope="session")
+def ledger(pytestconfig: pytest.Config) -> Ledger:
+    """Where a cluster's end writes down what the operator did."""
+    return pytestconfig.stash[LEDGER]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "module" in _scopes(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def pytest_deselected(items: Iterable[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == FOLDER:
+            item.config.stash[LEDGER].partial = True
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    seen = session.config.stash[LEDGER]
+    seen.files |= {item.path.name for item in session.items if item.path.parent == FOLDER}
+    seen.partial |= any("::" in word for word in session.config.args)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """A worker of pytest-xdist has ended."""
+    if plain := getattr(node, "workeroutput", {}).get("ledger"):
+        node.config.stash[LEDGER].add(Ledger.from_plain(plain))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    seen = session.config.stash[LEDGER]
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["ledger"] = seen.plain()
+    elif seen.faults() and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    faults = config.stash[LEDGER].faults()
+    if faults:
+        terminalreporter.section("the operator's rights")
+        for line in faults:
+            terminalreporter.write_line(line, red=True)
+
+
+def _scopes(item: pytest.Item) -> set[str]:
+    """Scopes of the fixtures that a test uses."""
+    known = getattr(item, "_fixtureinfo", None)
+    return {str(definitions[-1].scope) for definitions in known.name2fixturedefs.values()} if known else set()
