@@ -20,7 +20,10 @@ from tests.faults.state import differences, state
 FULL = os.environ.get("QWEN3_FAULTS") == "full"
 """Every fault point, instead of a sample that keeps the suite short."""
 AT_ONCE = 4
-QUIET_SECONDS = 0.6
+QUIET_SECONDS = 1.2
+"""Longer than the second after which what is in the way is looked at again."""
+LOOK_SECONDS = 0.3
+"""Many cases wait at once, and each look of theirs is seven lists."""
 END_SECONDS = 45.0
 
 
@@ -50,17 +53,19 @@ class Case:
         return sum("/jobs/" in path for operator in self.operators for path in operator.created)
 
     def wait_quiet(self, operator: OperatorThread, ended: Callable[[], bool], what: str) -> dict[str, Any]:
-        """Wait until `ended` and the operator has nothing left to do; returns the state."""
+        """Wait until `ended` and the operator has nothing left to do but to look at what is in the way: for a while
+        nothing changes, nothing is written, and at the end of it nothing is under way. Returns the state."""
         self.world.wait(ended, what, within=END_SECONDS)
         before, since = None, time.monotonic()
         deadline = time.monotonic() + END_SECONDS
         while time.monotonic() < deadline:
-            now = self.state()
-            if now != before or not operator.idle:
+            state = self.state()
+            now = (state, operator.changes)
+            if now != before:
                 before, since = now, time.monotonic()
-            elif time.monotonic() - since >= QUIET_SECONDS:
-                return now
-            time.sleep(0.15)
+            elif time.monotonic() - since >= QUIET_SECONDS and operator.idle:
+                return state
+            time.sleep(LOOK_SECONDS)
         raise AssertionError(f"no quiet after: {what}\n{self.world.describe()}")
 
     def wait_state(self, expected: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from hypothesis.strategies import SearchStrategy
 
 CRD = Path(__file__).parents[2] / "crds" / "qwen3deployments.yaml"
 Node = dict[str, Any]
+Words = dict[str, SearchStrategy[Any]]
 
 QUANTITIES = st.sampled_from(["1", 2, "500m", "1000m", "4Gi", "8192Mi", "16Gi"])
 SIZES = st.sampled_from(["20Gi", "40Gi", "81920Mi"])
@@ -76,16 +77,62 @@ WORDS: dict[str, SearchStrategy[Any]] = {
 }
 
 
+# Where WORDS draws trouble: what is drawn for a spec that is to be served in the end.
+SOUND_REF = st.just({"name": "there", "key": "key"})
+SOUND: dict[str, SearchStrategy[Any]] = WORDS | {
+    ".model.id": st.sampled_from(["Qwen/Qwen3-0.6B", "Qwen/Qwen3-1.7B", "Qwen/Qwen3-8B", "Qwen/Qwen3-30B-A3B"]),
+    ".model.tokenSecretRef": SOUND_REF,
+    ".model.download.caBundleConfigMapKeyRef": SOUND_REF,
+    ".engine.image": st.sampled_from(["vllm/vllm-openai:v0.33.0", "vllm/vllm-openai:v0.32.0"]),
+    ".engine.version": st.just("0.33.0"),
+    ".engine.extraArgs": st.lists(st.sampled_from(["--enforce-eager", "--seed=1", "--max-num-seqs=4"]), max_size=2),
+    ".engine.chatTemplate.configMapKeyRef": SOUND_REF,
+    ".engine.maxModelLen": st.sampled_from([1024, 4096, 40960]),
+    ".engine.tensorParallelSize": st.sampled_from([1, 2]),
+    ".engine.pipelineParallelSize": st.just(1),
+    ".engine.reasoningParser": st.just("auto"),
+    ".engine.toolCallParser": st.just("auto"),
+    ".engine.quantization": st.nothing(),
+    ".engine.env[].valueFrom": st.just({"fieldRef": {"fieldPath": "status.podIP"}}),
+    ".gpu.memory": st.just("80Gi"),
+    ".replicas": st.sampled_from([1, 2]),
+    ".suspend": st.just(False),
+    ".preflight": st.sampled_from(["Enforce", "Warn"]),
+    ".scheduling.topologySpreadConstraints[]": st.just(
+        {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+    ),
+    ".scheduling.nodeSelector": st.just({"kubernetes.io/os": "linux"}),
+    ".auth.apiKeySecretRef": SOUND_REF,
+    ".podTemplatePatch": st.sampled_from(
+        [
+            {},
+            {"metadata": {"annotations": {"mesh": "off"}}},
+            {"spec": {"containers": [{"name": "vllm", "env": [{"name": "PATCHED", "value": "1"}]}]}},
+            {"spec": {"containers": [{"name": "vllm", "livenessProbe": None}], "hostIPC": False}},
+        ]
+    ),
+}
+
+
 def specs() -> SearchStrategy[Node]:
     """Specs of a Qwen3Deployment, most of which the API server admits."""
+    return _of(_schema(), "", WORDS)
+
+
+def sound_specs() -> SearchStrategy[Node]:
+    """Specs most of which are served in the end."""
+    return _of(_schema(), "", SOUND)
+
+
+def _schema() -> Node:
     crd = yaml.safe_load(CRD.read_text())
-    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    return _of(schema, "")
+    found: Node = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    return found
 
 
-def _of(node: Node, path: str) -> SearchStrategy[Any]:
-    if path in WORDS:
-        return WORDS[path]
+def _of(node: Node, path: str, words: Words) -> SearchStrategy[Any]:
+    if path in words:
+        return words[path]
     if node.get("x-kubernetes-int-or-string"):
         return QUANTITIES
     if "enum" in node:
@@ -94,8 +141,8 @@ def _of(node: Node, path: str) -> SearchStrategy[Any]:
         "boolean": lambda: st.booleans(),
         "integer": lambda: st.integers(node["minimum"], min(node["maximum"], node["minimum"] + 70_000)),
         "string": lambda: _text(node),
-        "array": lambda: _list(node, path),
-        "object": lambda: _object(node, path),
+        "array": lambda: _list(node, path, words),
+        "object": lambda: _object(node, path, words),
     }
     it: SearchStrategy[Any] = made[node["type"]]()
     return it
@@ -107,18 +154,19 @@ def _text(node: Node) -> SearchStrategy[str]:
     return NAMES
 
 
-def _list(node: Node, path: str) -> SearchStrategy[Any]:
+def _list(node: Node, path: str, words: Words) -> SearchStrategy[Any]:
     keys = node.get("x-kubernetes-list-map-keys")
     unique = (lambda item: str([item.get(key) for key in keys])) if keys else str
-    return st.lists(_of(node["items"], f"{path}[]"), max_size=2, unique_by=unique)
+    return st.lists(_of(node["items"], f"{path}[]", words), max_size=2, unique_by=unique)
 
 
-def _object(node: Node, path: str) -> SearchStrategy[Any]:
+def _object(node: Node, path: str, words: Words) -> SearchStrategy[Any]:
     if "properties" not in node:
         return LABELS if node.get("additionalProperties", {}).get("type") == "string" else st.just({})
-    fields = {name: _of(child, f"{path}.{name}") for name, child in node["properties"].items()}
+    fields = {name: _of(child, f"{path}.{name}", words) for name, child in node["properties"].items()}
     required = {name: strategy for name, strategy in fields.items() if name in node.get("required", [])}
     optional = {name: strategy for name, strategy in fields.items() if name not in required and not strategy.is_empty}
     # Few fields at a time: a spec with everything in it is mostly refused for one of them.
-    few = st.sets(st.sampled_from(sorted(optional)), max_size=3) if optional else st.just(set())
+    least = 0 if path else min(len(optional), 1)
+    few = st.sets(st.sampled_from(sorted(optional)), min_size=least, max_size=3) if optional else st.just(set())
     return few.flatmap(lambda chosen: st.fixed_dictionaries(required | {name: optional[name] for name in chosen}))
