@@ -60,12 +60,19 @@ def install(
     in_any = [m for m in rbac if m["metadata"].get("namespace") == STANDS_FOR_ANY]
     cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}])
     cluster.apply(m for m in rbac if m not in in_any)
-    token = cluster.kubectl("create", "token", account, f"--namespace={namespace}", "--duration=24h").strip()
-    kubeconfig = folder / f"{name}.kubeconfig"
-    kubeconfig.write_text(_with_token(yaml.safe_load(cluster.kubeconfig.read_text()), token))
-    kubeconfig.chmod(0o600)
-    settings = _settings(next(m for m in manifests if m["kind"] == "Deployment"))
+    deployment = next(m for m in manifests if m["kind"] == "Deployment")
+    kubeconfig, settings = of_pod(cluster, deployment, folder / f"{name}.kubeconfig")
     return Release(account, namespace, kubeconfig, settings, granted(rbac, account), in_any)
+
+
+def of_pod(cluster: devcluster.Cluster, deployment: Object, kubeconfig: Path) -> tuple[Path, dict[str, str]]:
+    """What the operator's Deployment gives to its pod: a token of its ServiceAccount, in `kubeconfig`, and settings."""
+    namespace = deployment["metadata"]["namespace"]
+    account = deployment["spec"]["template"]["spec"]["serviceAccountName"]
+    token = cluster.kubectl("create", "token", account, f"--namespace={namespace}", "--duration=24h").strip()
+    kubeconfig.touch(mode=0o600)
+    kubeconfig.write_text(_with_token(yaml.safe_load(cluster.kubeconfig.read_text()), token))
+    return kubeconfig, _settings(deployment)
 
 
 def _with_token(admin: Object, token: str) -> str:

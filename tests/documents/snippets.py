@@ -50,3 +50,10 @@ def commands() -> Iterator[tuple[str, str]]:
             command = " ".join(line.split(" # ")[0].split())
             if command and not command.startswith("#"):
                 yield snippet.where, command
+
+
+def documented(command: str) -> str:
+    """A command as it stands in the documents. A test takes the commands that it runs from here, each as a literal, so
+    that test_commands.py finds them, and a document that says something else by now fails it."""
+    assert command in {text for _, text in commands()}, f"no document says: {command}"
+    return command

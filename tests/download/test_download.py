@@ -7,12 +7,15 @@ import json
 import os
 import resource
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hub.process import HubProcess
+from tests.documents.snippets import documented
 from tests.download.conftest import CONFIG, MIB, MODEL, Setup
 
 pytestmark = pytest.mark.download
@@ -280,3 +283,24 @@ def test_proxy(setup: Setup, serve: Serve, tmp_path: Path, proxied: bool) -> Non
         "--give-up-after", "1", HTTP_PROXY="http://127.0.0.1:9", NO_PROXY="" if proxied else "127.0.0.1,localhost"
     )
     assert result.code == (30 if proxied else 0)
+
+
+def test_the_command_of_the_document(setup: Setup, serve: Callable[..., HubProcess]) -> None:
+    """By its name, with nothing but the hub's address beside it."""
+    model = setup.folder / "root" / "Qwen" / "Qwen3-8B"
+    setup.write(model=100_000)
+    setup.source.rename(model)
+    serve()
+    command = documented("qwen3-download --model Qwen/Qwen3-8B --revision master --target /models/qwen3-8b")
+    name, *options = command.replace("/models", str(setup.folder / "volume")).split()
+    done = subprocess.run(
+        [Path(sys.executable).with_name(name), *options],
+        env=os.environ | {"QWEN3_DOWNLOAD_ENDPOINT": setup.url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    target = setup.folder / "volume" / "qwen3-8b"
+    assert (target / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
+    assert (target / ".complete.json").exists()

@@ -1,0 +1,95 @@
+"""The commands of README and docs, word by word, from the installation to its end, on a cluster of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import devcluster
+import pytest
+import yaml
+from devcluster import tools
+from tests.cluster.downloads import COMPLETE
+from tests.cluster.installed import NAME, NAMESPACE, of_pod
+from tests.cluster.operator_process import OperatorProcess
+from tests.documents.snippets import ROOT, blocks, documented
+
+Shell = Callable[[str], str]
+
+
+@pytest.fixture(scope="module")
+def its_cluster() -> Iterator[devcluster.Cluster]:
+    """Nothing of ours is installed here yet."""
+    with devcluster.cluster(nodes=1, gpus_per_node=8, fake_download_report=COMPLETE) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def shell(its_cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """Run a command in the repository, as a person whose kubectl and helm know this cluster; what it prints."""
+    programs = tmp_path_factory.mktemp("bin")
+    for name, path in tools.ensure(["kubectl", "helm"]).items():
+        (programs / name).symlink_to(path)
+    home = {"HOME": str(programs), "KUBECONFIG": str(its_cluster.kubeconfig)}
+    environment = os.environ | home | {"PATH": f"{programs}:{os.environ['PATH']}"}
+
+    def run(command: str) -> str:
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    return run
+
+
+def test_from_the_installation_to_its_end(shell: Shell, its_cluster: devcluster.Cluster, tmp_path: Path) -> None:
+    installed = documented(
+        "helm install qwen3-operator charts/qwen3-operator --namespace qwen3-system --create-namespace"
+    )
+    assert "STATUS: deployed" in shell(installed)
+    deployment = json.loads(shell(f"kubectl -n {NAMESPACE} get deployment {NAME} -o json"))
+    kubeconfig, settings = of_pod(its_cluster, deployment, tmp_path / "kubeconfig")
+    operator = OperatorProcess(kubeconfig, tmp_path / "operator.log", **settings)
+    operator.start()
+    try:
+        _serve(shell, tmp_path)
+    finally:
+        operator.stop()
+    shell(documented("helm uninstall qwen3-operator --namespace qwen3-system"))
+    assert NAME not in shell(f"kubectl -n {NAMESPACE} get deployments,serviceaccounts,roles -o name")
+    assert "qwen3deployments.serving.qwen3.dev" in shell("kubectl get crd -o name"), "they stay"
+
+
+def _serve(shell: Shell, folder: Path) -> None:
+    """The README between installation and end."""
+    sample = next(text for where, text in blocks("yaml") if where.startswith("README.md"))
+    (name,) = (document["metadata"]["name"] for document in yaml.safe_load_all(sample))
+    assert name == "qwen3-8b"
+    (folder / "sample.yaml").write_text(sample)
+    shell(f"kubectl apply -f {folder / 'sample.yaml'}")
+    ready = documented("kubectl wait --for=condition=Ready qwen3deployment/qwen3-8b --timeout=30m")
+    assert "condition met" in shell(ready)
+    printed = shell(documented("kubectl get qwen3deployment qwen3-8b")).split()
+    assert {"READY", "REASON", "LENGTH", "TP", "REPLICAS", "True", "8192"} <= set(printed)
+    models = shell(documented("kubectl get q3m")).splitlines()
+    assert "True" in models[1]
+    shown = shell(documented("kubectl describe q3m NAME").replace("NAME", models[1].split()[0]))
+    assert "Verified" in shown
+    shell(documented("kubectl delete qwen3deployments --all --all-namespaces"))
+    assert not shell("kubectl get qwen3deployments --all-namespaces -o name")
+
+
+def test_an_installation_with_images_of_ones_own(shell: Shell) -> None:
+    installed = documented(
+        "helm install qwen3-operator charts/qwen3-operator --namespace qwen3-system --create-namespace "
+        "--set image.repository=registry.example/qwen3-operator "
+        "--set downloaderImage.repository=registry.example/qwen3-downloader"
+    )
+    shell(installed)
+    container = shell(f"kubectl -n {NAMESPACE} get deployment {NAME} -o json")
+    assert "registry.example/qwen3-operator:" in container and "registry.example/qwen3-downloader:" in container
+    shell(f"helm uninstall {NAME} --namespace {NAMESPACE}")
