@@ -4,7 +4,13 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 UV := .venv/bin/uv
 UV_VERSION := 0.13.9
-PYTEST := $(PY) -m pytest -q
+PYTEST := $(PY) -m pytest -q -rs
+# Tests that mostly wait run several at once, each worker with clusters and hubs of its own (WORKERS=0: one after the other).
+WORKERS ?= 4
+AT_ONCE = -n $(WORKERS) --dist loadgroup
+# The oldest Kubernetes that the chart supports: make test-cluster KUBERNETES=1.31
+KUBERNETES ?= $(QWEN3_KUBERNETES)
+export QWEN3_KUBERNETES := $(KUBERNETES)
 
 help: ## print the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -27,16 +33,25 @@ demo-down: .venv/.done ## end what `make demo` left running, and nothing else
 	$(PY) -m demo down
 
 ## ---- tests
-test: test-unit test-download test-cluster test-e2e ## every test: unit, download, cluster, e2e
+test: test-unit test-download test-cluster test-faults-sample test-e2e ## what CI runs: unit, download, cluster, faults, e2e
 
 test-unit: .venv/.done ## the fast tests: no cluster, seconds
-	$(PYTEST) tests -m "not cluster and not e2e and not download"
+	$(PYTEST) tests -m "not cluster and not faults and not e2e and not download"
 
 test-download: .venv/.done ## the downloader against a hub with faults
-	$(PYTEST) tests -m download
+	$(PYTEST) tests -m download $(AT_ONCE)
 
-test-cluster: .venv/.done ## the operator against a real control plane with simulated nodes
-	$(PYTEST) tests -m cluster
+test-cluster: .venv/.done ## the operator as installed, on a real control plane with simulated nodes (KUBERNETES=1.31: the oldest)
+	$(PYTEST) tests -m cluster $(AT_ONCE)
+
+test-faults-sample: .venv/.done ## a sample of the faults, and 100 sequences of specs
+	$(PYTEST) tests/faults tests/fuzz -n 2 --dist loadgroup
+
+test-faults: .venv/.done ## every fault: a crash at each write, each request refused, lost or late (nightly)
+	QWEN3_FAULTS=full $(PYTEST) tests/faults -n 2 --dist loadgroup
+
+test-fuzz: .venv/.done ## 2,000 sequences of specs, by their seed on file (nightly; ARGS="-k way")
+	QWEN3_FUZZ=full $(PYTEST) tests/fuzz -n 2 --dist loadgroup $(ARGS)
 
 test-e2e: .venv/.done ## the whole chain on a real node, with a real vLLM
 	$(PYTEST) tests -m e2e
@@ -72,4 +87,4 @@ devcluster-up: .venv/.done ## start a development cluster (ARGS="--real-node" fo
 devcluster-down: .venv/.done ## end the development cluster
 	$(PY) -m devcluster down $(ARGS)
 
-.PHONY: help setup lock demo demo-down test test-unit test-download test-cluster test-e2e bench-scale bench-download verify format crds images images-push devcluster-up devcluster-down
+.PHONY: help setup lock demo demo-down test test-unit test-download test-cluster test-faults-sample test-faults test-fuzz test-e2e bench-scale bench-download verify format crds images images-push devcluster-up devcluster-down
