@@ -1,7 +1,8 @@
-"""What kubectl shows of the two kinds."""
+"""What kubectl shows of the three kinds."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -10,17 +11,29 @@ import devcluster
 import pytest
 from tests.cluster.api import Api
 from tests.cluster.world import World
-from tests.cluster.wrappers import Q3d
+from tests.cluster.wrappers import Q3b, Q3d, claim
 
 Object = dict[str, Any]
-KINDS = ["Qwen3Deployment", "Qwen3Model"]
+KINDS = ["Qwen3Deployment", "Qwen3Model", "Qwen3Batch"]
+ANSWERED = {
+    "result": "Complete",
+    "total": 5,
+    "lines": 10,
+    "done": 4,
+    "failed": 1,
+    "tokensPerSecond": 100,
+    "merged": True,
+}
 
 
 @pytest.fixture(scope="module")
 def chat(serving: World) -> World:
     serving.apply(Q3d().engine(maxModelLen=4096, tensorParallelSize=2))
     serving.apply(Q3d("other").model("Qwen/Qwen3-1.7B").set(suspend=True))
+    batch = Q3b().set(model={"id": "Qwen/Qwen3-1.7B"}).pod(termination_message=json.dumps(ANSWERED))
+    serving.apply(claim("answers"), batch)
     serving.wait_ready("chat")
+    serving.wait_ready("nightly", "Qwen3Batch")
     serving.wait_condition("other", "ModelReady", "True")
     return serving
 
@@ -52,6 +65,7 @@ def test_every_field_is_described(api: Api, kind: str) -> None:
         ("q3d.spec.model.storage", "The volume that keeps the weights."),
         ("qwen3deployment.spec.engine.maxModelLen", "in tokens"),
         ("q3m.status.download.bytesDone", "Bytes that are on the volume."),
+        ("q3b.spec.input", "prompts"),
     ],
 )
 def test_explain(cluster: devcluster.Cluster, path: str, words: str) -> None:
@@ -85,18 +99,38 @@ def test_columns_of_a_model(chat: World, cluster: devcluster.Cluster) -> None:
     assert row["USED BY"] == '["chat"]'
 
 
-@pytest.mark.parametrize("name", ["qwen3deployments", "qwen3deployment", "q3d", "qwen3models", "qwen3model", "q3m"])
-def test_names(chat: World, cluster: devcluster.Cluster, name: str) -> None:
-    assert len(cluster.kubectl("-n", chat.namespace, "get", name, "--no-headers").splitlines()) == 2
+def test_columns_of_a_batch(chat: World, cluster: devcluster.Cluster) -> None:
+    narrow = _table(cluster.kubectl("-n", chat.namespace, "get", "q3b"))["nightly"]
+    assert list(narrow) == ["NAME", "COMPLETED", "REASON", "MODEL", "DONE", "FAILED", "TOTAL", "ETA", "AGE"]
+    row = _table(cluster.kubectl("-n", chat.namespace, "get", "q3b", "-o", "wide"))["nightly"]
+    assert (row["COMPLETED"], row["DONE"], row["FAILED"], row["TOTAL"]) == ("True", "4", "1", "5")
+    assert row["MODEL"].startswith("qwen3-1-7b-")
+    assert row["OUTPUT"] == "answers:out.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("names", "objects"),
+    [
+        ("qwen3deployments qwen3deployment q3d", 2),
+        ("qwen3models qwen3model q3m", 2),
+        ("qwen3batches qwen3batch q3b", 1),
+    ],
+)
+def test_names(chat: World, cluster: devcluster.Cluster, names: str, objects: int) -> None:
+    for name in names.split():
+        assert len(cluster.kubectl("-n", chat.namespace, "get", name, "--no-headers").splitlines()) == objects, name
 
 
 def test_category(chat: World, cluster: devcluster.Cluster) -> None:
     printed = cluster.kubectl("-n", chat.namespace, "get", "qwen3", "--no-headers", "-o", "name").splitlines()
-    assert len([name for name in printed if "batch" not in name]) == 4
-    assert "qwen3deployment.serving.qwen3.dev/chat" in printed
+    assert len(printed) == 5
+    assert {"qwen3deployment.serving.qwen3.dev/chat", "qwen3batch.serving.qwen3.dev/nightly"} <= set(printed)
 
 
-@pytest.mark.parametrize(("kind", "field"), [("Qwen3Deployment", "spec.model.id"), ("Qwen3Model", "spec.id")])
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [("Qwen3Deployment", "spec.model.id"), ("Qwen3Model", "spec.id"), ("Qwen3Batch", "spec.model.id")],
+)
 def test_selectable_fields(chat: World, kind: str, field: str) -> None:
     (found,) = chat.list(kind, fieldSelector=f"{field}=Qwen/Qwen3-1.7B")
     assert "1.7B" in str(found["spec"])
