@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cluster.rights import FOLDER, Ledger, Right, granted, is_refusal, used
 
+ROOT = Path(__file__).parents[2]
 USER = "system:serviceaccount:qwen3-system:qwen3-operator"
 SERVICES = Right("update", "", "services")
 
@@ -77,3 +82,21 @@ def test_only_what_is_bound_is_granted(kind: str) -> None:
     }
     assert granted([role, binding], "operator") == {SERVICES}
     assert granted([role, binding], "somebody") == granted([role], "operator") == set()
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_refusal_fails_a_session_whose_tests_pass(tmp_path: Path, workers: str, refused: bool) -> None:
+    """Also where another process has seen it."""
+    words = 'ledger.refused.add("PUT /services/chat")' if refused else "pass"
+    (tmp_path / "test_it.py").write_text(f"def test_one(ledger):\n    {words}\n\n\ndef test_two():\n    pass\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-n", workers, "--rootdir", tmp_path, tmp_path],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == (1 if refused else 0)
+    assert ("refused to the operator: PUT /services/chat" in done.stdout) is refused
