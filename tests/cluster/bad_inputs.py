@@ -243,7 +243,7 @@ BAD_INPUTS: dict[str, BadInput] = {
         .engine(env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "nowhere", "key": "k"}}}])
         .pod(waiting_reason="CreateContainerConfigError", waiting_message='secret "nowhere" not found'),
         "Available",
-        "SecretMissing",
+        "SecretNotFound",
         "nowhere",
         known=_held_back,
         mend=_pods_run,

@@ -184,6 +184,21 @@ def test_a_failed_try_is_told_while_the_job_goes_on() -> None:
     assert told(result, "Stalled")[0] == "False"
 
 
+def test_a_shard_waits_for_a_secret() -> None:
+    waiting = {"reason": "CreateContainerConfigError", "message": 'secret "keys" not found'}
+    it = pod(0)
+    it = PodView(
+        it.pod
+        | {
+            "status": it.pod["status"]
+            | {"phase": "Pending", "containerStatuses": [{"name": "vllm", "state": {"waiting": waiting}}]}
+        }
+    )
+    found = status(job=job(), pods=[it])
+    assert told(found, "Completed")[:2] == ("False", "SecretNotFound")
+    assert told(found, "Stalled")[:2] == ("True", "SecretNotFound")
+
+
 def test_suspended_by_the_queue() -> None:
     result = status(labels={"kueue.x-k8s.io/queue-name": "nights"}, job=job(suspend=True))
     assert told(result, "Completed")[1] == "Queued"

@@ -258,8 +258,8 @@ def test_a_gate_is_not_a_lack_of_room() -> None:
         ("ImagePullBackOff", 'Back-off pulling image "vllm/vllm-openai:v9"', "ImagePullFailed"),
         ("InvalidImageName", "", "InvalidImageName"),
         ("ErrImageNeverPull", "", "ErrImageNeverPull"),
-        ("CreateContainerConfigError", 'secret "api-key" not found', "SecretMissing"),
-        ("CreateContainerConfigError", 'configmap "template" not found', "ConfigMapMissing"),
+        ("CreateContainerConfigError", 'secret "api-key" not found', "SecretNotFound"),
+        ("CreateContainerConfigError", 'configmap "template" not found', "ConfigMapNotFound"),
         ("CreateContainerError", "something new", "CreateContainerError"),
     ],
 )
@@ -305,14 +305,14 @@ def test_containers_that_ended(container: dict[str, Any], log: str | None, reaso
 REAL_PODS = {
     "badname": "InvalidImageName",
     "command": "CommandNotInImage",
-    "configmap": "ConfigMapMissing",
+    "configmap": "ConfigMapNotFound",
     "exit2": "ServerFailed",
     "image": "RegistryUnreachable",
-    "key": "KeyMissing",
-    "mount": "SecretMissing",
+    "key": "SecretKeyNotFound",
+    "mount": "SecretNotFound",
     "oom": "OutOfHostMemory",
     "root": "ImageRunsAsRoot",
-    "secret": "SecretMissing",
+    "secret": "SecretNotFound",
     "startup": "StartupProbeFailed",
 }
 
@@ -324,6 +324,15 @@ def test_real_pods(name: str) -> None:
     cause = cause_of(pod(**seen[name]["container"]), events=seen[name]["events"])
     assert cause.reason == REAL_PODS[name]
     assert cause.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("secret", "Secret api-key does not exist"), ("key", "Secret has has no key token")],
+)
+def test_a_missing_secret_is_named_and_nothing_else_of_it(name: str, words: str) -> None:
+    seen = json.loads((DATA / "pods.json").read_text(encoding="utf-8"))[name]
+    assert cause_of(pod(**seen["container"]), events=seen["events"]).message == words
 
 
 def test_a_restarted_server_that_is_up_again_is_fine() -> None:

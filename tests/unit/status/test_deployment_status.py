@@ -95,6 +95,15 @@ SITUATIONS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, tuple[str,
             "Reconciling": ("False", "Settled"),
         },
     ),
+    "its server waits for a Secret": (
+        {},
+        {
+            "model": model(),
+            "server": server(ready=0),
+            "pods": [placed("CreateContainerConfigError", 'secret "keys" not found')],
+        },
+        {"Available": ("False", "SecretNotFound"), "Stalled": ("True", "SecretNotFound")},
+    ),
     "a Secret is missing": (
         {},
         {"model": model(), "problems": [Problem("SecretNotFound", "Secret keys does not exist", "spec.auth")]},

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from qwen3_operator.api.model import Qwen3ModelSpec, Qwen3ModelStatus
+from qwen3_operator.desired.download import Step
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.status.download import LONGEST_RETRY, retry_at
 from qwen3_operator.status.model import is_complete, model_status, unreadable_status
@@ -61,6 +62,7 @@ def told(it: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {c["type"]: (c["status"], c["reason"]) for c in it["conditions"]}
 
 
+CONFIG_ERROR, NO_KEY = "CreateContainerConfigError", "couldn't find key token in Secret team/t"
 FAILED_REPORT = {"result": "Failed", "reason": "ModelNotFound", "message": "there is no such model"}
 SITUATIONS: dict[str, tuple[ModelView, dict[str, tuple[str, str]]]] = {
     "nothing yet": (
@@ -86,6 +88,14 @@ SITUATIONS: dict[str, tuple[ModelView, dict[str, tuple[str, str]]]] = {
     "a Secret is missing": (
         ModelView(NOW, claim=PENDING, problems=[Problem("SecretNotFound", "Secret t does not exist")]),
         {"Downloaded": ("False", "SecretNotFound"), "Stalled": ("True", "SecretNotFound")},
+    ),
+    "its pod waits for a Secret": (
+        ModelView(NOW, claim=PENDING, job=job(), pods=[waiting_pod(CONFIG_ERROR, 'secret "t" not found')]),
+        {"Downloaded": ("False", "SecretNotFound"), "Stalled": ("True", "SecretNotFound")},
+    ),
+    "the pod that lists waits for a key of a Secret": (
+        ModelView(NOW, step=Step.LIST, job=job(), pods=[waiting_pod(CONFIG_ERROR, NO_KEY)]),
+        {"Downloaded": ("False", "SecretKeyNotFound"), "Stalled": ("True", "SecretKeyNotFound")},
     ),
     "it downloads": (
         ModelView(NOW, claim=BOUND, job=job()),
