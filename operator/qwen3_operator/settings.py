@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo, field_validator
 
 PREFIX = "QWEN3_OPERATOR_"
+ANY = "*"
+"""Entry of `insecure_endpoints`: all of them."""
+_HOST = r"(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])"
+_ENTRY = re.compile(rf"(?:https?://)?{_HOST}(?::\d{{1,5}})?", re.IGNORECASE)
 
 
 class SettingsError(ValueError):
@@ -19,7 +24,8 @@ class SettingsError(ValueError):
 class Settings(BaseModel):
     """Settings of one operator process; the environment variable of `http_port` is `QWEN3_OPERATOR_HTTP_PORT`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # A value may be a secret in the wrong place: an error names the variable alone.
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
 
     namespaces: tuple[str, ...] = ()
     """Namespaces to serve, comma-separated. Empty: all."""
@@ -31,12 +37,23 @@ class Settings(BaseModel):
     """Pull secrets of servers and Jobs, comma-separated names."""
     hub_endpoint: str = "https://modelscope.cn"
     """Base URL of the hub where a model names none."""
+    insecure_endpoints: tuple[str, ...] = ()
+    """Hubs that tokens may be sent to over http://, comma-separated: HOST, HOST:PORT or http://HOST:PORT. `*`: all."""
+    token_endpoints: tuple[str, ...] = ()
+    """The only hubs that tokens may be sent to, comma-separated: HOST, HOST:PORT or SCHEME://HOST:PORT. Empty: every
+    https:// one."""
+    read_secrets: bool = False
+    """Read the Secrets that objects name (RBAC: get): a missing one is named before a pod waits for it, and a changed
+    token starts a download anew at once. Without it the kubelet's words say what is missing."""
     http_proxy: str = ""
-    """Proxy of the download Jobs for http:// addresses."""
+    """Proxy of the download Jobs for http:// addresses, without user and password."""
     https_proxy: str = ""
-    """Proxy of the download Jobs for https:// addresses."""
+    """Proxy of the download Jobs for https:// addresses, without user and password."""
     no_proxy: str = ""
     """Hosts that download Jobs reach without a proxy, comma-separated."""
+    proxy_secret: Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$")] = ""
+    """Secret in the namespace of each download Job with the keys HTTP_PROXY, HTTPS_PROXY and NO_PROXY, as far as
+    needed: for proxies that want a password. In the place of http_proxy and https_proxy."""
     ca_bundle_config_map: str = ""
     """ConfigMap with the certificates that download Jobs trust, in the namespace of each. Empty: the public ones."""
     ca_bundle_key: str = "ca.crt"
@@ -64,10 +81,39 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least level of log lines."""
 
-    @field_validator("namespaces", "image_pull_secrets", mode="before")
+    @field_validator("namespaces", "image_pull_secrets", "insecure_endpoints", "token_endpoints", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("insecure_endpoints", "token_endpoints")
+    @classmethod
+    def _are_hubs(cls, entries: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        insecure = info.field_name == "insecure_endpoints"
+        for entry in entries:
+            if entry != ANY and not _ENTRY.fullmatch(entry):
+                raise ValueError("write HOST, HOST:PORT or http://HOST:PORT, without a path")
+            if insecure and entry.lower().startswith("https:"):
+                raise ValueError("https:// is not insecure: leave it out")
+            if entry == ANY and not insecure:
+                raise ValueError("leave it empty for every https:// hub")
+        return entries
+
+    @field_validator("http_proxy", "https_proxy")
+    @classmethod
+    def _has_no_password(cls, value: str) -> str:
+        if "@" in value:
+            raise ValueError(
+                "has a user or password, which every Job would show: put it into the Secret of proxySecret"
+            )
+        return value
+
+    @field_validator("proxy_secret")
+    @classmethod
+    def _stands_alone(cls, value: str, info: ValidationInfo) -> str:
+        if value and (info.data.get("http_proxy") or info.data.get("https_proxy")):
+            raise ValueError("excludes httpProxy and httpsProxy: put those into the Secret")
+        return value
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:

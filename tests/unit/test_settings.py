@@ -12,9 +12,13 @@ GOOD = {
     "downloader_image": ("example/download:1", "example/download:1"),
     "image_pull_secrets": ("one,two", ("one", "two")),
     "hub_endpoint": ("https://mirror.example", "https://mirror.example"),
+    "insecure_endpoints": ("hub.lan:8080, http://10.0.0.1", ("hub.lan:8080", "http://10.0.0.1")),
+    "token_endpoints": ("modelscope.cn,https://hub.example", ("modelscope.cn", "https://hub.example")),
+    "read_secrets": ("true", True),
     "http_proxy": ("http://proxy.example:3128", "http://proxy.example:3128"),
     "https_proxy": ("http://proxy.example:3128", "http://proxy.example:3128"),
     "no_proxy": ("10.0.0.0/8,.svc", "10.0.0.0/8,.svc"),
+    "proxy_secret": ("proxy", "proxy"),
     "ca_bundle_config_map": ("trusted", "trusted"),
     "ca_bundle_key": ("bundle.pem", "bundle.pem"),
     "download_retry_seconds": ("0.5", 0.5),
@@ -33,6 +37,12 @@ BAD = {
     "workers": ["0", "257", "many", ""],
     "resync_seconds": ["0", "-1", "soon"],
     "download_retry_seconds": ["0", "-1", "soon"],
+    "insecure_endpoints": ["https://hub.example", "http://hub.example/base", "hub example", "user@hub"],
+    "token_endpoints": ["*", "ftp://hub.example", "https://hub.example/base"],
+    "read_secrets": ["perhaps"],
+    "http_proxy": ["http://me:pass@proxy.example:3128", "http://me@proxy.example"],
+    "https_proxy": ["http://me:pass@proxy.example:3128"],
+    "proxy_secret": ["Not A Name"],
     "http_port": ["-1", "65536", "http"],
     "log_format": ["xml"],
     "log_level": ["debug", "LOUD"],
@@ -59,6 +69,21 @@ def test_every_error_is_told_at_once() -> None:
     with pytest.raises(SettingsError) as error:
         Settings.from_environment({f"{PREFIX}WORKERS": "0", f"{PREFIX}HTTP_PORT": "x"})
     assert "WORKERS" in str(error.value) and "HTTP_PORT" in str(error.value)
+
+
+def test_an_error_never_shows_the_value() -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.from_environment({f"{PREFIX}HTTPS_PROXY": "http://me:hunter2@proxy.example:3128"})
+    assert "proxySecret" in str(error.value)
+    assert "hunter2" not in f"{error.value!r} {error.value.__cause__} {error.value.__cause__!r}"
+
+
+def test_a_proxy_is_named_once() -> None:
+    both = {f"{PREFIX}HTTPS_PROXY": "http://proxy.example:3128", f"{PREFIX}PROXY_SECRET": "proxy"}
+    with pytest.raises(SettingsError, match=f"^{PREFIX}PROXY_SECRET: .*excludes"):
+        Settings.from_environment(both)
+    beside = {f"{PREFIX}NO_PROXY": ".svc", f"{PREFIX}PROXY_SECRET": "proxy"}
+    assert Settings.from_environment(beside).no_proxy == ".svc"
 
 
 def test_an_unknown_variable_is_an_error() -> None:

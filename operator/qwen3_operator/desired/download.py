@@ -21,6 +21,7 @@ from qwen3_operator.naming import (
     model_path,
     owner_reference,
 )
+from qwen3_operator.plan.endpoint import hub_of, sends_token_in_clear
 from qwen3_operator.settings import Settings
 
 CONTAINER = "download"
@@ -121,7 +122,7 @@ def _pod(name: str, spec: Qwen3ModelSpec, settings: Settings, step: Step, revisi
         volumes.append({"name": "models", "persistentVolumeClaim": {"claimName": claim_name(name, spec)} | frozen})
     mounts.append({"name": "tmp", "mountPath": "/tmp"})
     volumes.append({"name": "tmp", "emptyDir": {}})
-    if bundle := ca_bundle(spec, settings):
+    if bundle := ca_bundle(spec, settings) if step is not Step.REMOVE else None:
         mounts.append({"name": "ca", "mountPath": CA_DIR, "readOnly": True})
         volumes.append({"name": "ca", "configMap": {"name": bundle[0], "items": [{"key": bundle[1], "path": CA_FILE}]}})
     return {
@@ -137,7 +138,7 @@ def _pod(name: str, spec: Qwen3ModelSpec, settings: Settings, step: Step, revisi
                 "name": CONTAINER,
                 "image": settings.downloader_image,
                 "args": _arguments(spec, settings, step, revision or spec.revision, path or model_path(spec)),
-                "env": _environment(spec, settings),
+                "env": _environment(spec, settings, step),
                 "resources": {
                     "requests": {"cpu": "500m", "memory": "256Mi"},
                     "limits": {"memory": "1Gi"},  # the page cache counts too, and is given back
@@ -180,10 +181,12 @@ def _arguments(spec: Qwen3ModelSpec, settings: Settings, step: Step, revision: s
         wanted.append(f"--limit-rate={int(quantity(options.bytes_per_second))}")
     if options.max_connections is not None:
         wanted.append(f"--max-workers={options.max_connections}")
+    if step is not Step.REMOVE and sends_token_in_clear(spec, settings):
+        wanted.append("--allow-http-token")
     return [
         f"--model={spec.id}",
         f"--revision={revision}",
-        f"--endpoint={spec.endpoint or settings.hub_endpoint}",
+        f"--endpoint={hub_of(spec, settings)}",
         *target,
         *mode,
         *wanted,
@@ -191,16 +194,25 @@ def _arguments(spec: Qwen3ModelSpec, settings: Settings, step: Step, revision: s
     ]
 
 
-def _environment(spec: Qwen3ModelSpec, settings: Settings) -> list[dict[str, Any]]:
-    values = {
-        "HOME": "/tmp",
-        "PYTHONUNBUFFERED": "1",
-        "HTTP_PROXY": settings.http_proxy,
-        "HTTPS_PROXY": settings.https_proxy,
-        "NO_PROXY": settings.no_proxy,
-        "REQUESTS_CA_BUNDLE": f"{CA_DIR}/{CA_FILE}" if ca_bundle(spec, settings) else "",
-    }
-    env: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in values.items() if value]
+def _environment(spec: Qwen3ModelSpec, settings: Settings, step: Step) -> list[dict[str, Any]]:
+    env: list[dict[str, Any]] = [{"name": "HOME", "value": "/tmp"}, {"name": "PYTHONUNBUFFERED", "value": "1"}]
+    if step is Step.REMOVE:  # asks no hub: it must not wait for a Secret that is gone
+        return env
+    env += _proxies(settings)
+    if ca_bundle(spec, settings):
+        env.append({"name": "REQUESTS_CA_BUNDLE", "value": f"{CA_DIR}/{CA_FILE}"})
     if spec.token_secret_ref:
         env.append(secret_env("MODELSCOPE_API_TOKEN", spec.token_secret_ref.name, spec.token_secret_ref.key))
+    return env
+
+
+def _proxies(settings: Settings) -> list[dict[str, Any]]:
+    """Variables of the proxies: as set, else from the Secret where there is one; that may lack some of them."""
+    said = {"HTTP_PROXY": settings.http_proxy, "HTTPS_PROXY": settings.https_proxy, "NO_PROXY": settings.no_proxy}
+    env: list[dict[str, Any]] = []
+    for name, value in said.items():
+        if value:
+            env.append({"name": name, "value": value})
+        elif settings.proxy_secret:
+            env.append(secret_env(name, settings.proxy_secret, name, optional=True))
     return env

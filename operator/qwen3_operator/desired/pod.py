@@ -31,6 +31,7 @@ def pull_secrets(names: Iterable[str]) -> dict[str, Any]:
     return {"imagePullSecrets": secrets} if secrets else {}
 
 
-def secret_env(variable: str, name: str, key: str) -> dict[str, Any]:
-    """An environment variable from a Secret."""
-    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}}
+def secret_env(variable: str, name: str, key: str, *, optional: bool = False) -> dict[str, Any]:
+    """An environment variable from a Secret. `optional`: unset where there is no such Secret or key."""
+    reference: dict[str, Any] = {"name": name, "key": key}
+    return {"name": variable, "valueFrom": {"secretKeyRef": reference | ({"optional": True} if optional else {})}}

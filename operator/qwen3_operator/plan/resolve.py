@@ -23,6 +23,7 @@ from qwen3_operator.engine.problem import Problem
 from qwen3_operator.engine.version import NEWEST_KNOWN, EngineVersion
 from qwen3_operator.engine.weights import Sharding
 from qwen3_operator.naming import MIDDLEWARE, MODELS_DIR, TEMPLATE_DIR, TEMPLATE_FILE
+from qwen3_operator.plan.endpoint import check_endpoint
 from qwen3_operator.plan.preflight import NodeGpus, candidate_gpus, judge, load_on
 from qwen3_operator.plan.thinking import request_defaults
 from qwen3_operator.plan.types import Plan, Value, Weights
@@ -56,7 +57,7 @@ def make_plan(
     version = known_version or NEWEST_KNOWN
     entry = resolve(spec.source.id, weights.facts)
     known_facts = entry.facts if entry else None
-    found = _check_model(spec) + list(check_version(known_version, image, entry))
+    found = _check_model(spec) + check_endpoint(spec.model, settings) + list(check_version(known_version, image, entry))
 
     reasoning, tools = _parsers(spec, entry, version)
     for label, choice in (("reasoningParser", reasoning), ("toolCallParser", tools)):

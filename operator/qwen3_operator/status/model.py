@@ -13,6 +13,7 @@ from qwen3_operator.desired.claim import requested
 from qwen3_operator.desired.download import Step
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import claim_name, model_path
+from qwen3_operator.plan.endpoint import REASONS as REFUSED_ENDPOINTS
 from qwen3_operator.status.conditions import Conditions, Idle
 from qwen3_operator.status.download import download_status, enough_volume, job_failed, needed_volume
 from qwen3_operator.status.jobs import job_result
@@ -46,7 +47,7 @@ def unreadable_status(problem: Problem, generation: int, previous: Object, now: 
 def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Object, view: ModelView) -> dict[str, Any]:
     """The status of the Qwen3Model `name`, from its `previous` status and what was seen."""
     conditions = Conditions(MODEL_TYPES)
-    conditions.set(Type.ACCEPTED, "True", "Accepted")
+    _set_accepted(conditions, view)
     download = download_status(spec, previous.get("download") or {}, view)
     in_place = is_complete(spec, previous, view.claim) and not view.suspected_at
     copy = dict(previous["model"]) if in_place else _verified_copy(name, spec, view)
@@ -125,6 +126,15 @@ def _in_place(spec: Qwen3ModelSpec, copy: Object) -> str:
     if witness != "Structure":
         words += f" at commit {copy.get('commit', '?')}"
     return f"{words}, {_WITNESS[witness]}" if spec.storage.existing_claim and witness in _WITNESS else words
+
+
+def _set_accepted(conditions: Conditions, view: ModelView) -> None:
+    refused = next((problem for problem in view.problems if problem.reason in REFUSED_ENDPOINTS), None)
+    if refused is None:
+        conditions.set(Type.ACCEPTED, "True", "Accepted")
+    else:
+        words = f"{refused.field}: {refused.message}"
+        conditions.set(Type.ACCEPTED, "False", refused.reason, words, stalled=True)
 
 
 def _set_volume(conditions: Conditions, view: ModelView) -> None:

@@ -93,6 +93,34 @@ def test_proxies_and_certificates_of_the_site() -> None:
     assert not {"HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE"} & set(env(job()))
 
 
+def test_proxies_that_want_a_password_come_from_a_secret() -> None:
+    site = SETTINGS.model_copy(update={"proxy_secret": "proxy", "no_proxy": ".svc"})
+    variables = {e["name"]: e for e in pod(job(settings=site))["containers"][0]["env"]}
+    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+        reference = {"name": "proxy", "key": name, "optional": True}
+        assert variables[name] == {"name": name, "valueFrom": {"secretKeyRef": reference}}
+    assert variables["NO_PROXY"] == {"name": "NO_PROXY", "value": ".svc"}
+
+
+TOKEN = {"tokenSecretRef": {"name": "t", "key": "k"}}
+
+
+def test_a_token_goes_in_clear_only_where_the_administrator_says_so() -> None:
+    clear = {"endpoint": "http://hub.lan:8080"}
+    lets = SETTINGS.model_copy(update={"insecure_endpoints": ("hub.lan:8080",)})
+    assert "--allow-http-token" in args(job(settings=lets, fields=clear | TOKEN))
+    for settings, fields in ((SETTINGS, clear | TOKEN), (lets, clear), (lets, TOKEN)):
+        assert "--allow-http-token" not in args(job(settings=settings, fields=fields))
+
+
+def test_what_only_removes_waits_for_no_secret_and_no_certificates() -> None:
+    site = SETTINGS.model_copy(update={"proxy_secret": "proxy", "ca_bundle_config_map": "trusted"})
+    it = job(Step.REMOVE, settings=site, fields=TOKEN)
+    assert set(env(it)) == {"HOME", "PYTHONUNBUFFERED"}
+    assert {v["name"] for v in pod(it)["volumes"]} == {"models", "tmp"}
+    assert {"MODELSCOPE_API_TOKEN", "HTTPS_PROXY"} <= set(env(job(settings=site, fields=TOKEN)))
+
+
 def test_causes_make_a_new_job_and_users_do_not() -> None:
     name = job()["metadata"]["name"]
     assert job(causes=["claim", "20Gi"])["metadata"]["name"] != job(causes=["claim", "30Gi"])["metadata"]["name"]

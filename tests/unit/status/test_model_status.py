@@ -97,6 +97,14 @@ SITUATIONS: dict[str, tuple[ModelView, dict[str, tuple[str, str]]]] = {
         ModelView(NOW, step=Step.LIST, job=job(), pods=[waiting_pod(CONFIG_ERROR, NO_KEY)]),
         {"Downloaded": ("False", "SecretKeyNotFound"), "Stalled": ("True", "SecretKeyNotFound")},
     ),
+    "its token would go to an address that nobody allowed": (
+        ModelView(NOW, claim=PENDING, problems=[Problem("InsecureEndpoint", "use https://", "spec.endpoint")]),
+        {
+            "Accepted": ("False", "InsecureEndpoint"),
+            "Ready": ("False", "InsecureEndpoint"),
+            "Stalled": ("True", "InsecureEndpoint"),
+        },
+    ),
     "it downloads": (
         ModelView(NOW, claim=BOUND, job=job()),
         {
