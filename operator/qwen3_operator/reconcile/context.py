@@ -145,10 +145,7 @@ class Context:
         if obj is None:
             return Problem(f"{kind.kind}NotFound", f"{kind.kind} {name} does not exist: create it", field_path)
         if key not in (obj.get("data") or {}) and key not in (obj.get("binaryData") or {}):
-            there = ", ".join(sorted(obj.get("data") or {})) or "none"
-            return Problem(
-                f"{kind.kind}KeyNotFound", f"{kind.kind} {name} has no key {key} (it has {there}): add it", field_path
-            )
+            return Problem(f"{kind.kind}KeyNotFound", f"{kind.kind} {name} has no key {key}: add it", field_path)
         return None
 
     async def version(self, namespace: str, kind: Kind, name: str) -> str:

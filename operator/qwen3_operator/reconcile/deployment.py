@@ -23,7 +23,7 @@ from qwen3_operator.desired.patch import PatchError
 from qwen3_operator.desired.server import CONTAINER, length_in, server_deployment, server_template
 from qwen3_operator.desired.service import server_service
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.naming import MIDDLEWARE, QWEN3_DEPLOYMENTS, QWEN3_MODELS, digest
+from qwen3_operator.naming import MIDDLEWARE, QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.plan import Plan, Weights, make_plan
 from qwen3_operator.reconcile.context import Context, invalid_spec, refused
 from qwen3_operator.reconcile.holders import settle
@@ -32,6 +32,7 @@ from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.models import note_models, referred_model, shared_model_for, wanted_name, weights_of
 from qwen3_operator.reconcile.pods import newest_startup, views_of
 from qwen3_operator.reconcile.reconciliation import Reconciliation, observed, undecodable
+from qwen3_operator.reconcile.references import Reference, find_references
 from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
 from qwen3_operator.reconcile.watched import BY_OWNER, owner_key
 from qwen3_operator.status.deployment import DeploymentView, deployment_status
@@ -211,23 +212,19 @@ class _Reconciliation(Reconciliation):
             self.problems.append(refused(CLAIMS, cache_claim_name(self._name), error))
 
     async def _find_references(self, spec: Qwen3DeploymentSpec) -> None:
-        """Problems where a Secret or ConfigMap that the servers need is not there."""
+        """Problems where a Secret or ConfigMap that the servers need is not there, and the chat template's hash."""
+        wanted = []
         if spec.auth:
-            ref = spec.auth.api_key_secret_ref
-            if missing := await self.context.missing_key(
-                self._namespace, SECRETS, ref.name, ref.key, "spec.auth.apiKeySecretRef"
-            ):
-                self.problems.append(missing)
+            secret = spec.auth.api_key_secret_ref
+            wanted.append(Reference(SECRETS, secret.name, secret.key, "spec.auth.apiKeySecretRef"))
         if spec.engine.chat_template:
             template = spec.engine.chat_template.config_map_key_ref
             where = "spec.engine.chatTemplate.configMapKeyRef"
-            if missing := await self.context.missing_key(
-                self._namespace, CONFIG_MAPS, template.name, template.key, where
-            ):
-                self.problems.append(missing)
-            else:
-                config_map = await self.context.cluster.get(CONFIG_MAPS, self._namespace, template.name)
-                self.template_hash = digest(((config_map or {}).get("data") or {}).get(template.key))
+            wanted.append(Reference(CONFIG_MAPS, template.name, template.key, where))
+        found = await find_references(self.context, self._namespace, wanted)
+        self.problems += found.problems
+        if spec.engine.chat_template:
+            self.template_hash = found.digests[-1]
 
     async def _ensure_server(self, spec: Qwen3DeploymentSpec, weights: Weights) -> None:
         """Make or change the servers once the model is there. What is refused changes nothing of what runs."""

@@ -22,6 +22,7 @@ from qwen3_operator.reconcile.holders import holders_of, is_made_for_users, rete
 from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.pods import pods_of_job, views_of
 from qwen3_operator.reconcile.reconciliation import Reconciliation, observed, undecodable
+from qwen3_operator.reconcile.references import Reference, find_references
 from qwen3_operator.reconcile.removal import free_superseded
 from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
 from qwen3_operator.status.download import PROGRESS_SECONDS, job_failed, needed_volume
@@ -225,19 +226,17 @@ class _Reconciliation(Reconciliation):
 
     async def _references(self, spec: Qwen3ModelSpec) -> list[str]:
         """Versions of Secret and ConfigMap that the Job needs; they change with the content. Or problems."""
+        self.problems += check_endpoint(spec, self.context.settings, "spec.endpoint")
         wanted = []
         if token := spec.token_secret_ref:
-            wanted.append((SECRETS, token.name, token.key, "spec.tokenSecretRef"))
+            wanted.append(Reference(SECRETS, token.name, token.key, "spec.tokenSecretRef"))
         if bundle := ca_bundle(spec, self.context.settings):
             theirs = spec.download.ca_bundle_config_map_key_ref is not None
             where = "spec.download.caBundleConfigMapKeyRef" if theirs else "the operator's setting caBundleConfigMap"
-            wanted.append((CONFIG_MAPS, *bundle, where))
-        versions = []
-        for kind, name, key, where in wanted:
-            if missing := await self.context.missing_key(self._namespace, kind, name, key, where):
-                self.problems.append(missing)
-            versions.append(await self.context.version(self._namespace, kind, name))
-        return versions
+            wanted.append(Reference(CONFIG_MAPS, *bundle, where))
+        found = await find_references(self.context, self._namespace, wanted)
+        self.problems += found.problems
+        return list(found.versions)
 
     def _retry_is_due(self, name: str) -> bool:
         download = self._status.get("download") or {}

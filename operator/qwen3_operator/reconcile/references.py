@@ -1,0 +1,71 @@
+"""Secrets and ConfigMaps that an object names: whether they are there, and in which version.
+
+The only place that reads a Secret, and only where the setting read_secrets allows it: without it the kubelet says what
+is missing, and `engine.diagnosis` reads its words. Of a Secret's content nothing leaves this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qwen3_operator.controller.cluster import Object
+from qwen3_operator.controller.kinds import CONFIG_MAPS, SECRETS, Kind
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.naming import digest
+from qwen3_operator.reconcile.context import Context
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A key of a Secret or ConfigMap, and the field that names it."""
+
+    kind: Kind
+    name: str
+    key: str
+    field: str
+
+
+@dataclass(frozen=True)
+class References:
+    """What was found of the wanted references; `versions` and `digests` are in their order."""
+
+    problems: tuple[Problem, ...] = ()
+    """Secrets, ConfigMaps and keys that are not there."""
+    versions: tuple[str, ...] = ()
+    """resourceVersions: they change with the content. Empty for what is not there or may not be read."""
+    digests: tuple[str, ...] = ()
+    """Hash of a ConfigMap's text under the key; empty for what is not there, and always for a Secret."""
+
+
+async def find_references(context: Context, namespace: str, wanted: Sequence[Reference]) -> References:
+    """Read what `wanted` names in `namespace`, each object once. Raises ApiError."""
+    readable = {(it.kind, it.name) for it in wanted if it.kind != SECRETS or context.settings.read_secrets}
+    names = sorted(readable, key=lambda pair: (pair[0].kind, pair[1]))
+    read = await asyncio.gather(*(context.cluster.get(kind, namespace, name) for kind, name in names))
+    found = dict(zip(names, read, strict=True))
+    problems = [_problem(it, found[it.kind, it.name]) for it in wanted if (it.kind, it.name) in found]
+    objects = [found.get((it.kind, it.name)) for it in wanted]
+    return References(
+        problems=tuple(problem for problem in problems if problem is not None),
+        versions=tuple(str(obj["metadata"]["resourceVersion"]) if obj else "" for obj in objects),
+        digests=tuple(_digest(it, obj) for it, obj in zip(wanted, objects, strict=True)),
+    )
+
+
+def _problem(wanted: Reference, obj: Object | None) -> Problem | None:
+    """What is not there; of the keys only the one that is missing is named."""
+    kind, name = wanted.kind.kind, wanted.name
+    if obj is None:
+        words = f"{kind} {name} does not exist: create it, or correct its name"
+        return Problem(f"{kind}NotFound", words, wanted.field)
+    if wanted.key in (obj.get("data") or {}) or wanted.key in (obj.get("binaryData") or {}):
+        return None
+    return Problem(f"{kind}KeyNotFound", f"{kind} {name} has no key {wanted.key}: add it", wanted.field)
+
+
+def _digest(wanted: Reference, obj: Object | None) -> str:
+    if wanted.kind != CONFIG_MAPS or obj is None or _problem(wanted, obj) is not None:
+        return ""
+    return digest((obj.get("data") or {}).get(wanted.key))
