@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qwen3_download import __version__, report
+from qwen3_download import __version__, local, report
 from qwen3_download.download import Download, Options
 from qwen3_download.errors import EXIT_CODES_HELP, Failure, Reason
 from qwen3_download.progress import Progress, human
@@ -32,8 +32,8 @@ complete folder needs no network."""
 
 EPILOG = f"""\
 Every option can be given in the environment as {ENVIRONMENT}NAME, for example {ENVIRONMENT}MAX_WORKERS=8; lists are
-separated by commas. MODELSCOPE_API_TOKEN is the token of a private model. HTTPS_PROXY, HTTP_PROXY, NO_PROXY and
-REQUESTS_CA_BUNDLE are honoured.
+separated by commas. MODELSCOPE_API_TOKEN is the token of a private model; it is sent over https:// alone. HTTPS_PROXY,
+HTTP_PROXY, NO_PROXY and REQUESTS_CA_BUNDLE are honoured.
 
 {EXIT_CODES_HELP}"""
 
@@ -96,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
         "--stall-timeout", type=at_least_one, default=30, metavar="S", help="reopen a silent connection after S seconds"
     )
     add("--give-up-after", type=at_least_one, default=300, metavar="S", help="exit 30 after S seconds without progress")
+    add("--allow-http-token", action="store_true", help="send the token over http:// too, where others can read it")
     add("--verify", action="store_true", help="hash the files of a complete folder again, and repair it")
     add("--existing", action="store_true", help="only check weights that are already in DIR; write nothing there")
     add("--list", action="store_true", help="only say how many files and bytes there are; needs no DIR")
@@ -136,13 +137,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):  # a process with id 1 ignores them otherwise
         signal.signal(number, lambda *_: stopped.set())
-    progress = Progress(args.json)
+    token = local.take_token(os.environ)
+    local.strip_proxies(os.environ)
+    mask = local.Mask.of(token, args.endpoint, os.environ)
+    sys.stderr = local.MaskedStream(sys.stderr, mask)
+    progress = Progress(args.json, mask)
     options = Options(
         model=args.model,
         revision=args.revision,
         endpoint=args.endpoint.rstrip("/"),
         target=(args.target or Path()).absolute(),
-        token=os.environ.get("MODELSCOPE_API_TOKEN", ""),
+        token=token,
+        allow_http_token=args.allow_http_token,
         allow=args.allow or (),
         ignore=args.ignore or (),
         max_workers=args.max_workers,
@@ -159,13 +165,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failure = Failure(Reason.STOPPED, str(failure))
         result = report.failure_report(failure)
         if options.model not in result["message"]:
-            context = f"{options.model} at {options.revision} from {options.endpoint}"
+            context = f"{options.model} at {options.revision} from {local.without_user(options.endpoint)}"
             result["message"] = f"{result['message']} ({context})"
         progress.event("failed", f"failed: {failure.reason}: {result['message']}", **result)
-        _leave_report(result, args.termination_log)
+        _leave_report(mask.value(result), args.termination_log)
         return failure.exit_code
     progress.event("complete", _summary(args, options, result), **result)
-    _leave_report(result, args.termination_log)
+    _leave_report(mask.value(result), args.termination_log)
     return 0
 
 

@@ -33,6 +33,7 @@ class Options:
     endpoint: str
     target: Path
     token: str = field(default="", repr=False)
+    allow_http_token: bool = False
     allow: Sequence[str] = ()
     ignore: Sequence[str] = ()
     max_workers: int = 16
@@ -85,7 +86,7 @@ class Download:
 
     def _check_existing(self) -> dict[str, Any]:
         options = self._options
-        hub = Hub(options.model, options.endpoint, options.token)
+        hub = Hub(options.model, options.endpoint, options.token, allow_http_token=options.allow_http_token)
         found, witness = existing.check(
             options.target, hub, options.revision, options.allow, options.ignore, self._progress, self._stopped
         )
@@ -124,7 +125,7 @@ class Download:
 
     def _download(self) -> dict[str, Any]:
         options = self._options
-        hub = Hub(options.model, options.endpoint, options.token)
+        hub = Hub(options.model, options.endpoint, options.token, allow_http_token=options.allow_http_token)
         listing = self._list(hub)
         files = select(listing.files, options.allow, options.ignore)
         total = sum(f.size for f in files)

@@ -11,6 +11,10 @@ class Reason(StrEnum):
     """Failure classes; `EXIT_CODES` gives each its exit code."""
 
     USAGE = "Usage"
+    INVALID_TOKEN = "InvalidToken"
+    INSECURE_ENDPOINT = "InsecureEndpoint"
+    INVALID_PROXY = "InvalidProxy"
+    INVALID_CERTIFICATES = "InvalidCertificates"
     MODEL_NOT_FOUND = "ModelNotFound"
     REVISION_NOT_FOUND = "RevisionNotFound"
     UNAUTHORIZED = "Unauthorized"
@@ -18,11 +22,16 @@ class Reason(StrEnum):
     INTEGRITY = "IntegrityError"
     INVALID_REPOSITORY = "InvalidRepository"
     HUB_UNAVAILABLE = "HubUnavailable"
+    PROXY_UNAVAILABLE = "ProxyUnavailable"
     STOPPED = "Stopped"
 
 
 EXIT_CODES = {
     Reason.USAGE: 2,
+    Reason.INVALID_TOKEN: 2,
+    Reason.INSECURE_ENDPOINT: 2,
+    Reason.INVALID_PROXY: 2,
+    Reason.INVALID_CERTIFICATES: 2,
     Reason.MODEL_NOT_FOUND: 10,
     Reason.REVISION_NOT_FOUND: 10,
     Reason.UNAUTHORIZED: 11,
@@ -30,19 +39,23 @@ EXIT_CODES = {
     Reason.INTEGRITY: 13,
     Reason.INVALID_REPOSITORY: 20,
     Reason.HUB_UNAVAILABLE: 30,
+    Reason.PROXY_UNAVAILABLE: 30,
     Reason.STOPPED: 143,
 }
+
+PASSING = frozenset({Reason.HUB_UNAVAILABLE, Reason.PROXY_UNAVAILABLE})
+"""Another try later may go better."""
 
 EXIT_CODES_HELP = """\
 exit codes:
   0    complete: every file verified, the marker written
-  2    usage
+  2    Usage, InvalidToken, InsecureEndpoint, InvalidProxy, InvalidCertificates: what is wrong on this side
   10   ModelNotFound, RevisionNotFound: the hub does not know the model or the revision
   11   Unauthorized: the token is missing, or not accepted
   12   DiskFull: the volume is too small
   13   IntegrityError: what the hub sends is not what its listing says
   20   InvalidRepository: no config.json, no weights, an unsafe path, an empty listing
-  30   HubUnavailable: the hub cannot be reached or does not answer; try again later
+  30   HubUnavailable, ProxyUnavailable: hub or proxy cannot be reached or do not answer; try again later
   143  stopped by SIGTERM; the next run continues at the byte
 Codes 10 to 20 need a person; 30 and 143 do not."""
 

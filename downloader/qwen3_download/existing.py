@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from qwen3_download import marker
-from qwen3_download.errors import Failure, Reason
+from qwen3_download.errors import PASSING, Failure, Reason
 from qwen3_download.hub import Hub
 from qwen3_download.listing import COMMIT, select
 from qwen3_download.marker import FileRecord, Marker
@@ -21,7 +21,7 @@ from qwen3_download.resolve import resolve_once
 from qwen3_download.structure import check_folder
 
 _READ = 1024 * 1024
-_NO_WITNESS = (Reason.HUB_UNAVAILABLE, Reason.MODEL_NOT_FOUND, Reason.UNAUTHORIZED)
+_NO_WITNESS = PASSING | {Reason.MODEL_NOT_FOUND, Reason.UNAUTHORIZED}
 
 
 def check(

@@ -7,18 +7,23 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+from qwen3_download import local
 from qwen3_download.errors import Failure, Reason
 from qwen3_download.listing import COMMIT, Listing, RemoteFile, digest, newest_commit, parse
+
+_PROXY_WANTS_PASSWORD = 407
 
 
 class Hub:
     """One repository on one hub."""
 
-    def __init__(self, model: str, endpoint: str, token: str) -> None:
+    def __init__(self, model: str, endpoint: str, token: str, *, allow_http_token: bool = False) -> None:
+        """Raises Failure for a token, proxy or certificates that cannot be used, before anything is sent."""
         prepare_environment(endpoint)
+        local.check(token, endpoint, os.environ, allow_http_token=allow_http_token)
         # Only now: the client reads its environment when it is imported, which takes 0.3 s.
         from modelscope_hub import HubApi
         from modelscope_hub.config import HubConfig
@@ -29,6 +34,8 @@ class Hub:
         self.endpoint = HubConfig.normalize_endpoint(endpoint)
         self._token = token
         self._api = HubApi(endpoint=self.endpoint, token=token)
+        if token and not allow_http_token:
+            _keep_to_https(self._api.legacy)
 
     def resolve(self, revision: str) -> Listing:
         """Resolve `revision` (branch, tag or commit) to a commit and list it.
@@ -77,14 +84,14 @@ class Hub:
         except (errors.AuthenticationError, errors.PermissionDeniedError) as error:
             raise Failure(Reason.UNAUTHORIZED, f"{self._refused()}: {where} ({error.message})") from error
         except errors.HubError as error:
-            raise Failure(Reason.HUB_UNAVAILABLE, f"cannot list {where}: {root_cause(error)}") from error
+            raise _unavailable(error, where) from error
         except (ValueError, AttributeError) as error:  # not JSON, or JSON of another shape
             raise Failure(
                 Reason.HUB_UNAVAILABLE,
                 f"cannot list {where}: the answer is not ModelScope's (a proxy's page, or not a hub?): {error}",
             ) from error
         except OSError as error:  # requests' exceptions
-            raise Failure(Reason.HUB_UNAVAILABLE, f"cannot list {where}: {root_cause(error)}") from error
+            raise _unavailable(error, where) from error
         return cast("list[Mapping[str, Any]]", entries)
 
     def _not_found(self, error: Any, revision: str) -> Failure:
@@ -115,6 +122,41 @@ def prepare_environment(endpoint: str) -> None:
     os.environ["MODELSCOPE_HOME"] = os.environ["MODELSCOPE_CACHE"] = home
     if os.environ.get("SSL_CERT_FILE"):  # requests does not know it
         os.environ.setdefault("REQUESTS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
+
+
+def _keep_to_https(client: Any) -> None:
+    """Follow no redirect to http://: the client's cookie, which is the token, would go there."""
+    import requests
+
+    class Refused(requests.adapters.BaseAdapter):
+        def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
+            words = "the hub redirects there, where a token can be read on the way: nothing was sent"
+            raise Failure(Reason.INSECURE_ENDPOINT, f"{str(request.url).partition('?')[0]}: {words}")
+
+        def close(self) -> None:
+            pass
+
+    for session in vars(client).values():
+        if isinstance(session, requests.Session):
+            session.mount("http://", Refused())
+
+
+def _unavailable(error: BaseException, where: str) -> Failure:
+    """The hub did not answer, or a proxy between us and it did not let us through."""
+    import requests
+
+    if any(isinstance(cause, requests.exceptions.ProxyError) for cause in _causes(error)):
+        return Failure(Reason.PROXY_UNAVAILABLE, f"the proxy on the way to {where} fails: {root_cause(error)}")
+    if getattr(error, "status_code", None) == _PROXY_WANTS_PASSWORD:
+        return Failure(Reason.PROXY_UNAVAILABLE, f"the proxy on the way to {where} wants another user or password")
+    return Failure(Reason.HUB_UNAVAILABLE, f"cannot list {where}: {root_cause(error)}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def root_cause(error: BaseException) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from qwen3_download.local import Mask
+
 INTERVAL = 2.0
 _WINDOW = 10.0
 
@@ -27,15 +29,17 @@ class Snapshot:
 
 
 class Progress:
-    """Writes events to stdout. With `as_json` each is one JSON object with a field `event`."""
+    """Writes events to stdout, without secrets. With `as_json` each is one JSON object with a field `event`."""
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, as_json: bool, mask: Mask | None = None) -> None:
         self._json = as_json
+        self._mask = mask or Mask()
         self._lock = threading.Lock()
 
     def event(self, name: str, text: str, **fields: Any) -> None:
         """`text` for people, `fields` for programs."""
-        line = json.dumps({"event": name, **fields}, ensure_ascii=False) if self._json else text
+        shown = {"event": name, **self._mask.value(fields)}
+        line = json.dumps(shown, ensure_ascii=False) if self._json else self._mask.text(text)
         with self._lock:
             print(line, file=sys.stdout, flush=True)
 

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 
-from qwen3_download.errors import Failure, Reason
+from qwen3_download.errors import PASSING, Failure, Reason
 from qwen3_download.hub import Hub
 from qwen3_download.listing import Listing
 from qwen3_download.progress import Progress
@@ -24,7 +24,7 @@ def resolve(hub: Hub, revision: str, give_up_after: float, progress: Progress, s
         except Failure as failure:
             wait = _DELAYS[min(attempt, len(_DELAYS) - 1)]
             attempt += 1
-            if failure.reason is not Reason.HUB_UNAVAILABLE or time.monotonic() + wait > until:
+            if failure.reason not in PASSING or time.monotonic() + wait > until:
                 raise
             progress.event("retry", f"{failure}; again in {wait:.0f} s", message=str(failure), seconds=wait)
             if stopped.wait(wait):

@@ -14,7 +14,7 @@ from qwen3_download.resolve import resolve
 
 def survey(options: Options, progress: Progress, stopped: threading.Event) -> dict[str, Any]:
     """The report: commit, files, bytes. Tries again while the hub does not answer. Raises Failure."""
-    hub = Hub(options.model, options.endpoint, options.token)
+    hub = Hub(options.model, options.endpoint, options.token, allow_http_token=options.allow_http_token)
     listing = resolve(hub, options.revision, options.give_up_after, progress, stopped)
     files = select(listing.files, options.allow, options.ignore)
     return {

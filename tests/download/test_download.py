@@ -167,7 +167,7 @@ def test_named_revision_and_commit(setup: Setup, serve: Serve) -> None:
 def test_token_goes_to_the_hub_only(setup: Setup, serve: Serve) -> None:
     setup.write(model=6 * MIB)
     hub = serve("--token", "secret", "--redirect")
-    result = setup.run(MODELSCOPE_API_TOKEN="secret")
+    result = setup.run("--allow-http-token", MODELSCOPE_API_TOKEN="secret")
     assert result.code == 0
     setup.assert_complete()
     assert {e["authorization"] for e in hub.log("listing")} == {True}
@@ -268,7 +268,7 @@ def test_several_targets_at_once(setup: Setup, serve: Serve) -> None:
 def test_every_request_to_the_hub_has_the_token(setup: Setup, serve: Serve) -> None:
     setup.write(model=60 * MIB)
     hub = serve("--token", "secret")
-    assert setup.run(MODELSCOPE_API_TOKEN="secret").code == 0
+    assert setup.run("--allow-http-token", MODELSCOPE_API_TOKEN="secret").code == 0
     setup.assert_complete()
     requests = hub.log("file")
     assert len(requests) > 3 and all(e["authorization"] for e in requests)

@@ -278,11 +278,11 @@ def test_unknown_model_revision_and_tokens(setup: Setup, serve: Serve) -> None:
     assert "it has master" in revision.report["message"]
     hub.settings(token="right")
     for token, words in (("", "a token is needed"), ("wrong", "the token is not accepted")):
-        refused = setup.run(MODELSCOPE_API_TOKEN=token)
+        refused = setup.run("--allow-http-token", MODELSCOPE_API_TOKEN=token)
         assert (refused.code, refused.report["reason"]) == (11, "Unauthorized")
         assert words in refused.report["message"] and MODEL in refused.report["message"]
     setup.assert_untouched()
-    assert setup.run(MODELSCOPE_API_TOKEN="right").code == 0
+    assert setup.run("--allow-http-token", MODELSCOPE_API_TOKEN="right").code == 0
 
 
 def test_many_small_faults(setup: Setup, serve: Serve) -> None:
