@@ -105,10 +105,44 @@ def test_watching_namespaces_narrows_the_roles() -> None:
     assert [rule for rule in everywhere if rule not in cluster_wide] == roles[0]["rules"]
 
 
-def test_secrets_can_be_read_by_name_only() -> None:
-    rules = one(template(), "ClusterRole", "demo-qwen3-operator")["rules"]
-    assert {verb for rule in rules if "secrets" in rule["resources"] for verb in rule["verbs"]} == {"get"}
-    assert not [rule for rule in rules if "*" in rule["verbs"] + rule["resources"] + rule["apiGroups"]]
+ROLES = pytest.mark.parametrize("namespaces", ["", "watchNamespaces={a,b}"])
+
+
+def rules(*settings: str) -> list[dict[str, Any]]:
+    """All rules of the operator's own roles."""
+    roles = [m for m in template(*filter(None, settings)) if m["kind"] in ("ClusterRole", "Role")]
+    return [rule for m in roles if m["metadata"]["name"].startswith("demo-qwen3-operator") for rule in m["rules"]]
+
+
+@ROLES
+def test_no_secret_can_be_read(namespaces: str) -> None:
+    assert not [rule for rule in rules(namespaces) if {"secrets", "*"} & {*rule["resources"], *rule["verbs"]}]
+    assert Settings.from_environment(environment(template())).read_secrets is False
+
+
+@ROLES
+def test_secrets_can_be_read_by_name_where_that_is_wanted(namespaces: str) -> None:
+    found = [rule["verbs"] for rule in rules(namespaces, "rbac.readSecrets=true") if "secrets" in rule["resources"]]
+    assert found and all(verbs == ["get"] for verbs in found)
+    assert Settings.from_environment(environment(template("rbac.readSecrets=true"))).read_secrets is True
+
+
+def test_where_tokens_and_proxy_passwords_go() -> None:
+    given = ("settings.insecureEndpoints=hub.lan:8080\\,http://10.0.0.1", "settings.tokenEndpoints=hub.lan:8080")
+    settings = Settings.from_environment(environment(template(*given, "settings.proxySecret=proxy")))
+    assert settings.insecure_endpoints == ("hub.lan:8080", "http://10.0.0.1")
+    assert (settings.token_endpoints, settings.proxy_secret) == (("hub.lan:8080",), "proxy")
+    assert Settings.from_environment(environment(template())).insecure_endpoints == ()
+
+
+def test_the_policy_excepts_the_operator_itself() -> None:
+    kinds = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    assert not kinds & {m["kind"] for m in template()}
+    manifests = template("policy.podAuthority.enabled=true", "serviceAccount.name=robot", namespace="ops")
+    policy, binding = (one(manifests, kind) for kind in sorted(kinds))
+    assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
+    exception = policy["spec"]["matchConditions"][0]["expression"]
+    assert exception.endswith("!= 'system:serviceaccount:ops:robot'")
 
 
 def test_service_monitor() -> None:
@@ -128,6 +162,10 @@ def test_service_monitor() -> None:
         ("settings.workers=0", "workers"),
         ("settings.logFormat=xml", "logFormat"),
         ("settings.hubEndpoint=modelscope.cn", "hubEndpoint"),
+        ("settings.httpsProxy=http://me:pass@proxy:3128", "httpsProxy"),
+        ("settings.tokenEndpoints=https://hub.example/base", "tokenEndpoints"),
+        ("settings.proxySecret=Not_a_name", "proxySecret"),
+        ("rbac.readSecrets=yes", "readSecrets"),
         ("image.digest=sha256:12", "digest"),
         ("metrics.service.port=70000", "port"),
         ("metrics.serviceMonitor.enabled=true,metrics.service.enabled=false", "metrics.service.enabled"),

@@ -31,9 +31,11 @@
 - apiGroups: [""] # why a server or a download ended
   resources: [pods/log]
   verbs: [get]
-- apiGroups: [""] # only those that a Qwen3Deployment names: there is no list
+{{- if .Values.rbac.readSecrets }}
+- apiGroups: [""] # only those that an object names: there is no list
   resources: [secrets]
   verbs: [get]
+{{- end }}
 - apiGroups: [""] # a batch's runner and a server's middleware travel in one
   resources: [configmaps]
   verbs: [get, create, patch]
