@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.cluster.downloads import failed, stage
+from tests.cluster.downloads import failed, held_back, stage
 from tests.cluster.world import World
 from tests.cluster.wrappers import ANNOTATION, Q3d, claim, config_map, secret, storage_class
 
 Object = dict[str, Any]
 HUB = "https://modelscope.cn"
+CONFIG_ERROR = "CreateContainerConfigError"
 
 
 def nothing(_: World) -> None:
@@ -55,9 +56,15 @@ def _new_token(world: World) -> None:
     world.apply(secret("token", token="good"))
 
 
+def _kubelet_says(words: str) -> Callable[[World], object]:
+    """Download pods wait with these words. Simulated kubelets know no Secrets, and the operator may read none."""
+    return lambda world: world.api.apply(held_back(world.namespace, CONFIG_ERROR, words))
+
+
 def _pods_run(world: World) -> None:
     """What held the simulated pods back is gone."""
-    for pod in world.list("Pod", labelSelector="app.kubernetes.io/component=server"):
+    world.api.delete("Stage", None, f"download-{world.namespace}")
+    for pod in world.list("Pod"):
         world.patch(
             "Pod", pod["metadata"]["name"], {"metadata": {"annotations": {f"{ANNOTATION}waiting-reason": None}}}
         )
@@ -172,6 +179,7 @@ BAD_INPUTS: dict[str, BadInput] = {
         ),
         known=_download_failed,
         mend=_new_token,
+        heals_within=45,
     ),
     "hub-away": BadInput(
         "A hub that does not answer",
@@ -201,24 +209,28 @@ BAD_INPUTS: dict[str, BadInput] = {
         "ModelReady",
         "SecretNotFound",
         "Secret token",
-        mend=lambda world: world.apply(secret("token", token="good")),
+        cause=_kubelet_says('secret "token" not found'),
+        known=_held_back,
+        mend=_pods_run,
     ),
     "no-token-key": BadInput(
         "A Secret without the key that is named",
         Q3d().model(tokenSecretRef=_TOKEN),
         "ModelReady",
         "SecretKeyNotFound",
-        "other",
-        cause=lambda world: world.apply(secret("token", other="good")),
-        mend=lambda world: world.apply(secret("token", token="good")),
+        "no key token",
+        cause=_kubelet_says("couldn't find key token in Secret team/token"),
+        known=_held_back,
+        mend=_pods_run,
     ),
     "no-api-key": BadInput(
         "A Secret with the API key that does not exist",
-        Q3d().set(auth=_API_KEY),
-        "Accepted",
+        Q3d().set(auth=_API_KEY).pod(waiting_reason=CONFIG_ERROR, waiting_message='secret "api-key" not found'),
+        "Available",
         "SecretNotFound",
         "Secret api-key",
-        mend=lambda world: world.apply(secret("api-key", key="k")),
+        known=_held_back,
+        mend=_pods_run,
     ),
     "no-template": BadInput(
         "A ConfigMap with the chat template that does not exist",
@@ -233,7 +245,7 @@ BAD_INPUTS: dict[str, BadInput] = {
         Q3d().engine(chatTemplate=_TEMPLATE),
         "Accepted",
         "ConfigMapKeyNotFound",
-        "other.jinja",
+        "no key chat.jinja",
         cause=lambda world: world.apply(config_map("template", other__jinja="{{ messages }}")),
         mend=lambda world: world.apply(config_map("template", chat__jinja="{{ messages }}")),
     ),
@@ -241,7 +253,7 @@ BAD_INPUTS: dict[str, BadInput] = {
         "A Secret in engine.env that does not exist",
         Q3d()
         .engine(env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "nowhere", "key": "k"}}}])
-        .pod(waiting_reason="CreateContainerConfigError", waiting_message='secret "nowhere" not found'),
+        .pod(waiting_reason=CONFIG_ERROR, waiting_message='secret "nowhere" not found'),
         "Available",
         "SecretNotFound",
         "nowhere",

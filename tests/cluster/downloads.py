@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from devcluster.stages import FakeDownload, pod_complete
+from devcluster.stages import DOWNLOAD_LABEL, PREFIX, FakeDownload, pod_complete
 
 CONFIG = {
     "architectures": ["Qwen3ForCausalLM"],
@@ -54,3 +54,27 @@ def stage(namespace: str, download: FakeDownload, *, only_job_of: str = "") -> d
         theirs += f' and .metadata.labels["serving.qwen3.dev/model"] == {json.dumps(only_job_of)}'
     made["spec"]["selector"]["matchExpressions"].append({"jq": {"key": theirs, "operator": "In", "values": ["true"]}})
     return made
+
+
+def held_back(namespace: str, reason: str, message: str) -> dict[str, Any]:
+    """A Stage by which the download pods of one namespace wait, as a kubelet makes them: it gives them the annotations,
+    which stay when the Stage goes."""
+    label, value = DOWNLOAD_LABEL
+    when = (
+        f".metadata.namespace == {json.dumps(namespace)} and .metadata.deletionTimestamp == null"
+        f" and .metadata.labels[{json.dumps(label)}] == {json.dumps(value)}"
+        f" and .metadata.annotations[{json.dumps(PREFIX + 'waiting-reason')}] == null"
+    )
+    annotations = {f"{PREFIX}waiting-reason": reason, f"{PREFIX}waiting-message": message}
+    patch = {"root": "metadata", "type": "merge", "template": json.dumps({"annotations": annotations})}
+    return {
+        "apiVersion": "kwok.x-k8s.io/v1alpha1",
+        "kind": "Stage",
+        "metadata": {"name": f"download-{namespace}"},
+        "spec": {
+            "resourceRef": {"apiGroup": "v1", "kind": "Pod"},
+            "selector": {"matchExpressions": [{"jq": {"key": when, "operator": "In", "values": ["true"]}}]},
+            "weight": 1,  # before the cluster's own, which weigh nothing
+            "steps": [{"patch": patch}],
+        },
+    }

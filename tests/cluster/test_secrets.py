@@ -1,0 +1,190 @@
+"""Secrets: where a token may go, what is read of them, what is said of them, and who may put one before a program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import devcluster
+import pytest
+from tests.chart.helm import template
+from tests.cluster.api import Api
+from tests.cluster.bad_inputs import CONFIG_ERROR
+from tests.cluster.downloads import failed, held_back, stage
+from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.waiting import wait_until
+from tests.cluster.world import World
+from tests.cluster.wrappers import Q3b, Q3d, Q3m, claim, secret
+
+Object = dict[str, Any]
+DB = {"name": "db", "key": "prod-root-password"}
+ADDRESS = "http://203.0.113.9"
+
+
+@pytest.fixture
+def reading(cluster: devcluster.Cluster, tmp_path: Path, the_operator: OperatorProcess) -> Iterator[OperatorProcess]:
+    """An operator that may read Secrets, in the place of the session's."""
+    if the_operator.running:
+        the_operator.stop()
+    it = OperatorProcess(cluster.kubeconfig, tmp_path / "reading.log", read_secrets="true")
+    it.start()
+    yield it
+    it.stop()
+    the_operator.start()
+
+
+def asked_for(cluster: devcluster.Cluster, namespace: str) -> list[str]:
+    """The operator's requests for Secrets of one namespace."""
+    return [
+        r["requestURI"]
+        for r in cluster.requests()
+        if r["objectRef"].get("resource") == "secrets"
+        and r["objectRef"].get("namespace") == namespace
+        and r["userAgent"].startswith(("qwen3-operator", "kopf"))
+    ]
+
+
+def test_a_missing_token_is_told_in_the_kubelets_words(world: World, cluster: devcluster.Cluster) -> None:
+    """The operator asks for no Secret; the pod waits, and goes on by itself once the Secret is there."""
+    world.api.apply(held_back(world.namespace, CONFIG_ERROR, 'secret "token" not found'))
+    world.apply(Q3m().set(tokenSecretRef={"name": "token", "key": "token"}))
+    stalled = world.wait_condition("weights", "Stalled", "True", kind="Qwen3Model", reason="SecretNotFound")
+    assert "Secret token does not exist" in stalled["message"]
+    (job,) = world.list("Job")
+    world.api.delete("Stage", None, f"download-{world.namespace}")
+    for pod in world.list("Pod"):
+        hold = {"devcluster.qwen3.dev/waiting-reason": None}
+        world.patch("Pod", pod["metadata"]["name"], {"metadata": {"annotations": hold}})
+    world.wait_ready("weights", "Qwen3Model")
+    assert [it["metadata"]["uid"] for it in world.list("Job")] == [job["metadata"]["uid"]], "it is the same Job"
+    assert asked_for(cluster, world.namespace) == []
+
+
+def test_an_operator_that_may_read_names_it_before_there_is_a_pod(reading: OperatorProcess, world_of_it: World) -> None:
+    world = world_of_it
+    world.apply(Q3d().model(tokenSecretRef={"name": "token", "key": "token"}))
+    told = world.wait_condition("chat", "ModelReady", "False", reason="SecretNotFound")
+    assert "Secret token does not exist" in told["message"]
+    assert not world.list("Job"), "nothing waits for it"
+    world.apply(secret("token", token="good"))
+    world.wait_ready("chat")
+
+
+def test_the_keys_that_are_there_are_never_named(reading: OperatorProcess, world_of_it: World) -> None:
+    """Whoever may read the status may not read Secrets."""
+    world = world_of_it
+    world.apply(secret("db", **{"prod-root-password": "p", "replica-password": "r"}))
+    world.apply(Q3d().set(auth=_auth("db", "x")), Q3m().set(tokenSecretRef={"name": "db", "key": "x"}))
+    told = world.wait_condition("chat", "Accepted", "False", reason="SecretKeyNotFound")
+    assert told["message"] == "spec.auth.apiKeySecretRef: Secret db has no key x: add it"
+    world.wait_condition("weights", "Downloaded", "False", kind="Qwen3Model", reason="SecretKeyNotFound")
+    everything = [world.must("Qwen3Deployment", "chat"), world.must("Qwen3Model", "weights"), world.list("Event")]
+    assert "password" not in json.dumps(everything) and "password" not in reading.log.read_text()
+
+
+def test_a_changed_token_is_tried_at_once_by_an_operator_that_may_read(
+    reading: OperatorProcess, world_of_it: World
+) -> None:
+    world = world_of_it
+    world.api.apply(stage(world.namespace, failed("Unauthorized", "the token is not accepted", 11)))
+    world.apply(secret("token", token="old"), Q3m().set(tokenSecretRef={"name": "token", "key": "token"}))
+    world.wait_condition("weights", "Stalled", "True", kind="Qwen3Model", reason="Unauthorized")
+    (before,) = world.list("Job")
+    world.apply(secret("token", token="new"))
+    names = world.wait(lambda: _other(world, before["metadata"]["name"]), "another Job", within=14)
+    assert names
+
+
+def test_no_token_is_sent_in_clear_whichever_way_it_comes(world: World) -> None:
+    world.apply(secret("db", **{"prod-root-password": "p"}), claim("answers"))
+    source = {"id": "Qwen/Qwen3-0.6B", "endpoint": ADDRESS, "tokenSecretRef": DB}
+    world.apply(Q3m().set(**source), Q3d().set(model=source), Q3b().set(model=source))
+    for kind, name, field in (
+        ("Qwen3Model", "weights", "spec.endpoint"),
+        ("Qwen3Deployment", "chat", "spec.model.endpoint"),
+        ("Qwen3Batch", "nightly", "spec.model.endpoint"),
+    ):
+        told = world.wait_condition(name, "Accepted", "False", kind=kind, reason="InsecureEndpoint")
+        assert told["message"].startswith(f"{field}: ") and ADDRESS in told["message"]
+        world.wait_condition(name, "Stalled", "True", kind=kind, reason="InsecureEndpoint")
+    assert not world.list("Job")
+    world.apply(Q3m().set(**source | {"endpoint": "https://hub.example"}))
+    world.wait_ready("weights", "Qwen3Model")
+    args = world.list("Job")[0]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert "--allow-http-token" not in args
+
+
+def test_the_policy_leaves_pods_and_secrets_to_those_who_have_them(
+    cluster: devcluster.Cluster, api: Api, make_world: Any
+) -> None:
+    """The chart's admission policy on a real API server: dry runs of one who may write our kinds, and of an editor."""
+    world: World = make_world("policy")
+    policy = [m for m in template("policy.podAuthority.enabled=true") if m["kind"].startswith("ValidatingAdmission")]
+    names = {"tenant": "qwen3-tenant", "editor": "edit"}
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "qwen3-tenant"},
+        "rules": [{"apiGroups": ["serving.qwen3.dev"], "resources": ["*"], "verbs": ["*"]}],
+    }
+    cluster.apply([role, *policy])
+    for user, held in names.items():
+        for number, granted in enumerate({held, "qwen3-tenant"}):
+            cluster.kubectl(
+                *("create", "rolebinding", f"{user}-{number}", f"--clusterrole={granted}", f"--user={user}"),
+                *("-n", world.namespace),
+            )
+    image = Q3d("image", world.namespace).engine(image="busybox:1", version="0.33.0")
+    patched = Q3d("patched", world.namespace).set(podTemplatePatch={"spec": {"hostPID": True}})
+    flags = Q3d("flags", world.namespace).engine(extraArgs=["--trust-remote-code"])
+    sent = Q3m("sent", world.namespace).set(endpoint="https://evil.example", tokenSecretRef=DB)
+    reference = {"name": "A", "valueFrom": {"secretKeyRef": {"name": "db", "key": "k"}}}
+    shown = Q3d("shown", world.namespace).engine(env=[reference])
+    plain = Q3d("plain", world.namespace).model(tokenSecretRef=DB).engine(env=[{"name": "A", "value": "b"}])
+
+    def answer(user: str, manifest: Object) -> str:
+        command = ("create", f"--as={user}", "--dry-run=server", "-f", "-")
+        try:
+            return cluster.kubectl(*command, input=json.dumps(manifest))
+        except devcluster.DevclusterError as error:
+            return str(error)
+
+    try:
+        wait_until(lambda: "those who may create pods" in answer("tenant", patched.manifest), within=30)
+        for it, words in (
+            (image, "create pods"),
+            (flags, "create pods"),
+            (sent, "read Secrets"),
+            (shown, "read Secrets"),
+        ):
+            assert f"those who may {words}" in answer("tenant", it.manifest)
+        assert "created" in answer("tenant", plain.manifest)
+        for it in (image, patched, flags, sent, shown, plain):
+            assert "created" in answer("editor", it.manifest)
+    finally:
+        for manifest in policy:
+            cluster.kubectl("delete", manifest["kind"], manifest["metadata"]["name"])
+        cluster.kubectl("delete", "clusterrole", "qwen3-tenant")
+        api.delete("Namespace", None, world.namespace)
+
+
+@pytest.fixture
+def world_of_it(reading: OperatorProcess, api: Api, make_world: Any) -> Iterator[World]:
+    """A namespace for the operator that may read Secrets."""
+    it: World = make_world("reading")
+    yield it
+    for kind in ("Qwen3Deployment", "Qwen3Model"):
+        for obj in it.list(kind):
+            it.delete(kind, obj["metadata"]["name"])
+    api.delete("Stage", None, f"download-{it.namespace}")
+    api.delete("Namespace", None, it.namespace)
+
+
+def _auth(name: str, key: str) -> Object:
+    return {"apiKeySecretRef": {"name": name, "key": key}}
+
+
+def _other(world: World, name: str) -> list[str]:
+    return [job["metadata"]["name"] for job in world.list("Job") if job["metadata"]["name"] != name]
