@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any, Self
 
 from qwen3_operator.api import API_VERSION
@@ -28,9 +29,17 @@ class _Builder:
         return spec
 
     def set(self, **fields: Any) -> Self:
-        """Fields of the spec."""
+        """Fields of the spec. A podTemplatePatch is given as an object, and written as text."""
+        if isinstance(patch := fields.get("podTemplatePatch"), dict):
+            fields = fields | {"podTemplatePatch": json.dumps(patch)}
         self.spec.update(copy.deepcopy(fields))
         return self
+
+    def _pod_annotations(self, simulated: dict[str, str]) -> Self:
+        patch = json.loads(self.spec.get("podTemplatePatch", "{}"))
+        annotations = patch.setdefault("metadata", {}).setdefault("annotations", {})
+        annotations.update({ANNOTATION + key.replace("_", "-"): value for key, value in simulated.items()})
+        return self.set(podTemplatePatch=patch)
 
     def _into(self, *path: str, **fields: Any) -> Self:
         node = self.spec
@@ -63,8 +72,7 @@ class Q3d(_Builder):
 
     def pod(self, **simulated: str) -> Self:
         """What the simulated node does to the server's pods: waiting_reason="ImagePullBackOff", ready="false" ..."""
-        annotations = {ANNOTATION + key.replace("_", "-"): value for key, value in simulated.items()}
-        return self._into("podTemplatePatch", "metadata", annotations=annotations)
+        return self._pod_annotations(simulated)
 
 
 class Q3m(_Builder):
@@ -101,8 +109,7 @@ class Q3b(_Builder):
 
     def pod(self, **simulated: str) -> Self:
         """What the simulated node does to the shards' pods."""
-        annotations = {ANNOTATION + key.replace("_", "-"): value for key, value in simulated.items()}
-        return self._into("podTemplatePatch", "metadata", annotations=annotations)
+        return self._pod_annotations(simulated)
 
 
 def secret(name: str, **data: str) -> Object:

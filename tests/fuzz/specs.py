@@ -6,6 +6,7 @@ A field that is added to the API is drawn here from the next run on.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,12 @@ WORDS: dict[str, SearchStrategy[Any]] = {
         [
             {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"},
             {"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"},
-            {"maxSkew": 0},
+            {"maxSkew": 1, "topologyKey": "no label", "whenUnsatisfiable": "ScheduleAnyway"},
         ]
     ),
     ".auth.apiKeySecretRef": KEY_REF,
-    ".podTemplatePatch": PATCHES,
-    ".engine.env[].valueFrom": st.sampled_from([{"fieldRef": {"fieldPath": "status.podIP"}}, {"nonsense": 1}]),
+    ".podTemplatePatch": PATCHES.map(json.dumps),
+    ".engine.env[].valueFrom": st.sampled_from([{"fieldRef": {"fieldPath": "status.podIP"}}, {}]),
 }
 
 

@@ -85,7 +85,7 @@ def test_the_name_is_that_of_what_cannot_change() -> None:
 
 def test_a_patch_of_the_pod() -> None:
     patch = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "vllm", "workingDir": "/x"}]}}
-    template = job(batch_spec(podTemplatePatch=patch))["spec"]["template"]
+    template = job(batch_spec(podTemplatePatch=json.dumps(patch)))["spec"]["template"]
     assert template["metadata"]["labels"]["a"] == "b"
     assert template["metadata"]["labels"]["serving.qwen3.dev/batch"] == "nightly"
     assert template["spec"]["containers"][0]["workingDir"] == "/x"

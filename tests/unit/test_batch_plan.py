@@ -90,7 +90,7 @@ def test_a_deployment_lends_its_model_and_engine() -> None:
             "gpu": {"resourceName": "amd.com/gpu"},
             "auth": {"apiKeySecretRef": {"name": "a", "key": "b"}},
             "scheduling": {"nodeSelector": {"a": "b"}},
-            "podTemplatePatch": {"spec": {"hostIPC": True}},
+            "podTemplatePatch": "spec: {hostIPC: true}",
         }
     )
     server = as_server(batch_spec(model=None, deploymentRef={"name": "chat"}), deployment)
@@ -99,7 +99,7 @@ def test_a_deployment_lends_its_model_and_engine() -> None:
         2048,
         "amd.com/gpu",
     )
-    assert (server.scheduling.node_selector, server.pod_template_patch) == ({"a": "b"}, {"spec": {"hostIPC": True}})
+    assert (server.scheduling.node_selector, server.pod_template_patch) == ({"a": "b"}, "spec: {hostIPC: true}")
     assert server.auth is None and server.engine.thinking == "Default"
     own = batch_spec(model=None, deploymentRef={"name": "chat"}, scheduling={"nodeSelector": {"c": "d"}})
     assert as_server(own, deployment).scheduling.node_selector == {"c": "d"}

@@ -7,10 +7,13 @@ API server's cost estimate of the rules low.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, core_schema
 
 from qwen3_operator.controller.quantity import quantity
 
@@ -49,7 +52,8 @@ EMPTY_DEFAULT: dict[str, Any] = {"default": {}}
 
 Text = Annotated[str, StringConstraints(max_length=1024)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=253)]
-LabelValue = Annotated[str, StringConstraints(max_length=63)]
+LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=317)]
+LabelValue = Annotated[str, StringConstraints(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
 AnnotationValue = Annotated[str, StringConstraints(max_length=16384)]
 
 ObjectName = Annotated[
@@ -66,46 +70,49 @@ ObjectName = Annotated[
 ]
 
 
-def _quantity(value: str | int) -> str | int:
-    """What the rule below says, for specs that no API server has seen. So `_positive_quantity`."""
-    try:
-        quantity(value)
-    except ValueError:
-        raise ValueError(QUANTITY_FORM["message"]) from None
-    return value
+@dataclass(frozen=True)
+class QuantityRange:
+    """Annotates `str | int` as a Kubernetes quantity from `least` to `most`: a rule of the CRD, and the same for specs
+    that no API server has seen. `message` says so, as `must be ...`."""
+
+    least: str
+    most: str
+    message: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, __: GetJsonSchemaHandler) -> dict[str, Any]:
+        low, high = quantity(self.least), quantity(self.most)
+        expression = (
+            f"type(self) == int ? self >= {math.ceil(low)} && self <= {min(int(high), 2**63 - 1)}"
+            f" : isQuantity(self) && quantity(self).compareTo(quantity('{self.least}')) >= 0"
+            f" && quantity(self).compareTo(quantity('{self.most}')) <= 0"
+        )
+        return {"x-kubernetes-int-or-string": True, "maxLength": 32} | rules(rule(expression, self.message))
+
+    def _check(self, value: str | int) -> str | int:
+        try:
+            within = quantity(self.least) <= quantity(value) <= quantity(self.most)
+        except ValueError:
+            within = False
+        if not within:
+            raise ValueError(self.message)
+        return value
 
 
-def _positive_quantity(value: str | int) -> str | int:
-    try:
-        positive = quantity(value) > 0
-    except ValueError:
-        positive = False
-    if not positive:
-        raise ValueError(POSITIVE_QUANTITY["message"])
-    return value
-
-
-QUANTITY_FORM = rule("type(self) == int || isQuantity(self)", "must be a quantity, like 4, 500m or 16Gi")
-POSITIVE_QUANTITY = rule(
-    "type(self) == int ? self > 0 : isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",
-    "must be a quantity greater than 0, like 40Gi",
-)
+# The bounds are far beyond any cluster: a number from outside must not become one that is dear to count with.
 Quantity = Annotated[
-    str | int,
-    AfterValidator(_positive_quantity),
-    WithJsonSchema(
-        {"x-kubernetes-int-or-string": True, "maxLength": 32, "x-kubernetes-validations": [POSITIVE_QUANTITY]}
-    ),
+    str | int, QuantityRange("1n", "1Pi", "must be a quantity greater than 0 and at most 1Pi, like 40Gi")
 ]
-# Requests may be 0; only the format is checked here.
 ResourceQuantity = Annotated[
-    str | int,
-    AfterValidator(_quantity),
-    WithJsonSchema({"x-kubernetes-int-or-string": True, "maxLength": 32, "x-kubernetes-validations": [QUANTITY_FORM]}),
+    str | int, QuantityRange("0", "1Pi", "must be a quantity from 0 to 1Pi, like 4, 500m or 16Gi")
 ]
+"""Requests may be 0."""
+Capacity = Annotated[str | int, QuantityRange("0", "8Ei", "must be a quantity, like 40Gi")]
+"""What Kubernetes says of a volume; its own largest quantity is 2^63 - 1, which is a little less."""
 
-# A part of Kubernetes' own API that is passed on as it is: the API server checks it when the child is applied.
-PassedOn = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
+PASSED_ON = "x-kubernetes-preserve-unknown-fields"
 
 
 class SecretKeyRef(ApiModel):

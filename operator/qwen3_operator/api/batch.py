@@ -12,7 +12,6 @@ from qwen3_operator.api.base import (
     ApiModel,
     ConfigMapKeyRef,
     ObjectName,
-    PassedOn,
     Text,
     list_map,
     rule,
@@ -22,6 +21,7 @@ from qwen3_operator.api.conditions import Condition
 from qwen3_operator.api.deployment import GPU_OWNED, EngineStatus, Gpu, ModelStatus, PlanEntry, Resources
 from qwen3_operator.api.engine import EngineOptions, Sampling
 from qwen3_operator.api.model import Download, Int64
+from qwen3_operator.api.patch import PodTemplatePatch
 from qwen3_operator.api.source import ModelSource, Scheduling
 
 MAX_SHARDS = 256
@@ -173,8 +173,9 @@ class Qwen3BatchSpec(ApiModel):
     """Where the shards run."""
     preflight: Literal["Enforce", "Warn", "Off"] = "Enforce"
     """What becomes of a shard that will not fit its GPUs: not made, made with a warning, or not asked."""
-    pod_template_patch: PassedOn | None = None
-    """Strategic merge patch of the shards' pod template, for what has no field here. The container is `vllm`."""
+    pod_template_patch: PodTemplatePatch | None = None
+    """Strategic merge patch of the shards' pod template, as text (YAML or JSON), for what has no field here.
+    The container is `vllm`."""
     suspend: bool = False
     """Run no shard while true. What is finished stays, and is continued later. Under a queue (the label
     kueue.x-k8s.io/queue-name) it counts when the Job is made; from then on it is the queue's."""

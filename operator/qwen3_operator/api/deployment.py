@@ -13,7 +13,6 @@ from qwen3_operator.api.base import (
     ApiModel,
     LabelValue,
     ObjectName,
-    PassedOn,
     Quantity,
     ResourceQuantity,
     SecretKeyRef,
@@ -25,6 +24,7 @@ from qwen3_operator.api.base import (
 from qwen3_operator.api.conditions import Condition
 from qwen3_operator.api.engine import Engine
 from qwen3_operator.api.model import Download, Int64, ModelCopy
+from qwen3_operator.api.patch import PodTemplatePatch
 from qwen3_operator.api.source import ModelSource, Scheduling
 
 GPU_OWNED = (
@@ -139,8 +139,9 @@ class Qwen3DeploymentSpec(ApiModel):
     """What becomes of a server that will not fit its GPUs: not made, made with a warning, or not asked."""
     rollout: Annotated[Rollout, Field(json_schema_extra=EMPTY_DEFAULT)] = Rollout()
     """How servers are replaced."""
-    pod_template_patch: PassedOn = {}
-    """Strategic merge patch of the server's pod template, for what has no field here. The container is `vllm`."""
+    pod_template_patch: PodTemplatePatch | None = None
+    """Strategic merge patch of the server's pod template, as text (YAML or JSON), for what has no field here.
+    The container is `vllm`."""
     suspend: bool = False
     """Run no server while true; the weights and the Service stay."""
 

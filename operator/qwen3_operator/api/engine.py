@@ -13,12 +13,12 @@ from qwen3_operator.api.base import (
     ApiModel,
     ConfigMapKeyRef,
     ObjectName,
-    PassedOn,
     Quantity,
     list_map,
     rule,
     rules,
 )
+from qwen3_operator.api.pod import EnvVarSource
 
 Parser = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Count = Annotated[int, Field(ge=1, le=1024)]
@@ -45,8 +45,8 @@ class EnvVar(ApiModel):
     """Name of the variable."""
     value: Annotated[str, StringConstraints(max_length=32768)] | None = None
     """Its value."""
-    value_from: PassedOn | None = None
-    """Its source: secretKeyRef, configMapKeyRef, fieldRef or resourceFieldRef."""
+    value_from: EnvVarSource | None = None
+    """Its source, as in a container: secretKeyRef, configMapKeyRef, fieldRef, resourceFieldRef or fileKeyRef."""
 
 
 class ChatTemplate(ApiModel):

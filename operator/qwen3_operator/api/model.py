@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from qwen3_operator.api.base import (
     EMPTY_DEFAULT,
+    PASSED_ON,
     SET_LIST,
     ApiModel,
+    Capacity,
     ObjectName,
-    PassedOn,
-    Quantity,
     Text,
     list_map,
     rule,
@@ -103,6 +103,16 @@ class Download(ApiModel):
     """Size of volume that is enough, where the download found it too small."""
 
 
+MAX_FACTS = 64
+# Numbers with fractions are among the facts, which a typed field cannot hold. Depth and size are bounded where they are
+# read from the download's report.
+ConfigFacts = Annotated[
+    dict[str, Any],
+    Field(max_length=MAX_FACTS),
+    WithJsonSchema({"type": "object", "maxProperties": MAX_FACTS, PASSED_ON: True}),
+]
+
+
 class ModelCopy(ApiModel):
     """The verified copy."""
 
@@ -128,7 +138,7 @@ class ModelCopy(ApiModel):
     """Files that were fetched again, where the copy was verified because a server found it damaged."""
     weights_bytes: Int64 | None = None
     """Size of the weight files."""
-    config: PassedOn | None = None
+    config: ConfigFacts | None = None
     """Facts of config.json: architecture, heads, layers, quantization, native length."""
 
 
@@ -165,7 +175,7 @@ class Qwen3ModelStatus(ApiModel):
     one."""
     endpoint: Text | None = None
     """Base URL of the hub that the files come from."""
-    size: Quantity | None = None
+    size: Capacity | None = None
     """Capacity of the volume."""
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, Field, StringConstraints
 
 from qwen3_operator.api.base import (
     ATOMIC_LIST,
@@ -12,15 +13,17 @@ from qwen3_operator.api.base import (
     EMPTY_DEFAULT,
     ApiModel,
     ConfigMapKeyRef,
+    LabelKey,
     LabelValue,
     ObjectName,
-    PassedOn,
     Quantity,
+    QuantityRange,
     SecretKeyRef,
     Text,
     rule,
     rules,
 )
+from qwen3_operator.api.pod import Affinity, TopologySpreadConstraint
 
 DEFAULT_REVISION = "master"
 DEFAULT_ACCESS_MODE = "ReadWriteOnce"
@@ -122,22 +125,7 @@ Pattern = Annotated[
     ),
 ]
 Patterns = Annotated[list[Pattern], Field(max_length=32, json_schema_extra=ATOMIC_LIST)]
-Rate = Annotated[
-    str | int,
-    WithJsonSchema(
-        {
-            "x-kubernetes-int-or-string": True,
-            "maxLength": 32,
-            "x-kubernetes-validations": [
-                rule(
-                    "type(self) == int ? self >= 16384"
-                    " : isQuantity(self) && quantity(self).compareTo(quantity('16Ki')) >= 0",
-                    "must be a quantity of at least 16Ki, like 50Mi",
-                )
-            ],
-        }
-    ),
-]
+Rate = Annotated[str | int, QuantityRange("16Ki", "1Ti", "must be a quantity from 16Ki to 1Ti, like 50Mi")]
 
 
 class DownloadOptions(ApiModel):
@@ -203,10 +191,20 @@ class Toleration(ApiModel):
     """Seconds that a NoExecute taint is tolerated."""
 
 
+_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+
+
+def _label_key(key: str) -> str:
+    if not _LABEL_KEY.fullmatch(key):
+        raise ValueError("must be the name of a label, like nvidia.com/gpu.product")
+    return key
+
+
 NodeSelector = Annotated[
-    dict[Annotated[str, StringConstraints(max_length=317)], LabelValue],
+    dict[Annotated[LabelKey, AfterValidator(_label_key)], LabelValue],
     Field(max_length=32, json_schema_extra=ATOMIC_MAP),
 ]
+"""Nodes are listed by it, so what is no label is refused here."""
 
 
 class Scheduling(ApiModel):
@@ -216,9 +214,11 @@ class Scheduling(ApiModel):
     """Labels that a node must have."""
     tolerations: Annotated[list[Toleration], Field(max_length=32, json_schema_extra=ATOMIC_LIST)] = []
     """Taints that are tolerated."""
-    affinity: PassedOn = {}
+    affinity: Affinity = Affinity()
     """Affinity, as in a pod."""
-    topology_spread_constraints: Annotated[list[PassedOn], Field(max_length=8, json_schema_extra=ATOMIC_LIST)] = []
+    topology_spread_constraints: Annotated[
+        list[TopologySpreadConstraint], Field(max_length=8, json_schema_extra=ATOMIC_LIST)
+    ] = []
     """Topology spread constraints of the servers, as in a pod."""
     runtime_class_name: ObjectName | None = None
     """RuntimeClass of the servers, like nvidia."""

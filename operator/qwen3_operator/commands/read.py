@@ -16,6 +16,7 @@ from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.batch import Qwen3Batch, Qwen3BatchSpec
 from qwen3_operator.api.crd import crds
 from qwen3_operator.api.deployment import GPU_OWNED, Gpu, Qwen3Deployment, Qwen3DeploymentSpec
+from qwen3_operator.api.patch import IS_TEXT
 from qwen3_operator.plan.batch import as_server
 
 SPECS: Mapping[str, type[Qwen3DeploymentSpec | Qwen3BatchSpec]] = {
@@ -129,6 +130,8 @@ def _unknown_fields(value: Any, schema: Mapping[str, Any], path: str) -> Iterato
 
 def _broken_rules(spec: Qwen3DeploymentSpec | Qwen3BatchSpec) -> Iterator[str]:
     """What the CRD's rules between fields refuse: the path, and the rule's own words."""
+    if isinstance(spec.pod_template_patch, dict) and spec.pod_template_patch:
+        yield f"spec.podTemplatePatch: {IS_TEXT}"
     gpu, resources = spec.gpu or Gpu(), spec.resources
     if resources and gpu.resource_name in (resources.requests | resources.limits):
         yield f"spec: {GPU_OWNED}"

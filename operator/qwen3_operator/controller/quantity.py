@@ -13,18 +13,22 @@ _SUFFIXES = {
 }  # fmt: skip
 
 
-_FORM = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)([numkMGTPE]|[KMGTPE]i)?")
+_FORM = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]+))?)([numkMGTPE]|[KMGTPE]i)?")
+_LONGEST = 64
+"""Characters of a quantity at most; Kubernetes itself writes no more than 20 digits and a suffix."""
+_LARGEST_EXPONENT = 30
+"""Kubernetes holds quantities from 1e-9 to 2^63. `1e999999` has few characters, and is dear as a whole number."""
 
 
 def quantity(value: str | int | float) -> Decimal:
-    """A Kubernetes quantity as a number. Raises ValueError."""
-    form = _FORM.fullmatch(str(value))
+    """A Kubernetes quantity as a number. Raises ValueError; cheap whatever the text."""
+    text = str(value)
+    form = _FORM.fullmatch(text) if len(text) <= _LONGEST else None
     if form is None:
-        raise ValueError(f"{value!r} is not a quantity")
-    try:
-        return Decimal(form[1]) * _SUFFIXES[form[2] or ""]
-    except ArithmeticError as error:
-        raise ValueError(f"{value!r} is not a quantity: no number is that large") from error
+        raise ValueError(f"{text[:_LONGEST]!r} is not a quantity")
+    if abs(int(form[2] or 0)) > _LARGEST_EXPONENT:
+        raise ValueError(f"{text!r} is not a quantity: no number has such an exponent")
+    return Decimal(form[1]) * _SUFFIXES[form[3] or ""]
 
 
 def gibibytes(size: int) -> str:

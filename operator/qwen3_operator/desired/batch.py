@@ -10,7 +10,7 @@ from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.batch import Qwen3Batch, Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.desired.batch_config import CONFIG_KEY, MAIN, PROMPTS_KEY, runner_items
-from qwen3_operator.desired.patch import strategic_merge
+from qwen3_operator.desired.patch import patched
 from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets
 from qwen3_operator.desired.server import CONTAINER, GROUP, SCRATCH, USER, engine_environment, engine_resources
 from qwen3_operator.naming import (
@@ -60,8 +60,8 @@ def batch_job(
         "metadata": {"labels": labels, "annotations": {"kubectl.kubernetes.io/default-container": CONTAINER}},
         "spec": _pod(spec, server, plan, config_map, settings),
     }
-    template = strategic_merge(template, server.pod_template_patch)
-    template["metadata"]["labels"] = template["metadata"].get("labels", {}) | labels
+    template = patched(template, server.pod_template_patch)
+    template["metadata"]["labels"] = (template["metadata"].get("labels") or {}) | labels
     job: dict[str, Any] = {
         "completionMode": "Indexed",
         "completions": spec.completions,

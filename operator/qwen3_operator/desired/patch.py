@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from qwen3_operator.desired.patch_text import PatchError, parse_patch
+
+__all__ = ["MERGE_KEYS", "PatchError", "patched", "strategic_merge"]
+
 # From the `patchMergeKey` tags of PodTemplateSpec in k8s.io/api/core/v1. Lists not named here are replaced whole.
 MERGE_KEYS = {
     "containers": "name",
@@ -19,40 +23,95 @@ MERGE_KEYS = {
     "topologySpreadConstraints": "topologyKey",
     "resourceClaims": "name",
 }
+FIELD = "podTemplatePatch"
 
 
-class PatchError(ValueError):
-    """The patch cannot be merged; the message names the field."""
+def patched(template: dict[str, Any], patch: str | dict[str, Any] | None) -> dict[str, Any]:
+    """The pod template with `patch` merged in; what the operator adds afterwards has its place there. Raises
+    PatchError."""
+    parsed = parse_patch(patch, FIELD) if isinstance(patch, str) else patch
+    if not parsed:
+        return template
+    if "$patch" in parsed:
+        raise PatchError(f"{FIELD}.$patch: a patch changes the pod template, and cannot take its place")
+    result: dict[str, Any] = strategic_merge(template, parsed)
+    for part in ("metadata", "spec"):
+        if not isinstance(result.get(part), dict):
+            raise PatchError(f"{FIELD}.{part}: it cannot be taken away")
+    for part in ("labels", "annotations"):
+        _require_strings(result["metadata"].get(part, {}), f"{FIELD}.metadata.{part}")
+    return result
 
 
-def strategic_merge(base: Any, patch: Any, field: str = "podTemplatePatch") -> Any:
-    """`base` with `patch` merged in. null deletes a field; `$patch: delete` an item; `replace` starts afresh."""
-    if not isinstance(patch, dict) or not isinstance(base, dict):
+def strategic_merge(base: Any, patch: Any, field: str = FIELD) -> Any:
+    """`base` with `patch` merged in. null deletes a field; `$patch: delete` deletes an item or a map, `replace` starts
+    afresh. Raises PatchError."""
+    if not isinstance(patch, dict):
         return patch
-    if patch.get("$patch") == "replace":
-        return {k: v for k, v in patch.items() if k != "$patch"}
-    result = dict(base)
+    directive = patch.get("$patch", "merge")
+    if directive == "replace":
+        base = {}
+    elif directive != "merge":
+        raise PatchError(f"{field}.$patch: {_shown(directive)} is none of merge, replace and, in an item, delete")
+    result = dict(base or {})
     for key, value in patch.items():
         where = f"{field}.{key}"
-        if value is None:
+        if key == "$patch":
+            continue
+        if key.startswith("$"):
+            raise PatchError(f"{where}: of the directives only $patch is known")
+        if value is None or (isinstance(value, dict) and value.get("$patch") == "delete"):
             result.pop(key, None)
-        elif isinstance(value, list) and key in MERGE_KEYS:
-            result[key] = _merge_list(result.get(key) or [], value, MERGE_KEYS[key], where)
-        elif key != "$patch":
-            result[key] = strategic_merge(result.get(key), value, where)
+        else:
+            result[key] = _merged(result.get(key), value, key, where)
     return result
+
+
+def _require_strings(texts: Any, field: str) -> None:
+    if not isinstance(texts, dict):
+        raise PatchError(f"{field} is {_kind(texts)}, and has to be a map")
+    for key, value in texts.items():
+        if not isinstance(value, str):
+            raise PatchError(f"{field}.{key} is {_kind(value)}, and has to be a string")
+
+
+def _merged(base: Any, value: Any, key: str, field: str) -> Any:
+    if base is not None and _shape(base) != _shape(value):
+        raise PatchError(f"{field} is {_kind(value)}, and has to be {_kind(base)}")
+    if isinstance(value, list) and key in MERGE_KEYS:
+        return _merge_list(base or [], value, MERGE_KEYS[key], field)
+    return strategic_merge(base, value, field)
 
 
 def _merge_list(base: list[Any], patch: list[Any], merge_key: str, field: str) -> list[Any]:
     result = list(base)
     for index, item in enumerate(patch):
+        where = f"{field}[{index}]"
         if not isinstance(item, dict) or merge_key not in item:
-            raise PatchError(f"{field}[{index}] has no {merge_key}: items of {field.rsplit('.', 1)[-1]} merge by it")
+            raise PatchError(f"{where} has no {merge_key}: items of {field.rsplit('.', 1)[-1]} merge by it")
+        if _shape(item[merge_key]) is not str or item[merge_key] is None:
+            raise PatchError(f"{where}.{merge_key} is {_kind(item[merge_key])}: items merge by it")
         at = next((i for i, old in enumerate(result) if old.get(merge_key) == item[merge_key]), None)
         if item.get("$patch") == "delete":
             result = [old for i, old in enumerate(result) if i != at]
         elif at is None:
-            result.append({k: v for k, v in item.items() if k != "$patch" and v is not None})
+            result.append(strategic_merge({}, item, where))
         else:
-            result[at] = strategic_merge(result[at], item, f"{field}[{index}]")
+            result[at] = strategic_merge(result[at], item, where)
     return result
+
+
+def _shape(value: Any) -> type:
+    """dict, list, or str for all that is neither: whether a scalar is of the right type is the API server's to say."""
+    return dict if isinstance(value, dict) else list if isinstance(value, list) else str
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a map"
+    return "a list" if isinstance(value, list) else "null" if value is None else f"the value {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if isinstance(value, str | int | float) else type(value).__name__
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -12,7 +12,7 @@ from qwen3_operator.desired.compile_cache import cache_claim_name
 from qwen3_operator.desired.made_from import ANNOTATION as MADE_FROM
 from qwen3_operator.desired.made_from import MadeFrom
 from qwen3_operator.desired.middleware import MIDDLEWARE_DIR, config_map_name
-from qwen3_operator.desired.patch import strategic_merge
+from qwen3_operator.desired.patch import patched
 from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets, secret_env
 from qwen3_operator.desired.service import PORT_NAME
 from qwen3_operator.naming import (
@@ -51,9 +51,9 @@ def server_template(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: 
         "metadata": {"labels": server_labels(name), "annotations": annotations},
         "spec": _pod(name, spec, plan, settings),
     }
-    template: dict[str, Any] = strategic_merge(made, spec.pod_template_patch)
+    template = patched(made, spec.pod_template_patch)
     # The selector's labels are not the patch's to take away.
-    template["metadata"]["labels"] = template["metadata"].get("labels", {}) | server_selector(name)
+    template["metadata"]["labels"] = (template["metadata"].get("labels") or {}) | server_selector(name)
     return template
 
 

@@ -57,7 +57,9 @@ def make_plan(
     version = known_version or NEWEST_KNOWN
     entry = resolve(spec.source.id, weights.facts)
     known_facts = entry.facts if entry else None
-    found = _check_model(spec) + check_endpoint(spec.model, settings) + list(check_version(known_version, image, entry))
+    found = (
+        _check_model(spec) + check_endpoint(spec.source, settings) + list(check_version(known_version, image, entry))
+    )
 
     reasoning, tools = _parsers(spec, entry, version)
     for label, choice in (("reasoningParser", reasoning), ("toolCallParser", tools)):

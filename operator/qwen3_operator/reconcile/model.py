@@ -17,6 +17,7 @@ from qwen3_operator.desired.claim import claim_size, is_bound, model_claim, requ
 from qwen3_operator.desired.download import CONTAINER, Step, ca_bundle, model_job
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import QWEN3_MODELS, claim_name
+from qwen3_operator.plan.endpoint import check_endpoint
 from qwen3_operator.reconcile.context import Context, invalid_spec, refused
 from qwen3_operator.reconcile.holders import holders_of, is_made_for_users, retention, users_of
 from qwen3_operator.reconcile.key import Key

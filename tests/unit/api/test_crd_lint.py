@@ -45,11 +45,24 @@ FIELDS = [
 ]
 
 
+def _text_that_was_an_object(node: Node) -> bool:
+    """A typed field would be pruned where an older CRD stored an object: see api/patch.py."""
+    text = bool(node.get(PASSED_ON)) and node["maxLength"] <= MAX_TEXT
+    return text and (node["maxProperties"], node["maxItems"]) == (0, 0)
+
+
+@pytest.mark.parametrize(("path", "node"), FIELDS)
+def test_nothing_is_passed_on_unbounded(path: str, node: Node) -> None:
+    """Depth and size of what has no schema are whatever somebody sends: 6.7 KB of nesting ended the operator."""
+    if node.get(PASSED_ON):
+        assert path in (".spec.podTemplatePatch", ".status.model.config")
+
+
 @pytest.mark.parametrize(("path", "node"), FIELDS)
 def test_field(path: str, node: Node) -> None:
     """Type, bounds, list types and words of one field."""
     kind = node.get("type")
-    assert kind or node.get("x-kubernetes-int-or-string"), "no type"
+    assert kind or node.get("x-kubernetes-int-or-string") or _text_that_was_an_object(node), "no type"
     assert kind != "number", "a float: rounding differs between languages"
     assert not node.get("nullable") and "title" not in node and "$ref" not in node and "anyOf" not in node
     if not path.endswith(("[]", "{}")):

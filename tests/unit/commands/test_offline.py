@@ -190,9 +190,14 @@ WRONG = [
     (nightly() | {"apiVersion": "serving.qwen3.dev/v1"}, "apiVersion is serving.qwen3.dev/v1, not "),
     (chat({"engine": {"maxModelLen": "8192"}}), "spec.engine.maxModelLen: "),
     (chat({"completions": 2}), "unknown field spec.completions"),
-    (chat({"gpu": {"memory": "lots"}}), "spec.gpu.memory: must be a quantity greater than 0, like 40Gi"),
-    (chat({"gpu": {"memory": "0"}}), "spec.gpu.memory: must be a quantity greater than 0, like 40Gi"),
-    (chat({"resources": {"limits": {"cpu": "4 cores"}}}), "spec.resources.limits.cpu: must be a quantity, like 4"),
+    (chat({"podTemplatePatch": {"spec": {}}}), "spec.podTemplatePatch: must be text: write `podTemplatePatch: |`"),
+    (nightly({"podTemplatePatch": {"spec": {}}}), "spec.podTemplatePatch: must be text: write `podTemplatePatch: |`"),
+    (chat({"gpu": {"memory": "lots"}}), "spec.gpu.memory: must be a quantity greater than 0 and at most 1Pi"),
+    (chat({"gpu": {"memory": "0"}}), "spec.gpu.memory: must be a quantity greater than 0 and at most 1Pi"),
+    (
+        chat({"resources": {"limits": {"cpu": "4 cores"}}}),
+        "spec.resources.limits.cpu: must be a quantity from 0 to 1Pi, like 4",
+    ),
 ]
 
 
@@ -302,7 +307,7 @@ def test_what_is_shared_is_rendered_once(tmp_path: Path, capsys: Capture) -> Non
 
 @pytest.mark.parametrize("made", [chat, nightly])
 def test_a_patch_that_cannot_be_merged(made: Any, tmp_path: Path, capsys: Capture) -> None:
-    document = made({"podTemplatePatch": {"spec": {"containers": [{"image": "x"}]}}})
+    document = made({"podTemplatePatch": "spec: {containers: [{image: x}]}"})
     assert ran(tmp_path, "render", [document]) == 2
     words = f"{document['kind']} {document['metadata']['name']}: spec.podTemplatePatch.spec.containers[0] has no name"
     assert words in capsys.readouterr().err

@@ -122,3 +122,16 @@ def test_facts_of_a_checkpoint_keep_the_command() -> None:
     before = make_plan(Weights("m", "p"), spec, SETTINGS, NODES)
     after = make_plan(Weights("m", "p", ModelFacts.from_config(config, 16_381_470_720)), spec, SETTINGS, NODES)
     assert after.command == before.command
+
+
+def test_a_patch_that_an_older_crd_stored_makes_the_same() -> None:
+    """There podTemplatePatch was an object: it stays as it is in what is stored, and must restart nothing."""
+    cr = yaml.safe_load((FOLDER / "full.cr.yaml").read_text())
+    spec = Qwen3DeploymentSpec.model_validate(cr["spec"])
+    stored = Qwen3DeploymentSpec.model_validate(
+        cr["spec"] | {"podTemplatePatch": yaml.safe_load(cr["spec"]["podTemplatePatch"])}
+    )
+    assert isinstance(stored.pod_template_patch, dict)
+    plan = make_plan(Weights("m", "p"), spec, SETTINGS, NODES, "0a1b2c3d")
+    first, second = (server_manifests("team", "chat", it, plan, SETTINGS) for it in (spec, stored))
+    assert first == second

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from qwen3_operator.desired.patch import MERGE_KEYS, PatchError, strategic_merge
+from qwen3_operator.desired.patch import MERGE_KEYS, PatchError, patched, strategic_merge
 
 BASE: dict[str, Any] = {
     "metadata": {"labels": {"a": "1"}},
@@ -88,6 +89,76 @@ def test_an_item_without_its_key_is_named(patch: dict[str, Any], words: str) -> 
         strategic_merge(BASE, patch)
 
 
+REFUSED: dict[str, tuple[Any, str]] = {
+    # Attack 16.
+    "a word for labels": (
+        {"metadata": {"labels": "text"}},
+        r"metadata\.labels is the value 'text', and has to be a map",
+    ),
+    "a directive alone": ({"$patch": "replace"}, r"\$patch: a patch changes the pod template"),
+    "a list for metadata": ({"metadata": []}, "metadata is a list, and has to be a map"),
+    # Their sisters.
+    "no metadata": ({"metadata": None}, "metadata: it cannot be taken away"),
+    "no spec": ({"spec": {"$patch": "delete"}}, "spec: it cannot be taken away"),
+    "a label that is a number": (
+        {"metadata": {"labels": {"a": 1}}},
+        r"metadata\.labels\.a is the value 1, and has to be",
+    ),
+    "labels made afresh": ({"metadata": {"$patch": "replace", "labels": []}}, r"metadata\.labels is a list"),
+    "a word for a spec": ({"spec": "x"}, "spec is the value 'x', and has to be a map"),
+    "a map for containers": ({"spec": {"containers": {}}}, r"spec\.containers is a map, and has to be a list"),
+    "a list for an image": (container(image=["x"]), r"containers\[0\]\.image is a list, and has to be the value 'x'"),
+    "a list for a word": ({"spec": {"containers": [{"name": ["vllm"]}]}}, r"containers\[0\]\.name is a list"),
+    "an unknown directive": ({"spec": {"$patch": {}}}, r"spec\.\$patch: dict is none of merge, replace"),
+    "another directive": ({"spec": {"$retainKeys": []}}, r"spec\.\$retainKeys: of the directives only \$patch"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_patch_that_is_none_is_refused_by_its_field(name: str) -> None:
+    patch, words = REFUSED[name]
+    with pytest.raises(PatchError, match=rf"^podTemplatePatch.*{words}"):
+        patched(BASE, patch)
+
+
+def test_null_means_the_same_in_what_the_patch_adds() -> None:
+    added = patched(BASE, {"spec": {"securityContext": {"runAsUser": None, "fsGroup": 1}}})
+    assert added["spec"]["securityContext"] == {"fsGroup": 1}
+    assert "volumes" not in patched(BASE, {"spec": {"volumes": None}})["spec"]
+    assert "labels" not in patched(BASE, {"metadata": {"labels": {"$patch": "delete"}}})["metadata"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [*MERGE_KEYS, "metadata", "spec", "labels", "annotations", "name", "$patch", "image", "x", ""]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["metadata", "spec", "$patch", "x"]), JSON, max_size=3) | JSON)
+def test_any_json_is_a_patch_or_refused(patch: Any) -> None:
+    """As text, and as an older CRD stored it: what comes out can be a pod template."""
+    for given_as in (json.dumps(patch), *([patch] if isinstance(patch, dict) else [])):
+        try:
+            template = patched(BASE, given_as)
+        except PatchError as error:
+            assert str(error).startswith("podTemplatePatch")
+            continue
+        assert isinstance(template["spec"], dict)
+        texts = template["metadata"].get("labels", {}) | template["metadata"].get("annotations", {})
+        assert all(isinstance(text, str) for text in texts.values())
+        json.dumps(template, allow_nan=False)
+
+
 def test_the_base_is_left_as_it_is() -> None:
     before = repr(BASE)
     strategic_merge(BASE, container(image="y", env=[{"name": "A", "$patch": "delete"}]))
@@ -110,7 +181,10 @@ TEMPLATES = st.recursive(
 
 @given(TEMPLATES, TEMPLATES)
 def test_a_patch_merged_twice_is_a_patch_merged_once(base: dict[str, Any], patch: dict[str, Any]) -> None:
-    once = strategic_merge(base, patch)
+    try:
+        once = strategic_merge(base, patch)
+    except PatchError:
+        reject()  # a map in the place of a word, or the other way round
     assert strategic_merge(once, patch) == once
 
 

@@ -39,11 +39,20 @@ def test_value(text: str | int, value: int | str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "lots", "1 Gi", "Gi", "1GiB", "1gi", "--1", "1e", "1.2.3", "NaN", "Infinity", "0x1", "1_000", "1e9999999"],
+    [
+        *("", "lots", "1 Gi", "Gi", "1GiB", "1gi", "--1", "1e", "1.2.3", "NaN", "Infinity", "0x1", "1_000"),
+        *("1e9999999", "1e999999", "1E-999999", "1e31", "0e99999999999999999999", "9" * 65, "1" + "0" * 100_000),
+    ],
 )
 def test_what_is_no_quantity(text: str) -> None:
     with pytest.raises(ValueError, match="is not a quantity"):
         quantity(text)
+
+
+def test_every_quantity_is_cheap_as_a_whole_number() -> None:
+    """`1e999999` took half a minute (attack 03)."""
+    largest = quantity("9" * 59 + "e30Ei")
+    assert int(largest).bit_length() < 500
 
 
 @given(st.integers(0, 2**20))
