@@ -65,9 +65,11 @@ def _run(settings: Settings) -> int:
     from kubernetes.aio.config.config_exception import ConfigException
 
     from qwen3_operator.controller.cluster import ApiError
+    from qwen3_operator.controller.decode import allow_deep_json
     from qwen3_operator.process import LeaseLost, MissingApi, run
 
     _configure_logging(settings)
+    allow_deep_json()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(settings))

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from qwen3_in_engine.batch_runner.contract import PROGRESS_SECONDS
 from qwen3_operator.api.batch import ClaimFile, Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.catalog import ConfigError
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, JOBS, Kind
 from qwen3_operator.desired.batch import QUEUE_LABEL, batch_job, job_name
@@ -63,6 +64,8 @@ async def reconcile_batch(context: Context, key: Key) -> float | None:
         await it.observe(spec)
     except ValidationError as error:
         it.problems.append(invalid_spec(error.errors()))
+    except ConfigError as error:
+        it.problems.append(Problem("InvalidModelConfig", str(error), "spec.model.id"))
     labels = obj["metadata"].get("labels") or {}
     status = batch_status(spec, labels, obj["metadata"]["generation"], obj.get("status") or {}, it.view())
     await context.write_status(QWEN3_BATCHES, obj, status)

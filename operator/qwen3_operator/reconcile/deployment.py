@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.source import ModelSource
+from qwen3_operator.catalog import ConfigError
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, SERVICES
 from qwen3_operator.controller.ownership import controller_of
@@ -124,7 +125,13 @@ class _Reconciliation(Reconciliation):
         if spec.model is None:  # the model of its modelRef is not there
             await self._ensure_replicas(spec)
             return
-        await self._ensure_server(spec, weights_of(self.model, self.model_name, spec.model))
+        try:
+            weights = weights_of(self.model, self.model_name, spec.model)
+        except ConfigError as error:
+            self.problems.append(Problem("InvalidModelConfig", str(error), "spec.model.id"))
+            await self._ensure_replicas(spec)
+            return
+        await self._ensure_server(spec, weights)
         if self.server is None:
             return
         if not _rolled_out(self.server):

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.catalog import FACT_KEYS, ConfigError, ModelFacts, Quantization
+from qwen3_operator.catalog.facts import MOST_LAYERS, QUANTIZATION_KEYS, VISION_KEYS, WIDEST
+from qwen3_operator.plan import NodeGpus, Weights, make_plan
+from qwen3_operator.settings import Settings
 
 DENSE: dict[str, Any] = {
     "architectures": ["Qwen3ForCausalLM"],
@@ -158,6 +165,94 @@ def test_a_missing_key_is_named(key: str) -> None:
 def test_a_wrong_type_is_named(value: object) -> None:
     with pytest.raises(ConfigError, match="hidden_size is"):
         ModelFacts.from_config({**DENSE, "hidden_size": value})
+
+
+MOE = {**DENSE, "num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768}
+VISION = {"depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "out_hidden_size": 4096}
+NOT_OF_A_QWEN3 = {
+    # Attack 04: a loop over layers, at every start of the operator.
+    "layers": ({"num_hidden_layers": 10**15}, "num_hidden_layers is more than 4,096"),
+    "a step": ({"decoder_sparse_step": -1}, "decoder_sparse_step is less than nothing"),
+    "widths": ({"hidden_size": WIDEST + 1}, "hidden_size is more than 16,777,216"),
+    "heads": ({"num_attention_heads": 10**18}, "num_attention_heads is more than"),
+    "a length": ({"max_position_embeddings": 10**18}, "max_position_embeddings is more than"),
+    "experts": ({"num_experts": 10**18}, "num_experts is more than"),
+    "dense layers": ({"mlp_only_layers": [1] * 5000}, "mlp_only_layers has more than 4,096 items"),
+    "kinds of layers": ({"layer_types": ["full_attention"] * 5000}, "layer_types has more than 4,096 items"),
+    "no list": ({"layer_types": "full_attention"}, "layer_types is 'full_attention', not a list"),
+    "no architectures": ({"architectures": 5}, "architectures is something else, not a list"),
+    "many architectures": ({"architectures": ["a"] * 17}, "architectures: Tuple should have at most 16 items"),
+    "a long word": ({"model_type": "q" * 129}, "model_type: String should have at most 128 characters"),
+    "no word": ({"torch_dtype": {"a": 1}}, "torch_dtype is something else, not a word"),
+    "rope": ({"rope_scaling": [1]}, "rope_scaling is something else, not a map"),
+    "long rope": ({"rope_scaling": {"short_factor": [1.0] * 2000}}, "its rope parameters are too many"),
+    "deep rope": ({"rope_scaling": {"a": {"b": {"c": {"d": {}}}}}}, "its rope parameters are too many"),
+    "no theta": ({"rope_theta": [1]}, "is not that of a Qwen3 model"),
+    "infinite theta": ({"rope_theta": float("inf")}, "rope_theta: "),
+    "bits": ({"quantization_config": {"quant_method": "awq", "bits": 10**9}}, "bits is more than"),
+    "some bits": ({"quantization_config": {"quant_method": "awq", "bits": 65}}, "bits: Input should be less than"),
+    "a block": ({"quantization_config": {"weight_block_size": [1, 2, 3]}}, "weight_block_size has 3 numbers, not 2"),
+    "a wide block": ({"quantization_config": {"weight_block_size": [1, 10**18]}}, "block.1: Input should be less than"),
+    "no quantization": ({"quantization_config": "fp8"}, "quantization_config is 'fp8', not a map"),
+    "a tower": ({"vision_config": VISION | {"depth": 10**15}}, "depth is more than|depth: Input should be less than"),
+    "a state": ({"linear_num_value_heads": 10**15}, "linear_num_value_heads is more than"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_OF_A_QWEN3)
+def test_what_is_no_qwen3s_is_refused_by_its_key(name: str) -> None:
+    change, words = NOT_OF_A_QWEN3[name]
+    with pytest.raises(ConfigError, match=f"config.json.*(?:{words})"):
+        ModelFacts.from_config(MOE | change)
+
+
+@given(st.integers(1, 200), st.integers(0, 12), st.lists(st.integers(-2, 220), max_size=20))
+def test_sparse_layers_are_counted_as_transformers_builds_them(layers: int, step: int, dense: list[int]) -> None:
+    config = MOE | {"num_hidden_layers": layers, "decoder_sparse_step": step, "mlp_only_layers": dense}
+    built = [layer for layer in range(layers) if layer not in dense and (layer + 1) % (step or 1) == 0]
+    assert ModelFacts.from_config(config).num_moe_layers == len(built)
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([0, 1, 64, MOST_LAYERS, WIDEST, 2**53, 2**63 - 1])
+    | st.floats()
+    | st.text(max_size=3)
+    | st.sampled_from(["qwen3_moe", "Qwen3MoeForCausalLM", "linear_attention", "fp8"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from([*QUANTIZATION_KEYS, *VISION_KEYS, "rope_type", "config_groups"]), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
+KEYS = [*FACT_KEYS, "layer_types", "quantization_config", "vision_config", "text_config", "thinker_config"]
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4), st.booleans())
+def test_any_config_gives_facts_or_is_refused(change: dict[str, Any], nested: bool) -> None:
+    config = {**MOE, "text_config": MOE | change} if nested else MOE | change
+    try:
+        facts = ModelFacts.from_config(config)
+    except ConfigError as error:
+        assert len(str(error)) < 1000
+    else:
+        assert 0 <= facts.num_moe_layers <= facts.num_layers <= MOST_LAYERS
+        assert facts.num_full_attention_layers <= facts.num_layers
+
+
+def test_the_largest_facts_are_planned_at_once() -> None:
+    """What the operator does with them at every reconcile, whatever they say."""
+    numbers = {key: WIDEST for key, value in MOE.items() if isinstance(value, int) and value is not False}
+    config = MOE | numbers | {"num_hidden_layers": MOST_LAYERS, "rope_theta": 1e15}
+    facts = ModelFacts.from_config(config, 2**53)
+    spec = Qwen3DeploymentSpec.model_validate({"model": {"id": "evil/Qwen3-MoE"}})
+    started = time.process_time()
+    make_plan(Weights("m", "p", facts), spec, Settings(), (NodeGpus("NVIDIA-H100-80GB-HBM3", 81559, 8),))
+    assert time.process_time() - started < 1, "a millisecond or two on a quiet machine"
 
 
 def test_heads_and_head_dim_have_defaults() -> None:
