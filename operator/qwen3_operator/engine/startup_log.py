@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from qwen3_operator.engine.text import LONGEST_LINE
+
 
 @dataclass(frozen=True)
 class StartupLog:
@@ -35,14 +37,14 @@ class StartupLog:
 
 
 _PATTERNS: dict[str, re.Pattern[str]] = {
-    "weights_seconds": re.compile(r"Loading weights took ([\d.]+) seconds"),
-    "weights_gib": re.compile(r"Model loading took ([\d.]+) Gi?B"),
-    "compile_seconds": re.compile(r"torch\.compile (?:took|takes) ([\d.]+) s"),
-    "graphs_seconds": re.compile(r"Graph capturing finished in ([\d.]+) sec"),
-    "init_seconds": re.compile(r"init engine \(.*?\) took ([\d.]+) s"),
-    "kv_cache_gib": re.compile(r"Available KV cache memory: (-?[\d.]+) GiB"),
-    "kv_cache_tokens": re.compile(r"KV cache size: ([\d,]+) tokens"),
-    "max_concurrency": re.compile(r"Maximum concurrency for [\d,]+ tokens per request: ([\d.]+)x"),
+    "weights_seconds": re.compile(r"Loading weights took (\d{1,9}(?:\.\d{1,9})?) seconds"),
+    "weights_gib": re.compile(r"Model loading took (\d{1,9}(?:\.\d{1,9})?) Gi?B"),
+    "compile_seconds": re.compile(r"torch\.compile (?:took|takes) (\d{1,9}(?:\.\d{1,9})?) s"),
+    "graphs_seconds": re.compile(r"Graph capturing finished in (\d{1,9}(?:\.\d{1,9})?) sec"),
+    "init_seconds": re.compile(r"init engine \([^)]{0,120}\) took (\d{1,9}(?:\.\d{1,9})?) s"),
+    "kv_cache_gib": re.compile(r"Available KV cache memory: (-?\d{1,9}(?:\.\d{1,9})?) GiB"),
+    "kv_cache_tokens": re.compile(r"KV cache size: (\d[\d,]{0,19}) tokens"),
+    "max_concurrency": re.compile(r"Maximum concurrency for [\d,]{1,20} tokens per request: (\d{1,9}(?:\.\d{1,9})?)x"),
 }
 
 
@@ -50,7 +52,7 @@ def parse_startup_log(lines: Iterable[str]) -> StartupLog:
     """Read the lines of one start, in order. With several ranks the slowest stage and the smallest cache count."""
     found: dict[str, list[float]] = {name: [] for name in _PATTERNS}
     ready = False
-    for line in lines:
+    for line in (line[:LONGEST_LINE] for line in lines):
         for name, pattern in _PATTERNS.items():
             match = pattern.search(line)
             if match:

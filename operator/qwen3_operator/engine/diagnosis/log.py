@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 from qwen3_operator.engine.diagnosis.patterns import Cause, first_cause
+from qwen3_operator.engine.text import bounded_lines
 
 _PREFIX = re.compile(
-    r"^(?:\([\w :=]+?pid=\d+\) )?(?:(?:ERROR|INFO|WARNING) \d\d-\d\d \d\d:\d\d:\d\d (?:\[[^\]]*\] )?)?"
+    r"(?:\([\w :=]{1,60}?pid=\d{1,9}\) )?(?:(?:ERROR|INFO|WARNING) \d\d-\d\d \d\d:\d\d:\d\d (?:\[[^\]]{0,200}\] )?)?"
 )
-_ERROR = re.compile(r"^(?P<text>(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt): .+)$", re.MULTILINE)
-_WRAPPED = re.compile(r"Value error, (?P<text>.+?)(?: \[type=|$)", re.MULTILINE)
+_ERROR = re.compile(r"[\w.]{0,200}(?:Error|Exception|Interrupt): .+")
+_WRAPPED = "Value error, "
 _ECHOES = (
     "Engine core initialization failed",
     "WorkerProc initialization failed",
@@ -22,14 +23,19 @@ _LONGEST_QUOTE = 300
 
 def first_error(log: str) -> Cause | None:
     """The first error of a log that is not the echo of another one."""
-    text = "\n".join(_PREFIX.sub("", line) for line in log.splitlines())
-    wrapped = _WRAPPED.search(text)
-    found = [wrapped["text"]] if wrapped else [match["text"] for match in _ERROR.finditer(text)]
+    lines = [line[_length_of_prefix(line) :] for line in bounded_lines(log)]
+    wrapped = [line.partition(_WRAPPED)[2].partition(" [type=")[0] for line in lines if _WRAPPED in line][:1]
+    found = wrapped or [line for line in lines if _ERROR.match(line)]
     original = next((error for error in found if not any(echo in error for echo in _ECHOES)), None)
     if original is None:
         return None
     quote = original if len(original) <= _LONGEST_QUOTE else original[:_LONGEST_QUOTE] + "…"
     return Cause("ServerFailed", f"the server failed: {quote}", "read the whole log (kubectl logs --previous)")
+
+
+def _length_of_prefix(line: str) -> int:
+    match = _PREFIX.match(line)
+    return match.end() if match else 0
 
 
 def diagnose_log(log: str) -> Cause | None:

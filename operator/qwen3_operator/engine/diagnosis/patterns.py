@@ -10,6 +10,8 @@ from importlib import resources
 
 import yaml
 
+from qwen3_operator.engine.text import bounded
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -53,11 +55,12 @@ def patterns(section: str) -> tuple[Pattern, ...]:
     text = resources.files("qwen3_operator.engine.diagnosis").joinpath("patterns.yaml").read_text(encoding="utf-8")
     data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return tuple(
-        Pattern(row["reason"], re.compile(row["match"], re.DOTALL), row["message"], row["remedy"], row["seen"])
+        Pattern(row["reason"], re.compile(row["match"]), row["message"], row["remedy"], row["seen"])
         for row in data[section]
     )
 
 
 def first_cause(section: str, text: str, context: Mapping[str, str] | None = None) -> Cause | None:
     """The cause of the first pattern of a section that matches, or None."""
-    return next((cause for pattern in patterns(section) if (cause := pattern.cause(text, context))), None)
+    searched = bounded(text)
+    return next((cause for pattern in patterns(section) if (cause := pattern.cause(searched, context))), None)

@@ -8,6 +8,7 @@ from typing import Any
 
 from qwen3_operator.engine.diagnosis.log import first_error
 from qwen3_operator.engine.diagnosis.patterns import Cause, first_cause, patterns
+from qwen3_operator.engine.text import bounded
 
 
 def diagnose_create_failure(message: str) -> Cause:
@@ -68,7 +69,7 @@ def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None
     return next((c for c in status.get("conditions") or () if c.get("type") == kind), None)
 
 
-_NODE_REASON = re.compile(r"^\s*(\d+) (?:node\(s\) )?(.+?)\s*$", re.DOTALL)
+_NODE_REASON = re.compile(r"(\d{1,9}) (?:node\(s\) )?(.+)", re.DOTALL)
 
 
 def _unschedulable(pod: Mapping[str, Any], gpus_by_node: Mapping[str, int] | None) -> Cause | None:
@@ -76,7 +77,7 @@ def _unschedulable(pod: Mapping[str, Any], gpus_by_node: Mapping[str, int] | Non
     condition = _condition(pod.get("status", {}), "PodScheduled")
     if condition is None or condition.get("status") != "False":
         return None
-    message = str(condition.get("message", ""))
+    message = bounded(str(condition.get("message", "")))
     if condition.get("reason") == "SchedulingGated":
         return Cause("SchedulingGated", "a scheduling gate holds the pod back", "whoever set the gate must lift it")
     whole = first_cause("volume", message)
@@ -96,12 +97,16 @@ def _unschedulable(pod: Mapping[str, Any], gpus_by_node: Mapping[str, int] | Non
     return Cause(main.reason, f"no node takes the pod: {words}", main.remedy)
 
 
+MOST_NODE_REASONS = 64
+"""Kinds of reasons that a scheduler has are some twenty."""
+
+
 def _node_reasons(message: str) -> list[tuple[int, str]]:
     """(nodes, reason) from ``0/4 nodes are available: 1 node(s) had ..., 3 Insufficient ... . preemption: ...``."""
-    body = re.split(r"\.?\s*(?:preemption:|no new claims to deallocate)", message, maxsplit=1)[0]
+    body = re.split(r"\.?\s{0,8}(?:preemption:|no new claims to deallocate)", message, maxsplit=1)[0]
     _, separator, listed = body.partition("available:")
-    parts = re.split(r",\s*(?=\d+ )", listed.strip(" .")) if separator else []
-    found = [_NODE_REASON.match(part) for part in parts]
+    parts = re.split(r",\s{0,8}(?=\d{1,9} )", listed.strip(" .")) if separator else []
+    found = [_NODE_REASON.fullmatch(part.strip()) for part in parts[:MOST_NODE_REASONS]]
     return [(int(match[1]), match[2]) for match in found if match]
 
 
