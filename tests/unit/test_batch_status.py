@@ -7,12 +7,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.unit.test_batch_plan import batch_spec, plan
 
 from qwen3_operator.api.batch import Qwen3BatchStatus
 from qwen3_operator.api.conditions import BATCH_TYPES
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.status.batch import BatchView, batch_status, is_over
+from qwen3_operator.status.batch_progress import lines_of_input, progress, progress_line, shards
 from qwen3_operator.status.pods import PodView
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -215,3 +218,58 @@ def test_problems_come_first() -> None:
 def test_nothing_is_known_yet() -> None:
     result = status(plan=None, model=None)
     assert {c["status"] for c in result["conditions"][1:5]} == {"Unknown"}
+
+
+# --- what pods say, garbage included
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([0, 1, 2**53 - 1, 2**53, 2**63])
+    | st.floats()
+    | st.text(max_size=3)
+    | st.sampled_from(["Failed", "Complete", "progress", "OutOfMemory"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    max_leaves=3,
+)
+SAID = st.dictionaries(
+    st.sampled_from(
+        [
+            *("event", "total", "done", "failed", "promptTokens", "completionTokens", "tokensPerSecond", "etaSeconds"),
+            *("lines", "result", "reason", "message", "merged"),
+        ]
+    ),
+    VALUES,
+)
+
+
+@given(
+    st.lists(st.tuples(SAID, st.sampled_from(["0", "1", "255", "256", "-1", "\u00b2", "9" * 20, ""]), st.booleans()))
+)
+def test_no_words_of_a_pod_break_the_status(pods: list[tuple[dict[str, Any], str, bool]]) -> None:
+    """Attack 22: whatever the runner's container says, the status is one that the API server takes."""
+    views, tails = [], {}
+    for number, (said, index, over) in enumerate(pods):
+        view = pod(number, ended=said if over else None, name=f"pod-{number}", code=number % 2)
+        view.pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"] = index
+        views.append(view)
+        tails[view.name] = json.dumps(said | {"event": "progress"})
+    for ended in (None, "Complete", "Failed"):
+        view = BatchView(now=NOW, job=job(ended, "JobFailed"), pods=views, log_tails=tails, model=MODEL)
+        status = batch_status(SPEC, {}, 1, {}, view)
+        Qwen3BatchStatus.model_validate(json.loads(json.dumps(status, allow_nan=False)), strict=False)
+
+
+def test_a_deep_line_is_no_progress() -> None:
+    event = {"event": "progress", "total": 4, "done": 1}
+    assert progress_line(json.dumps(event) + "\n" + '{"event":' * 1600) == {"total": 4, "done": 1}
+    views = [pod(0, text='{"lines": ' + "[" * 4000)]
+    assert lines_of_input(views, {}) is None and shards([], views, {}) == []
+
+
+def test_shards_that_claim_more_than_there_is_are_cut() -> None:
+    most = 2**53 - 1
+    found = [{"index": i, "total": most, "done": most, "failed": most, "etaSeconds": 0} for i in range(3)]
+    counted = progress({}, found, 4, NOW)
+    assert counted["requests"] == {"done": most, "failed": most, "total": 4}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from qwen3_operator.api.base import ApiModel, Text
 
@@ -56,6 +56,11 @@ BATCH_TYPES = (
 MODEL_TYPES = (Type.ACCEPTED, Type.VOLUME_BOUND, Type.DOWNLOADED, Type.READY, Type.RECONCILING, Type.STALLED)
 
 
+def shorten(message: str, limit: int = MAX_MESSAGE) -> str:
+    """`message`, cut to `limit` characters. Messages quote what others wrote, so each is cut where it is made."""
+    return message if len(message) <= limit else message[: limit - 1] + "…"
+
+
 class Condition(ApiModel):
     """One observation."""
 
@@ -65,7 +70,7 @@ class Condition(ApiModel):
     """Whether it holds."""
     reason: Annotated[str, StringConstraints(min_length=1, max_length=128)]
     """Why, in one CamelCase word."""
-    message: Annotated[str, StringConstraints(max_length=MAX_MESSAGE)] = ""
+    message: Annotated[str, BeforeValidator(shorten), StringConstraints(max_length=MAX_MESSAGE)] = ""
     """Why, in words, and what to do about it."""
     last_transition_time: Text | None = None
     """When the status last changed."""
@@ -93,8 +98,3 @@ def carry_over(
             }
         )
     return result
-
-
-def shorten(message: str, limit: int = MAX_MESSAGE) -> str:
-    """`message`, cut to `limit` characters."""
-    return message if len(message) <= limit else message[: limit - 1] + "…"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from qwen3_in_engine.batch_runner.contract import PROGRESS_SECONDS
+from qwen3_operator.api.batch import MAX_SHARDS
 from qwen3_operator.desired.server import CONTAINER
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.times import parse_time, timestamp
+from qwen3_operator.status.words import LIMIT, counts, is_reason, is_size, is_text, json_object, newest_event
 
 Object = Mapping[str, Any]
 FIELDS = ("total", "done", "failed", "promptTokens", "completionTokens", "tokensPerSecond", "etaSeconds")
@@ -22,16 +23,13 @@ def last_words(pod: Object) -> dict[str, Any] | None:
     for status in pod.get("status", {}).get("containerStatuses") or []:
         terminated = (status.get("state") or {}).get("terminated") if status.get("name") == CONTAINER else None
         if terminated:
-            return _json(terminated.get("message") or "") or {}
+            return _of_its_types(json_object(str(terminated.get("message") or "").strip()) or {})
     return None
 
 
 def progress_line(log_tail: str) -> dict[str, Any]:
     """The newest progress line in the tail of a log."""
-    for line in reversed(log_tail.splitlines()):
-        if line.startswith("{") and (event := _json(line)) and event.get("event") in ("progress", "resumed"):
-            return event
-    return {}
+    return _of_its_types(newest_event(log_tail, {"progress", "resumed"}))
 
 
 def shards(previous: Sequence[Object], pods: Sequence[PodView], tails: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -44,11 +42,11 @@ def shards(previous: Sequence[Object], pods: Sequence[PodView], tails: Mapping[s
         index = view.pod["metadata"].get("annotations", {}).get("batch.kubernetes.io/job-completion-index", "")
         ended = last_words(view.pod)
         said = progress_line(tails.get(view.name, "")) if ended is None else ended
-        if not index.isdigit():
+        if not (index.isascii() and index.isdecimal() and len(index) < 9 and int(index) < MAX_SHARDS):
             continue
         shard = known.get(int(index), {})
         if "total" in said:
-            known[int(index)] = {"index": int(index)} | {f: int(said[f]) for f in FIELDS if said.get(f) is not None}
+            known[int(index)] = {"index": int(index)} | counts(said, FIELDS)
         elif ended is not None and shard:
             shard.pop("tokensPerSecond", None)
             shard.pop("etaSeconds", None)
@@ -73,12 +71,12 @@ def progress(before: Object, found: Sequence[Object], lines: int | None, now: da
         "shards": [dict(shard) for shard in found],
         "progressAt": timestamp(now),
     }
-    running = [s for s in found if s.get("etaSeconds") is not None and s["done"] + s["failed"] < s["total"]]
+    running = [s for s in found if s.get("etaSeconds") is not None and _to_go(s) > 0]
     if running:
         result["tokensPerSecond"] = _sum(running, "tokensPerSecond")
-        rate = sum((s["total"] - s["done"] - s["failed"]) / max(s["etaSeconds"], 1) for s in running)
-        if total and rate:
-            result["etaSeconds"] = int((total - done - failed) / rate)
+        rate = sum(_to_go(s) / max(s["etaSeconds"], 1) for s in running)
+        if total:
+            result["etaSeconds"] = min(int(max(total - done - failed, 0) / rate), LIMIT - 1)
     return result
 
 
@@ -115,12 +113,22 @@ def _moved(before: Object, finished: int, total: int | None, now: datetime) -> b
 
 
 def _sum(found: Sequence[Object], field: str) -> int:
-    return sum(int(shard.get(field) or 0) for shard in found)
+    return min(sum(int(shard.get(field) or 0) for shard in found), LIMIT - 1)
 
 
-def _json(text: str) -> dict[str, Any] | None:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+def _to_go(shard: Object) -> int:
+    """Lines of a shard that are not finished."""
+    return int(shard.get("total") or 0) - int(shard.get("done") or 0) - int(shard.get("failed") or 0)
+
+
+_TYPES: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys((*FIELDS, "lines"), is_size),
+    "result": is_text,
+    "reason": is_reason,
+    "message": is_text,
+    "merged": lambda value: isinstance(value, bool),
+}
+
+
+def _of_its_types(said: Object) -> dict[str, Any]:
+    return {name: value for name, value in said.items() if name in _TYPES and _TYPES[name](value)}

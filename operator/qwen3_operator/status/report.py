@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from qwen3_operator.desired.download import CONTAINER
 from qwen3_operator.status.pods import PodView
+from qwen3_operator.status.words import are_facts, counts, is_reason, is_size, is_text, json_object, newest_event
 
 
 def _terminated(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -35,12 +34,8 @@ def final_report(pods: Iterable[PodView], result: str) -> dict[str, Any] | None:
 def _read(terminated: Mapping[str, Any]) -> dict[str, Any] | None:
     """The report in a termination message. Without one, a failure is told by what the kubelet knows."""
     ended = f"the download ended with exit code {terminated.get('exitCode')}"
-    try:
-        said = json.loads(terminated.get("message") or "")
-    except ValueError:
-        said = None
-    if isinstance(said, dict) and said.get("result") in ("Complete", "Failed"):
-        # Anybody may have built the image: what is not of its type does not get into a status.
+    said = json_object(str(terminated.get("message") or "").strip())
+    if said is not None and said.get("result") in ("Complete", "Failed"):
         report = {key: value for key, value in said.items() if key in _TYPES and _TYPES[key](value)}
         if report["result"] == "Failed":
             report = {"reason": "DownloadFailed", "message": ended} | report
@@ -54,41 +49,26 @@ def _read(terminated: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"result": "Failed", "reason": reason, "message": ended + words}
 
 
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LIMIT
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and len(value) > 0
-
-
-_LIMIT = 2**53
-"""Integers below it survive every JSON reader."""
+_LARGEST_VOLUME = 2**50
+"""The largest claim that may be asked for, as in spec.model.storage.size."""
 _TYPES: dict[str, Callable[[Any], bool]] = {
-    "result": _is_text,
-    "reason": lambda value: isinstance(value, str) and re.fullmatch(r"[A-Z][A-Za-z0-9]{0,99}", value) is not None,
-    "message": _is_text,
-    "commit": lambda value: _is_text(value) and len(value) <= 1024,
-    "bytes": _is_size,
-    "files": _is_size,
-    "weightsBytes": _is_size,
-    "bytesPerSecond": _is_size,
-    "fetchedFiles": _is_size,
-    "volumeBytes": _is_size,
-    "fileSystemBytes": _is_size,
+    "result": is_text,
+    "reason": is_reason,
+    "message": is_text,
+    "commit": lambda value: is_text(value) and len(value) <= 1024,
+    "bytes": is_size,
+    "files": is_size,
+    "weightsBytes": is_size,
+    "bytesPerSecond": is_size,
+    "fetchedFiles": is_size,
+    "volumeBytes": lambda value: is_size(value) and value <= _LARGEST_VOLUME,
+    "fileSystemBytes": is_size,
     "verifiedBy": lambda value: value in ("hub", "marker", "structure"),
-    "config": lambda value: isinstance(value, dict),
+    "config": are_facts,
 }
 
 
 def latest_progress(log_tail: str) -> dict[str, int]:
     """The newest progress line in the tail of a log, as fields of `status.download`."""
-    for line in reversed(log_tail.splitlines()):
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict) and event.get("event") == "progress":
-            names = ("bytesDone", "bytesTotal", "bytesPerSecond", "etaSeconds", "filesDone", "filesTotal")
-            return {name: int(event[name]) for name in names if _is_size(event.get(name))}
-    return {}
+    names = ("bytesDone", "bytesTotal", "bytesPerSecond", "etaSeconds", "filesDone", "filesTotal")
+    return counts(newest_event(log_tail, {"progress"}), names)

@@ -48,9 +48,10 @@ def test_shortened_words_fit_and_say_that_they_were_cut(message: str, limit: int
 
 
 def test_a_long_message_is_cut_to_what_the_schema_takes() -> None:
-    long = condition().model_copy(update={"message": "x" * 40_000})
-    (new,) = carry_over([long], [], generation=1, now=T0)
-    assert len(new["message"]) == MAX_MESSAGE
+    """A word of extraArgs, a webhook's denial or a pod's last words are longer than a message may be."""
+    for length in (MAX_MESSAGE, MAX_MESSAGE + 1, 40_000):
+        (new,) = carry_over([condition(message="x" * length)], [], generation=1, now=T0)
+        assert len(new["message"]) == MAX_MESSAGE
 
 
 def test_both_kinds_tell_the_summary_last() -> None:

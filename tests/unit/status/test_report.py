@@ -81,6 +81,46 @@ def test_numbers_that_are_none_are_dropped() -> None:
     assert report["weightsBytes"] == 5 and report["commit"] == "abc"
 
 
+DEEP = '{"result": "Complete", "config": ' + "[" * 4000 + "]" * 4000 + "}"
+
+
+@pytest.mark.parametrize(
+    "text", [DEEP, "[" * 4096, '{"a":' * 800, '{"result": "Complete", "commit": "\\ud800"}', "{" + "a" * 100_000 + "}"]
+)
+def test_a_message_that_is_dear_or_broken_is_none(text: str) -> None:
+    """Attack 22: the kubelet hands out whatever a container left."""
+    assert final_report([pod(text, code=0)], "Complete") is None
+    report = final_report([pod(text, code=7)], "Failed")
+    assert report is not None and report["reason"] == "DownloadError"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"a": [[[[[[[[1]]]]]]]]},
+        {str(number): 1 for number in range(65)},
+        {"num_hidden_layers": 2**63},
+        {"rope_scaling": {"factor": float("inf")}},
+        {"rope_scaling": {"factor": float("nan")}},
+    ],
+    ids=["deep", "many", "too large for JSON readers", "infinite", "no number"],
+)
+def test_facts_that_a_status_cannot_hold_are_no_report_or_dropped(config: dict[str, Any]) -> None:
+    report = final_report([pod(COMPLETE | {"config": config}, code=0)], "Complete") or {}
+    assert "config" not in report
+
+
+def test_facts_are_taken_as_they_are() -> None:
+    config = {"num_hidden_layers": 10**15, "rope_scaling": {"factor": 4.0, "short_factor": [1.0, 2]}}
+    report = final_report([pod(COMPLETE | {"config": config}, code=0)], "Complete")
+    assert report is not None and report["config"] == config, "whether they make sense is for who plans with them"
+
+
+def test_a_volume_beyond_all_sense_is_not_asked_for() -> None:
+    report = final_report([pod(FAILED | {"volumeBytes": 2**50 + 1})], "Failed")
+    assert report is not None and "volumeBytes" not in report
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -110,6 +150,11 @@ PROGRESS = {"event": "progress", "bytesDone": 5, "bytesTotal": 10, "bytesPerSeco
         ([PROGRESS, "{torn"], {"bytesDone": 5}),
         ([{"event": "progress", "bytesDone": 1.9, "etaSeconds": None, "filesDone": -1}], {"bytesDone": 1}),
         (["", "words", "[1]", "7"], {}),
+        (
+            [PROGRESS, "[" * 100_000, '{"a":' * 1600, '{"event": "progress", "bytesDone": 9' + " " * 9000 + "}"],
+            {"bytesDone": 5},
+        ),
+        ([PROGRESS, *["{"] * 3000], {"bytesDone": 5}),
     ],
 )
 def test_progress_is_the_newest_whole_line(lines: list[Any], found: dict[str, int]) -> None:
