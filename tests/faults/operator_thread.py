@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from fnmatch import fnmatch
 from http import HTTPStatus
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from kubernetes.aio import config
 from kubernetes.aio.client.configuration import Configuration
 
-from qwen3_operator.controller.cluster import Cluster, Object
+from qwen3_operator.controller.cluster import Cluster
 from qwen3_operator.process import Operator
 from qwen3_operator.settings import Settings
 
@@ -85,11 +85,9 @@ class FaultyCluster(Cluster):
         super().__init__(configuration, hook=hook)
         self.created: list[str] = []
 
-    async def _send(
-        self, method: str, path: str, query: Mapping[str, str] | None, body: Object | None, content_type: str
-    ) -> Answer:
+    async def _send(self, method: str, path: str, *rest: Any) -> Answer:
         self.requests += 1
-        send = functools.partial(self._reach, method, path, query, body, content_type)
+        send = functools.partial(self._reach, method, path, *rest)
         result = await (self.fault(self.requests, send) if self.fault is not None else send())
         self.changes += method != "GET" and 200 <= result[0] < 300
         return result

@@ -12,9 +12,9 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -29,6 +29,7 @@ from qwen3_operator.controller import metrics
 from qwen3_operator.controller.kinds import PODS, Kind
 
 Object = dict[str, Any]
+Objects = list[Object]
 Hook = Callable[[str, str, str], Awaitable[None]]
 
 TRIES = 2
@@ -37,7 +38,20 @@ REQUEST_TIMEOUT = 30.0
 LOG_TIMEOUT = 3.0
 """A kubelet that does not answer must not hold up the reconcile."""
 LOG_BYTES = 256 * 1024
+PAGE = 500
+"""Objects that one answer to a list holds at most."""
+JSON = "application/json"
+NAMES_ONLY = f"{JSON};as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+class Name(NamedTuple):
+    """What tells one object, and one version of it, from all others of its kind."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
 
 
 class ApiError(Exception):
@@ -108,16 +122,32 @@ class Cluster:
 
     async def list(
         self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = "", limit: int | None = None
-    ) -> list[Object]:
+    ) -> Objects:
         """Objects of `kind` by label and field selector; with `limit`, no more than that."""
-        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(limit) if limit else ""}
-        items: list[Object] = []
+        return await self._pages(kind, namespace, {"labelSelector": labels, "fieldSelector": fields}, most=limit)
+
+    async def names(self, kind: Kind, namespace: str | None = None) -> Sequence[Name]:
+        """All objects of `kind`, without what is in them."""
+        metas = [item["metadata"] for item in await self._pages(kind, namespace, {}, accept=NAMES_ONLY)]
+        return [Name(m.get("namespace", ""), m["name"], m["uid"], m["resourceVersion"]) for m in metas]
+
+    async def _pages(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        selectors: Mapping[str, str],
+        *,
+        most: int | None = None,
+        accept: str = JSON,
+    ) -> Objects:
+        query = {**selectors, "limit": str(min(most or PAGE, PAGE))}
+        items: Objects = []
         while True:
-            page = await self._json("list", kind, "GET", kind.path(namespace), query=query)
+            page = await self._json("list", kind, "GET", kind.path(namespace), query=query, accept=accept)
             items += page["items"]
             query["continue"] = page["metadata"].get("continue", "")
-            if limit or not query["continue"]:
-                return items
+            if not query["continue"] or (most and len(items) >= most):
+                return items[:most]
 
     async def apply(
         self, kind: Kind, obj: Object, *, manager: str, subresource: str | None = None, force: bool = True
@@ -230,14 +260,15 @@ class Cluster:
         *,
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
-        content_type: str = "application/json",
+        content_type: str = JSON,
+        accept: str = JSON,
         tries: int = TRIES,
     ) -> bytes:
         for attempt in range(1, tries + 1):
             if self._hook:
                 await self._hook("before", verb, path)
             started = time.monotonic()
-            status, retry_after, data = await self._send(method, path, query, body, content_type)
+            status, retry_after, data = await self._send(method, path, query, body, content_type, accept)
             metrics.API_SECONDS.labels(verb).observe(time.monotonic() - started)
             metrics.API_REQUESTS.labels(verb, kind.plural, str(status or "error")).inc()
             if self._hook:
@@ -252,14 +283,20 @@ class Cluster:
         raise AssertionError("unreachable")
 
     async def _send(
-        self, method: str, path: str, query: Mapping[str, str] | None, body: Object | None, content_type: str
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Object | None,
+        content_type: str,
+        accept: str,
     ) -> tuple[int, float | None, bytes]:
         """One request: status (0 when there was no answer), Retry-After in seconds, body."""
         request = await self._api.param_serialize(
             method,
             path,
             query_params=[(k, v) for k, v in (query or {}).items() if v],
-            header_params={"Accept": "application/json", "Content-Type": content_type},
+            header_params={"Accept": accept, "Content-Type": content_type},
             body=body,
             auth_settings=["BearerToken"],
         )

@@ -93,14 +93,37 @@ async def test_a_list_comes_in_pages(cluster: Cluster, server: Server) -> None:
     ]
     assert await cluster.list(PODS, "team", labels="a=b") == [{"n": 1}, {"n": 2}]
     assert [dict(r.query) for r in server.seen] == [
-        {"labelSelector": "a=b"},
-        {"labelSelector": "a=b", "continue": "next"},
+        {"labelSelector": "a=b", "limit": "500"},
+        {"labelSelector": "a=b", "limit": "500", "continue": "next"},
     ]
 
 
 async def test_a_limited_list_is_one_page(cluster: Cluster, server: Server) -> None:
     server.answers = [(200, {"metadata": {"continue": "next"}, "items": [{}]})]
     assert len(await cluster.list(PODS, limit=1)) == 1 and len(server.seen) == 1
+    assert server.seen[0].query["limit"] == "1"
+
+
+async def test_a_limit_beyond_a_page_is_several_pages(cluster: Cluster, server: Server) -> None:
+    server.answers = [(200, {"metadata": {"continue": "next"}, "items": [{}] * 500})]
+    assert len(await cluster.list(PODS, limit=700)) == 700 and len(server.seen) == 2
+
+
+async def test_names_come_without_their_objects_in_pages(cluster: Cluster, server: Server) -> None:
+    def item(name: str) -> dict[str, Any]:
+        return {"metadata": {"namespace": "team", "name": name, "uid": f"u-{name}", "resourceVersion": "7"}}
+
+    server.answers = [
+        (200, {"metadata": {"continue": "next"}, "items": [item("a")]}),
+        (200, {"metadata": {}, "items": [item("b")]}),
+    ]
+    names = await cluster.names(DEPLOYMENTS)
+    assert names == [("team", "a", "u-a", "7"), ("team", "b", "u-b", "7")]
+    assert (names[0].name, names[0].resource_version) == ("a", "7")
+    for request in server.seen:
+        assert request.headers["Accept"] == "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+        assert request.path == "/apis/apps/v1/deployments" and request.query["limit"] == "500"
+    assert "continue" not in server.seen[0].query and server.seen[1].query["continue"] == "next"
 
 
 async def test_a_connection_that_breaks_is_tried_once_more(cluster: Cluster, server: Server) -> None:
