@@ -66,15 +66,20 @@ def _run(settings: Settings) -> int:
 
     from qwen3_operator.controller.cluster import ApiError
     from qwen3_operator.controller.decode import allow_deep_json
-    from qwen3_operator.process import LeaseLost, MissingApi, run
+    from qwen3_operator.controller.lease import LeaseLost
+    from qwen3_operator.process import MissingApi, run
 
     _configure_logging(settings)
     allow_deep_json()
+    log = logging.getLogger(__name__)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(settings))
     except (ApiError, ConfigException, LeaseLost, MissingApi) as error:
-        logging.getLogger(__name__).error("%s", error)
+        log.error("%s", error)
+        return 1
+    except Exception:
+        log.critical("the operator ends by a fault of its own", exc_info=True)
         return 1
     return 0
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from typing import Any
 
 import kopf
 
@@ -20,7 +17,9 @@ from qwen3_operator.controller.kinds import NODES, Kind
 from qwen3_operator.controller.lease import Lease
 from qwen3_operator.controller.probes import Probes
 from qwen3_operator.controller.queue import KeyedQueue
+from qwen3_operator.controller.resync import Resync, Scope
 from qwen3_operator.controller.store import Store
+from qwen3_operator.controller.tasks import Tasks
 from qwen3_operator.handlers import kopf_settings, make_registry
 from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS, SELECTOR
 from qwen3_operator.reconcile import Context, Key, reconcile_batch, reconcile_deployment, reconcile_model
@@ -38,14 +37,14 @@ _KINDS = {
     QWEN3_MODELS.kind: (QWEN3_MODELS, reconcile_model),
     QWEN3_BATCHES.kind: (QWEN3_BATCHES, reconcile_batch),
 }
+RECONCILE_SECONDS = 120.0
+"""A reconcile that takes longer has failed: what it waits for must not hold a worker."""
+STUCK_SECONDS = 60.0
+"""A queue of which no worker has taken a key for so long is not being worked on."""
 
 
 class MissingApi(Exception):
     """The CRDs are not installed; the message says how."""
-
-
-class LeaseLost(Exception):
-    """Another operator took over, or the API server was away too long."""
 
 
 class Operator:
@@ -53,54 +52,62 @@ class Operator:
 
     def __init__(self, settings: Settings, cluster: Cluster) -> None:
         self.settings, self.cluster = settings, cluster
-        # Many wait for one model.
-        self.queue: KeyedQueue[Key] = KeyedQueue(rank=lambda key: key.kind != QWEN3_MODELS.kind)
+        self.queue: KeyedQueue[Key] = KeyedQueue(lambda key: (key.kind, key.namespace), limit=settings.workers)
         self.watching = asyncio.Event()
-        self.probes = Probes(lambda: self.watching.is_set() and not self._stop.is_set())
+        self.probes = Probes(self._unready, self._ill)
         self._stop = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = Tasks(at_end=self.stop)
+        # Beyond the queue's limit: for kinds and namespaces that have no key in work.
+        self._workers = settings.workers + -(-settings.workers // 2)
         self._store = Store(WATCHED)
+        self._resync = Resync(cluster, self._store, _scopes(settings))
         recorder, users = Recorder(cluster, settings.identity), ModelUsers()
         self._context = Context(cluster, self._store, settings, recorder, Nodes(self._store), users)
         self._store.listeners.append(Triggers(self._enqueue, users).observe)
-        self._relisted = asyncio.Event()
 
     def stop(self) -> None:
         """End `run`."""
         self._stop.set()
 
     async def run(self) -> None:
-        """Work until stopped. Raises MissingApi, LeaseLost, ApiError."""
+        """Work until stopped. Raises MissingApi, LeaseLost, ApiError, and what ended one of the tasks."""
         await self.probes.start(self.settings.http_host, self.settings.http_port)
         try:
             await self._check_api()
-            async with self._lease() as lost:
-                await self._work(lost)
-                if lost.is_set():
-                    raise LeaseLost("the lease was lost: another operator may be at work")
+            lease = self._lease()
+            if lease is None:
+                await self._work()
+            elif await self._acquired(lease):
+                try:
+                    await self._work(lease)
+                finally:
+                    await lease.release()
         finally:
             await self.probes.stop()
 
-    async def _work(self, lost: asyncio.Event) -> None:
-        async with _tasks(
-            *(self._worker() for _ in range(self.settings.workers)),
-            self._fill(),
-            self._resync(),
-            self.probes.measure_lag(),
-            self._stop_when(lost),
-        ) as self._tasks:
+    async def _work(self, lease: Lease | None = None) -> None:
+        metrics.QUEUE_LENGTH.set_function(lambda: len(self.queue))
+        async with self._tasks as tasks:
+            for number in range(self._workers):
+                tasks.start(f"worker {number}", self._worker())
+            tasks.start("resync", self._compare())
+            tasks.start("measurement of the lag", self.probes.measure_lag())
+            if lease is not None:
+                tasks.start("keeper of the lease", lease.keep())
             await self._watch()
 
     async def _wind_down(self) -> None:
         """End what runs beside kopf. It waits 5 s for every task of this loop that is younger than itself: a reconcile
         in flight, a kept-alive connection to the probes, its own wait for the stop flag after a signal."""
         self.stop()
-        await _end(self._tasks)
+        await self._tasks.cancel()
         await self.probes.stop()
 
     async def _watch(self) -> None:
         await kopf.operator(
-            registry=make_registry(self._store, self._relisted.set, self.cluster.configuration, at_end=self._wind_down),
+            registry=make_registry(
+                self._store, self._resync.relisted.set, self.cluster.configuration, at_end=self._wind_down
+            ),
             settings=kopf_settings(),
             clusterwide=not self.settings.namespaces,
             namespaces=self.settings.namespaces,
@@ -115,29 +122,17 @@ class Operator:
         await self._store.ready.wait()
         await self.queue.work(self._handle)
 
-    async def _fill(self) -> None:
-        """Wait until all that exists at the start is in the store."""
+    async def _compare(self) -> None:
+        """Have the store filled, and then right, and everything reconciled now and then."""
         await self.watching.wait()
-        for kind in self._store.kinds:
-            expected = None
-            while expected is None or self._store.missing(kind, expected):
-                try:
-                    expected = expected or await self._names(kind)
-                except ApiError as error:
-                    log.warning("%s are not listed yet: %s", kind.plural, error)
-                    await asyncio.sleep(error.retry_after or 1.0)
-                await asyncio.sleep(0.05)
-        self._store.ready.set()
-        await asyncio.Event().wait()
+        await self._resync.fill()
+        await self._resync.run(self.settings.resync_seconds, self._reconcile_all)
 
-    async def _names(self, kind: Kind) -> list[tuple[tuple[str, str], str]]:
-        labels = SELECTOR if kind in CHILDREN else ""
-        found = []
-        for namespace in self.settings.namespaces or (None,):
-            for obj in await self.cluster.list(kind, namespace if kind != NODES else None, labels=labels):
-                meta = obj["metadata"]
-                found.append(((meta.get("namespace", ""), meta["name"]), meta["uid"]))
-        return found
+    def _reconcile_all(self) -> None:
+        for kind, _ in _KINDS.values():
+            for (namespace, name), _uid in self._store.names(kind):
+                spread = random.uniform(0, self.settings.resync_seconds / 4)
+                self.queue.add_after(Key(kind.kind, namespace, name), spread)
 
     def _enqueue(self, key: Key, seconds: float) -> None:
         if seconds:
@@ -155,84 +150,77 @@ class Operator:
                 )
 
     async def _handle(self, key: Key) -> None:
+        """Reconcile `key`, and have the queue do it again as the result says."""
         kind, reconcile = _KINDS[key.kind]
-        metrics.QUEUE_LENGTH.set(len(self.queue))
         started = time.monotonic()
         try:
-            again = await reconcile(self._context, key)
-        except asyncio.CancelledError:
-            raise
+            async with asyncio.timeout(RECONCILE_SECONDS):
+                again = await reconcile(self._context, key)
         except NamespaceEnding:  # the object goes as well, and with it all that it has
             log.info("%s %s/%s: its namespace is being deleted", *key)
             again = None
         except Exception as error:
-            delay, failures = self.queue.failed(key)
-            metrics.RECONCILES.labels(key.kind, "error").inc()
-            expected = isinstance(error, ApiError)
-            log.warning(
-                "%s %s/%s: %s; again in %.1f s", key.kind, key.namespace, key.name, error, delay, exc_info=not expected
-            )
-            if failures == LASTING_FAILURES:
-                await report_failure(self._context, kind, key, error)
+            await self._failed(key, kind, error)
             return
-        self.queue.succeeded(key)
+        self.queue.succeeded(key, again)
         metrics.RECONCILES.labels(key.kind, "ok").inc()
         metrics.RECONCILE_SECONDS.labels(key.kind).observe(time.monotonic() - started)
-        if again is not None:
-            self.queue.add_after(key, again)
 
-    async def _resync(self) -> None:
-        """Look at every object now and then: what a lost event or an unwatched object left behind shows there."""
-        while True:
-            await asyncio.sleep(self.settings.resync_seconds)
-            try:
-                for kind, _ in _KINDS.values():
-                    for namespace in self.settings.namespaces or (None,):
-                        for obj in await self.cluster.list(kind, namespace):
-                            meta = obj["metadata"]
-                            spread = random.uniform(0, self.settings.resync_seconds / 4)
-                            self.queue.add_after(Key(kind.kind, meta["namespace"], meta["name"]), spread)
-            except ApiError as error:
-                log.warning("resync: %s", error)
+    async def _failed(self, key: Key, kind: Kind, error: Exception) -> None:
+        if isinstance(error, TimeoutError) and not str(error):
+            error = TimeoutError(f"it took longer than {RECONCILE_SECONDS:g} s")
+        wait = error.retry_after if isinstance(error, ApiError) else None
+        delay, failures = self.queue.failed(key, wait or 0.0)
+        metrics.RECONCILES.labels(key.kind, "error").inc()
+        traceback = None if isinstance(error, ApiError | TimeoutError) else error
+        log.warning("%s %s/%s: %s; again in %.1f s", *key, error, delay, exc_info=traceback)
+        if failures >= LASTING_FAILURES:
+            await report_failure(self._context, kind, key, error)
 
-    async def _stop_when(self, lost: asyncio.Event) -> None:
-        await lost.wait()
-        self.stop()
-
-    @contextlib.asynccontextmanager
-    async def _lease(self) -> AsyncIterator[asyncio.Event]:
-        """Hold the Lease; yields the event of its loss."""
+    def _lease(self) -> Lease | None:
         if not self.settings.lease_name:
-            yield asyncio.Event()
-            return
-        lease = Lease(self.cluster, self.settings.lease_namespace, self.settings.lease_name, self.settings.identity)
+            return None
+        return Lease(self.cluster, self.settings.lease_namespace, self.settings.lease_name, self.settings.identity)
+
+    async def _acquired(self, lease: Lease) -> bool:
+        """Wait for the Lease; False when told to end before."""
         waiting, stopping = asyncio.create_task(lease.acquire()), asyncio.create_task(self._stop.wait())
         await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        if not waiting.done():  # told to end while another was at work
+        if not waiting.done():
             waiting.cancel()
-            yield lease.lost
-            return
+            return False
         waiting.result()
-        async with _tasks(lease.keep()):
-            yield lease.lost
-        await lease.release()
+        return True
+
+    def _unready(self) -> str:
+        """What keeps this process from its work."""
+        if self._stop.is_set():
+            return "ending"
+        if not self.watching.is_set():
+            return "starting"
+        if not self._store.ready.is_set():
+            return "reading what there is"
+        if self.queue.stuck > STUCK_SECONDS:
+            return f"{len(self.queue)} objects wait, and no worker has taken one for {self.queue.stuck:.0f} s"
+        return self._ill()
+
+    def _ill(self) -> str:
+        """What a restart would mend."""
+        if self._tasks.failure is not None:
+            return f"a task ended: {self._tasks.failure}"
+        if self.queue.longest > 2 * RECONCILE_SECONDS:
+            return f"a reconcile has not ended for {self.queue.longest:.0f} s"
+        return ""
 
 
-@contextlib.asynccontextmanager
-async def _tasks(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[list[asyncio.Task[None]]]:
-    """Run `coroutines` beside the body and cancel them after it."""
-    tasks = [asyncio.create_task(c) for c in coroutines]
-    try:
-        yield tasks
-    finally:
-        await _end(tasks)
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+def _scopes(settings: Settings) -> list[Scope]:
+    """All that is watched."""
+    return [
+        Scope(kind, namespace, SELECTOR if kind in CHILDREN else "")
+        for kind in WATCHED
+        for namespace in (settings.namespaces if kind != NODES else ()) or (None,)
+    ]
 
 
 async def run(settings: Settings, hook: Hook | None = None) -> None:

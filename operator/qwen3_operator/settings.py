@@ -63,9 +63,9 @@ class Settings(BaseModel):
     cluster_domain: str = "cluster.local"
     """DNS domain of the cluster."""
     workers: Annotated[int, Field(ge=1, le=256)] = 16
-    """Keys that are reconciled at the same time."""
+    """Keys that are reconciled at the same time. Half as many more of kinds and namespaces with none among them."""
     resync_seconds: Annotated[float, Field(gt=0)] = 600
-    """Every object is looked at again after this time, spread by ±25 %."""
+    """Every object is reconciled again after this time, spread over a quarter of it more."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of /healthz, /readyz and /metrics. 0: a free one."""
     http_host: str = "0.0.0.0"

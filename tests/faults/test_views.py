@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from tests.faults.scenarios import CHANGE_MODEL, CREATE, SCALE
 from tests.faults.test_crash import fault_free, prepare
 
 import qwen3_operator.process
+from qwen3_operator.controller.store import Store
 from qwen3_operator.handlers import make_registry
 
 REST_SECONDS = 4.0
@@ -25,12 +25,28 @@ def test_what_lost_events_left_undone_the_resync_does(
     sound = fault_free(bench, CREATE)
     dice = random.Random(7)
 
-    def deaf(look_at: Callable[[Any, float], None], *args: Any, **kwargs: Any) -> Any:
-        def hear(key: Any, seconds: float) -> None:
-            if dice.random() >= lost:
-                look_at(key, seconds)
+    class Deaf:
+        """A store that many a watch event does not reach, once it was filled."""
 
-        return make_registry(hear, *args, **kwargs)
+        def __init__(self, store: Store) -> None:
+            self._store = store
+
+        def put(self, *args: Any) -> None:
+            if self._hears():
+                self._store.put(*args)
+
+        def remove(self, *args: Any) -> None:
+            if self._hears():
+                self._store.remove(*args)
+
+        def _hears(self) -> bool:
+            return not self._store.ready.is_set() or dice.random() >= lost
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._store, name)
+
+    def deaf(store: Store, *args: Any, **kwargs: Any) -> Any:
+        return make_registry(Deaf(store), *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(qwen3_operator.process, "make_registry", deaf)
     with bench.case("deaf") as case:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from qwen3_operator import process
 from qwen3_operator.__main__ import main
 from qwen3_operator.commands.output import to_yaml
+from qwen3_operator.settings import Settings
 
 CRDS = Path(__file__).parents[2] / "crds"
 
@@ -35,6 +37,18 @@ def test_without_a_cluster_run_ends_with_1(
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
     monkeypatch.setenv("QWEN3_OPERATOR_HTTP_PORT", "0")
     assert main(["run"]) == 1
+
+
+def test_a_fault_of_its_own_ends_it_with_1_and_is_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(settings: Settings) -> None:
+        raise RecursionError("a fault")
+
+    monkeypatch.setattr(process, "run", fails)
+    monkeypatch.setattr("qwen3_operator.__main__._configure_logging", lambda settings: None)
+    assert main(["run"]) == 1
+    assert "RecursionError: a fault" in caplog.text
 
 
 @pytest.mark.parametrize("words", [[], ["fly"], ["run", "--now"]])

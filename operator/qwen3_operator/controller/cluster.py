@@ -26,6 +26,7 @@ from kubernetes.aio.client.configuration import Configuration
 from pydantic_core import from_json
 
 from qwen3_operator.controller import metrics
+from qwen3_operator.controller.decode import decode
 from qwen3_operator.controller.kinds import PODS, Kind
 
 Object = dict[str, Any]
@@ -126,9 +127,10 @@ class Cluster:
         """Objects of `kind` by label and field selector; with `limit`, no more than that."""
         return await self._pages(kind, namespace, {"labelSelector": labels, "fieldSelector": fields}, most=limit)
 
-    async def names(self, kind: Kind, namespace: str | None = None) -> Sequence[Name]:
-        """All objects of `kind`, without what is in them."""
-        metas = [item["metadata"] for item in await self._pages(kind, namespace, {}, accept=NAMES_ONLY)]
+    async def names(self, kind: Kind, namespace: str | None = None, *, labels: str = "") -> Sequence[Name]:
+        """All objects of `kind` by label selector, without what is in them."""
+        items = await self._pages(kind, namespace, {"labelSelector": labels}, accept=NAMES_ONLY)
+        metas = [item["metadata"] for item in items]
         return [Name(m.get("namespace", ""), m["name"], m["uid"], m["resourceVersion"]) for m in metas]
 
     async def _pages(
@@ -248,7 +250,7 @@ class Cluster:
         return any(resource["name"] == kind.plural for resource in listed["resources"])
 
     async def _json(self, verb: str, kind: Kind, method: str, path: str, **kwargs: Any) -> Object:
-        result: Object = from_json(await self._request(verb, kind, method, path, **kwargs))
+        result: Object = decode(await self._request(verb, kind, method, path, **kwargs))
         return result
 
     async def _request(

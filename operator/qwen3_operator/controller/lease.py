@@ -17,90 +17,151 @@ from qwen3_operator.controller.kinds import LEASES
 log = logging.getLogger(__name__)
 
 DURATION = 15.0
-RENEW = 5.0
+"""Others may take the Lease over when it was not renewed for so long."""
+DEADLINE = 10.0
+"""The holder counts it as lost when it could not renew it for so long: before anybody else takes it over."""
+RENEW = 4.0
+TRY = 2.5
+"""A request that takes longer has failed: two fit between RENEW and DEADLINE."""
 RETRY = 1.0
 
 
+class LeaseLost(Exception):
+    """Another took over, or the API server was away too long."""
+
+
 class Lease:
-    """A coordination.k8s.io Lease held by `identity`. `lost` is set when it could not be kept."""
+    """A coordination.k8s.io Lease held by `identity`."""
 
     def __init__(self, cluster: Cluster, namespace: str, name: str, identity: str) -> None:
-        self.lost = asyncio.Event()
         self._cluster, self._identity = cluster, identity
         self._namespace, self._name = namespace, name
         self._held: Object | None = None
+        self._renewed_at = 0.0
+        """When the last write that succeeded was begun: no other process can have seen it earlier."""
+        self._seen: tuple[str, float] | None = None
+        """The version of another's Lease, and when it was first seen."""
 
     async def acquire(self) -> None:
-        """Wait until the Lease is ours. A holder counts as gone when its record did not change for its duration."""
-        seen: tuple[str, float] | None = None
-        while not await self._take(seen):
-            lease = await self._cluster.get(LEASES, self._namespace, self._name)
-            version = (lease or {}).get("metadata", {}).get("resourceVersion", "")
-            now = asyncio.get_running_loop().time()
-            if seen is None or seen[0] != version:
-                holder = (lease or {}).get("spec", {}).get("holderIdentity")
-                log.info("waiting for the lease %s/%s held by %s", self._namespace, self._name, holder)
-                seen = (version, now)
+        """Wait until the Lease is ours. A holder counts as gone when its record did not change for its duration.
+
+        Raises ApiError where the API server will never allow it.
+        """
+        while True:
+            if await self._taken():
+                metrics.LEADER.set(1)
+                return
             await asyncio.sleep(RETRY)
-        metrics.LEADER.set(1)
 
     async def keep(self) -> None:
-        """Renew for ever; returns, with `lost` set, when that failed for the lease's duration or another holds it."""
-        loop = asyncio.get_running_loop()
-        renewed = loop.time()
-        while loop.time() - renewed < DURATION:
-            await asyncio.sleep(RENEW if loop.time() - renewed < RENEW else RETRY)
-            try:
-                await self._write(self._held)
-                renewed = loop.time()
-            except ApiError as error:
-                if error.status == 409:
-                    break
-                log.warning("the lease was not renewed: %s", error)
-        self._held = None
-        metrics.LEADER.set(0)
-        self.lost.set()
+        """Renew for ever. Raises LeaseLost when another holds it, or nobody could renew it within DEADLINE."""
+        pause = RENEW
+        try:
+            while True:
+                await asyncio.sleep(max(0.0, min(pause, self._seconds_left)))
+                pause = RENEW if await self._renewed() else RETRY
+        except LeaseLost:
+            self._held = None
+            metrics.LEADER.set(0)
+            raise
 
     async def release(self) -> None:
         """Give the Lease back, if it is held."""
         if self._held is None:
             return
-        held, self._held = self._held, None
-        held["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
-        try:
-            await self._cluster.replace(LEASES, held, manager=self._identity)
-        except ApiError as error:
-            log.warning("the lease was not given back: %s", error)
         metrics.LEADER.set(0)
-
-    async def _take(self, seen: tuple[str, float] | None) -> bool:
-        lease = await self._cluster.get(LEASES, self._namespace, self._name)
-        if lease is not None:
-            spec = lease.get("spec", {})
-            holder = spec.get("holderIdentity")
-            stale = (
-                seen is not None
-                and seen[0] == lease["metadata"]["resourceVersion"]
-                and asyncio.get_running_loop().time() - seen[1] > spec.get("leaseDurationSeconds", DURATION)
-            )
-            if holder and holder != self._identity and not stale:
-                return False
         try:
-            await self._write(lease)
-        except ApiError as error:
-            if error.status == 409:  # another was faster
-                return False
+            async with asyncio.timeout(TRY):
+                await self._write(self._held, {"holderIdentity": "", "leaseDurationSeconds": 1})
+        except Exception as error:  # the next process waits for its duration
+            log.warning("the lease was not given back: %s", _words(error))
+        self._held = None
+
+    @property
+    def _seconds_left(self) -> float:
+        return self._renewed_at + DEADLINE - asyncio.get_running_loop().time()
+
+    async def _renewed(self) -> bool:
+        """One try to renew it. Raises LeaseLost."""
+        left = self._seconds_left
+        if left <= 0:
+            raise LeaseLost(f"the lease could not be renewed for {DEADLINE:g} s: another operator may be at work soon")
+        try:
+            async with asyncio.timeout(min(TRY, left)):
+                await self._hold(self._held)
+        except LeaseLost:
             raise
+        except Exception as error:
+            log.warning("the lease was not renewed: %s", _words(error))
+            return False
         return True
 
-    async def _write(self, lease: Object | None) -> None:
+    async def _taken(self) -> bool:
+        """One try to get it. Raises an ApiError that is final."""
+        try:
+            async with asyncio.timeout(TRY):
+                lease = await self._cluster.get(LEASES, self._namespace, self._name)
+                if self._is_anothers(lease):
+                    return False
+                await self._hold(lease)
+        except LeaseLost:  # another was faster
+            return False
+        except Exception as error:
+            if isinstance(error, ApiError) and error.final:
+                raise
+            log.warning("the lease was not acquired: %s", _words(error))
+            return False
+        return True
+
+    def _is_anothers(self, lease: Object | None) -> bool:
+        """Whether another holds `lease`, and renewed it within its duration as far as this process has seen."""
+        if not (holder := _holder(lease)) or lease is None or holder == self._identity:
+            return False
+        version, now = lease["metadata"]["resourceVersion"], asyncio.get_running_loop().time()
+        if self._seen is None or self._seen[0] != version:
+            log.info("waiting for the lease %s/%s held by %s", self._namespace, self._name, holder)
+            self._seen = (version, now)
+        duration = float(lease["spec"].get("leaseDurationSeconds") or DURATION)
+        return now - self._seen[1] <= duration
+
+    async def _hold(self, lease: Object | None) -> None:
+        """Write that it is ours, over `lease`. Raises LeaseLost where another was faster."""
+        begun = asyncio.get_running_loop().time()
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         spec = {"holderIdentity": self._identity, "leaseDurationSeconds": int(DURATION), "renewTime": now}
+        held = await self._write(lease, spec if lease else spec | {"acquireTime": now})
+        if _holder(held) != self._identity:
+            raise ValueError(f"the answer to a write of the lease is no lease of ours: {str(held)[:200]}")
+        self._held, self._renewed_at = held, begun
+
+    async def _write(self, lease: Object | None, spec: Object) -> Object:
+        """Write `spec` over `lease`. Raises LeaseLost where another has it by now.
+
+        A conflict alone does not say so: a write of ours whose answer was lost makes one as well.
+        """
+        try:
+            return await self._put(lease, spec)
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+        live = await self._cluster.get(LEASES, self._namespace, self._name)
+        if live is not None and _holder(live) != self._identity:
+            raise LeaseLost(f"the lease is held by {_holder(live) or 'nobody'}: another operator may be at work")
+        return await self._put(live, spec)
+
+    async def _put(self, lease: Object | None, spec: Object) -> Object:
         if lease is None:
-            meta = {"namespace": self._namespace, "name": self._name}
-            body = {"metadata": meta, "spec": spec | {"acquireTime": now}}
-            self._held = await self._cluster.create(LEASES, body, manager=self._identity)
-        else:
-            self._held = await self._cluster.replace(
-                LEASES, lease | {"spec": lease.get("spec", {}) | spec}, manager=self._identity
-            )
+            body: Object = {"metadata": {"namespace": self._namespace, "name": self._name}, "spec": spec}
+            return await self._cluster.create(LEASES, body, manager=self._identity)
+        body = lease | {"spec": (lease.get("spec") or {}) | spec}
+        return await self._cluster.replace(LEASES, body, manager=self._identity)
+
+
+def _holder(lease: Object | None) -> str:
+    return str(((lease or {}).get("spec") or {}).get("holderIdentity") or "")
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"the API server did not answer within {TRY:g} s"
+    return f"{type(error).__name__}: {error}"

@@ -12,15 +12,26 @@ from qwen3_operator.controller import metrics
 
 LAG_LIMIT = 10.0
 LAG_PERIOD = 1.0
+METRICS_PERIOD = 1.0
+"""The metrics are written out at most so often, and for at most METRICS_SHARE of the time, however often they are asked
+for: anybody may."""
+METRICS_SHARE = 0.1
+
+Check = Callable[[], str]
+"""Says what is wrong; empty where nothing is."""
 
 
 class Probes:
-    """A small HTTP server beside the operator. `ready` tells whether this process does its work."""
+    """A small HTTP server beside the operator. `unready`: what keeps this process from its work; `ill`: what is wrong
+    with it that a restart would mend."""
 
-    def __init__(self, ready: Callable[[], bool]) -> None:
-        self._ready = ready
+    def __init__(self, unready: Check, ill: Check = lambda: "") -> None:
+        self._unready, self._ill = unready, ill
         self._lag = 0.0
         self._runner: web.AppRunner | None = None
+        self._metrics_text = b""
+        self._metrics_good_until = 0.0
+        self._metrics_lock = asyncio.Lock()
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
@@ -54,12 +65,19 @@ class Probes:
             metrics.LOOP_LAG.set(self._lag)
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        healthy = self._lag < LAG_LIMIT
-        return web.Response(status=200 if healthy else 500, text="ok" if healthy else f"loop lag {self._lag:.1f} s")
+        ill = self._ill() or (f"loop lag {self._lag:.1f} s" if self._lag >= LAG_LIMIT else "")
+        return web.Response(status=500 if ill else 200, text=ill or "ok")
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        ready = self._ready()
-        return web.Response(status=200 if ready else 503, text="ok" if ready else "starting")
+        unready = self._unready()
+        return web.Response(status=503 if unready else 200, text=unready or "ok")
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        async with self._metrics_lock:  # who comes meanwhile is given the same
+            loop = asyncio.get_running_loop()
+            if (begun := loop.time()) >= self._metrics_good_until:
+                # In a thread: tens of thousands of series take a second.
+                self._metrics_text = await asyncio.to_thread(generate_latest)
+                took = loop.time() - begun
+                self._metrics_good_until = loop.time() + max(METRICS_PERIOD, took / METRICS_SHARE)
+        return web.Response(body=self._metrics_text, headers={"Content-Type": CONTENT_TYPE_LATEST})

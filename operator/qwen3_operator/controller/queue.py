@@ -1,33 +1,81 @@
-"""A keyed work queue, after client-go's: no key twice in the queue, never two workers on one key, failures back off."""
+"""A keyed work queue, after client-go's: no key twice in the queue, never two workers on one key, failures back off.
+
+It is fair as well: keys have lanes (a path of names, like kind and namespace), and at each step of the path those that
+have keys take turns, so nobody waits for all that another asks for. A lane that has no key in work may always begin
+one, as long as there are spare workers.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
+import logging
 import random
-from collections.abc import Awaitable, Callable, Hashable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+Lane = tuple[Hashable, ...]
+
+log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.2
 LAST_DELAY = 300.0
+SOON_AGAIN = 3
+"""After so few failures in a row a key does not wait behind all that waits in its lane: soon it works, or somebody can
+be told why it does not."""
+TROUBLE_PATIENCE = 120.0
+"""Seconds for which a key in trouble is tried as often as it asks."""
+TROUBLE_GROWTH = 0.25
+"""After that the delay grows by so much of every further second in trouble."""
+
+
+@dataclass(frozen=True)
+class Requeue:
+    """Reconcile again in `after` seconds. `trouble`: something is in the way, and no event will say when it is gone;
+    the longer that lasts, the less often it is tried."""
+
+    after: float
+    trouble: bool = False
+
+
+class _Why(Enum):
+    """Why a key waits. In a lane these take turns, too."""
+
+    NEWS = "something happened"
+    RETRY = "it failed a moment ago"
+    DUE = "the time has come that was asked for"
 
 
 class KeyedQueue(Generic[K]):
-    """Keys to look at. `add` folds what is already waiting; a key that is being worked on is looked at again after.
+    """Keys to reconcile. `add` folds what is already waiting; a key that is in work is reconciled again after.
 
-    Keys of a lower `rank` go first, those of the same in the order in which they came.
+    `limit`: keys in work at the same time (None: as many as there are workers); workers beyond it are spare: they serve
+    lanes that have no key in work.
     """
 
-    def __init__(self, rank: Callable[[K], int] = lambda key: 0) -> None:
-        self._ready: asyncio.PriorityQueue[tuple[int, int, K]] = asyncio.PriorityQueue()
-        self._rank = rank
-        self._number = itertools.count()
-        self._waiting: set[K] = set()
-        self._active: set[K] = set()
+    def __init__(self, lane: Callable[[K], Lane] = lambda key: (), *, limit: int | None = None) -> None:
+        self._lane, self._limit = lane, limit
+        self._turns: _Turns[K] = _Turns()
+        self._waiting: dict[K, _Why] = {}
+        """Keys that wait; those in work that are to be reconciled again after are among them."""
+        self._active: dict[K, float] = {}
+        """Keys in work, and since when."""
+        self._busy: Counter[Lane] = Counter()
+        """Keys in work of each lane."""
+        self._untouched: OrderedDict[Lane, None] = OrderedDict()
+        """Lanes that have keys that wait and none in work."""
+        self._idle: deque[asyncio.Future[None]] = deque()
         self._failures: dict[K, int] = {}
+        self._trouble: dict[K, float] = {}
+        """Keys in trouble, and since when."""
         self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._moved = 0.0
+        """When a key was last taken, or began to wait for a worker while no other did."""
+        self.workers = 0
+        """Workers that are alive."""
 
     def __len__(self) -> int:
         """Keys that wait for a worker."""
@@ -35,20 +83,26 @@ class KeyedQueue(Generic[K]):
 
     @property
     def active(self) -> int:
-        """Keys that are being worked on."""
+        """Keys that are in work."""
         return len(self._active)
 
+    @property
+    def longest(self) -> float:
+        """Seconds for which the oldest key in work has been there; 0 where none is."""
+        return _now() - min(self._active.values()) if self._active else 0.0
+
+    @property
+    def stuck(self) -> float:
+        """Seconds for which keys have waited and no worker took one."""
+        return _now() - self._moved if self._turns else 0.0
+
     def add(self, key: K) -> None:
-        """Look at `key` as soon as a worker is free."""
-        if key in self._waiting:
-            return
-        self._cancel_timer(key)
-        self._waiting.add(key)
-        if key not in self._active:
-            self._put(key)
+        """There is news of `key`: reconcile it as soon as a worker is free."""
+        self._trouble.pop(key, None)
+        self._wait(key, _Why.NEWS)
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Look at `key` in `seconds`, unless it is looked at before."""
+        """Reconcile `key` in `seconds`, unless that happens before."""
         if key in self._waiting:
             return
         loop = asyncio.get_running_loop()
@@ -57,35 +111,158 @@ class KeyedQueue(Generic[K]):
         if timer is not None and timer.when() <= due:
             return
         self._cancel_timer(key)
-        self._timers[key] = loop.call_at(due, self.add, key)
+        self._timers[key] = loop.call_at(due, self._due, key)
 
-    def succeeded(self, key: K) -> None:
-        """The last look at `key` went well."""
+    def succeeded(self, key: K, again: Requeue | float | None = None) -> None:
+        """The last reconcile of `key` went well. `again`: when to have the next; seconds stand for Requeue(seconds)."""
         self._failures.pop(key, None)
+        if isinstance(again, Requeue) and again.trouble:
+            since = self._trouble.setdefault(key, _now())
+            late = (_now() - since - TROUBLE_PATIENCE) * TROUBLE_GROWTH
+            # Never later than asked for while a person may be waiting for it.
+            self.add_after(key, min(LAST_DELAY, max(again.after, late)) * random.uniform(0.75, 1.0))
+            return
+        self._trouble.pop(key, None)
+        if again is not None:
+            self.add_after(key, again.after if isinstance(again, Requeue) else again)
 
-    def failed(self, key: K) -> tuple[float, int]:
-        """The last look at `key` failed: look again with exponential back-off. Returns (seconds, failures in a row)."""
+    def failed(self, key: K, at_least: float = 0.0) -> tuple[float, int]:
+        """The last reconcile of `key` failed: again with exponential back-off, in `at_least` so many seconds. Returns
+        (seconds, failures in a row)."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay = min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 16)) * random.uniform(0.75, 1.25)
+        delay = max(delay, at_least)
         self.add_after(key, delay)
         return delay, failures
 
     async def work(self, handle: Callable[[K], Awaitable[None]]) -> None:
-        """Be one worker: take keys and `handle` them, for ever. `handle` must not raise."""
-        while True:
-            _, _, key = await self._ready.get()
-            self._waiting.discard(key)
-            self._active.add(key)
-            try:
-                await handle(key)
-            finally:
-                self._active.discard(key)
-                if key in self._waiting:
-                    self._put(key)
+        """Be one worker: take keys and `handle` them, for ever. What `handle` raises counts as a failure of its key;
+        only what is no Exception (and the worker's own cancellation) ends the worker."""
+        self.workers += 1
+        try:
+            while True:
+                await asyncio.sleep(0)  # a handler that waits for nothing must not keep the loop to itself
+                key = await self._next()
+                try:
+                    await handle(key)
+                except asyncio.CancelledError as error:
+                    if (task := asyncio.current_task()) is None or task.cancelling():
+                        raise
+                    self._survive(key, error)  # something that it waited for was cancelled, not this worker
+                except Exception as error:
+                    self._survive(key, error)
+                finally:
+                    self._done(key)
+        finally:
+            self.workers -= 1
+
+    def _survive(self, key: K, error: BaseException) -> None:
+        delay, _ = self.failed(key)
+        log.error("%s: not handled; again in %.1f s", key, delay, exc_info=error)
+
+    async def _next(self) -> K:
+        while (lane := self._startable()) is None:
+            free = asyncio.get_running_loop().create_future()
+            self._idle.append(free)
+            await free
+        key = self._turns.take(lane)
+        lane = self._lane(key)
+        del self._waiting[key]
+        self._untouched.pop(lane, None)
+        self._busy[lane] += 1
+        self._active[key] = self._moved = _now()
+        self._wake()  # the end of a key may have made room for two: this one, and one for a spare worker
+        return key
+
+    def _startable(self) -> Lane | None:
+        """Where a worker may take a key now: the path that it is under, () for whose turn it is; None: nowhere."""
+        if self._turns and (self._limit is None or len(self._active) < self._limit):
+            return ()
+        return next(iter(self._untouched), None)
+
+    def _done(self, key: K) -> None:
+        del self._active[key]
+        lane = self._lane(key)
+        self._busy[lane] -= 1
+        if not self._busy[lane]:
+            del self._busy[lane]
+            if self._turns.has(lane):
+                self._untouched[lane] = None
+        if key in self._waiting:
+            self._put(key)
+
+    def _due(self, key: K) -> None:
+        self._wait(key, _Why.RETRY if 0 < self._failures.get(key, 0) <= SOON_AGAIN else _Why.DUE)
+
+    def _wait(self, key: K, why: _Why) -> None:
+        self._cancel_timer(key)
+        if key in self._waiting:
+            return
+        self._waiting[key] = why
+        if key not in self._active:
+            self._put(key)
 
     def _put(self, key: K) -> None:
-        self._ready.put_nowait((self._rank(key), next(self._number), key))
+        lane = self._lane(key)
+        if not self._turns:
+            self._moved = _now()
+        self._turns.put((*lane, self._waiting[key]), key)
+        if not self._busy[lane]:
+            self._untouched[lane] = None
+        self._wake()
+
+    def _wake(self) -> None:
+        """Have an idle worker take a key, if it may."""
+        while self._idle and self._startable() is not None:
+            free = self._idle.popleft()
+            if not free.done():
+                free.set_result(None)
+                return
 
     def _cancel_timer(self, key: K) -> None:
         if timer := self._timers.pop(key, None):
             timer.cancel()
+
+
+class _Turns(Generic[K]):
+    """Keys under paths of names. At each step of a path, the names that have keys take turns. Nothing here depends on
+    how many there are."""
+
+    def __init__(self) -> None:
+        self._keys: deque[K] = deque()
+        self._parts: OrderedDict[Hashable, _Turns[K]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._keys or self._parts)
+
+    def put(self, path: Sequence[Hashable], key: K) -> None:
+        """`key` waits under `path`, after those that wait there."""
+        if not path:
+            self._keys.append(key)
+            return
+        if path[0] not in self._parts:
+            self._parts[path[0]] = _Turns()
+        self._parts[path[0]].put(path[1:], key)
+
+    def take(self, path: Sequence[Hashable] = ()) -> K:
+        """The key whose turn it is under `path`. Raises LookupError where there is none."""
+        if not path and self._keys:
+            return self._keys.popleft()
+        name = path[0] if path else next(iter(self._parts), None)
+        part = self._parts[name]
+        key = part.take(path[1:])
+        if part:
+            self._parts.move_to_end(name)
+        else:
+            del self._parts[name]
+        return key
+
+    def has(self, path: Sequence[Hashable]) -> bool:
+        """Whether a key waits under `path`."""
+        if not path:
+            return bool(self)
+        return path[0] in self._parts and self._parts[path[0]].has(path[1:])
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -89,6 +89,10 @@ class Store:
         """Namespace and name, and uid, of each object."""
         return [(name, entry.uid) for name, entry in self._of(kind).items()]
 
+    def versions(self, kind: Kind) -> dict[Name, tuple[str, int]]:
+        """uid and resourceVersion of each object."""
+        return {name: (entry.uid, entry.version) for name, entry in self._of(kind).items()}
+
     def put(self, kind: Kind, obj: Object, *, own: bool = False) -> bool:
         """Keep `obj` if it is newer than what is here. `own`: it is the answer to a write of ours."""
         meta = obj["metadata"]

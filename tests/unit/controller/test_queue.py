@@ -1,20 +1,28 @@
-"""The keyed queue: nothing twice, never two workers on one key, failures back off."""
+"""The keyed queue: nothing twice, never two workers on one key, failures back off, lanes take turns."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from qwen3_operator.controller.queue import FIRST_DELAY, LAST_DELAY, KeyedQueue
+from qwen3_operator.controller.queue import (
+    FIRST_DELAY,
+    LAST_DELAY,
+    TROUBLE_PATIENCE,
+    KeyedQueue,
+    Requeue,
+)
 
-KEYS = st.sampled_from(["a", "b", "c"])
+KEYS = st.sampled_from(["a1", "a2", "b1", "b2", "c1"])
+WORKERS, LIMIT = 3, 2
 
 
 class ManualLoop(asyncio.SelectorEventLoop):
@@ -40,22 +48,22 @@ class ManualLoop(asyncio.SelectorEventLoop):
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Any order of adds, delays, results and time, with two workers."""
+    """Any order of adds, delays, results and time, with two workers and a spare one."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = ManualLoop()
-        self.queue: KeyedQueue[str] = KeyedQueue()
+        self.queue: KeyedQueue[str] = KeyedQueue(lambda key: (key[0],), limit=LIMIT)
         self.working: dict[str, asyncio.Future[None]] = {}
         self.owed: set[str] = set()
         """Keys that were added after their last look began."""
         self.due: dict[str, float] = {}
-        self.workers = [self.loop.create_task(self.queue.work(self.handle)) for _ in range(2)]
+        self.workers = [self.loop.create_task(self.queue.work(self.handle)) for _ in range(WORKERS)]
         self.loop.turn()
 
     async def handle(self, key: str) -> None:
         assert key not in self.working, "two workers on one key"
-        assert key in self.owed or self.due.get(key, 1e9) <= self.loop.now, "a look that nobody asked for"
+        assert key in self.owed or self.due.get(key, 1e9) <= self.loop.now + 1e-6, "a look that nobody asked for"
         self.owed.discard(key)
         self.due.pop(key, None)
         done = self.working[key] = self.loop.create_future()
@@ -93,8 +101,11 @@ class QueueMachine(RuleBasedStateMachine):
     def a_free_worker_leaves_nothing_lying(self) -> None:
         waiting = {key for key in self.owed if key not in self.working}
         waiting |= {key for key, due in self.due.items() if due <= self.loop.now and key not in self.working}
-        assert not waiting or len(self.working) == 2
+        assert not waiting or len(self.working) >= LIMIT
+        if len(self.working) < WORKERS:
+            assert {key[0] for key in waiting} <= {key[0] for key in self.working}, "a spare worker is for other lanes"
         assert self.queue.active == len(self.working)
+        assert self.queue.workers == WORKERS
 
     def teardown(self) -> None:
         for worker in self.workers:
@@ -105,7 +116,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.loop.close()
 
 
-QueueMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+QueueMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 TestQueue = QueueMachine.TestCase
 
 
@@ -129,7 +140,7 @@ def run(loop: ManualLoop, action: Callable[..., Any], *args: Any) -> Any:
 def test_many_adds_are_one_look(loop: ManualLoop) -> None:
     queue: KeyedQueue[str] = KeyedQueue()
     for _ in range(10):
-        queue.add("a")
+        run(loop, queue.add, "a")
     assert len(queue) == 1
 
 
@@ -182,5 +193,215 @@ def test_a_key_added_while_it_is_worked_on_is_looked_at_again(loop: ManualLoop) 
     assert looks == ["a"]
     run(loop, first.set_result, None)
     assert looks == ["a", "a"]
+    worker.cancel()
+    loop.turn()
+
+
+class Worked:
+    """A queue with one worker, which does what `handle` says; `order` is what it worked on."""
+
+    def __init__(self, loop: ManualLoop, lane: Callable[[Any], tuple[Any, ...]] = lambda key: ()) -> None:
+        self.loop, self.order = loop, []  # type: tuple[ManualLoop, list[Any]]
+        self.queue: KeyedQueue[Any] = KeyedQueue(lane)
+
+    async def handle(self, key: Any) -> None:
+        self.order.append(key)
+
+    def all(self, *keys: Any) -> list[Any]:
+        """Add `keys` at one moment, and work until nothing waits: the order."""
+        worker = self.loop.create_task(self.queue.work(self.handle))
+        self.loop.call_soon(lambda: [self.queue.add(key) for key in keys])
+        self.loop.turn()
+        while len(self.queue):
+            self.loop.turn()
+        worker.cancel()
+        self.loop.turn()
+        return self.order
+
+
+def kind_and_namespace(key: tuple[str, str, int]) -> tuple[str, str]:
+    return key[0], key[1]
+
+
+def test_ten_thousand_keys_of_a_lane_are_a_few_turns_for_others(loop: ManualLoop) -> None:
+    flood = [("Model", "attacker", number) for number in range(10_000)]
+    victims = [("Deployment", "victim", 0), ("Model", "victim", 0), ("Model", "other", 0)]
+    order = Worked(loop, kind_and_namespace).all(*flood, *victims)
+    assert max(order.index(victim) for victim in victims) <= 6
+    assert len(order) == len(flood) + len(victims)
+    assert [key for key in order if key not in victims] == flood, "in a lane: in the order in which they came"
+
+
+NAMESPACES = st.dictionaries(st.sampled_from("nmo"), st.integers(1, 40), min_size=1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(st.sampled_from("KLM"), NAMESPACES, min_size=1))
+def test_nobody_waits_for_more_turns_than_there_are_lanes(load: dict[str, dict[str, int]]) -> None:
+    keys = [(k, n, i) for k, namespaces in load.items() for n, count in namespaces.items() for i in range(count)]
+    loop = ManualLoop()
+    order = Worked(loop, kind_and_namespace).all(*keys)
+    assert sorted(order) == sorted(keys)
+    for kind, namespaces in load.items():
+        for namespace in namespaces:
+            of_lane = [i for i, key in enumerate(order) if key[:2] == (kind, namespace)]
+            most = len(load) * len(namespaces)
+            for earlier, later in itertools.pairwise([-1, *of_lane]):
+                assert later - earlier <= most, (kind, namespace, order)
+    loop.close()
+
+
+def test_a_spare_worker_serves_only_who_has_none(loop: ManualLoop) -> None:
+    queue: KeyedQueue[str] = KeyedQueue(lambda key: (key[0],), limit=2)
+    begun: list[str] = []
+
+    async def for_ever(key: str) -> None:
+        begun.append(key)
+        await asyncio.Event().wait()
+
+    workers = [loop.create_task(queue.work(for_ever)) for _ in range(4)]
+    for key in ("a1", "a2", "a3", "a4"):
+        run(loop, queue.add, key)
+    assert begun == ["a1", "a2"]
+    run(loop, queue.add, "b1")
+    assert begun == ["a1", "a2", "b1"], "another lane waits for nobody"
+    run(loop, queue.add, "b2")
+    assert begun == ["a1", "a2", "b1"]
+    for worker in workers:
+        worker.cancel()
+    loop.turn()
+
+
+def test_a_key_that_failed_is_not_behind_all_that_waits_in_its_lane(loop: ManualLoop) -> None:
+    """Somebody is told why within seconds, however much there is to do."""
+    worked, failed = Worked(loop), []
+
+    async def handle(key: Any) -> None:
+        worked.order.append(key)
+        if key == "bad":
+            failed.append(worked.queue.failed(key))
+        loop.now += 0.05
+
+    worked.handle = handle  # type: ignore[method-assign]
+    order = worked.all("bad", *range(1000))
+    tries = [number for number, key in enumerate(order) if key == "bad"]
+    assert len(failed) >= 4
+    assert tries[3] * 0.05 < 3, "four failures in the time of the back-off"
+    assert len(tries) <= 9, "and later it waits as all do"
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), RecursionError(), MemoryError(), asyncio.CancelledError()])
+def test_a_worker_outlives_what_one_key_raises(
+    loop: ManualLoop, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue: KeyedQueue[str] = KeyedQueue()
+    seen: list[str] = []
+
+    async def handle(key: str) -> None:
+        seen.append(key)
+        if key == "bad":
+            raise error
+
+    worker = loop.create_task(queue.work(handle))
+    run(loop, queue.add, "bad")
+    run(loop, queue.add, "good")
+    assert seen == ["bad", "good"] and not worker.done() and queue.workers == 1
+    assert "bad: not handled" in caplog.text
+    loop.advance(FIRST_DELAY * 1.3)
+    assert seen == ["bad", "good", "bad"], "and the key is tried again"
+    worker.cancel()
+    loop.turn()
+    assert worker.cancelled() and queue.workers == 0
+
+
+def test_what_is_no_exception_ends_the_worker(loop: ManualLoop) -> None:
+    class Crash(BaseException):
+        pass
+
+    queue: KeyedQueue[str] = KeyedQueue()
+
+    async def handle(key: str) -> None:
+        raise Crash
+
+    worker = loop.create_task(queue.work(handle))
+    run(loop, queue.add, "a")
+    assert isinstance(worker.exception(), Crash) and queue.workers == 0 and queue.active == 0
+
+
+def in_trouble(loop: ManualLoop, queue: KeyedQueue[str], seconds: float) -> list[float]:
+    """When `a` is reconciled within `seconds`, if each time something is in its way."""
+    times: list[float] = []
+
+    async def handle(key: str) -> None:
+        times.append(loop.now)
+        queue.succeeded(key, Requeue(10, trouble=True))
+
+    worker = loop.create_task(queue.work(handle))
+    run(loop, queue.add, "a")
+    end = loop.now + seconds
+    while loop.now < end:
+        loop.advance(0.5)  # what is due in between is half a second late at most
+    worker.cancel()
+    loop.turn()
+    return times
+
+
+def test_trouble_that_lasts_is_tried_less_and_less_often(loop: ManualLoop) -> None:
+    times = in_trouble(loop, KeyedQueue(), 3 * 3600)
+    gaps = {begin: end - begin for begin, end in itertools.pairwise(times)}
+    assert all(gap <= 10.5 for begin, gap in gaps.items() if begin < TROUBLE_PATIENCE), "as asked for, at first"
+    assert all(gap <= 61 for begin, gap in gaps.items() if begin < TROUBLE_PATIENCE + 240)
+    assert all(0.75 * LAST_DELAY <= gap <= LAST_DELAY + 1 for begin, gap in gaps.items() if begin > 3600)
+
+
+def test_news_and_an_end_of_the_trouble_start_it_afresh(loop: ManualLoop) -> None:
+    queue: KeyedQueue[str] = KeyedQueue()
+    in_trouble(loop, queue, 3600)
+    before = loop.now
+    times = in_trouble(loop, queue, 60)
+    assert times[0] - before < 1, "at once"
+    assert times[1] - times[0] <= 10.5
+    in_trouble(loop, queue, 3600)
+    run(loop, queue.succeeded, "a")
+    run(loop, queue.succeeded, "b", Requeue(10, trouble=True))
+    assert queue._trouble.keys() == {"b"}, "who is out of it is forgotten"
+
+
+@pytest.mark.parametrize("again", [7.0, Requeue(7.0)])
+def test_a_success_may_ask_for_another_reconcile(loop: ManualLoop, again: Requeue | float) -> None:
+    queue: KeyedQueue[str] = KeyedQueue()
+    run(loop, queue.succeeded, "a", again)
+    loop.advance(6.9)
+    assert len(queue) == 0
+    loop.advance(0.2)
+    assert len(queue) == 1
+
+
+def test_a_failure_waits_at_least_as_long_as_the_server_asks(loop: ManualLoop) -> None:
+    queue: KeyedQueue[str] = KeyedQueue()
+    assert run(loop, queue.failed, "a", 20.0) == (20.0, 1)
+
+
+def test_what_is_stuck_shows(loop: ManualLoop) -> None:
+    queue: KeyedQueue[str] = KeyedQueue()
+
+    def shown() -> tuple[float, float]:
+        return run(loop, lambda: (queue.stuck, queue.longest))  # type: ignore[no-any-return]
+
+    loop.advance(100)
+    run(loop, queue.add, "a")
+    assert shown() == (0, 0)
+    loop.advance(5)
+    assert shown() == (5, 0), "nobody takes it"
+
+    async def for_ever(key: str) -> None:
+        await asyncio.Event().wait()
+
+    worker = loop.create_task(queue.work(for_ever))
+    loop.turn()
+    loop.advance(7)
+    assert shown() == (0, 7), "it does not end"
+    run(loop, queue.add, "a")
+    assert shown() == (0, 7), "what waits for itself is not stuck"
     worker.cancel()
     loop.turn()
