@@ -13,6 +13,7 @@ from tests.unit.test_batch_plan import batch_spec, plan
 
 from qwen3_operator.api.batch import Qwen3BatchStatus
 from qwen3_operator.api.conditions import BATCH_TYPES
+from qwen3_operator.desired.batch_record import record_of_plan
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.status.batch import BatchView, batch_status, is_over
 from qwen3_operator.status.batch_progress import lines_of_input, progress, progress_line, shards
@@ -73,8 +74,11 @@ def line(shard: int, done: int, **more: Any) -> str:
 
 
 def status(previous: dict[str, Any] | None = None, labels: dict[str, str] | None = None, **view: Any) -> dict[str, Any]:
-    """The status of what is seen."""
-    seen = BatchView(**({"now": NOW, "plan": plan(SPEC), "model": MODEL} | view))
+    """The status of what is observed; a Job was made from the plan."""
+    view = {"now": NOW, "output": "answers:a/out.jsonl", "plan": plan(SPEC), "model": MODEL} | view
+    if view.get("job") and "made_from" not in view:
+        view["made_from"] = record_of_plan(SPEC, 3, view.pop("plan"), "weights", MODEL["status"]["model"])
+    seen = BatchView(**view)
     result = batch_status(SPEC, labels or {}, 3, previous or {}, seen)
     Qwen3BatchStatus.model_validate(result)
     assert [c["type"] for c in result["conditions"]] == list(BATCH_TYPES)
@@ -133,7 +137,7 @@ def test_the_end() -> None:
     )
     assert result["tokensPerSecond"] == 10_000 // 500
     assert "etaSeconds" not in result
-    assert is_over(result, "nightly-1") and not is_over(result, "nightly-2")
+    assert is_over(result)
 
 
 def test_parts_that_nobody_put_together() -> None:
@@ -141,7 +145,7 @@ def test_parts_that_nobody_put_together() -> None:
     result = status(job=job("Complete"), pods=pods)
     assert told(result, "Completed")[:2] == ("False", "NotMerged")
     assert "delete the Job nightly-1" in told(result, "Stalled")[2]
-    assert not is_over(result, "nightly-1")
+    assert not is_over(result)
 
 
 @pytest.mark.parametrize(

@@ -222,10 +222,13 @@ class Cluster:
             if error.status != 404 and not (error.status == 409 and "UID in the precondition" in error.message):
                 raise
 
-    async def logs(self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False) -> str:
-        """The last `tail` lines of a container's log; empty where there is no log (yet)."""
+    async def logs(
+        self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False, limit: int = LOG_BYTES
+    ) -> str:
+        """The last `tail` lines of a container's log, of these the first `limit` bytes; empty where there is no log
+        (yet)."""
         query = {"container": container, "tailLines": str(tail), "previous": "true" if previous else ""}
-        query["limitBytes"] = str(LOG_BYTES)
+        query["limitBytes"] = str(limit)
         try:
             # One try: not started, gone, or a node that does not answer are all "no log"; the caller asks again later.
             async with asyncio.timeout(LOG_TIMEOUT):

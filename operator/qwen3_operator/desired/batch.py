@@ -13,6 +13,7 @@ from qwen3_operator.desired.batch_config import CONFIG_KEY, MAIN, PROMPTS_KEY, r
 from qwen3_operator.desired.patch import patched
 from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets
 from qwen3_operator.desired.server import CONTAINER, GROUP, SCRATCH, USER, engine_environment, engine_resources
+from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import (
     BATCH_DIR,
     BATCH_INPUT_DIR,
@@ -31,11 +32,13 @@ QUEUE_PREFIX = "kueue.x-k8s.io/"
 QUEUE_LABEL = f"{QUEUE_PREFIX}queue-name"
 GRACE_SECONDS = 60
 """What is finished is on the volume already; this is for the engine to end."""
+NO_DEADLINE = 2**31 - 1
+"""A deadline that is taken away from a Job: a field that a Job has can be changed, not left out."""
 
 
 def job_name(name: str, uid: str, spec: Qwen3BatchSpec) -> str:
-    """Name of the Job, with a hash of what cannot change in it. It says nothing of the operator's own words, so an
-    upgrade of the operator leaves a Job that runs alone."""
+    """Name of the Job as it is made, with a hash of the spec: a Job that replaces another has another name. A Job that
+    is there is never looked for by this name, but by its controller."""
     changeable = {"suspend", "parallelism"}
     return f"{name}-{digest([uid, spec.model_dump(by_alias=True, exclude_defaults=True, exclude=changeable)])}"
 
@@ -94,6 +97,45 @@ def batch_job(
         },
         "spec": job,
     }
+
+
+def in_queue(job: Mapping[str, Any]) -> bool:
+    """Whether a queue decides when the Job runs."""
+    return QUEUE_LABEL in (job["metadata"].get("labels") or {})
+
+
+def changeable(spec: Qwen3BatchSpec, job: Mapping[str, Any], *, ended: bool) -> dict[str, Any]:
+    """What may change in the spec of a `job` that is there, as the Qwen3Batch wants it: of one that has `ended` only
+    how long it is kept."""
+    live, wanted = job["spec"], {"parallelism": spec.parallelism, "suspend": spec.suspend}
+    if spec.active_deadline_seconds is not None or "activeDeadlineSeconds" in live:
+        wanted["activeDeadlineSeconds"] = spec.active_deadline_seconds or NO_DEADLINE
+    if ended:
+        wanted = {key: live[key] for key in wanted if key in live}
+    if in_queue(job):
+        wanted.pop("suspend", None)
+    return wanted | {"ttlSecondsAfterFinished": spec.ttl_seconds_after_finished}
+
+
+def unchangeable(spec: Qwen3BatchSpec, job: Mapping[str, Any]) -> list[Problem]:
+    """What a running `job` keeps although the Qwen3Batch wants something else."""
+    found, tries = [], job["spec"].get("backoffLimitPerIndex", spec.backoff_limit)
+    if tries != spec.backoff_limit:
+        words = f"the Job keeps the backoffLimit {tries} that it was made with: Kubernetes does not change it"
+        found.append(Problem("FixedInJob", words, "spec.backoffLimit", "warning"))
+    if in_queue(job) and spec.suspend and not job["spec"].get("suspend"):
+        words = "spec.suspend does not count any more: the queue decides when the Job runs"
+        found.append(Problem("FixedInJob", words, "spec.suspend", "warning"))
+    return found
+
+
+def nodes_of(job: Mapping[str, Any]) -> tuple[Mapping[str, str], str]:
+    """Labels of the nodes that the pods of a Job ask for, and their resource name of a GPU."""
+    pod = job["spec"]["template"]["spec"]
+    container: Mapping[str, Any] = next((c for c in pod["containers"] if c["name"] == CONTAINER), {})
+    limits = (container.get("resources") or {}).get("limits") or {}
+    devices = sorted((name for name in limits if "/" in name), key=lambda name: (not name.endswith("gpu"), name))
+    return pod.get("nodeSelector") or {}, devices[0] if devices else ""
 
 
 def _pod(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,41 +12,54 @@ from pydantic import ValidationError
 from qwen3_in_engine.batch_runner.contract import PROGRESS_SECONDS
 from qwen3_operator.api.batch import ClaimFile, Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.api.source import ModelSource
 from qwen3_operator.catalog import ConfigError
 from qwen3_operator.controller.cluster import ApiError, Object
-from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, JOBS, Kind
-from qwen3_operator.desired.batch import QUEUE_LABEL, batch_job, job_name
+from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, JOBS
+from qwen3_operator.controller.ownership import NameTaken, controller_of
+from qwen3_operator.controller.store import OWNER
+from qwen3_operator.desired.batch import batch_job, changeable, job_name, nodes_of, unchangeable
 from qwen3_operator.desired.batch_config import batch_config_map
+from qwen3_operator.desired.batch_record import (
+    ANNOTATION,
+    BatchRecord,
+    record_of,
+    record_of_earlier_release,
+    record_of_plan,
+)
+from qwen3_operator.desired.drift import holds_all_of
 from qwen3_operator.desired.patch import PatchError
 from qwen3_operator.desired.server import CONTAINER
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import (
-    BATCH_LABEL,
     MANAGER,
     QWEN3_BATCHES,
     QWEN3_DEPLOYMENTS,
     QWEN3_MODELS,
-    SELECTOR,
+    batch_labels,
     digest,
-    model_name,
+    file_on_claim,
 )
 from qwen3_operator.plan.batch import BatchPlan, as_server, make_batch_plan
 from qwen3_operator.reconcile.context import Context, invalid_spec, refused
+from qwen3_operator.reconcile.holders import settle
 from qwen3_operator.reconcile.key import Key
-from qwen3_operator.reconcile.models import shared_model_for, weights_of
-from qwen3_operator.reconcile.pods import view_pods
-from qwen3_operator.reconcile.reconciliation import Reconciliation, observed
+from qwen3_operator.reconcile.models import note_models, referred_model, shared_model_for, wanted_name, weights_of
+from qwen3_operator.reconcile.pods import pods_of_job, views_of
+from qwen3_operator.reconcile.reconciliation import Reconciliation, observed, undecodable
 from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
-from qwen3_operator.status.batch import BatchView, batch_status, is_over, seen_again
+from qwen3_operator.reconcile.watched import BY_OUTPUT, in_namespace
+from qwen3_operator.status.batch import BatchView, batch_status, is_over, status_at_rest
 from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.model_ready import verified_copy
-from qwen3_operator.status.pods import PodView
 
 LOG_LINES = 20
-LOGS_A_LOOK = 32
-"""Shards whose logs are read in the time of one look; of more shards, each is looked at less often."""
+LOG_BYTES = 16 * 1024
+"""Of those lines: room for a progress line among vLLM's own."""
+LOGS_A_RECONCILE = 32
+"""Shards whose logs are read in one reconcile; more than that take turns."""
 SCALE_MANAGER = f"{MANAGER}-batch"
-"""Field manager of what may change in a Job that runs; the rest is applied once, when it is made."""
+"""Field manager of what may change in a Job that is there; the rest is applied once, when it is made."""
 
 
 async def reconcile_batch(context: Context, key: Key) -> float | None:
@@ -55,82 +68,274 @@ async def reconcile_batch(context: Context, key: Key) -> float | None:
     if obj is None:
         return None
     it = _Reconciliation(context, obj)
-    spec: Qwen3BatchSpec | None = None
-    try:
-        spec = Qwen3BatchSpec.model_validate(obj["spec"])
-        if is_over(obj.get("status") or {}, job_name(key.name, obj["metadata"]["uid"], spec)):
-            await context.write_status(QWEN3_BATCHES, obj, seen_again(obj["status"], obj["metadata"]["generation"]))
-            return None
-        await it.observe(spec)
-    except ValidationError as error:
-        it.problems.append(invalid_spec(error.errors()))
-    except ConfigError as error:
-        it.problems.append(Problem("InvalidModelConfig", str(error), "spec.model.id"))
+    if is_over(obj.get("status") or {}):
+        await it.rest()
+        return None
+    spec = it.read_spec()
+    await it.act(spec)
     labels = obj["metadata"].get("labels") or {}
-    status = batch_status(spec, labels, obj["metadata"]["generation"], obj.get("status") or {}, it.view())
+    status = batch_status(spec, labels, obj["metadata"]["generation"], obj.get("status") or {}, it.view)
     await context.write_status(QWEN3_BATCHES, obj, status)
+    await it.let_go(over=is_over(status))
     return it.requeue_after()
+
+
+def others_with_output(context: Context, batch: Object, claim: str, path: str) -> list[Object]:
+    """Other Qwen3Batches of its namespace whose answers go to the same file."""
+    meta = batch["metadata"]
+    wanted = in_namespace(meta["namespace"], ":".join(file_on_claim(claim, path)))
+    found = context.store.find(QWEN3_BATCHES, BY_OUTPUT, wanted)
+    return [other for other in found if other["metadata"]["uid"] != meta["uid"]]
+
+
+def jobs_of(context: Context, batch: Object) -> list[Object]:
+    """The Jobs that the Qwen3Batch controls, newest first, those that are being deleted left out."""
+    found = [job for job in context.store.find(JOBS, OWNER, batch["metadata"]["uid"]) if _is_of(job, batch)]
+    return sorted(found, key=lambda job: str(job["metadata"]["creationTimestamp"]), reverse=True)
 
 
 @dataclass
 class _Reconciliation(Reconciliation):
-    plan: BatchPlan | None = None
-    model: Object | None = None
-    job: Object | None = None
-    pods: list[PodView] = field(default_factory=list)
-    log_tails: dict[str, str] = field(default_factory=dict)
-    gpus_by_node: Mapping[str, int] | None = None
+    view: BatchView = field(init=False)
+    wanted_name: str = ""
+    wanted_model: Object | None = None
+    """The Qwen3Model that the spec asks for, where no Job serves it yet."""
+    waits_for_deletion: bool = False
 
-    def view(self) -> BatchView:
-        return BatchView(
-            now=self.context.now(),
-            plan=self.plan,
-            problems=self.problems,
-            model=self.model,
-            job=self.job,
-            pods=self.pods,
-            log_tails=self.log_tails,
-            gpus_by_node=self.gpus_by_node,
-        )
+    def __post_init__(self) -> None:
+        output = ((self.obj.get("spec") or {}).get("output") or {}).get("claim") or {}
+        where = f"{output.get('name')}:{output.get('path')}"
+        self.view = BatchView(now=self.context.now(), output=where, problems=self.problems)
 
-    async def observe(self, spec: Qwen3BatchSpec) -> None:
-        """Bring model and Job to where they should be and see what came of it."""
-        deployment = await self._deployment(spec)
-        if spec.deployment_ref is not None and deployment is None:
-            return
-        server = as_server(spec, deployment)
-        _, template_hash = await asyncio.gather(self._check(spec), self._template(server))
+    @property
+    def _generation(self) -> int:
+        return int(self.obj["metadata"]["generation"])
+
+    def read_spec(self) -> Qwen3BatchSpec | None:
+        """The spec; None, and a problem, where it cannot be read."""
+        if problem := undecodable(self.obj):
+            self.problems.append(problem)
+            return None
         try:
-            self.model = await shared_model_for(self.context, QWEN3_BATCHES, self.obj, server)
-        except ApiError as error:
-            self.problems.append(refused(QWEN3_MODELS, server.source.id, error))
-        nodes = self.context.nodes.gpus(server.scheduling.node_selector, server.gpu.resource_name)
-        self.gpus_by_node = {node: gpus.count for node, gpus in nodes.items()}
-        weights, settings = weights_of(self.model, model_name(server.source), server.source), self.context.settings
-        kinds = sorted(set(nodes.values()))
-        self.plan = make_batch_plan(self._namespace, self._name, spec, server, weights, settings, kinds, template_hash)
-        await self._ensure_job(spec, server)
-        if self.job is not None:
-            await self._observe_pods(self.job)
+            return Qwen3BatchSpec.model_validate(self.obj["spec"])
+        except ValidationError as error:
+            self.problems.append(invalid_spec(error.errors()))
+            return None
+
+    async def act(self, spec: Qwen3BatchSpec | None) -> None:
+        """Bring model and Job to where they should be, and observe what came of it. The Job comes first: while it
+        serves the spec, or has ended, nothing is resolved anew."""
+        jobs = jobs_of(self.context, self.obj)
+        if jobs:
+            self._take(jobs[0], spec)
+        if job_result(self.view.job):
+            await self._keep_result(spec)
+        elif spec is None:
+            pass  # what runs goes on
+        elif self.view.made_from is not None and self.view.made_from.serves(spec, self._generation):
+            await self._adjust(spec)
+        else:
+            await self._make_job(spec)
+        if self.view.job is not None:
+            await self._observe_pods(self.view.job)
+
+    async def rest(self) -> None:
+        """Nothing is left to do for a batch that is over, but to keep its Job for as long as it says now."""
+        if self._status.get("observedGeneration") != self._generation:
+            spec, jobs = self.read_spec(), jobs_of(self.context, self.obj)
+            if spec is not None and jobs:
+                self._take(jobs[0], spec)
+                await self._adjust(spec)
+        await self.context.write_status(QWEN3_BATCHES, self.obj, status_at_rest(self._status, self._generation))
+        await self.let_go(over=True)
+
+    async def let_go(self, *, over: bool) -> None:
+        """Release every model but those that the Job runs on or the spec asks for; all, once the batch is over."""
+        made = self.view.made_from.model.get("name") if self.view.made_from else None
+        keep = set() if over else {str(name) for name in (made, self.wanted_name) if name}
+        if over or keep:  # where neither is known (the deploymentRef is not there, say) nothing is released
+            note_models(self.context, QWEN3_BATCHES, self.obj, keep)
+            await settle(self.context, QWEN3_BATCHES, self.obj, keep)
 
     def requeue_after(self) -> float | None:
-        """Seconds until it is reconciled again, where no watch will tell."""
-        if self.problems or (self.plan is not None and self.plan.engine.problems):
+        """Seconds until it is reconciled again, where no watch brings the news."""
+        view = self.view
+        if self.problems or self.waits_for_deletion or (view.plan is not None and not view.plan.engine.servable):
             return TROUBLE_SECONDS
-        if self.log_tails:
-            return PROGRESS_SECONDS * -(-len(self.log_tails) // LOGS_A_LOOK)
-        return TROUBLE_SECONDS if self.job is not None and job_result(self.job) is None and self.pods else None
+        if view.log_tails:
+            return PROGRESS_SECONDS
+        return TROUBLE_SECONDS if view.job is not None and job_result(view.job) is None and view.pods else None
 
-    async def _deployment(self, spec: Qwen3BatchSpec) -> Qwen3DeploymentSpec | None:
+    def _take(self, job: Object, spec: Qwen3BatchSpec | None) -> None:
+        """Go by this Job, and by what it was made from."""
+        self.view.job = job
+        made_from = record_of(job) or record_of_earlier_release(job, self.obj["metadata"], spec, self._status)
+        self.view.made_from = made_from
+        if name := made_from.model.get("name"):
+            self.view.model = self.context.store.get(QWEN3_MODELS, self._namespace, name)
+
+    async def _keep_result(self, spec: Qwen3BatchSpec | None) -> None:
+        """The Job has ended: its result stays, whatever the spec says by now."""
+        assert self.view.made_from is not None
+        if spec is None:
+            self.problems.clear()
+            return
+        if not self.view.made_from.serves(spec, self._generation):
+            words = "the spec was edited too late: the batch has ended. Make another Qwen3Batch"
+            self.view.warnings.append(Problem("EditedTooLate", words, severity="warning"))
+        await self._adjust(spec)
+
+    async def _resolve(self, spec: Qwen3BatchSpec) -> Qwen3DeploymentSpec | None:
+        """What the spec comes to now: the Qwen3Model, and the plan for a Job."""
+        server = await self._server(spec)
+        if server is None:
+            return None
+        _, template_hash = await asyncio.gather(self._check(spec), self._template(server))
+        nodes = self.context.nodes.gpus(server.scheduling.node_selector, server.gpu.resource_name)
+        try:
+            weights = weights_of(self.wanted_model, self.wanted_name, server.source)
+        except ConfigError as error:
+            self.problems.append(Problem("InvalidModelConfig", str(error), "spec.model.id"))
+            return None
+        kinds, settings = sorted(set(nodes.values())), self.context.settings
+        self.view.plan = make_batch_plan(
+            self._namespace, self._name, spec, server, weights, settings, kinds, template_hash
+        )
+        return server
+
+    async def _server(self, spec: Qwen3BatchSpec) -> Qwen3DeploymentSpec | None:
+        """The server that has the batch's model, engine and GPUs, and its Qwen3Model; None, and a problem, where what
+        the spec refers to is not there."""
+        deployment = self._deployment(spec)
+        if deployment is not None and deployment.model_ref is not None:
+            return await self._server_of_reference(spec, deployment, deployment.model_ref.name)
+        if spec.deployment_ref is not None and deployment is None:
+            return None
+        server = as_server(spec, deployment)
+        self.wanted_name = wanted_name(self.context, self._namespace, server.source)
+        try:
+            self.wanted_model = await shared_model_for(self.context, QWEN3_BATCHES, self.obj, server)
+            self.wanted_name = self.wanted_model["metadata"]["name"]
+        except ApiError as error:
+            self.problems.append(refused(QWEN3_MODELS, self.wanted_name, error))
+        return server
+
+    async def _server_of_reference(
+        self, spec: Qwen3BatchSpec, deployment: Qwen3DeploymentSpec, model: str
+    ) -> Qwen3DeploymentSpec | None:
+        """The same for a Qwen3Deployment that refers to a `model` itself."""
+        self.wanted_name = model
+        self.wanted_model = await referred_model(self.context, QWEN3_BATCHES, self.obj, model)
+        if self.wanted_model is None:
+            words = f"Qwen3Model {model}, to which that Qwen3Deployment refers, does not exist: create it"
+            self.problems.append(Problem("ModelNotFound", words, "spec.deploymentRef.name"))
+            return None
+        source = ModelSource.model_validate(self.wanted_model["spec"])
+        return as_server(spec, deployment.model_copy(update={"model": source}))
+
+    async def _make_job(self, spec: Qwen3BatchSpec) -> None:
+        """Make the Job once its model is there. One of the spec before runs until then."""
+        server, before, view = await self._resolve(spec), self.view.job, self.view
+        if before is None:
+            view.model = self.wanted_model
+        else:
+            await self._adjust(spec)
+        if server is None or view.plan is None or self.problems or not view.plan.engine.servable:
+            return
+        copy = verified_copy(self.wanted_model)
+        if copy is None or self.wanted_model is None:
+            if before is not None and self.wanted_model is not None:
+                name = self.wanted_model["metadata"]["name"]
+                words = f"the Job of the spec before goes on until Qwen3Model {name} is there"
+                view.warnings.append(Problem("GoesOnMeanwhile", words, severity="warning"))
+            return
+        record = record_of_plan(spec, self._generation, view.plan, self.wanted_model["metadata"]["name"], copy)
+        if await self._is_free(job_name(self._name, self._uid, spec), spec):
+            await self._create(spec, server, view.plan, record, before)
+
+    async def _is_free(self, name: str, spec: Qwen3BatchSpec) -> bool:
+        """Whether a Job of this name may be made. Ours whose labels were taken away is taken as it is."""
+        live = await self.context.observe(JOBS, self._namespace, name)
+        if live is None:
+            return True
+        if live["metadata"].get("deletionTimestamp"):
+            self.waits_for_deletion = True
+        elif _is_of(live, self.obj):
+            self._take(live, spec)
+            await self._adjust(spec)
+            self.view.plan = None
+        else:
+            self.problems.append(refused(JOBS, name, NameTaken(JOBS, live)))
+        return False
+
+    async def _create(
+        self,
+        spec: Qwen3BatchSpec,
+        server: Qwen3DeploymentSpec,
+        plan: BatchPlan,
+        record: BatchRecord,
+        before: Mapping[str, Any] | None,
+    ) -> None:
+        """Make ConfigMap and Job, in the place of the Job `before`; from then on the Job says what runs."""
+        config_map = batch_config_map(self._namespace, self._name, self._uid, spec, plan.runner)
+        kind, wanted = CONFIG_MAPS, config_map
+        try:
+            await self.context.ensure(CONFIG_MAPS, config_map)
+            map_name = config_map["metadata"]["name"]
+            job = batch_job(self.obj["metadata"], spec, server, plan, map_name, self.context.settings)
+            kind, wanted = JOBS, job | {"metadata": job["metadata"] | {"annotations": {ANNOTATION: record.written()}}}
+            if before is not None:  # what it finished is on the volume
+                await self.context.delete(JOBS, dict(before))
+                self.view.job = self.view.made_from = None
+            self.view.job = await self.context.change(JOBS, None, wanted)
+            self.view.made_from, self.view.plan, self.view.model = record, None, self.wanted_model
+        except PatchError as error:
+            self.problems.append(Problem("InvalidPatch", str(error), "spec.podTemplatePatch"))
+        except ApiError as error:
+            self.problems.append(refused(kind, wanted["metadata"]["name"], error))
+
+    async def _adjust(self, spec: Qwen3BatchSpec) -> None:
+        """Apply to the Job what may change in it, and note what may not."""
+        job, made_from = self.view.job, self.view.made_from
+        assert job is not None and made_from is not None
+        ended = job_result(job) is not None
+        annotation = (job["metadata"].get("annotations") or {}).get(ANNOTATION)
+        if not ended and made_from.serves(spec, self._generation):
+            annotation = made_from.asked_for_by(spec, self._generation).written()
+            self.view.warnings += unchangeable(spec, job)
+        annotations = {} if annotation is None else {ANNOTATION: annotation}
+        wanted: Object = {
+            "metadata": {"labels": batch_labels(self._name), "annotations": annotations},
+            "spec": changeable(spec, job, ended=ended),
+        }
+        if holds_all_of(job, wanted):
+            return
+        meta = {key: job["metadata"][key] for key in ("namespace", "name", "uid")}
+        try:
+            applied = wanted | {"metadata": meta | wanted["metadata"]}
+            answer = await self.context.cluster.apply(JOBS, applied, manager=SCALE_MANAGER)
+            self.view.job = self.context.keep(JOBS, answer)
+        except ApiError as error:
+            self.problems.append(refused(JOBS, meta["name"], error))
+
+    def _deployment(self, spec: Qwen3BatchSpec) -> Qwen3DeploymentSpec | None:
+        """The spec of the Qwen3Deployment that is referred to; None, and a problem, where it cannot be had."""
         if spec.deployment_ref is None:
             return None
-        name = spec.deployment_ref.name
-        found = await self.context.cluster.get(QWEN3_DEPLOYMENTS, self._namespace, name)
+        name, where = spec.deployment_ref.name, "spec.deploymentRef.name"
+        found = self.context.store.get(QWEN3_DEPLOYMENTS, self._namespace, name)
         if found is None:
             words = f"Qwen3Deployment {name} does not exist: create it, or name the model here"
-            self.problems.append(Problem("DeploymentNotFound", words, "spec.deploymentRef.name"))
+            self.problems.append(Problem("DeploymentNotFound", words, where))
             return None
-        return Qwen3DeploymentSpec.model_validate(found["spec"])
+        problem = undecodable(found)
+        if problem is None:
+            try:
+                return Qwen3DeploymentSpec.model_validate(found["spec"])
+            except ValidationError as error:
+                problem = invalid_spec(error.errors())
+        self.problems.append(replace(problem, message=f"Qwen3Deployment {name}: {problem.message}", field=where))
+        return None
 
     async def _check(self, spec: Qwen3BatchSpec) -> None:
         """Problems where the input or the output is not there, or the output is somebody else's."""
@@ -143,26 +348,22 @@ class _Reconciliation(Reconciliation):
             (spec.input.claim, "spec.input.claim.name"),
             (spec.output.claim, "spec.output.claim.name"),
         ):
-            if claim and await self.context.cluster.get(CLAIMS, self._namespace, claim.name) is None:
+            if claim and await self.context.observe(CLAIMS, self._namespace, claim.name) is None:
                 words = f"PersistentVolumeClaim {claim.name} does not exist: create it"
                 self.problems.append(Problem("ClaimNotFound", words, where))
-        if spec.input.claim and _file(spec.input.claim) == _file(spec.output.claim):
+        if spec.input.claim and _same_file(spec.input.claim, spec.output.claim):
             words = "is the input itself: name another path"
             self.problems.append(Problem("OutputIsInput", words, "spec.output.claim.path"))
-        await self._check_output(spec.output.claim)
+        self._check_output(spec.output.claim)
 
-    async def _check_output(self, output: ClaimFile) -> None:
-        """A problem where another Qwen3Batch, made before this one, has the same output or reads it as its input."""
-        mine = _age(self.obj)
-        for other in await self.context.cluster.list(QWEN3_BATCHES, self._namespace):
-            if other["metadata"]["uid"] == self._uid or _age(other) > mine:
-                continue
-            claim = ClaimFile.model_validate(other["spec"]["output"]["claim"])
-            if _file(claim) == _file(output):
-                name = other["metadata"]["name"]
-                words = f"{output.name}:{output.path} is the output of Qwen3Batch {name}: name another path"
-                self.problems.append(Problem("OutputInUse", words, "spec.output.claim.path"))
-                return
+    def _check_output(self, output: ClaimFile) -> None:
+        """A problem where another Qwen3Batch, made before this one, has the same output."""
+        others = others_with_output(self.context, self.obj, output.name, output.path)
+        first = min(others, key=_age, default=self.obj)
+        if _age(first) < _age(self.obj):
+            words = f"{output.name}:{output.path} is the output of Qwen3Batch {first['metadata']['name']}"
+            problem = Problem("OutputInUse", f"{words}: name another path", "spec.output.claim.path")
+            self.problems.append(problem)
 
     async def _template(self, server: Qwen3DeploymentSpec) -> str:
         """Hash of the chat template that replaces the checkpoint's; a problem where it is not there."""
@@ -177,61 +378,34 @@ class _Reconciliation(Reconciliation):
         config_map = await self.context.cluster.get(CONFIG_MAPS, self._namespace, reference.name)
         return digest(((config_map or {}).get("data") or {}).get(reference.key))
 
-    async def _ensure_job(self, spec: Qwen3BatchSpec, server: Qwen3DeploymentSpec) -> None:
-        """Make the Job once the model is there. One that is there keeps all but what may change in it."""
-        assert self.plan is not None
-        name = job_name(self._name, self._uid, spec)
-        self.job = await self.context.cluster.get(JOBS, self._namespace, name)
-        if self.job is not None:
-            await self._scale(self.job, spec)
-            return
-        if self.problems or not self.plan.engine.servable or verified_copy(self.model) is None:
-            return
-        await self._delete_other_jobs(keep=name)
-        config_map = batch_config_map(self._namespace, self._name, self._uid, spec, self.plan.runner)
-        kind: Kind = CONFIG_MAPS
-        try:
-            await self.context.ensure(CONFIG_MAPS, config_map)
-            kind = JOBS
-            meta, map_name = self.obj["metadata"], config_map["metadata"]["name"]
-            wanted = batch_job(meta, spec, server, self.plan, map_name, self.context.settings)
-            self.job = await self.context.change(JOBS, None, wanted)
-        except PatchError as error:
-            self.problems.append(Problem("InvalidPatch", str(error), "spec.podTemplatePatch"))
-        except ApiError as error:
-            self.problems.append(refused(kind, name, error))
-
-    async def _scale(self, job: Object, spec: Qwen3BatchSpec) -> None:
-        """Parallelism, and outside of a queue suspension, of a Job that is there."""
-        wanted: dict[str, Any] = {"parallelism": spec.parallelism}
-        if QUEUE_LABEL not in (job["metadata"].get("labels") or {}):
-            wanted["suspend"] = spec.suspend
-        if job_result(job) or all(job["spec"].get(key) == value for key, value in wanted.items()):
-            return
-        meta = {key: job["metadata"][key] for key in ("namespace", "name", "uid")}
-        self.job = await self.context.cluster.apply(JOBS, {"metadata": meta, "spec": wanted}, manager=SCALE_MANAGER)
-
-    async def _delete_other_jobs(self, keep: str) -> None:
-        """Remove Jobs of a spec before this one; what they finished is on the volume."""
-        jobs = await self.context.cluster.list(JOBS, self._namespace, labels=f"{SELECTOR},{BATCH_LABEL}={self._name}")
-        for job in jobs:
-            meta = job["metadata"]
-            if meta["name"] != keep and not meta.get("deletionTimestamp"):
-                await self.context.delete(JOBS, job)
-
-    async def _observe_pods(self, job: Object) -> None:
-        labels = f"batch.kubernetes.io/job-name={job['metadata']['name']}"
-        self.pods = await view_pods(self.context, self._namespace, labels, CONTAINER)
-        running = [pod.name for pod in self.pods if pod.pod.get("status", {}).get("phase") == "Running"]
+    async def _observe_pods(self, job: Mapping[str, Any]) -> None:
+        view = self.view
+        view.pods = await views_of(self.context, pods_of_job(self.context, dict(job)), CONTAINER)
+        if any(pod.unplaced for pod in view.pods):
+            view.gpus_by_node = {node: gpus.count for node, gpus in self.context.nodes.gpus(*nodes_of(job)).items()}
+        running = sorted(pod.name for pod in view.pods if pod.pod.get("status", {}).get("phase") == "Running")
+        read = _whose_turn(running, view.now.timestamp())
+        logs = self.context.cluster.logs
         tails = await asyncio.gather(
-            *(self.context.cluster.logs(self._namespace, name, CONTAINER, tail=LOG_LINES) for name in running)
+            *(logs(self._namespace, name, CONTAINER, tail=LOG_LINES, limit=LOG_BYTES) for name in read)
         )
-        self.log_tails = dict(zip(running, tails, strict=True))
+        view.log_tails = dict(zip(read, tails, strict=True))
 
 
-def _file(claim: ClaimFile) -> tuple[str, str]:
-    """A file, whatever the way of writing its path."""
-    return claim.name, "/".join(part for part in claim.path.split("/") if part not in ("", "."))
+def _whose_turn(names: Sequence[str], seconds: float) -> Sequence[str]:
+    """Of many pods those whose logs are read at this time."""
+    turns = -(-len(names) // LOGS_A_RECONCILE) or 1
+    return names[int(seconds / PROGRESS_SECONDS) % turns :: turns]
+
+
+def _is_of(job: Object, batch: Object) -> bool:
+    """Whether the Job is controlled by this very Qwen3Batch, and stays."""
+    by = controller_of(job) or {}
+    return by.get("uid") == batch["metadata"]["uid"] and not job["metadata"].get("deletionTimestamp")
+
+
+def _same_file(a: ClaimFile, b: ClaimFile) -> bool:
+    return file_on_claim(a.name, a.path) == file_on_claim(b.name, b.path)
 
 
 def _age(batch: Object) -> tuple[str, str]:

@@ -22,11 +22,6 @@ MOST_EXAMINED = 3
 """Pods of one owner whose log and events are read: the others mostly say the same."""
 
 
-async def view_pods(context: Context, namespace: str, labels: str, container: str) -> list[PodView]:
-    """Pods with `labels`, newest first, those that are being deleted left out."""
-    return await views_of(context, await context.cluster.list(PODS, namespace, labels=labels), container)
-
-
 def pods_of_job(context: Context, job: Object) -> list[Object]:
     """The pods of a Job: a label alone is no proof."""
     meta = job["metadata"]

@@ -61,8 +61,10 @@ def _by_owner(child: Object) -> Iterator[str]:
 
 
 def _by_model(user: Object) -> Iterator[str]:
-    """The Qwen3Model that its status names, and the one that it refers to."""
+    """The Qwen3Model that its status names, and the one that it refers to. A batch that is over uses none."""
     spec, status = user.get("spec") or {}, user.get("status") or {}
+    if (status.get("job") or {}).get("result"):
+        return
     for name in {(spec.get("modelRef") or {}).get("name"), (status.get("model") or {}).get("name")} - {None}:
         yield in_namespace(user["metadata"]["namespace"], str(name))
 

@@ -10,6 +10,7 @@ from typing import Any
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.conditions import BATCH_TYPES, Type
 from qwen3_operator.desired.batch import QUEUE_LABEL
+from qwen3_operator.desired.batch_record import BatchRecord
 from qwen3_operator.engine.diagnosis import diagnose_log
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.plan.batch import BatchPlan
@@ -26,15 +27,21 @@ Object = Mapping[str, Any]
 _SEE_LOG = {"EngineStartFailed", "EngineArgumentsRefused", "EngineDied"}
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True)
 class BatchView:
-    """What was seen of a Qwen3Batch and its children at one moment."""
+    """What was observed of a Qwen3Batch and its children at one moment."""
 
     now: datetime
+    output: str = ""
+    """Where the answers come to be: CLAIM:PATH."""
     plan: BatchPlan | None = None
-    """None: the spec could not be resolved."""
-    problems: Sequence[Problem] = ()
+    """What the spec comes to now, where no Job serves it yet. None: a Job does, or it could not be resolved."""
+    made_from: BatchRecord | None = None
+    """What the Job was made from."""
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
     model: Object | None = None
+    """The Qwen3Model of the Job, or else the one that is wanted."""
     job: Object | None = None
     pods: Sequence[PodView] = ()
     """Pods of the Job, newest first."""
@@ -43,15 +50,20 @@ class BatchView:
     gpus_by_node: Mapping[str, int] | None = None
 
 
-def is_over(status: Object, job_name: str) -> bool:
-    """Whether `status` says that the Job of this name has ended: it is not made again when its TTL removes it."""
-    job = status.get("job") or {}
-    return job.get("name") == job_name and job.get("result") is not None
+def is_over(status: Object) -> bool:
+    """Whether the batch has ended by its `status`, which is all that is left of it when the TTL has removed the Job.
+    It never runs again."""
+    return (status.get("job") or {}).get("result") is not None
 
 
-def seen_again(status: Object, generation: int) -> dict[str, Any]:
-    """The status of a batch that is over, for a spec of which only what may change has changed."""
+def status_at_rest(status: Object, generation: int) -> dict[str, Any]:
+    """The status of a batch that is over; one that was edited since is told that it comes too late."""
     conditions = [dict(c) | {"observedGeneration": generation} for c in status["conditions"]]
+    if status.get("observedGeneration") != generation:
+        for condition in conditions:
+            if condition["type"] == Type.ACCEPTED and condition["status"] == "True":
+                words = "the batch has ended, and of the spec only ttlSecondsAfterFinished still counts"
+                condition |= {"reason": "AcceptedWithWarnings", "message": f"{words}: make another Qwen3Batch"}
     return dict(status) | {"observedGeneration": generation, "conditions": conditions}
 
 
@@ -63,25 +75,23 @@ def merged(view: BatchView) -> bool:
 def batch_status(
     spec: Qwen3BatchSpec | None, labels: Mapping[str, str], generation: int, previous: Object, view: BatchView
 ) -> dict[str, Any]:
-    """The status of a Qwen3Batch with `labels`, from its `previous` status and what was seen."""
+    """The status of a Qwen3Batch with `labels`, from its `previous` status and what was observed.
+
+    `spec`: None where it cannot be read.
+    """
     conditions = Conditions(BATCH_TYPES)
-    fault = fault_at(previous, view.pods, verified_copy(view.model))
-    fields: dict[str, Any] = {}
+    copy = _copy(view)
+    fault = fault_at(previous, view.pods, copy)
+    _set_accepted(conditions, view)
+    _set_model(conditions, view, copy, fault)
+    _set_fits(conditions, view)
+    found = shards(previous.get("shards") or [], view.pods, view.log_tails)
+    fields = progress(previous, found, lines_of_input(view.pods, view.log_tails), view.now)
     idle = None
-    engine = view.plan.engine if view.plan else None
-    problems = [*view.problems, *(engine.problems if engine else ())]
-    set_accepted(conditions, problems, engine.warnings if engine else ())
-    if spec is not None and view.plan is not None:
-        set_model_ready(conditions, view.model, fault)
-        fit = view.plan.engine.fit
-        conditions.set(Type.FITS, fit.status, fit.reason, fit.message, stalled=fit.blocks)
-        found = shards(previous.get("shards") or [], view.pods, view.log_tails)
-        fields = progress(previous, found, lines_of_input(view.pods, view.log_tails), view.now)
-        if view.job is not None:
-            idle = _set_job(conditions, spec, labels, fields, view)
-            if job_result(view.job) == "Complete":
-                fields = final(fields, view.job)
-        fields |= {"engine": view.plan.engine_status(), "plan": [v.as_status() for v in view.plan.engine.values]}
+    if view.job is not None:
+        idle = _set_job(conditions, spec, labels, fields, view)
+        if job_result(view.job) == "Complete":
+            fields = final(fields, view.job)
     if conditions.trouble(upto=Type.FITS):
         idle = None
     conditions.summarize("Completed", _words_of(fields), idle=idle)
@@ -89,21 +99,98 @@ def batch_status(
         "observedGeneration": generation,
         "conditions": conditions.as_status(dict(previous), generation=generation, now=view.now),
         **fields,
+        **_resolved(previous, view, copy),
     }
-    _add_model(result, previous, view)
     if fault:
         result["modelFaultAt"] = fault
     if view.job is not None:
         result["job"] = _job(view)
-        if spec is not None and conditions.holds(Type.COMPLETED):
-            result["output"] = f"{spec.output.claim.name}:{spec.output.claim.path}"
+        if conditions.holds(Type.COMPLETED):
+            result["output"] = view.output
     elif previous.get("job"):
         result["job"] = previous["job"]
     return result
 
 
+def _goes_on(view: BatchView) -> str:
+    """What runs while the spec is refused, in words; empty where nothing does."""
+    if view.job is None:
+        return ""
+    return f"The Job {view.job['metadata']['name']} goes on meanwhile"
+
+
+def _set_accepted(conditions: Conditions, view: BatchView) -> None:
+    engine = view.plan.engine if view.plan else None
+    problems = [*view.problems, *(engine.problems if engine else ())]
+    warnings = [*view.warnings, *(engine.warnings if engine else ())]
+    if engine is None and view.made_from is not None:
+        warnings += [Problem("", words, severity="warning") for words in view.made_from.warnings]
+    set_accepted(conditions, problems, warnings, _goes_on(view))
+
+
+def _set_fits(conditions: Conditions, view: BatchView) -> None:
+    if view.plan is not None:
+        fit = view.plan.engine.fit
+        words = f"{fit.message}. {_goes_on(view)}" if fit.blocks and view.job is not None else fit.message
+        conditions.set(Type.FITS, fit.status, fit.reason, words, stalled=fit.blocks)
+    elif view.made_from is not None and (fits := view.made_from.fits):
+        # The Job is there: what was predicted then keeps nothing from running any more.
+        conditions.set(Type.FITS, fits["status"], fits["reason"], fits.get("message", ""))
+
+
+def _copy(view: BatchView) -> Object | None:
+    """The verified copy, with the name of its model: of a Job the one that it was made with, as it is now where it is
+    still there."""
+    live, name = verified_copy(view.model), (view.model or {}).get("metadata", {}).get("name")
+    if view.made_from is None:
+        return {"name": name} | dict(live) if live else None
+    made = view.made_from.model
+    same = live is not None and name == made.get("name") and _is_same(live, made)
+    return {"name": name} | dict(live or {}) if same else made or None
+
+
+def _is_same(live: Object, made: Object) -> bool:
+    """Whether two reports speak of the same files."""
+    return all(live.get(key) == made.get(key) for key in ("claimUid", "path", "commit"))
+
+
+def _set_model(conditions: Conditions, view: BatchView, copy: Object | None, fault: str | None) -> None:
+    """ModelReady: of a Job whose copy has changed since, or that has ended, what it was made with."""
+    if view.made_from is None:
+        if view.plan is not None:
+            set_model_ready(conditions, view.model, fault)
+        return
+    live, made = verified_copy(view.model), view.made_from.model
+    if live is not None and _is_same(live, made) and not job_result(view.job):
+        set_model_ready(conditions, view.model, fault)
+        return
+    commit = f"commit {made['commit']} of " if made.get("commit") else ""
+    words = f"the Job was made with {commit}Qwen3Model {made.get('name', 'of an earlier release')}"
+    conditions.set(Type.MODEL_READY, "True", "Pinned", words)
+
+
+def _resolved(previous: Object, view: BatchView, copy: Object | None) -> dict[str, Any]:
+    """Model, engine and plan: those of the Job where there is one."""
+    result: dict[str, Any] = {}
+    if view.made_from is not None:
+        # A record that was too long for the Job left these out; the status has had them since the Job was made.
+        result["engine"] = dict(view.made_from.engine) or previous.get("engine")
+        result["plan"] = list(view.made_from.plan) or previous.get("plan")
+    elif view.plan is not None:
+        result["engine"] = view.plan.engine_status()
+        result["plan"] = [value.as_status() for value in view.plan.engine.values]
+    if copy is not None:
+        result["model"] = dict(copy)
+    elif view.model is not None:
+        result["model"] = {"name": view.model["metadata"]["name"]}
+        result["download"] = (view.model.get("status") or {}).get("download")
+    else:
+        result["model"] = previous.get("model")
+    return {key: value for key, value in result.items() if value}
+
+
 def _set_job(
-    conditions: Conditions, spec: Qwen3BatchSpec, labels: Mapping[str, str], fields: Object, view: BatchView
+    conditions: Conditions, spec: Qwen3BatchSpec | None, labels: Mapping[str, str], fields: Object, view: BatchView
 ) -> Idle | None:
     """Scheduled and Completed, from the Job and its pods. Returns why nothing runs, where that is as it should be."""
     job, ended = view.job or {}, job_result(view.job)
@@ -117,15 +204,17 @@ def _set_job(
         return None
     if ended == "Failed":
         reason, message = _failure(view)
-        conditions.set(Type.COMPLETED, "False", reason, f"{message}. {_words_of(fields)}", stalled=True)
+        again = "To run it again, delete the Qwen3Batch and apply it again: it goes on with what is finished"
+        words = f"{message}. {_words_of(fields)}. {again}"
+        conditions.set(Type.COMPLETED, "False", reason, words, stalled=True)
         return None
     if job.get("spec", {}).get("suspend"):
-        queue = labels.get(QUEUE_LABEL)
-        words = "spec.suspend is true" if spec.suspend else f"the Job waits in queue {queue}"
-        reason = "Suspended" if spec.suspend else "Queued"
+        queue, ours = labels.get(QUEUE_LABEL), spec is None or spec.suspend
+        words = "spec.suspend is true" if ours else f"the Job waits in queue {queue}"
+        reason = "Suspended" if ours else "Queued"
         conditions.set(Type.SCHEDULED, "Unknown", reason, words)
         conditions.set(Type.COMPLETED, "False", reason, f"{words}. {_words_of(fields)}")
-        return Idle(reason=reason, message=words) if spec.suspend else None
+        return Idle(reason=reason, message=words) if ours else None
     _set_pods(conditions, fields, view)
     return None
 
@@ -198,14 +287,3 @@ def _job(view: BatchView) -> dict[str, Any]:
         moment = next(c.get("lastTransitionTime") for c in status["conditions"] if c["type"] == ended)
         result |= {"result": ended} | ({"finishedAt": moment} if moment else {})
     return result
-
-
-def _add_model(result: dict[str, Any], previous: Object, view: BatchView) -> None:
-    if view.model is None:
-        if previous.get("model"):
-            result["model"] = previous["model"]
-        return
-    copy = verified_copy(view.model)
-    result["model"] = {"name": view.model["metadata"]["name"]} | dict(copy or {})
-    if not copy and (download := (view.model.get("status") or {}).get("download")):
-        result["download"] = download
