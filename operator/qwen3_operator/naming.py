@@ -146,11 +146,6 @@ def server_selector(name: str) -> dict[str, str]:
     return {DEPLOYMENT_LABEL: name, COMPONENT: SERVER}
 
 
-def user_manager(uid: str) -> str:
-    """Field manager of one user's ownerReference on a shared object: each user's reference is its own to keep."""
-    return f"{MANAGER}-user-{uid}"
-
-
 def owner_reference(kind: str, api_version: str, name: str, uid: str, *, controller: bool) -> dict[str, Any]:
     """An ownerReference; plain ones (`controller=False`) may stand beside each other on a shared object."""
     reference: dict[str, Any] = {"apiVersion": api_version, "kind": kind, "name": name, "uid": uid}

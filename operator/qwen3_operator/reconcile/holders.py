@@ -22,7 +22,6 @@ from qwen3_operator.naming import (
     QWEN3_DEPLOYMENTS,
     QWEN3_MODELS,
     owner_reference,
-    user_manager,
 )
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.watched import BY_MODEL, in_namespace
@@ -124,11 +123,11 @@ async def _release(context: Context, kind: Kind, seen: Object, uid: str) -> None
     elif kind == QWEN3_MODELS and not others and is_made_for_users(live):
         await context.delete(kind, live)
     else:
-        live = await _apply(context, kind, live, others)
-        # An earlier release had a field manager for each user: a field stays while any of its managers wants it.
-        if holds(live, uid):
-            gone = {"metadata": {key: live["metadata"][key] for key in ("namespace", "name", "uid")}}
-            context.keep(kind, await context.cluster.apply(kind, gone, manager=user_manager(uid)))
+        # No apply: a reference stays while any field manager wants it, and beside that of all holders these may be the
+        # one that made the model and, in an earlier release, one for each user.
+        meta = {key: live["metadata"][key] for key in ("namespace", "name", "uid", "resourceVersion")}
+        left = {"metadata": meta | {"ownerReferences": others}}
+        context.keep(kind, await context.cluster.merge(kind, left, manager=HOLDERS_MANAGER))
 
 
 async def _apply(context: Context, kind: Kind, live: Object, references: list[dict[str, Any]]) -> Object:

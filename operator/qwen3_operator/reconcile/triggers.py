@@ -10,7 +10,7 @@ from qwen3_operator.controller.store import Object
 from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.users import ModelUsers
-from qwen3_operator.reconcile.watched import CHILDREN, owner_of
+from qwen3_operator.reconcile.watched import CHILDREN, owner_of, served_model
 
 PATIENCE = {PODS: 2.0, DEPLOYMENTS: 1.0}
 """Seconds that a child's status may wait: a start brings a dozen changes, and one reconcile is for all. Edits and
@@ -38,11 +38,14 @@ class Triggers:
 
     def _user(self, kind: Kind, before: Object | None, after: Object | None) -> None:
         key = _key(kind, after or before)
-        models = {_served(before), _served(after)} - {None}
+        models = {served_model(before), served_model(after)} - {None}
         if _spec_version(before) != _spec_version(after):
             self._enqueue(key, 0.0)
             models |= set(self._users.models_of(key))
-        elif (_served(before), _status(before, "modelFaultAt")) == (_served(after), _status(after, "modelFaultAt")):
+        elif (served_model(before), _status(before, "modelFaultAt")) == (
+            served_model(after),
+            _status(after, "modelFaultAt"),
+        ):
             return
         for name in models:
             self._enqueue(Key(QWEN3_MODELS.kind, key.namespace, str(name)), USERS_SECONDS)
@@ -79,12 +82,6 @@ def _key(kind: Kind, obj: Object | None) -> Key:
 
 def _status(obj: Object | None, field: str) -> Any:
     return ((obj or {}).get("status") or {}).get(field)
-
-
-def _served(user: Object | None) -> str | None:
-    """The model that a user's status names."""
-    name: str | None = (_status(user, "model") or {}).get("name")
-    return name
 
 
 def _spec_version(obj: Object | None) -> tuple[Any, ...]:

@@ -60,12 +60,19 @@ def _by_owner(child: Object) -> Iterator[str]:
         yield owner_key(meta["namespace"], *owner)
 
 
-def _by_model(user: Object) -> Iterator[str]:
-    """The Qwen3Model that its status names, and the one that it refers to. A batch that is over uses none."""
-    spec, status = user.get("spec") or {}, user.get("status") or {}
+def served_model(user: Object | None) -> str | None:
+    """The Qwen3Model that the status of a user names; None for a batch that is over, which uses none any more."""
+    status = (user or {}).get("status") or {}
     if (status.get("job") or {}).get("result"):
-        return
-    for name in {(spec.get("modelRef") or {}).get("name"), (status.get("model") or {}).get("name")} - {None}:
+        return None
+    name: str | None = (status.get("model") or {}).get("name")
+    return name
+
+
+def _by_model(user: Object) -> Iterator[str]:
+    """The Qwen3Model that it is served from, and the one that it refers to."""
+    spec = user.get("spec") or {}
+    for name in {(spec.get("modelRef") or {}).get("name"), served_model(user)} - {None}:
         yield in_namespace(user["metadata"]["namespace"], str(name))
 
 

@@ -13,7 +13,7 @@ from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.reconcile import Key
 from qwen3_operator.reconcile.triggers import Triggers
 from qwen3_operator.reconcile.users import ModelUsers
-from qwen3_operator.reconcile.watched import CHILDREN, WATCHED
+from qwen3_operator.reconcile.watched import BY_MODEL, CHILDREN, WATCHED, in_namespace
 
 
 class Watch:
@@ -68,6 +68,15 @@ def test_a_deleted_deployment_concerns_its_model(watch: Watch) -> None:
     body = obj("chat", status={"model": {"name": "weights"}})
     watch.see(QWEN3_DEPLOYMENTS, body)
     assert watch.see(QWEN3_DEPLOYMENTS, body, deleted=True) == [DEPLOYMENT, MODEL]
+
+
+def test_a_batch_that_is_over_uses_no_model_any_more(watch: Watch) -> None:
+    used = {"model": {"name": "weights"}, "job": {"name": "j"}}
+    watch.see(QWEN3_BATCHES, obj("chat", status=used))
+    assert watch.store.find(QWEN3_BATCHES, BY_MODEL, in_namespace("team", "weights"))
+    over = used | {"job": {"name": "j", "result": "Complete"}}
+    assert watch.see(QWEN3_BATCHES, obj("chat", status=over), own=True) == [MODEL]
+    assert not watch.store.find(QWEN3_BATCHES, BY_MODEL, in_namespace("team", "weights"))
 
 
 def test_a_batch_is_a_user_like_a_deployment(watch: Watch) -> None:
