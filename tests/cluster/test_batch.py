@@ -13,6 +13,8 @@ from tests.cluster.waiting import stays
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3b, Q3d, Q3m, claim, config_map
 
+from qwen3_operator.desired.batch import NO_DEADLINE
+
 Object = dict[str, Any]
 KIND = "Qwen3Batch"
 COUNTS = {"total": 5, "lines": 10, "done": 4, "failed": 1, "promptTokens": 50, "completionTokens": 500}
@@ -194,6 +196,115 @@ def test_what_may_pass_is_tried_again(there: World) -> None:
         within=60,
     )
     assert len(there.list("Pod", labelSelector="serving.qwen3.dev/batch=nightly")) == 2, "one more try"
+
+
+def ended(world: World, result: str = "Complete", name: str = "nightly") -> Object:
+    """The status of a batch that has ended so."""
+
+    def status() -> Object | None:
+        found: Object = world.must(KIND, name).get("status", {})
+        return found if found.get("job", {}).get("result") == result else None
+
+    found = world.wait(status, f"{name} has ended", within=60)
+    assert found is not None
+    return found
+
+
+def test_what_does_not_reach_a_pod_is_applied_to_the_job_that_runs(there: World) -> None:
+    there.apply(Q3b().set(completions=2, parallelism=2, activeDeadlineSeconds=3000).pod(**NEVER))
+    uid = the_job(there)["metadata"]["uid"]
+    edit = {"ttlSecondsAfterFinished": 3600, "preflight": "Off", "activeDeadlineSeconds": 2000, "parallelism": 1}
+    there.patch(KIND, "nightly", {"spec": edit})
+    wanted = {"ttlSecondsAfterFinished": 3600, "activeDeadlineSeconds": 2000, "parallelism": 1}
+    there.wait(lambda: wanted.items() <= the_job(there)["spec"].items(), "all of it")
+    there.patch(KIND, "nightly", {"spec": {"activeDeadlineSeconds": None, "backoffLimit": 1}})
+    there.wait(lambda: the_job(there)["spec"]["activeDeadlineSeconds"] == NO_DEADLINE, "no deadline any more")
+    there.wait(lambda: "backoffLimit 6" in there.condition("nightly", "Accepted", kind=KIND)["message"], "what is not")
+    assert the_job(there)["metadata"]["uid"] == uid
+
+
+@pytest.mark.parametrize("what", ["deleted", "moved"])
+def test_a_batch_stays_on_what_its_deployment_lent_it(there: World, what: str) -> None:
+    there.apply(Q3d().set(suspend=True))
+    batch = Q3b().set(deploymentRef={"name": "chat"}).pod(termination_message=COMPLETE, run_for="6s")
+    del batch.spec["model"]
+    there.apply(batch)
+    uid = the_job(there)["metadata"]["uid"]
+    before = there.wait(lambda: there.must(KIND, "nightly")["status"]["engine"] and there.must(KIND, "nightly"))
+    if what == "deleted":
+        there.delete("Qwen3Deployment", "chat")
+    else:
+        there.apply(Q3d().set(suspend=True, model={"id": "Qwen/Qwen3-1.7B"}))
+    status = ended(there)
+    assert there.condition("nightly", "Ready", kind=KIND)["status"] == "True"
+    assert status["model"]["name"] == before["status"]["model"]["name"]
+    assert status["engine"] == before["status"]["engine"]
+    assert the_job(there)["metadata"]["uid"] == uid
+
+
+@pytest.mark.parametrize(("code", "result"), [("0", "Complete"), ("10", "Failed")])
+def test_a_batch_that_has_ended_is_edited_and_never_runs_again(there: World, code: str, result: str) -> None:
+    message = COMPLETE if code == "0" else failed("InputEmpty", "the input is empty")
+    there.apply(Q3b().pod(termination_message=message, exit_code=code))
+    before, job = ended(there, result), the_job(there)
+    there.patch(KIND, "nightly", {"spec": {"preflight": "Off", "engine": {"maxNumSeqs": 8}}})
+    there.patch(KIND, "nightly", {"spec": {"ttlSecondsAfterFinished": 60, "activeDeadlineSeconds": 90}})
+    there.wait(lambda: the_job(there)["spec"]["ttlSecondsAfterFinished"] == 60, "the Job is kept as long as it says")
+    there.wait(lambda: "has ended" in there.condition("nightly", "Accepted", kind=KIND)["message"], "it says so")
+    there.delete("Job", job["metadata"]["name"])
+    there.patch(KIND, "nightly", {"spec": {"suspend": True}})
+    stays(lambda: not jobs(there), seconds=2, what="no other Job")
+    after = there.must(KIND, "nightly")["status"]
+    same = ("job", "model", "engine", "plan", "requests", "output")
+    assert [after.get(key) for key in same] == [before.get(key) for key in same]
+
+
+def test_a_batch_that_has_ended_holds_no_model(there: World) -> None:
+    there.apply(Q3b().pod(termination_message=COMPLETE, run_for="6s"))
+    the_job(there)
+    there.apply(Q3d())
+    there.wait(lambda: len(there.list("Qwen3Model")[0]["metadata"]["ownerReferences"]) == 2, "both hold it")
+    ended(there)
+
+    def holders() -> list[str]:
+        return [owner["name"] for owner in there.list("Qwen3Model")[0]["metadata"]["ownerReferences"]]
+
+    there.wait(lambda: holders() == ["chat"], "the server alone")
+    there.wait(lambda: there.list("Qwen3Model")[0]["status"]["usedBy"] == ["chat"], "which the model says as well")
+
+
+def test_another_model_before_there_is_a_job(there: World, api: Any) -> None:
+    api.create(stage(there.namespace, NEVER_ENDS))
+    there.apply(Q3b())
+    first = there.wait(lambda: there.list("Qwen3Model")[0]["metadata"]["name"], "the first model")
+    there.patch(KIND, "nightly", {"spec": {"model": {"id": "Qwen/Qwen3-1.7B"}}})
+    there.wait_gone("Qwen3Model", first)
+
+
+def test_a_pod_of_another_hand_is_not_believed(there: World) -> None:
+    """Attack 22: a pod with the right label."""
+    there.apply(Q3b().set(completions=2, parallelism=2).pod(**NEVER))
+    job = the_job(there)
+    annotations = {
+        "devcluster.qwen3.dev/termination-message": COMPLETE,
+        "batch.kubernetes.io/job-completion-index": "0",
+    }
+    labels = job["spec"]["template"]["metadata"]["labels"] | {
+        "batch.kubernetes.io/job-name": job["metadata"]["name"],
+    }
+    container = {"name": "vllm", "image": "x"}
+    there.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "forged", "labels": labels, "annotations": annotations},
+            "spec": {"restartPolicy": "Never", "containers": [container]},
+        }
+    )
+    there.wait(lambda: there.must("Pod", "forged")["status"]["phase"] == "Succeeded", "it has ended", within=30)
+    there.patch(KIND, "nightly", {"spec": {"parallelism": 1}})  # so that it is reconciled with that pod in sight
+    there.wait(lambda: the_job(there)["spec"]["parallelism"] == 1, "the edit")
+    stays(lambda: "requests" not in there.must(KIND, "nightly")["status"], seconds=3, what="no report")
 
 
 def test_the_output_of_another_batch_is_refused(there: World) -> None:
