@@ -17,6 +17,8 @@ from qwen3_operator.api import GROUP
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.conditions import Type
 from qwen3_operator.desired.batch import job_name
+from qwen3_operator.desired.patch import FIELD, PatchError
+from qwen3_operator.desired.patch_text import parse_patch
 from qwen3_operator.naming import digest, model_name
 from qwen3_operator.plan.batch import BatchPlan
 
@@ -25,8 +27,8 @@ MOST_BYTES = 200_000
 """An object takes 256 KiB of annotations; what is too long for that is left to the status."""
 Object = Mapping[str, Any]
 
-_OF_SHARDS = {"engine", "gpu", "resources", "scheduling", "pod_template_patch"}
-"""Fields of the spec that reach a pod, beside the model and what is immutable."""
+_OF_SHARDS = {"engine", "gpu", "resources", "scheduling"}
+"""Fields of the spec that reach a pod, beside the model, the patch and what is immutable."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,16 @@ def inputs_of(spec: Qwen3BatchSpec) -> str:
     running Job takes over, or that only matter when it is made (preflight), are left out."""
     said = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=_OF_SHARDS)
     source = model_name(spec.model) if spec.model else ""
-    return digest([source, spec.deployment_ref.name if spec.deployment_ref else "", said], 16)
+    lender = spec.deployment_ref.name if spec.deployment_ref else ""
+    return digest([source, lender, said, _parsed(spec.pod_template_patch)], 16)
+
+
+def _parsed(patch: str | dict[str, Any] | None) -> Any:
+    """A patch whatever the way of writing it; one that cannot be read as it stands."""
+    try:
+        return parse_patch(patch, FIELD) if isinstance(patch, str) else patch
+    except PatchError:
+        return patch
 
 
 def record_of_plan(spec: Qwen3BatchSpec, generation: int, plan: BatchPlan, model: str, copy: Object) -> BatchRecord:

@@ -334,6 +334,19 @@ async def test_what_does_not_reach_a_pod_does_not_kill_a_running_job(world: Worl
     assert world.cluster.writes == []
 
 
+async def test_the_same_patch_written_as_text_is_no_other_job(world: World) -> None:
+    """An earlier CRD stored an object, and this one takes text alone."""
+    job = await world.running(podTemplatePatch={"metadata": {"labels": {"a": "b"}}})
+    of_earlier_release(job)
+    await world.reconcile()
+    world.edit(podTemplatePatch="metadata:\n  labels: {a: b}\n")
+    await world.reconcile()
+    assert world.job()["metadata"]["uid"] == job["metadata"]["uid"]
+    world.edit(podTemplatePatch="metadata:\n  labels: {a: c}\n")
+    await world.reconcile()
+    assert world.job()["metadata"]["uid"] != job["metadata"]["uid"]
+
+
 async def test_a_deadline_is_taken_away(world: World) -> None:
     await world.running(activeDeadlineSeconds=50)
     world.edit(activeDeadlineSeconds=None)
