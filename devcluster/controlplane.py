@@ -8,6 +8,7 @@ import random
 import shutil
 import socket
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from devcluster.simulated import FAKE_NODE
 from devcluster.spec import ClusterSpec
 
 SERVICE_RANGE = "10.96.0.0/16"
+AUDIT_LOG_MIB = "100000"
+"""Never reached: after 100 MiB, its own limit, the API server would begin another file, and requests go uncounted."""
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
 UNLIMITED: list[dict[str, Any]] = [
     {"key": "kube-api-qps", "value": "5000"},
@@ -47,7 +50,7 @@ class ControlPlane:
         command += ["--kubeconfig", str(self.folder / "kubeconfig")]  # or it adds itself to the user's own
         if spec.audit:
             policy = self.folder / "audit-policy.yaml"
-            policy.write_text(yaml.safe_dump(AUDIT_POLICY))
+            policy.write_text(yaml.safe_dump(audit_policy(spec.audit_users)))
             command += ["--kube-audit-policy", str(policy)]
         done = self._kwokctl(*command)
         dead = [p.name for p in self.processes() if not p.alive()]
@@ -108,7 +111,11 @@ def kwokctl_config(
     options |= dict(zip((*names, "kwokControllerPort"), ports, strict=True))
     # Simulated volumes are provided by the controller-manager itself.
     controller_manager = [*UNLIMITED, {"key": "enable-hostpath-provisioner", "value": "true"}]
-    patches = {"kube-controller-manager": controller_manager, "kube-scheduler": list(UNLIMITED)}
+    patches = {
+        "kube-apiserver": _api_server(spec),
+        "kube-controller-manager": controller_manager,
+        "kube-scheduler": list(UNLIMITED),
+    }
     if node_address:
         first_service_address = SERVICE_RANGE.split("/")[0].removesuffix(".0") + ".1"
         options["kubeApiserverCertSANs"] = [
@@ -117,11 +124,10 @@ def kwokctl_config(
             "kubernetes.default.svc",
             "kubernetes.default.svc.cluster.local",
         ]
-        patches["kube-apiserver"] = [
+        patches["kube-apiserver"] += [
             {"key": "kubelet-preferred-address-types", "value": "InternalIP"},
             {"key": "kubelet-client-certificate", "value": str(pki / "admin.crt")},
             {"key": "kubelet-client-key", "value": str(pki / "admin.key")},
-            {"key": "service-cluster-ip-range", "value": SERVICE_RANGE},
             {"key": "bind-address", "value": "0.0.0.0", "override": True},  # pods reach it; certificates guard it
             {"key": "advertise-address", "value": node_address},
         ]
@@ -138,13 +144,27 @@ def kwokctl_config(
     }
 
 
-# One line a request, when it is answered: who, with which client, what. No bodies.
-AUDIT_POLICY = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "omitStages": ["RequestReceived", "ResponseStarted"],
-    "rules": [{"level": "Metadata"}],
-}
+def _api_server(spec: ClusterSpec) -> list[dict[str, Any]]:
+    """Arguments of every API server. Its own range has room for 254 Services."""
+    arguments = [{"key": "service-cluster-ip-range", "value": SERVICE_RANGE}]
+    if spec.node_ports:
+        arguments.append({"key": "service-node-port-range", "value": spec.node_ports})
+    if spec.audit:
+        arguments.append({"key": "audit-log-maxsize", "value": AUDIT_LOG_MIB})
+    return arguments
+
+
+def audit_policy(users: Sequence[str]) -> dict[str, Any]:
+    """One line a request of `users` (none: of anybody) when it is answered: who, with which client, what; no bodies."""
+    rules: list[dict[str, Any]] = [{"level": "Metadata"}]
+    if users:
+        rules = [{"level": "Metadata", "users": list(users)}, {"level": "None"}]
+    return {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived", "ResponseStarted"],
+        "rules": rules,
+    }
 
 
 def read_audit_log(path: Path) -> list[dict[str, Any]]:

@@ -21,6 +21,8 @@ class ClusterSpec:
     real_node: bool = False
     real_gpus: int = 2
     audit: bool = False
+    audit_users: tuple[str, ...] = ()  # whose requests the audit log has; empty: everybody's
+    node_ports: str = ""  # the range for Services of type NodePort, like "30000-30009"; empty: Kubernetes' own
     fake_download_report: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:

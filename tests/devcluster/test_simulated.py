@@ -52,6 +52,10 @@ def annotate(cluster: devcluster.Cluster, name: str, annotation: str) -> None:
     cluster.kubectl("annotate", "pod", name, stages.PREFIX + annotation)
 
 
+def test_there_are_addresses_for_thousands_of_services(cluster: devcluster.Cluster) -> None:
+    assert cluster.get("service", "kubernetes")["spec"]["clusterIP"] == "10.96.0.1"
+
+
 def test_the_scheduler_places_pods_by_free_gpus(cluster: devcluster.Cluster, eventually: Wait) -> None:
     cluster.create(pod(f"p{n}", gpus=4) for n in range(5))
 

@@ -1,5 +1,6 @@
 """What the launcher writes for the programs it starts."""
 
+import ipaddress
 import json
 import re
 import tarfile
@@ -28,7 +29,28 @@ def arguments(config: dict, component: str) -> dict[str, str]:
 def test_everything_listens_on_the_loopback_address() -> None:
     config = kwokctl(ClusterSpec())
     assert config["options"]["bindAddress"] == "127.0.0.1"
-    assert arguments(config, "kube-apiserver") == {}
+    assert "bind-address" not in arguments(config, "kube-apiserver")
+
+
+@pytest.mark.parametrize("node_address", [None, "10.244.0.1"])
+def test_every_cluster_has_addresses_for_thousands_of_services(node_address: str | None) -> None:
+    config = kwokctl(ClusterSpec(real_node=node_address is not None), node_address)
+    services = ipaddress.ip_network(arguments(config, "kube-apiserver")["service-cluster-ip-range"])
+    assert services.num_addresses > 10_000
+
+
+def test_the_range_of_node_ports_can_be_chosen() -> None:
+    assert "service-node-port-range" not in arguments(kwokctl(ClusterSpec()), "kube-apiserver")
+    few = kwokctl(ClusterSpec(node_ports="30000-30009"))
+    assert arguments(few, "kube-apiserver")["service-node-port-range"] == "30000-30009"
+
+
+def test_the_audit_log_is_one_file_and_can_be_of_some_users_only() -> None:
+    assert int(arguments(kwokctl(ClusterSpec(audit=True)), "kube-apiserver")["audit-log-maxsize"]) >= 10_000
+    assert controlplane.audit_policy(())["rules"] == [{"level": "Metadata"}]
+    theirs, others = controlplane.audit_policy(("jane",))["rules"]
+    assert theirs == {"level": "Metadata", "users": ["jane"]}
+    assert others == {"level": "None"}
 
 
 def test_client_limits_are_lifted() -> None:
