@@ -56,7 +56,7 @@ test-fuzz: .venv/.done ## 2,000 sequences of specs, by their seed on file (night
 test-e2e: .venv/.done ## the whole chain on a real node, with a real vLLM
 	$(PYTEST) tests -m e2e
 
-bench-scale: .venv/.done ## 100 Qwen3Deployments at once on simulated nodes (2 minutes; ARGS="--runs 3")
+bench-scale: .venv/.done ## a thousand Qwen3Deployments and more on simulated nodes (40 minutes; ARGS="--case hundred")
 	$(PY) -m tests.perf.scale $(ARGS)
 
 bench-download: .venv/.done ## the download against curl, aria2c and the plain client (12 minutes; ARGS="--rounds 3")

@@ -1,0 +1,143 @@
+"""A fresh control plane with simulated nodes, and the operator as a process of its own beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import devcluster
+import yaml
+from tests.cluster.api import Api
+from tests.cluster.downloads import COMPLETE
+from tests.cluster.operator_process import OperatorProcess
+from tests.perf.scale.audit import AuditLog, Request
+from tests.perf.scale.usage import Meter
+from tests.perf.scale.watching import EDITED, Timeline
+
+from qwen3_operator.naming import QWEN3_DEPLOYMENTS
+
+CRDS = Path(__file__).parents[3] / "crds"
+NAMESPACE = "default"
+OPERATORS_NAMESPACE, ACCOUNT = "qwen3-system", "qwen3-operator"
+CREATORS = 16
+QUIET_SECONDS, QUIET_LIMIT = 11.0, 60.0
+"""No request for so long is rest: what starts is reconciled again after 10 s. An operator that never rests is not
+waited for."""
+ONE_NODE_PORT = "30000-30000"
+REFUSAL = "range is full"
+"""The API server's word (500) for a Service that gets no port."""
+
+
+@dataclass
+class Stand:
+    """One cluster with one operator. `posted`: when the POST of each Qwen3Deployment was sent."""
+
+    cluster: devcluster.Cluster
+    operator: OperatorProcess
+    timeline: Timeline
+    audit: AuditLog
+    meter: Meter
+    load_before: float
+    posted: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.api = Api(self.cluster.kubeconfig)
+
+    def create(self, numbers: Collection[int], models: int, refused: Collection[int] = ()) -> None:
+        """POST Qwen3Deployments, 16 at a time, that name `models` models by turns; `refused`: whose Service the API
+        server refuses."""
+
+        def post(number: int) -> None:
+            spec: dict[str, Any] = {
+                "model": {"id": "Qwen/Qwen3-8B", "revision": f"v{number % models}"},
+                "engine": {"maxModelLen": 8192},
+            }
+            if number in refused:
+                spec["service"] = {"type": "NodePort"}
+            meta = {"namespace": NAMESPACE, "name": name_of(number)}
+            self.posted[meta["name"]] = time.time()
+            head = {"apiVersion": QWEN3_DEPLOYMENTS.api_version, "kind": QWEN3_DEPLOYMENTS.kind}
+            self.api.create(head | {"metadata": meta, "spec": spec})
+
+        with ThreadPoolExecutor(CREATORS) as pool:
+            list(pool.map(post, numbers))
+
+    def edit(self, number: int, value: str) -> None:
+        """Change one Qwen3Deployment, so that its servers are to have the environment variable EDITED."""
+        change = {"spec": {"engine": {"env": [{"name": EDITED, "value": value}]}}}
+        self.api.patch(QWEN3_DEPLOYMENTS.kind, NAMESPACE, name_of(number), change)
+
+    def wait_quiet(self, seconds: float = QUIET_SECONDS) -> list[Request]:
+        """Wait until the operator sends no request for `seconds`; all its requests so far."""
+        started = changed = time.monotonic()
+        count = len(self.audit.requests())
+        while time.monotonic() - changed < seconds and time.monotonic() - started < QUIET_LIMIT:
+            time.sleep(0.5)
+            if len(self.audit.requests()) != count:
+                count, changed = len(self.audit.requests()), time.monotonic()
+        return list(self.audit.requests())
+
+
+def name_of(number: int) -> str:
+    """Name of a Qwen3Deployment."""
+    return f"bench-{number:05}"
+
+
+@contextlib.contextmanager
+def stand(folder: Path, *, crs: int, few_node_ports: bool = False) -> Iterator[Stand]:
+    """A stand with room for `crs` servers, the operator at work; `few_node_ports`: there is none for a Service."""
+    # Simulated nodes renew a Lease each; beyond some hundred that is no small part of all writes.
+    gpus = 8 if crs <= 2000 else 64
+    with devcluster.cluster(
+        nodes=crs // gpus + 4,
+        gpus_per_node=gpus,
+        audit=True,
+        audit_users=(f"system:serviceaccount:{OPERATORS_NAMESPACE}:{ACCOUNT}",),
+        node_ports=ONE_NODE_PORT if few_node_ports else "",
+        fake_download_report=COMPLETE,
+    ) as c:
+        c.apply([yaml.safe_load(path.read_text()) for path in sorted(CRDS.glob("*.yaml"))])
+        c.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+        if few_node_ports:
+            ports = [{"name": "only", "port": 1}]
+            meta = {"namespace": NAMESPACE, "name": "takes-the-node-port"}
+            spec = {"type": "NodePort", "ports": ports}
+            c.apply([{"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}])
+        operator = OperatorProcess(_account(c, folder), folder / "operator.log", identity="bench")
+        timeline = Timeline(c.kubeconfig, NAMESPACE, REFUSAL)
+        try:
+            operator.start()
+            timeline.start()
+            time.sleep(1)
+            pids = {name: pid for name, pid, _ in c.status()} | {"operator": operator.pid, "bench": os.getpid()}
+            yield Stand(c, operator, timeline, AuditLog(c.audit_log), Meter(pids), os.getloadavg()[0])
+        finally:
+            timeline.close()
+            if operator.running:
+                operator.stop()
+
+
+def _account(c: devcluster.Cluster, folder: Path) -> Path:
+    """A kubeconfig of the operator's own ServiceAccount, so that the audit log can leave everybody else out."""
+    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": OPERATORS_NAMESPACE}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+    meta, rbac = {"name": ACCOUNT}, "rbac.authorization.k8s.io/v1"
+    binding = {"apiVersion": rbac, "kind": "ClusterRoleBinding", "metadata": meta}
+    c.apply(
+        [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATORS_NAMESPACE}},
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta | {"namespace": OPERATORS_NAMESPACE}},
+            binding | {"roleRef": role, "subjects": [subject]},
+        ]
+    )
+    token = c.kubectl("create", "token", ACCOUNT, f"--namespace={OPERATORS_NAMESPACE}", "--duration=24h").strip()
+    config = yaml.safe_load(c.kubeconfig.read_text())
+    path = folder / "kubeconfig"
+    path.write_text(yaml.safe_dump(config | {"users": [u | {"user": {"token": token}} for u in config["users"]]}))
+    return path
