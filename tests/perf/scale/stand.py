@@ -13,6 +13,7 @@ from typing import Any
 
 import devcluster
 import yaml
+from tests.cluster import installed
 from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE
 from tests.cluster.operator_process import OperatorProcess
@@ -24,7 +25,6 @@ from qwen3_operator.naming import QWEN3_DEPLOYMENTS
 
 CRDS = Path(__file__).parents[3] / "crds"
 NAMESPACE = "default"
-OPERATORS_NAMESPACE, ACCOUNT = "qwen3-system", "qwen3-operator"
 CREATORS = 16
 QUIET_SECONDS, QUIET_LIMIT = 11.0, 60.0
 """No request for so long is rest: what starts is reconciled again after 10 s. An operator that never rests is not
@@ -98,7 +98,7 @@ def stand(folder: Path, *, crs: int, few_node_ports: bool = False) -> Iterator[S
         nodes=crs // gpus + 4,
         gpus_per_node=gpus,
         audit=True,
-        audit_users=(f"system:serviceaccount:{OPERATORS_NAMESPACE}:{ACCOUNT}",),
+        audit_users=(f"system:serviceaccount:{installed.NAMESPACE}:{installed.NAME}",),
         node_ports=ONE_NODE_PORT if few_node_ports else "",
         fake_download_report=COMPLETE,
     ) as c:
@@ -109,7 +109,7 @@ def stand(folder: Path, *, crs: int, few_node_ports: bool = False) -> Iterator[S
             meta = {"namespace": NAMESPACE, "name": "takes-the-node-port"}
             spec = {"type": "NodePort", "ports": ports}
             c.apply([{"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}])
-        operator = OperatorProcess(_account(c, folder), folder / "operator.log", identity="bench")
+        operator = installed.install(c, folder).operator(folder / "operator.log", identity="bench")
         timeline = Timeline(c.kubeconfig, NAMESPACE, REFUSAL)
         try:
             operator.start()
@@ -121,23 +121,3 @@ def stand(folder: Path, *, crs: int, few_node_ports: bool = False) -> Iterator[S
             timeline.close()
             if operator.running:
                 operator.stop()
-
-
-def _account(c: devcluster.Cluster, folder: Path) -> Path:
-    """A kubeconfig of the operator's own ServiceAccount, so that the audit log can leave everybody else out."""
-    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": OPERATORS_NAMESPACE}
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
-    meta, rbac = {"name": ACCOUNT}, "rbac.authorization.k8s.io/v1"
-    binding = {"apiVersion": rbac, "kind": "ClusterRoleBinding", "metadata": meta}
-    c.apply(
-        [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATORS_NAMESPACE}},
-            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta | {"namespace": OPERATORS_NAMESPACE}},
-            binding | {"roleRef": role, "subjects": [subject]},
-        ]
-    )
-    token = c.kubectl("create", "token", ACCOUNT, f"--namespace={OPERATORS_NAMESPACE}", "--duration=24h").strip()
-    config = yaml.safe_load(c.kubeconfig.read_text())
-    path = folder / "kubeconfig"
-    path.write_text(yaml.safe_dump(config | {"users": [u | {"user": {"token": token}} for u in config["users"]]}))
-    return path
