@@ -35,8 +35,6 @@ NOT_IN_THIS_STORY = {
     ("update", "events.k8s.io", "events"),  # the same thing said again
     ("get", "events.k8s.io", "events"),
     ("delete", "batch", "jobs"),  # of another revision
-    ("update", "apps", "deployments"),  # a port that was edited by hand
-    ("update", "", "services"),
 }
 """What is granted for what need not happen here."""
 

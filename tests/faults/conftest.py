@@ -40,8 +40,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory, ledger: Ledger) -> Iterator[
 @pytest.fixture(autouse=True)
 def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody watches is looked at each second, and news at once: a look that waits would be taken for rest."""
-    monkeypatch.setattr("qwen3_operator.handlers.PATIENCE", {})
+    monkeypatch.setattr("qwen3_operator.reconcile.triggers.PATIENCE", {})
     for name in ("USERS_SECONDS", "PROGRESS_SECONDS"):
-        monkeypatch.setattr(f"qwen3_operator.handlers.{name}", 0.0)
+        monkeypatch.setattr(f"qwen3_operator.reconcile.triggers.{name}", 0.0)
     for module in ("deployment", "model"):
         monkeypatch.setattr(f"qwen3_operator.reconcile.{module}.TROUBLE_SECONDS", 1.0)

@@ -77,12 +77,14 @@ def disturbed(case: Case, fault: Callable[[int, Send], Awaitable[Answer]]) -> Op
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_one_request_fails(bench: Bench, sound: Outcome, name: str) -> None:
-    # The first requests ask for our kinds; a refusal there ends the process. Some more than the writes are reads.
-    first = len(_KINDS) + 1
-    requests = list(range(first, first + 4 * len(sound.writes)))
+    # The first requests ask for our kinds; a refusal there ends the process.
+    requests = list(range(len(_KINDS) + 1, sound.requests + 1))
+    struck = []
 
     def check(at: int) -> None:
         async def fault(number: int, send: Send) -> Answer:
+            if number == at:
+                struck.append(at)
             return await (FAULTS[name](send) if number == at else send())
 
         with bench.case("api") as case:
@@ -93,6 +95,7 @@ def test_one_request_fails(bench: Bench, sound: Outcome, name: str) -> None:
             assert case.jobs_made() <= sound.jobs, "a download was run again"
 
     bench.each(check, sample(requests, POINTS))
+    assert struck, "no run came to the request that was to fail"
 
 
 @pytest.mark.parametrize("fault", ["reset", "500", "403"])

@@ -20,6 +20,7 @@ class Outcome:
 
     state: dict[str, object]
     writes: list[str]
+    requests: int
     jobs: int
 
 
@@ -45,7 +46,7 @@ def fault_free(bench: Bench, scenario: Scenario) -> Outcome:
             case.world.wait(lambda: case.world.list("Job"), "a Job")
         scenario.meanwhile(case.world)
         left = case.wait_quiet(operator, lambda: scenario.ended(case.world), f"{scenario.name} without a fault")
-        return Outcome(left, list(operator.hook.writes), case.jobs_made() - made_before)
+        return Outcome(left, list(operator.hook.writes), operator.sent, case.jobs_made() - made_before)
 
 
 def crash(bench: Bench, scenario: Scenario, sound: Outcome, number: int, stage: str) -> None:

@@ -13,14 +13,11 @@
 - apiGroups: [serving.qwen3.dev] # ownerReferences with blockOwnerDeletion, where that admission plugin is on (OpenShift)
   resources: [qwen3deployments/finalizers, qwen3models/finalizers, qwen3batches/finalizers]
   verbs: [update]
-- apiGroups: [apps] # update: a port that was edited by hand is mended whole, an apply would merge it
+- apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, patch, update]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [""]
-  resources: [services]
-  verbs: [get, list, watch, create, patch, update]
-- apiGroups: [""]
-  resources: [persistentvolumeclaims]
+  resources: [services, persistentvolumeclaims]
   verbs: [get, list, watch, create, patch]
 - apiGroups: [batch]
   resources: [jobs]
@@ -48,7 +45,7 @@
 {{- define "qwen3-operator.clusterRules" -}}
 - apiGroups: [""]
   resources: [nodes] # the kinds of GPU
-  verbs: [list]
+  verbs: [list, watch]
 - apiGroups: [storage.k8s.io]
   resources: [storageclasses]
   verbs: [get]
