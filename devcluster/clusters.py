@@ -53,7 +53,10 @@ class Cluster(Client):
             self.workdir.mkdir(parents=True)
             self._write_record(spec, owner, launcher=processes.current("launcher"))
         try:
-            self._start(spec)
+            # One at a time: the controller-manager gives up where the API server is not healthy within 10 s, as it is
+            # not where several of them start at once on two cores.
+            with _lock(".starting"):
+                self._start(spec)
         except BaseException:
             self._keep_logs()
             self.down()
@@ -222,11 +225,16 @@ def end_orphans() -> None:
                 it.down()
 
 
-@contextlib.contextmanager
-def _state_lock() -> Iterator[None]:
+def _state_lock() -> contextlib.AbstractContextManager[None]:
     """One launcher at a time decides what runs and what is left over."""
+    return _lock(".lock")
+
+
+@contextlib.contextmanager
+def _lock(name: str) -> Iterator[None]:
+    """One process of this user at a time."""
     state_dir().mkdir(parents=True, exist_ok=True)
-    with (state_dir() / ".lock").open("w") as lock:
+    with (state_dir() / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
