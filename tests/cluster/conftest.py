@@ -53,8 +53,8 @@ def installs(
     """Install the chart's ServiceAccount and Roles; what each did is written down when the session ends."""
     made: list[Release] = []
 
-    def it(**options: Any) -> Release:
-        made.append(install(bare_cluster, tmp_path_factory.mktemp("release"), **options))
+    def it(*values: str, **options: Any) -> Release:
+        made.append(install(bare_cluster, tmp_path_factory.mktemp("release"), *values, **options))
         ledger.granted |= made[-1].granted
         return made[-1]
 

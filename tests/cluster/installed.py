@@ -49,12 +49,17 @@ class Release:
 
 
 def install(
-    cluster: devcluster.Cluster, folder: Path, *, name: str = NAME, namespace: str = NAMESPACE, narrow: bool = False
+    cluster: devcluster.Cluster,
+    folder: Path,
+    *values: str,
+    name: str = NAME,
+    namespace: str = NAMESPACE,
+    narrow: bool = False,
 ) -> Release:
-    """Install ServiceAccount and Roles; `narrow`: for namespaces that are named, each with its own `roles_in`."""
-    manifests = template(
-        *([f"watchNamespaces={{{STANDS_FOR_ANY}}}"] if narrow else []), release=name, namespace=namespace
-    )
+    """Install ServiceAccount and Roles with `values` of the chart; `narrow`: for namespaces that are named, each with
+    its own `roles_in`."""
+    named = [f"watchNamespaces={{{STANDS_FOR_ANY}}}"] if narrow else []
+    manifests = template(*values, *named, release=name, namespace=namespace)
     account = next(m["metadata"]["name"] for m in manifests if m["kind"] == "ServiceAccount")
     rbac = [m for m in manifests if m["kind"] in RBAC]
     in_any = [m for m in rbac if m["metadata"].get("namespace") == STANDS_FOR_ANY]

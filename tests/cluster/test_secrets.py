@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from tests.chart.helm import template
 from tests.cluster.api import Api
 from tests.cluster.bad_inputs import CONFIG_ERROR
 from tests.cluster.downloads import failed, held_back, stage
+from tests.cluster.installed import Release
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.waiting import wait_until
 from tests.cluster.world import World
@@ -23,12 +24,18 @@ DB = {"name": "db", "key": "prod-root-password"}
 ADDRESS = "http://203.0.113.9"
 
 
+@pytest.fixture(scope="session")
+def reader(installs: Callable[..., Release]) -> Release:
+    """The chart with `rbac.readSecrets`."""
+    return installs("rbac.readSecrets=true", name="reader-qwen3-operator", namespace="reader-system")
+
+
 @pytest.fixture
-def reading(cluster: devcluster.Cluster, tmp_path: Path, the_operator: OperatorProcess) -> Iterator[OperatorProcess]:
+def reading(reader: Release, tmp_path: Path, the_operator: OperatorProcess) -> Iterator[OperatorProcess]:
     """An operator that may read Secrets, in the place of the session's."""
     if the_operator.running:
         the_operator.stop()
-    it = OperatorProcess(cluster.kubeconfig, tmp_path / "reading.log", read_secrets="true")
+    it = reader.operator(tmp_path / "reading.log")
     it.start()
     yield it
     it.stop()
