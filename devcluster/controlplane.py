@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import shutil
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,25 @@ class ControlPlane:
                 running = processes.current(name, pid) if self._is_ours(pid) else None
                 found.append(running or processes.Process(name, pid, -1))
         return found
+
+    @contextlib.contextmanager
+    def without(self, component: str) -> Iterator[None]:
+        """The component is ended for the length of the block, and started again as it was."""
+        (process,) = [p for p in self.processes() if p.name == component]
+        command = Path(f"/proc/{process.pid}/cmdline").read_text().rstrip("\0").split("\0")
+        processes.stop([process])
+        try:
+            yield
+        finally:
+            record = self.folder / "restarted.json"
+            again = processes.start(component, command, self.logs / f"{component}.log", record)
+            (self.home / "pids" / f"{component}.pid").write_text(str(again.pid))
+
+    @property
+    def etcd_url(self) -> str:
+        """Where etcd answers, without a password, to this machine alone."""
+        config = yaml.safe_load((self.folder / "kwokctl.yaml").read_text())
+        return f"http://127.0.0.1:{config['options']['etcdPort']}"
 
     def _is_ours(self, pid: int) -> bool:
         """Every component names a file under our folder in its command line; a reused pid does not."""

@@ -21,6 +21,7 @@ class OperatorProcess:
 
     def __init__(self, kubeconfig: Path, log: Path, **settings: str) -> None:
         self.kubeconfig, self.log, self.settings = kubeconfig, log, settings
+        self.command = COMMAND
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -33,7 +34,7 @@ class OperatorProcess:
             "QWEN3_OPERATOR_HTTP_PORT": str(self.port),
         } | {f"QWEN3_OPERATOR_{key.upper()}": value for key, value in self.settings.items()}
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen([COMMAND, "run"], env=os.environ | variables, stdout=log, stderr=log)
+            self._process = subprocess.Popen([self.command, "run"], env=os.environ | variables, stdout=log, stderr=log)
         return self._process
 
     def start(self) -> None:

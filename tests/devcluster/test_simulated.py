@@ -189,6 +189,19 @@ def test_the_audit_log_tells_who_wrote_what(cluster: devcluster.Cluster, eventua
     eventually(logged)
 
 
+def test_a_component_can_be_away_for_a_while(cluster: devcluster.Cluster, eventually: Wait) -> None:
+    controllers = "kube-controller-manager"
+    with cluster.control_plane.without(controllers):
+        assert [name for name, _, alive in cluster.status() if not alive] == [controllers]
+        cluster.create([job("later")])
+    assert cluster.running()
+
+    def its_pod_is_made() -> None:
+        assert cluster.get("pod", "-l", "job-name=later")["items"]
+
+    eventually(its_pod_is_made)
+
+
 def test_two_clusters_run_side_by_side(cluster: devcluster.Cluster) -> None:
     with devcluster.cluster(nodes=1) as other:
         other.create([pod("only-there")])

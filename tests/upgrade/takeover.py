@@ -1,0 +1,77 @@
+"""What was there before the new operator came, what is there after it, and what was asked of the API server."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from tests.cluster.api import Api
+from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.waiting import wait_until
+from tests.upgrade import golden
+from tests.upgrade.golden import Object
+
+RECONCILES = re.compile(r'^qwen3_operator_reconciles_total\{kind="(\w+)",result="(\w+)"\} (\S+)$', re.MULTILINE)
+ROUNDS = 3
+"""So often at least, on the average, has each object been reconciled when the operator counts as idle."""
+QUIET_SECONDS = 5.0
+WITHIN_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Takeover:
+    """`golden`: as they were put into etcd. `before`: with Kubernetes' controllers at work on them. `after`: with the
+    new operator at work. `requests`: the audit log."""
+
+    golden: list[Object]
+    before: list[Object]
+    after: list[Object]
+    requests: list[Object]
+
+    def pairs(self, *kinds: str) -> list[tuple[Object, Object]]:
+        """(before, after) of every object of these kinds; the same by its uid. An AssertionError where one went."""
+        after = {it["metadata"]["uid"]: it for it in self.after}
+        old = [it for it in self.before if it["kind"] in kinds]
+        gone = [f"{it['kind']} {it['metadata']['name']}" for it in old if it["metadata"]["uid"] not in after]
+        assert not gone, f"gone or made anew: {gone}"
+        assert old, f"nothing of {kinds} is on file"
+        return [(it, after[it["metadata"]["uid"]]) for it in old]
+
+    def new(self, *kinds: str) -> list[str]:
+        """Names of the objects of these kinds that were not there before."""
+        before = {it["metadata"]["uid"] for it in self.before}
+        found = [it for it in self.after if it["kind"] in kinds and it["metadata"]["uid"] not in before]
+        return [f"{it['kind']} {it['metadata']['name']}" for it in found]
+
+    def writes(self) -> list[tuple[str, str, str]]:
+        """(verb, resource, name) of what the operator wrote; a patch that made its object counts as "create"."""
+        found = []
+        for it in self.requests:
+            about, code = it.get("objectRef") or {}, it["responseStatus"]["code"]
+            ours = it["userAgent"].startswith(("qwen3-operator", "kopf"))
+            if ours and code < 400 and it["verb"] in ("create", "update", "patch", "delete", "deletecollection"):
+                verb = "create" if code == 201 else it["verb"]
+                parts = filter(None, [about["resource"], about.get("subresource")])
+                found.append((verb, "/".join(parts), about.get("name", "")))
+        return found
+
+
+def wait_idle(operator: OperatorProcess, api: Api) -> None:
+    """Until every object was reconciled several times without an error and nothing is written any more."""
+    wanted = {kind: ROUNDS * len(api.list(kind, golden.NAMESPACE)) for kind in golden.CUSTOM}
+    last: dict[str, Any] = {"versions": None, "since": time.monotonic()}
+
+    def idle() -> bool:
+        counts: dict[str, float] = dict.fromkeys(golden.CUSTOM, 0)
+        for kind, result, count in RECONCILES.findall(operator.http("/metrics")[1]):
+            assert result == "ok", f"{kind}: {result}"
+            counts[kind] += float(count)
+        versions = [it["metadata"]["resourceVersion"] for it in golden.found(api)]
+        if versions != last["versions"]:
+            last.update(versions=versions, since=time.monotonic())
+        assert all(counts[kind] >= wanted[kind] for kind in wanted), (counts, wanted)
+        return time.monotonic() - last["since"] > QUIET_SECONDS
+
+    wait_until(idle, within=WITHIN_SECONDS, what="the operator is idle", showing=operator.log_tail)
