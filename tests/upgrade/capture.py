@@ -24,6 +24,7 @@ from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.world import World
+from tests.cluster.wrappers import Q3b, Q3d
 from tests.upgrade import objects
 from tests.upgrade.golden import FILE, Object, found
 
@@ -59,12 +60,19 @@ def _make(world: World) -> None:
     world.apply(*objects.beside(), *objects.ahead())
     for model in objects.ahead():
         world.wait_ready(model.manifest["metadata"]["name"], "Qwen3Model", within=READY_SECONDS)
-    world.apply(*objects.servers(), *objects.batches())
+    world.apply(*map(_as_then, (*objects.servers(), *objects.batches())))
     for server in objects.servers():
         world.wait_ready(server.manifest["metadata"]["name"], within=READY_SECONDS)
     for batch, type in (("finished", "Completed"), ("borrowed", "Completed"), ("running", "Reconciling")):
         world.wait_condition(batch, type, "True", kind="Qwen3Batch", within=READY_SECONDS)
     world.wait(lambda: any(j["status"].get("ready") for j in world.list("Job")), "the batch runs", within=READY_SECONDS)
+
+
+def _as_then(it: Q3d | Q3b) -> Object:
+    """The manifest as it was written at that time: a podTemplatePatch was an object, now it is text."""
+    if patch := it.spec.get("podTemplatePatch"):
+        it.spec["podTemplatePatch"] = json.loads(patch)
+    return it.manifest
 
 
 def _wait_quiet(world: World) -> None:
