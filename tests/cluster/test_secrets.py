@@ -47,8 +47,8 @@ def asked_for(cluster: devcluster.Cluster, namespace: str) -> list[str]:
     return [
         r["requestURI"]
         for r in cluster.requests()
-        if r["objectRef"].get("resource") == "secrets"
-        and r["objectRef"].get("namespace") == namespace
+        if (ref := r.get("objectRef") or {}).get("resource") == "secrets"
+        and ref.get("namespace") == namespace
         and r["userAgent"].startswith(("qwen3-operator", "kopf"))
     ]
 
@@ -69,7 +69,9 @@ def test_a_missing_token_is_told_in_the_kubelets_words(world: World, cluster: de
     assert asked_for(cluster, world.namespace) == []
 
 
-def test_an_operator_that_may_read_names_it_before_there_is_a_pod(reading: OperatorProcess, world_of_it: World) -> None:
+def test_an_operator_that_may_read_names_it_before_there_is_a_pod(
+    reading: OperatorProcess, world_of_it: World, cluster: devcluster.Cluster
+) -> None:
     world = world_of_it
     world.apply(Q3d().model(tokenSecretRef={"name": "token", "key": "token"}))
     told = world.wait_condition("chat", "ModelReady", "False", reason="SecretNotFound")
@@ -77,6 +79,7 @@ def test_an_operator_that_may_read_names_it_before_there_is_a_pod(reading: Opera
     assert not world.list("Job"), "nothing waits for it"
     world.apply(secret("token", token="good"))
     world.wait_ready("chat")
+    assert asked_for(cluster, world.namespace)
 
 
 def test_the_keys_that_are_there_are_never_named(reading: OperatorProcess, world_of_it: World) -> None:
