@@ -17,8 +17,7 @@ from qwen3_operator.api import GROUP
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.conditions import Type
 from qwen3_operator.desired.batch import job_name
-from qwen3_operator.desired.patch import FIELD, PatchError
-from qwen3_operator.desired.patch_text import parse_patch
+from qwen3_operator.desired.patch import canonical
 from qwen3_operator.naming import digest, model_name
 from qwen3_operator.plan.batch import BatchPlan
 
@@ -79,15 +78,7 @@ def inputs_of(spec: Qwen3BatchSpec) -> str:
     said = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=_OF_SHARDS)
     source = model_name(spec.model) if spec.model else ""
     lender = spec.deployment_ref.name if spec.deployment_ref else ""
-    return digest([source, lender, said, _parsed(spec.pod_template_patch)], 16)
-
-
-def _parsed(patch: str | dict[str, Any] | None) -> Any:
-    """A patch whatever the way of writing it; one that cannot be read as it stands."""
-    try:
-        return parse_patch(patch, FIELD) if isinstance(patch, str) else patch
-    except PatchError:
-        return patch
+    return digest([source, lender, said, canonical(spec.pod_template_patch)], 16)
 
 
 def record_of_plan(spec: Qwen3BatchSpec, generation: int, plan: BatchPlan, model: str, copy: Object) -> BatchRecord:

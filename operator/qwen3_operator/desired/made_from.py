@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from qwen3_operator.api import GROUP
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.desired.patch import canonical
 from qwen3_operator.engine.version import EngineVersion
 from qwen3_operator.naming import digest
 from qwen3_operator.plan import Plan, Value, Weights
@@ -23,10 +24,10 @@ ANNOTATION = f"{GROUP}/made-from"
 Object = Mapping[str, Any]
 
 _OF_SERVERS: Any = {
-    **dict.fromkeys(("engine", "gpu", "resources", "scheduling", "auth", "pod_template_patch"), True),
+    **dict.fromkeys(("engine", "gpu", "resources", "scheduling", "auth"), True),
     "rollout": {"drain_seconds"},
 }
-"""Fields of the spec that reach a pod."""
+"""Fields of the spec that reach a pod, beside the model and the patch."""
 _PLAN = ("image", "claim", "command", "max_model_len", "gpus", "cpu", "memory", "shm_size", "startup_seconds",
          "drain_seconds", "pod_annotations")  # fmt: skip
 _VALUE = ("field", "value", "reason", "source")
@@ -53,7 +54,8 @@ def inputs_of(spec: Qwen3DeploymentSpec, weights: Weights, template_hash: str, s
     """Digest of all that decides what servers are made from: the spec as far as it reaches a pod, where the weights
     are, the chat template. Defaults count as unset, so that one that is spelled out makes no new servers."""
     said = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=_OF_SERVERS)
-    inputs = [spec.source.id, weights.claim, weights.path, said, template_hash]
+    patch = canonical(spec.pod_template_patch) or None
+    inputs = [spec.source.id, weights.claim, weights.path, said, template_hash, patch]
     return digest([*inputs, secret_version] if secret_version else inputs, 16)
 
 

@@ -43,6 +43,14 @@ def patched(template: dict[str, Any], patch: str | dict[str, Any] | None) -> dic
     return result
 
 
+def canonical(patch: str | dict[str, Any] | None) -> Any:
+    """A patch whatever the way of writing it; one that cannot be read as it stands."""
+    try:
+        return parse_patch(patch, FIELD) if isinstance(patch, str) else patch
+    except PatchError:
+        return patch
+
+
 def strategic_merge(base: Any, patch: Any, field: str = FIELD) -> Any:
     """`base` with `patch` merged in. null deletes a field; `$patch: delete` deletes an item or a map, `replace` starts
     afresh. Raises PatchError."""

@@ -10,8 +10,10 @@ from tests.unit.fakes import FakeCluster
 from qwen3_operator.controller.cluster import Cluster
 from qwen3_operator.controller.events import Recorder
 from qwen3_operator.controller.kinds import CONFIG_MAPS, SECRETS, Kind
+from qwen3_operator.controller.store import Store
 from qwen3_operator.naming import digest
 from qwen3_operator.reconcile.context import Context
+from qwen3_operator.reconcile.nodes import Nodes
 from qwen3_operator.reconcile.references import Reference, References, find_references
 from qwen3_operator.settings import Settings
 
@@ -33,7 +35,8 @@ class Counting(FakeCluster):
 
 def find(cluster: Counting, *wanted: Reference, read_secrets: bool = True) -> References:
     settings = Settings(identity="test", read_secrets=read_secrets)
-    context = Context(cast(Cluster, cluster), settings, cast(Recorder, None))
+    store = Store({})
+    context = Context(cast(Cluster, cluster), store, settings, cast(Recorder, None), Nodes(store))
     return asyncio.run(find_references(context, "ns", wanted))
 
 
