@@ -28,7 +28,7 @@ THIRD_PARTY = {"api": {"pydantic", "pydantic_core"}, "catalog": {"pydantic", "ya
 FLOOR = {
     "api": set(),
     "catalog": set(),
-    "engine": {"catalog"},
+    "engine": {"api", "catalog"},
     "naming": {"api"},
     "settings": set(),
     "plan": {"api", "catalog", "engine", "naming", "settings"},

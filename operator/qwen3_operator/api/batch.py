@@ -13,6 +13,7 @@ from qwen3_operator.api.base import (
     ConfigMapKeyRef,
     ObjectName,
     Text,
+    Time,
     list_map,
     rule,
     rules,
@@ -236,9 +237,9 @@ class JobStatus(ApiModel):
     """Its name."""
     result: Literal["Complete", "Failed"] | None = None
     """How it ended."""
-    started_at: Text | None = None
+    started_at: Time | None = None
     """When it started."""
-    finished_at: Text | None = None
+    finished_at: Time | None = None
     """When it ended."""
 
 
@@ -251,7 +252,7 @@ class Qwen3BatchStatus(ApiModel):
     """Accepted, ModelReady, Fits, Scheduled, Completed, Ready; Reconciling and Stalled as kstatus reads them."""
     model: ModelStatus | None = None
     """The verified copy that answers."""
-    model_fault_at: Text | None = None
+    model_fault_at: Time | None = None
     """Start of the newest pod that ended because files of the verified copy are missing or damaged: the copy is then
     verified again."""
     download: Download | None = None
@@ -270,7 +271,7 @@ class Qwen3BatchStatus(ApiModel):
     """Tokens of answers a second: of the shards that run, and at the end over the Job's whole time."""
     eta_seconds: Int64 | None = None
     """Seconds to go at the rate of now."""
-    progress_at: Text | None = None
+    progress_at: Time | None = None
     """When the progress was written last."""
     shards: Annotated[list[ShardStatus], Field(max_length=MAX_SHARDS, json_schema_extra=list_map("index"))] = []
     """Each shard that has begun."""

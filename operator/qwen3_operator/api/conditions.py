@@ -1,7 +1,4 @@
-"""Conditions: their types, their reasons, and how a new list follows from an old one.
-
-A reason is written once, here, so that documents, events, metrics and tests speak of the same thing.
-"""
+"""Conditions: their types, and how a new list follows from an old one. Their reasons are in `api/reasons.py`."""
 
 from __future__ import annotations
 
@@ -11,14 +8,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from qwen3_operator.api.base import ApiModel, Text
+from qwen3_operator.api.base import ApiModel, Time
+from qwen3_operator.api.reasons import Reason as Reason
 
 Status = Literal["True", "False", "Unknown"]
 MAX_MESSAGE = 4096
 
 
 class Type(StrEnum):
-    """Condition types of all kinds, in the order in which the story goes."""
+    """Condition types of all kinds, each before those that wait for it."""
 
     ACCEPTED = "Accepted"
     VOLUME_BOUND = "VolumeBound"
@@ -62,7 +60,7 @@ def shorten(message: str, limit: int = MAX_MESSAGE) -> str:
 
 
 class Condition(ApiModel):
-    """One observation."""
+    """One observation. A message that is too long is cut."""
 
     type: Annotated[str, StringConstraints(min_length=1, max_length=63)]
     """What is observed."""
@@ -72,7 +70,7 @@ class Condition(ApiModel):
     """Why, in one CamelCase word."""
     message: Annotated[str, BeforeValidator(shorten), StringConstraints(max_length=MAX_MESSAGE)] = ""
     """Why, in words, and what to do about it."""
-    last_transition_time: Text | None = None
+    last_transition_time: Time | None = None
     """When the status last changed."""
     observed_generation: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = None
     """Generation of the spec that this speaks of."""
@@ -81,7 +79,8 @@ class Condition(ApiModel):
 def carry_over(
     new: Iterable[Condition], old: Iterable[Mapping[str, Any]], *, generation: int, now: str
 ) -> list[dict[str, Any]]:
-    """`new` as written to the API: lastTransitionTime moves only where the status differs from `old`."""
+    """`new` as written to the API: lastTransitionTime moves only where the status differs from `old`. `generation`:
+    what a condition speaks of that does not say it."""
     before = {c.get("type"): c for c in old}
     result = []
     for condition in new:
@@ -92,9 +91,9 @@ def carry_over(
                 "type": str(condition.type),
                 "status": condition.status,
                 "reason": condition.reason,
-                "message": shorten(condition.message),
+                "message": condition.message,
                 "lastTransitionTime": since or now,
-                "observedGeneration": generation,
+                "observedGeneration": condition.observed_generation or generation,
             }
         )
     return result

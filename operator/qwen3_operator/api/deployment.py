@@ -17,6 +17,7 @@ from qwen3_operator.api.base import (
     ResourceQuantity,
     SecretKeyRef,
     Text,
+    Time,
     list_map,
     rule,
     rules,
@@ -227,7 +228,7 @@ class Qwen3DeploymentStatus(ApiModel):
     """URL of the OpenAI API inside the cluster."""
     model: ModelStatus | None = None
     """The verified copy that is served."""
-    model_fault_at: Text | None = None
+    model_fault_at: Time | None = None
     """Start of the newest server that ended because files of the verified copy are missing or damaged: the copy is then
     verified again."""
     download: Download | None = None

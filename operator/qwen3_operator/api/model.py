@@ -14,11 +14,12 @@ from qwen3_operator.api.base import (
     Capacity,
     ObjectName,
     Text,
+    Time,
     list_map,
     rule,
     rules,
 )
-from qwen3_operator.api.conditions import Condition
+from qwen3_operator.api.conditions import MAX_MESSAGE, Condition
 from qwen3_operator.api.source import DEFAULT_ACCESS_MODE, ModelSource, Scheduling
 
 Int64 = Annotated[int, Field(ge=0, le=2**53 - 1)]
@@ -68,6 +69,15 @@ class Qwen3ModelSpec(ModelSource):
     """Download nothing while true. A download that runs is stopped and later continued."""
 
 
+class DownloadFailure(ApiModel):
+    """How a try ended."""
+
+    reason: Annotated[str, Field(max_length=128)]
+    """Why, in one word."""
+    message: Annotated[str, Field(max_length=MAX_MESSAGE)] = ""
+    """Why, in words."""
+
+
 class Download(ApiModel):
     """How far a download is, or how it ended."""
 
@@ -77,6 +87,8 @@ class Download(ApiModel):
     """Revision that is downloaded."""
     path: Text | None = None
     """Folder inside the volume that it goes to."""
+    progress: Text | None = None
+    """How much is on the volume, for people: 12.3 of 15.3 GiB."""
     bytes_done: Int64 | None = None
     """Bytes that are on the volume."""
     bytes_total: Int64 | None = None
@@ -89,15 +101,17 @@ class Download(ApiModel):
     """Files that are complete."""
     files_total: Int64 | None = None
     """Files that the repository has."""
-    started_at: Text | None = None
+    started_at: Time | None = None
     """When the Job started."""
-    finished_at: Text | None = None
+    finished_at: Time | None = None
     """When the Job ended."""
     failures: Int64 | None = None
     """Jobs that failed in a row."""
-    retry_at: Text | None = None
+    failure: DownloadFailure | None = None
+    """How the last of them ended, until another gets further."""
+    retry_at: Time | None = None
     """When the next Job is made."""
-    observed_at: Text | None = None
+    observed_at: Time | None = None
     """When the progress was read."""
     volume_bytes: Int64 | None = None
     """Size of volume that is enough, where the download found it too small."""
@@ -132,7 +146,7 @@ class ModelCopy(ApiModel):
     """Number of files."""
     verified_by: Literal["Hub", "Marker", "Structure"] | None = None
     """Witness of the bytes: the hub's listing, the marker of an earlier download, or the files' structure alone."""
-    verified_at: Text | None = None
+    verified_at: Time | None = None
     """When the files were verified last."""
     repaired_files: Int64 | None = None
     """Files that were fetched again, where the copy was verified because a server found it damaged."""

@@ -9,6 +9,7 @@ from qwen3_in_engine.batch_runner.contract import PERMANENT
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.batch import Qwen3Batch, Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.desired.batch_config import CONFIG_KEY, MAIN, PROMPTS_KEY, runner_items
 from qwen3_operator.desired.patch import patched
 from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets
@@ -122,10 +123,10 @@ def unchangeable(spec: Qwen3BatchSpec, job: Mapping[str, Any]) -> list[Problem]:
     found, tries = [], job["spec"].get("backoffLimitPerIndex", spec.backoff_limit)
     if tries != spec.backoff_limit:
         words = f"the Job keeps the backoffLimit {tries} that it was made with: Kubernetes does not change it"
-        found.append(Problem("FixedInJob", words, "spec.backoffLimit", "warning"))
+        found.append(Problem(Reason.FIXED_IN_JOB, words, "spec.backoffLimit", "warning"))
     if in_queue(job) and spec.suspend and not job["spec"].get("suspend"):
         words = "spec.suspend does not count any more: the queue decides when the Job runs"
-        found.append(Problem("FixedInJob", words, "spec.suspend", "warning"))
+        found.append(Problem(Reason.FIXED_IN_JOB, words, "spec.suspend", "warning"))
     return found
 
 

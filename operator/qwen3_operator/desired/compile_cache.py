@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.deployment import Qwen3Deployment
 from qwen3_operator.api.engine import CompileCache
+from qwen3_operator.controller.quantity import quantity
+from qwen3_operator.desired.claim import is_bound, requested
+from qwen3_operator.desired.drift import stamped, up_to_date
 from qwen3_operator.naming import owner_reference, server_labels
+
+Object = Mapping[str, Any]
 
 
 def cache_claim_name(name: str) -> str:
@@ -15,20 +21,46 @@ def cache_claim_name(name: str) -> str:
     return f"{name}-compile-cache"
 
 
-def cache_claim(namespace: str, name: str, uid: str, cache: CompileCache) -> dict[str, Any]:
-    """The claim; it goes with the Qwen3Deployment, since it can be made again."""
-    spec: dict[str, Any] = {
-        "accessModes": [cache.access_mode],
-        "resources": {"requests": {"storage": str(cache.size)}},
-    }
-    if cache.storage_class_name:
-        spec["storageClassName"] = cache.storage_class_name
-    return {
+def cache_claim(
+    namespace: str, name: str, uid: str, cache: CompileCache, live: Object | None = None, *, grows: bool = True
+) -> dict[str, Any]:
+    """The claim; it goes with the Qwen3Deployment, since it can be made again.
+
+    `live`: the claim as it is. What cannot change in one stays as it is there, and so does its size unless it `grows`:
+    asking for more than the API server allows would be refused as a whole.
+    """
+    claim: dict[str, Any] = {
         "metadata": {
             "namespace": namespace,
             "name": cache_claim_name(name),
             "labels": server_labels(name),
             "ownerReferences": [owner_reference(Qwen3Deployment.KIND, API_VERSION, name, uid, controller=True)],
         },
-        "spec": spec,
+        "spec": _spec_of_new(cache) if live is None else _spec_like(live, cache, grows=grows and is_bound(live)),
     }
+    given = live["spec"].get("storageClassName") if live is not None else None
+    if given and not up_to_date(dict(live or {}), stamped(claim)):
+        # Applied once, it has to be applied for ever: left out, it would be taken away, which is refused.
+        claim["spec"]["storageClassName"] = given
+    return claim
+
+
+def wants_more(cache: CompileCache, live: Object | None) -> bool:
+    """Whether the claim is to grow."""
+    has = requested(live)
+    return bool(has) and quantity(cache.size) > quantity(has)
+
+
+def _spec_of_new(cache: CompileCache) -> dict[str, Any]:
+    spec: dict[str, Any] = {
+        "accessModes": [cache.access_mode],
+        "resources": {"requests": {"storage": str(cache.size)}},
+    }
+    return spec | ({"storageClassName": cache.storage_class_name} if cache.storage_class_name else {})
+
+
+def _spec_like(live: Object, cache: CompileCache, *, grows: bool) -> dict[str, Any]:
+    has, wanted = requested(live), str(cache.size)
+    kept = has and quantity(has) != quantity(wanted) and not (grows and wants_more(cache, live))
+    modes = live["spec"].get("accessModes") or [cache.access_mode]
+    return {"accessModes": modes, "resources": {"requests": {"storage": has if kept else wanted}}}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.engine.flag_table import has_flag
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.engine.version import EngineVersion
@@ -122,7 +123,9 @@ def check_options(options: ServeOptions, version: EngineVersion) -> list[Problem
         (options.nnodes > 1, "--nnodes", "spec.engine.pipelineParallelSize"),
     )
     return [
-        Problem("UnsupportedByEngine", f"vLLM {version} has no {flag}: use a newer image, or drop {where}", where)
+        Problem(
+            Reason.UNSUPPORTED_BY_ENGINE, f"vLLM {version} has no {flag}: use a newer image, or drop {where}", where
+        )
         for asked, flag, where in needs
         if asked and not has_flag(flag, version)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.catalog import CatalogEntry
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.engine.version import NEWEST_KNOWN, OLDEST_SUPPORTED, EngineVersion
@@ -15,7 +16,7 @@ def check_version(version: EngineVersion | None, image: str, entry: CatalogEntry
     if version is None:
         return [
             Problem(
-                "EngineVersionUnknown",
+                Reason.ENGINE_VERSION_UNKNOWN,
                 f"image {image} does not tell vLLM's version: {NEWEST_KNOWN} is assumed; set {VERSION_FIELD}",
                 VERSION_FIELD,
                 "warning",
@@ -24,7 +25,7 @@ def check_version(version: EngineVersion | None, image: str, entry: CatalogEntry
     if version < OLDEST_SUPPORTED:
         return [
             Problem(
-                "EngineVersionTooOld",
+                Reason.ENGINE_VERSION_TOO_OLD,
                 f"vLLM {version} does not know Qwen3: use {OLDEST_SUPPORTED} or newer",
                 IMAGE_FIELD,
             )
@@ -32,7 +33,7 @@ def check_version(version: EngineVersion | None, image: str, entry: CatalogEntry
     if entry is not None and version < EngineVersion.of(entry.floor_version):
         return [
             Problem(
-                "EngineVersionTooOld",
+                Reason.ENGINE_VERSION_TOO_OLD,
                 f"{entry.id} needs vLLM {entry.floor_version} or newer, and {image} has {version}",
                 IMAGE_FIELD,
             )
@@ -40,7 +41,7 @@ def check_version(version: EngineVersion | None, image: str, entry: CatalogEntry
     if version > NEWEST_KNOWN:
         return [
             Problem(
-                "EngineVersionUnknown",
+                Reason.ENGINE_VERSION_UNKNOWN,
                 f"vLLM {version} is newer than this operator knows: its flags are taken to be those of {NEWEST_KNOWN}",
                 IMAGE_FIELD,
                 "warning",

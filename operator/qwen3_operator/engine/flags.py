@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.engine.flag_table import Flag, Match, all_flags, effective, find, nearest
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.engine.version import NEWEST_KNOWN, EngineVersion
@@ -76,14 +77,14 @@ def check_extra_args(
         where = f"{field}[{argument.position}]"
         if argument.stray:
             message = f"{argument.name!r} follows no flag that takes a value: vLLM would refuse it"
-            problems.append(Problem("UnexpectedArgument", message, where))
+            problems.append(Problem(Reason.UNEXPECTED_ARGUMENT, message, where))
         elif argument.match.flag is None:
             problems.append(_unknown(argument.name, argument.match, version, where))
         elif argument.match.flag.name in owned:
             flag = argument.match.flag.name
-            problems.append(Problem("OwnedArgument", f"{flag} is the operator's: {owned[flag]}", where))
+            problems.append(Problem(Reason.OWNED_ARGUMENT, f"{flag} is the operator's: {owned[flag]}", where))
         elif (complaint := _check_values(argument, argument.match.flag, version)) is not None:
-            problems.append(Problem("WrongArgumentValue", complaint, where))
+            problems.append(Problem(Reason.WRONG_ARGUMENT_VALUE, complaint, where))
     return problems
 
 
@@ -95,17 +96,21 @@ def _is_flag(word: str) -> bool:
 def _unknown(name: str, match: Match, version: EngineVersion, where: str) -> Problem:
     if match.candidates:
         could_be = ", ".join(match.candidates[:6])
-        return Problem("AmbiguousArgument", f"{name} is ambiguous in vLLM {version}: write one of {could_be}", where)
+        return Problem(
+            Reason.AMBIGUOUS_ARGUMENT, f"{name} is ambiguous in vLLM {version}: write one of {could_be}", where
+        )
     other = all_flags().get(name.partition(".")[0].replace("_", "-"))
     if other is not None and other.gone is not None and effective(version) >= other.gone:
         replacement = _REPLACEMENTS.get(other.name)
         hint = f"; use {replacement} instead" if replacement else ""
-        return Problem("UnknownArgument", f"vLLM {version} has no {name}: it was removed in {other.gone}{hint}", where)
+        return Problem(
+            Reason.UNKNOWN_ARGUMENT, f"vLLM {version} has no {name}: it was removed in {other.gone}{hint}", where
+        )
     if other is not None and other.since is not None and version < other.since:
-        return Problem("UnknownArgument", f"vLLM {version} has no {name}: it came with {other.since}", where)
+        return Problem(Reason.UNKNOWN_ARGUMENT, f"vLLM {version} has no {name}: it came with {other.since}", where)
     meant = nearest(name, version)
     hint = f"; did you mean {meant}?" if meant else "; `vllm serve --help=all` lists what it takes"
-    return Problem("UnknownArgument", f"vLLM {version} has no {name}{hint}", where)
+    return Problem(Reason.UNKNOWN_ARGUMENT, f"vLLM {version} has no {name}{hint}", where)
 
 
 _REPLACEMENTS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.engine.gpu import Gpu
 from qwen3_operator.engine.problem import Problem
@@ -32,11 +33,13 @@ def check_gpu(facts: ModelFacts, gpu: Gpu, version: EngineVersion, dtype: str | 
     problems = []
     wants_bfloat16 = dtype == "bfloat16" or (dtype in (None, "auto") and version < _AUTO_FALLS_BACK_SINCE)
     if wants_bfloat16 and has < _BFLOAT16_FROM and "bfloat16" in (dtype, facts.dtype):
-        problems.append(Problem("DtypeNotSupported", f"{card} has no bfloat16: set {DTYPE_FIELD} to half", DTYPE_FIELD))
+        problems.append(
+            Problem(Reason.DTYPE_NOT_SUPPORTED, f"{card} has no bfloat16: set {DTYPE_FIELD} to half", DTYPE_FIELD)
+        )
     needed = _FP8_FROM if version >= _FP8_ON_TURING_SINCE else _FP8_FROM_BEFORE
     if facts.quantization is not None and facts.quantization.method == "fp8" and has < needed:
         words = (
             f"{card} cannot run FP8 checkpoints in vLLM {version}, which needs {needed[0]}.{needed[1]}: use an AWQ one"
         )
-        problems.append(Problem("QuantizationNotSupported", words, MODEL_FIELD))
+        problems.append(Problem(Reason.QUANTIZATION_NOT_SUPPORTED, words, MODEL_FIELD))
     return problems

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.catalog import CatalogEntry, ModelFacts
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.engine.version import EngineVersion
@@ -77,7 +78,9 @@ def _too_long(requested: int, entry: CatalogEntry, own: int) -> Problem:
     most = max(entry.extended_length, own)
     how = f"{own}, or {most} with YaRN" if most > own else f"{own}"
     return Problem(
-        "MaxModelLenTooLong", f"maxModelLen {requested} is beyond what {entry.id} can do: at most {how}", LENGTH_FIELD
+        Reason.MAX_MODEL_LEN_TOO_LONG,
+        f"maxModelLen {requested} is beyond what {entry.id} can do: at most {how}",
+        LENGTH_FIELD,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import gcd
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.engine.version import EngineVersion
@@ -25,11 +26,13 @@ def check_parallelism(
     facts: ModelFacts, version: EngineVersion, sharding: Sharding, gpus: int | None = None
 ) -> list[Problem]:
     """Why vLLM would refuse this split; empty when it would not. ``gpus``: GPUs the pod requests, when set by hand."""
-    problems = [Problem("IllegalParallelism", text, field) for field, text in _complaints(facts, version, sharding)]
+    problems = [
+        Problem(Reason.ILLEGAL_PARALLELISM, text, field) for field, text in _complaints(facts, version, sharding)
+    ]
     if gpus is not None and sharding.world_size != gpus:
         problems.append(
             Problem(
-                "IllegalParallelism",
+                Reason.ILLEGAL_PARALLELISM,
                 f"tensorParallelSize {sharding.tensor_parallel_size} × pipelineParallelSize "
                 f"{sharding.pipeline_parallel_size} needs {sharding.world_size} GPUs, and {gpus} are requested",
                 TP_FIELD,

@@ -9,6 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.catalog import CatalogEntry
 from qwen3_operator.engine.flag_table import effective
 from qwen3_operator.engine.problem import Problem
@@ -93,13 +94,13 @@ def _auto_reasoning(entry: CatalogEntry, version: EngineVersion) -> ParserChoice
 def _unsuitable_reasoning(parser: str, entry: CatalogEntry, version: EngineVersion) -> Problem | None:
     if entry.task != "generate":
         return Problem(
-            "ReasoningParserNotApplicable",
+            Reason.REASONING_PARSER_NOT_APPLICABLE,
             f"{entry.id} does not generate text, so reasoningParser {parser!r} has nothing to read: remove the field",
             REASONING_FIELD,
         )
     if entry.thinking == "none":
         return Problem(
-            "ReasoningParserUnsuitable",
+            Reason.REASONING_PARSER_UNSUITABLE,
             f"{entry.id} never thinks: with reasoningParser {parser!r} vLLM returns its whole answer as reasoning and "
             "content is null; use auto or none",
             REASONING_FIELD,
@@ -109,13 +110,13 @@ def _unsuitable_reasoning(parser: str, entry: CatalogEntry, version: EngineVersi
     best = by_version(entry.reasoning_parsers, version)
     if parser not in _THINK_TAG_PARSERS and parser in {name for kind, name in _names() if kind == "reasoning"}:
         return Problem(
-            "ReasoningParserUnsuitable",
+            Reason.REASONING_PARSER_UNSUITABLE,
             f"reasoningParser {parser!r} does not read the <think> tags of {entry.id}; use auto ({best or 'none'})",
             REASONING_FIELD,
         )
     if entry.thinking == "hybrid" and parser == "deepseek_r1" and best == "qwen3":
         return Problem(
-            "ReasoningParserDoubtful",
+            Reason.REASONING_PARSER_DOUBTFUL,
             f"with reasoningParser 'deepseek_r1' a request to {entry.id} that turns thinking off gets its whole answer "
             "as reasoning and content is null; auto (qwen3) handles both",
             REASONING_FIELD,
@@ -144,7 +145,7 @@ def choose_tool_parser(
 def _unsuitable_tool(parser: str, entry: CatalogEntry, fitting: str | None, has_plugin: bool) -> Problem | None:
     if entry.task != "generate":
         return Problem(
-            "ToolCallParserNotApplicable",
+            Reason.TOOL_CALL_PARSER_NOT_APPLICABLE,
             f"{entry.id} does not generate text, so toolCallParser {parser!r} has nothing to read: remove the field",
             TOOL_FIELD,
         )
@@ -153,7 +154,7 @@ def _unsuitable_tool(parser: str, entry: CatalogEntry, fitting: str | None, has_
     if any(fitting in same and parser in same for same in _SAME_TOOL_PARSERS) or parser == fitting:
         return None
     return Problem(
-        "ToolCallParserUnsuitable",
+        Reason.TOOL_CALL_PARSER_UNSUITABLE,
         f"toolCallParser {parser!r} does not read the tool calls that {entry.id} writes; use auto ({fitting})",
         TOOL_FIELD,
     )
@@ -173,5 +174,5 @@ def _unknown_parser(
     else:
         close = difflib.get_close_matches(parser, [*known, "auto", "none"], n=1)
         hint = f"did you mean {close[0]}?" if close else "use auto"
-    reason = "UnknownReasoningParser" if kind == "reasoning" else "UnknownToolCallParser"
+    reason = Reason.UNKNOWN_REASONING_PARSER if kind == "reasoning" else Reason.UNKNOWN_TOOL_CALL_PARSER
     return Problem(reason, f"vLLM {version} has no {kind} parser {parser!r}: {hint}", field)

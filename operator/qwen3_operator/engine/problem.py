@@ -5,16 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from qwen3_operator.api.reasons import Act, Reason
+
 
 @dataclass(frozen=True)
 class Problem:
     """Why a spec is refused, or what its author should know.
 
-    ``reason``: CamelCase, for a condition. ``message``: names the thing and the remedy. ``field``: path in the CR
-    (``spec.engine.extraArgs[2]``), empty when no single field is to blame. A ``warning`` is told, an ``error`` stops.
+    ``message``: names the thing and the remedy. ``field``: path in the CR (``spec.engine.extraArgs[2]``), empty when no
+    single field is to blame. A ``warning`` is only reported, an ``error`` stops. ``retried``: an error that passes, or
+    that the operator tries again by itself.
     """
 
-    reason: str
+    reason: Reason
     message: str
     field: str = ""
     severity: Literal["error", "warning"] = "error"
+    retried: bool = False
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether nothing moves until a person acts."""
+        return not self.retried and Reason.of(self.reason).act is not Act.ITSELF

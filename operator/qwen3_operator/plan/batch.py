@@ -10,6 +10,7 @@ from qwen3_in_engine.batch_runner.contract import Config
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.engine import Engine, EngineOptions
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.catalog import CatalogEntry, resolve
 from qwen3_operator.engine.gpu import Gpu
 from qwen3_operator.engine.offline import engine_arguments
@@ -78,7 +79,7 @@ def make_batch_plan(
     problems = [problem for problem in plan.problems if not _of_servers_alone(problem)]
     if entry is not None and entry.task != "generate":
         words = f"{entry.id} is for {entry.task}, and a Qwen3Batch generates text: take another model"
-        problems.append(Problem("NotGenerative", words, "spec.model.id"))
+        problems.append(Problem(Reason.NOT_GENERATIVE, words, "spec.model.id"))
     runner = _runner(namespace, name, spec, server, plan, entry, template_hash)
     values = [v for v in plan.values if v.field not in _SERVER_VALUES] + _values(spec, entry, runner)
     engine = replace(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.source import ModelSource
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.settings import ANY, Settings
@@ -69,20 +70,20 @@ def check_endpoint(source: ModelSource, settings: Settings, field: str = FIELD) 
     target = origin(hub)
     if target is None or not target.scheme:
         words = f"no token is sent to {hub}: write https://HOST, with port and path where it has them, and nothing else"
-        return [Problem("EndpointNotAllowed", words, field)]
+        return [Problem(Reason.ENDPOINT_NOT_ALLOWED, words, field)]
     if target.scheme == "http" and not _is_listed(target, settings.insecure_endpoints):
         words = (
             f"a token sent to {target} can be read on the way: use https://, or have an administrator add {target} "
             "to the operator's setting insecureEndpoints"
         )
-        return [Problem("InsecureEndpoint", words, field)]
+        return [Problem(Reason.INSECURE_ENDPOINT, words, field)]
     if settings.token_endpoints and not _is_listed(target, settings.token_endpoints):
         listed = ", ".join(settings.token_endpoints[:_SHOWN]) + (" …" if len(settings.token_endpoints) > _SHOWN else "")
         words = (
             f"the operator's setting tokenEndpoints does not allow to send a token to {target}, but to {listed}: "
             "name one of these, or have an administrator add it"
         )
-        return [Problem("EndpointNotAllowed", words, field)]
+        return [Problem(Reason.ENDPOINT_NOT_ALLOWED, words, field)]
     return []
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.engine.fit import FitReport, missing_for_fit, preflight
@@ -83,10 +84,10 @@ def judge(
 ) -> Fit:
     """The verdict: on the largest GPU that the server may get; where it fits that one only, the message says so."""
     if spec.preflight == "Off":
-        return Fit("Unknown", "NotChecked", "spec.preflight is Off")
+        return Fit("Unknown", Reason.NOT_CHECKED, "spec.preflight is Off")
     missing = missing_for_fit(facts, gpus[0] if gpus else None)
     if facts is None or not gpus or missing:
-        return Fit("Unknown", "Unknown", preflight(None, max_model_len, unknown=missing).message)
+        return Fit("Unknown", Reason.UNKNOWN, preflight(None, max_model_len, unknown=missing).message)
     reports = [
         preflight(
             load_on(spec, facts, gpu, version, sharding, max_position), max_model_len, gpus_per_node=gpus_per_node
@@ -99,17 +100,17 @@ def judge(
             f"{best.message}. But nodes with {gpus[-1].memory_gib:.1f} GiB GPUs match too, and there it does not fit: "
             "name the larger ones in spec.scheduling.nodeSelector"
         )
-        return Fit("True", "FitsSomeNodes", words, report=best)
+        return Fit("True", Reason.FITS_SOME_NODES, words, report=best)
     return _as_fit(best, enforced=spec.preflight == "Enforce")
 
 
 def _as_fit(report: FitReport, *, enforced: bool) -> Fit:
     if report.verdict == "Unknown":
-        return Fit("Unknown", "Unknown", report.message, report=report)
+        return Fit("Unknown", Reason.UNKNOWN, report.message, report=report)
     if report.verdict == "DoesNotFit":
         hint = "" if not enforced else ". To try all the same: spec.preflight: Warn"
-        return Fit("False", "DoesNotFit", report.message + hint, blocks=enforced, report=report)
-    return Fit("True", report.verdict, report.message, report=report)
+        return Fit("False", Reason.DOES_NOT_FIT, report.message + hint, blocks=enforced, report=report)
+    return Fit("True", Reason.of(report.verdict), report.message, report=report)
 
 
 def _bytes(text: str) -> int | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.catalog import CatalogEntry, ModelFacts, not_served_reason, resolve
 from qwen3_operator.controller.quantity import gibibytes
 from qwen3_operator.engine.command import OWNED_FLAGS, ServeOptions, check_options, serve_command
@@ -159,7 +160,7 @@ def make_plan(
 
 def _check_model(spec: Qwen3DeploymentSpec) -> list[Problem]:
     if why := not_served_reason(spec.source.id):
-        return [Problem("ModelNotServed", f"vLLM does not serve {spec.source.id}: {why}", "spec.model.id")]
+        return [Problem(Reason.MODEL_NOT_SERVED, f"vLLM does not serve {spec.source.id}: {why}", "spec.model.id")]
     return []
 
 
@@ -232,5 +233,5 @@ def _speculative(
     method = by_version(entry.mtp_methods, version)
     if method is None:
         words = f"{entry.id} has no multi-token-prediction layers that vLLM {version} can use: remove the field"
-        return {}, [Problem("SpeculativeDecodingNotApplicable", words, "spec.engine.speculativeDecoding")]
+        return {}, [Problem(Reason.SPECULATIVE_DECODING_NOT_APPLICABLE, words, "spec.engine.speculativeDecoding")]
     return {"method": method, "num_speculative_tokens": wanted.num_speculative_tokens}, []

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qwen3_operator.api.engine import Engine
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.catalog import CatalogEntry
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.plan.types import Value
@@ -44,9 +45,9 @@ def _unsuitable(engine: Engine, entry: CatalogEntry | None) -> list[Problem]:
     if entry is None or engine.thinking == "Default" or _switchable(entry):
         return []
     if entry.thinking == "thinking" and engine.thinking == "Disabled":
-        return [Problem("ThinkingNotSwitchable", f"{entry.id} always thinks: take its Instruct sibling", FIELD)]
+        return [Problem(Reason.THINKING_NOT_SWITCHABLE, f"{entry.id} always thinks: take its Instruct sibling", FIELD)]
     if entry.thinking == "none" and engine.thinking == "Enabled":
-        return [Problem("ThinkingNotSwitchable", f"{entry.id} cannot think: take its Thinking sibling", FIELD)]
+        return [Problem(Reason.THINKING_NOT_SWITCHABLE, f"{entry.id} cannot think: take its Thinking sibling", FIELD)]
     return []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.engine.fit import FitReport
 from qwen3_operator.engine.problem import Problem
@@ -48,7 +49,7 @@ class Fit:
     """Verdict of the preflight, as the condition Fits. `blocks`: no server is made."""
 
     status: Literal["True", "False", "Unknown"]
-    reason: str
+    reason: Reason
     message: str
     blocks: bool = False
     report: FitReport | None = None
@@ -74,7 +75,7 @@ class Plan:
     """Longest start that is no failure."""
     drain_seconds: int
     values: tuple[Value, ...]
-    fit: Fit = Fit("Unknown", "NotChecked", "not checked")
+    fit: Fit = Fit("Unknown", Reason.NOT_CHECKED, "not checked")
     problems: tuple[Problem, ...] = ()
     """What cannot work: nothing is made while there is one."""
     warnings: tuple[Problem, ...] = ()
@@ -101,7 +102,9 @@ class Plan:
         if not self.fit.blocks:
             return self
         words = f"it is up, although the prediction was: {self.fit.message}"
-        return replace(self, fit=replace(self.fit, status="True", reason="FitsAsSeen", message=words, blocks=False))
+        return replace(
+            self, fit=replace(self.fit, status="True", reason=Reason.FITS_AS_SEEN, message=words, blocks=False)
+        )
 
     def engine_status(self) -> dict[str, Any]:
         """`status.engine`."""

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from qwen3_in_engine.batch_runner.contract import PROGRESS_SECONDS
 from qwen3_operator.api.batch import ClaimFile, Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.source import ModelSource
 from qwen3_operator.catalog import ConfigError
 from qwen3_operator.controller.cluster import ApiError, Object
@@ -41,7 +42,7 @@ from qwen3_operator.naming import (
     file_on_claim,
 )
 from qwen3_operator.plan.batch import BatchPlan, as_server, make_batch_plan
-from qwen3_operator.reconcile.context import Context, invalid_spec, refused
+from qwen3_operator.reconcile.context import Context, refused
 from qwen3_operator.reconcile.holders import settle
 from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.models import note_models, referred_model, shared_model_for, wanted_name, weights_of
@@ -49,6 +50,7 @@ from qwen3_operator.reconcile.pods import pods_of_job, views_of
 from qwen3_operator.reconcile.reconciliation import Reconciliation, observed, undecodable
 from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
 from qwen3_operator.reconcile.watched import BY_OUTPUT, in_namespace
+from qwen3_operator.status.accepted import unreadable
 from qwen3_operator.status.batch import BatchView, batch_status, is_over, status_at_rest
 from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.model_ready import verified_copy
@@ -119,7 +121,7 @@ class _Reconciliation(Reconciliation):
         try:
             return Qwen3BatchSpec.model_validate(self.obj["spec"])
         except ValidationError as error:
-            self.problems.append(invalid_spec(error.errors()))
+            self.problems.append(unreadable(error.errors()))
             return None
 
     async def act(self, spec: Qwen3BatchSpec | None) -> None:
@@ -182,7 +184,7 @@ class _Reconciliation(Reconciliation):
             return
         if not self.view.made_from.serves(spec, self._generation):
             words = "the spec was edited too late: the batch has ended. Make another Qwen3Batch"
-            self.view.warnings.append(Problem("EditedTooLate", words, severity="warning"))
+            self.view.warnings.append(Problem(Reason.EDITED_TOO_LATE, words, severity="warning"))
         await self._adjust(spec)
 
     async def _resolve(self, spec: Qwen3BatchSpec) -> Qwen3DeploymentSpec | None:
@@ -195,7 +197,7 @@ class _Reconciliation(Reconciliation):
         try:
             weights = weights_of(self.wanted_model, self.wanted_name, server.source)
         except ConfigError as error:
-            self.problems.append(Problem("InvalidModelConfig", str(error), "spec.model.id"))
+            self.problems.append(Problem(Reason.INVALID_MODEL_CONFIG, str(error), "spec.model.id"))
             return None
         kinds, settings = sorted(set(nodes.values())), self.context.settings
         self.view.plan = make_batch_plan(
@@ -228,7 +230,7 @@ class _Reconciliation(Reconciliation):
         self.wanted_model = await referred_model(self.context, QWEN3_BATCHES, self.obj, model)
         if self.wanted_model is None:
             words = f"Qwen3Model {model}, to which that Qwen3Deployment refers, does not exist: create it"
-            self.problems.append(Problem("ModelNotFound", words, "spec.deploymentRef.name"))
+            self.problems.append(Problem(Reason.MODEL_NOT_FOUND, words, "spec.deploymentRef.name"))
             return None
         source = ModelSource.model_validate(self.wanted_model["spec"])
         return as_server(spec, deployment.model_copy(update={"model": source}))
@@ -247,7 +249,7 @@ class _Reconciliation(Reconciliation):
             if before is not None and self.wanted_model is not None:
                 name = self.wanted_model["metadata"]["name"]
                 words = f"the Job of the spec before goes on until Qwen3Model {name} is there"
-                view.warnings.append(Problem("GoesOnMeanwhile", words, severity="warning"))
+                view.warnings.append(Problem(Reason.GOES_ON_MEANWHILE, words, severity="warning"))
             return
         record = record_of_plan(spec, self._generation, view.plan, self.wanted_model["metadata"]["name"], copy)
         if await self._is_free(job_name(self._name, self._uid, spec), spec):
@@ -290,7 +292,7 @@ class _Reconciliation(Reconciliation):
             self.view.job = await self.context.change(JOBS, None, wanted)
             self.view.made_from, self.view.plan, self.view.model = record, None, self.wanted_model
         except PatchError as error:
-            self.problems.append(Problem("InvalidPatch", str(error), "spec.podTemplatePatch"))
+            self.problems.append(Problem(Reason.INVALID_PATCH, str(error), "spec.podTemplatePatch"))
         except ApiError as error:
             self.problems.append(refused(kind, wanted["metadata"]["name"], error))
 
@@ -326,14 +328,14 @@ class _Reconciliation(Reconciliation):
         found = self.context.store.get(QWEN3_DEPLOYMENTS, self._namespace, name)
         if found is None:
             words = f"Qwen3Deployment {name} does not exist: create it, or name the model here"
-            self.problems.append(Problem("DeploymentNotFound", words, where))
+            self.problems.append(Problem(Reason.DEPLOYMENT_NOT_FOUND, words, where))
             return None
         problem = undecodable(found)
         if problem is None:
             try:
                 return Qwen3DeploymentSpec.model_validate(found["spec"])
             except ValidationError as error:
-                problem = invalid_spec(error.errors())
+                problem = unreadable(error.errors())
         self.problems.append(replace(problem, message=f"Qwen3Deployment {name}: {problem.message}", field=where))
         return None
 
@@ -350,10 +352,10 @@ class _Reconciliation(Reconciliation):
         ):
             if claim and await self.context.observe(CLAIMS, self._namespace, claim.name) is None:
                 words = f"PersistentVolumeClaim {claim.name} does not exist: create it"
-                self.problems.append(Problem("ClaimNotFound", words, where))
+                self.problems.append(Problem(Reason.CLAIM_NOT_FOUND, words, where))
         if spec.input.claim and _same_file(spec.input.claim, spec.output.claim):
             words = "is the input itself: name another path"
-            self.problems.append(Problem("OutputIsInput", words, "spec.output.claim.path"))
+            self.problems.append(Problem(Reason.OUTPUT_IS_INPUT, words, "spec.output.claim.path"))
         self._check_output(spec.output.claim)
 
     def _check_output(self, output: ClaimFile) -> None:
@@ -362,7 +364,7 @@ class _Reconciliation(Reconciliation):
         first = min(others, key=_age, default=self.obj)
         if _age(first) < _age(self.obj):
             words = f"{output.name}:{output.path} is the output of Qwen3Batch {first['metadata']['name']}"
-            problem = Problem("OutputInUse", f"{words}: name another path", "spec.output.claim.path")
+            problem = Problem(Reason.OUTPUT_IN_USE, f"{words}: name another path", "spec.output.claim.path")
             self.problems.append(problem)
 
     async def _template(self, server: Qwen3DeploymentSpec) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller import metrics
 from qwen3_operator.controller.cluster import ApiError, Cluster, Object
 from qwen3_operator.controller.events import Recorder
@@ -143,9 +144,13 @@ class Context:
         """A problem where the Secret or ConfigMap `name` has no `key`."""
         obj = await self.cluster.get(kind, namespace, name)
         if obj is None:
-            return Problem(f"{kind.kind}NotFound", f"{kind.kind} {name} does not exist: create it", field_path)
+            return Problem(
+                Reason.of(f"{kind.kind}NotFound"), f"{kind.kind} {name} does not exist: create it", field_path
+            )
         if key not in (obj.get("data") or {}) and key not in (obj.get("binaryData") or {}):
-            return Problem(f"{kind.kind}KeyNotFound", f"{kind.kind} {name} has no key {key}: add it", field_path)
+            return Problem(
+                Reason.of(f"{kind.kind}KeyNotFound"), f"{kind.kind} {name} has no key {key}: add it", field_path
+            )
         return None
 
     async def version(self, namespace: str, kind: Kind, name: str) -> str:
@@ -158,18 +163,13 @@ def refused(kind: Kind, name: str, error: ApiError) -> Problem:
     """A child that cannot be had, as a problem of its owner. Raises an `error` that may pass."""
     if isinstance(error, NameTaken):
         words = f"{error}. It is left alone: delete or rename it, or give this object another name"
-        return Problem("NameTaken", words)
+        return Problem(Reason.NAME_TAKEN, words)
     if not error.final:
         raise error
     return Problem(
-        f"{kind.kind}Refused", f"the API server refuses the {kind.kind} {name}: {error.message or error.reason}"
+        Reason.of(f"{kind.kind}Refused"),
+        f"the API server refuses the {kind.kind} {name}: {error.message or error.reason}",
     )
-
-
-def invalid_spec(errors: Sequence[Any]) -> Problem:
-    """A spec that this operator cannot read, though the API server took it (another CRD is installed)."""
-    words = "; ".join(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors[:5])
-    return Problem("InvalidSpec", f"{words}. The installed CRDs may be older than the operator: apply them again.")
 
 
 def _identity(desired: Object) -> dict[str, str]:

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.source import ModelSource
 from qwen3_operator.catalog import ConfigError
 from qwen3_operator.controller.cluster import ApiError, Object
-from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, SERVICES
+from qwen3_operator.controller.kinds import CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, SERVICES
 from qwen3_operator.controller.ownership import controller_of
 from qwen3_operator.controller.store import OWNER
-from qwen3_operator.desired.compile_cache import cache_claim, cache_claim_name
 from qwen3_operator.desired.drift import holds_all_of
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of, made_from
 from qwen3_operator.desired.middleware import config_map_name, middleware_config_map
@@ -26,7 +26,8 @@ from qwen3_operator.desired.service import server_service
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import MIDDLEWARE, QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.plan import Plan, Weights, make_plan
-from qwen3_operator.reconcile.context import Context, invalid_spec, refused
+from qwen3_operator.reconcile.compile_cache import ensure_compile_cache
+from qwen3_operator.reconcile.context import Context, refused
 from qwen3_operator.reconcile.holders import settle
 from qwen3_operator.reconcile.in_use import models_in_use
 from qwen3_operator.reconcile.key import Key
@@ -36,6 +37,7 @@ from qwen3_operator.reconcile.reconciliation import Reconciliation, observed, un
 from qwen3_operator.reconcile.references import Reference, find_references
 from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
 from qwen3_operator.reconcile.watched import BY_OWNER, owner_key
+from qwen3_operator.status.accepted import unreadable
 from qwen3_operator.status.deployment import DeploymentView, deployment_status
 from qwen3_operator.status.model_ready import verified_copy
 from qwen3_operator.status.pods import PodView
@@ -77,6 +79,7 @@ class _Reconciliation(Reconciliation):
     startup_is_late: bool = False
     endpoint: str = ""
     template_hash: str = ""
+    warnings: list[Problem] = field(default_factory=list)
 
     @property
     def status_before(self) -> Object:
@@ -88,6 +91,7 @@ class _Reconciliation(Reconciliation):
             now=self.context.now(),
             plan=self.plan,
             problems=self.problems,
+            warnings=self.warnings,
             model=self.model,
             server=self.server,
             pods=self.pods,
@@ -108,7 +112,7 @@ class _Reconciliation(Reconciliation):
         try:
             return Qwen3DeploymentSpec.model_validate(self.obj["spec"])
         except ValidationError as error:
-            self.problems.append(invalid_spec(error.errors()))
+            self.problems.append(unreadable(error.errors()))
             return None
 
     async def act(self, spec: Qwen3DeploymentSpec) -> None:
@@ -128,7 +132,7 @@ class _Reconciliation(Reconciliation):
         try:
             weights = weights_of(self.model, self.model_name, spec.model)
         except ConfigError as error:
-            self.problems.append(Problem("InvalidModelConfig", str(error), "spec.model.id"))
+            self.problems.append(Problem(Reason.INVALID_MODEL_CONFIG, str(error), "spec.model.id"))
             await self._ensure_replicas(spec)
             return
         await self._ensure_server(spec, weights)
@@ -192,7 +196,7 @@ class _Reconciliation(Reconciliation):
             self.model_name = self.model["metadata"]["name"]
         elif spec.model is None:
             words = f"Qwen3Model {self.model_name} does not exist: create it, or name another"
-            self.problems.append(Problem("ModelNotFound", words, "spec.modelRef.name"))
+            self.problems.append(Problem(Reason.QWEN3_MODEL_NOT_FOUND, words, "spec.modelRef.name"))
 
     def _with_source(self, spec: Qwen3DeploymentSpec) -> Qwen3DeploymentSpec:
         """The spec with the checkpoint that its modelRef stands for."""
@@ -210,13 +214,9 @@ class _Reconciliation(Reconciliation):
         self.endpoint = f"http://{self._name}.{self._namespace}.svc.{domain}:{spec.service.port}/v1"
 
     async def _ensure_compile_cache(self, spec: Qwen3DeploymentSpec) -> None:
-        cache = spec.engine.compile_cache
-        if cache is None or not cache.enabled:
-            return
-        try:
-            await self.context.ensure(CLAIMS, cache_claim(self._namespace, self._name, self._uid, cache))
-        except ApiError as error:
-            self.problems.append(refused(CLAIMS, cache_claim_name(self._name), error))
+        found = await ensure_compile_cache(self.context, self.obj, spec.engine.compile_cache)
+        self.warnings += [problem for problem in found if problem.severity == "warning"]
+        self.problems += [problem for problem in found if problem.severity == "error"]
 
     async def _find_references(self, spec: Qwen3DeploymentSpec) -> None:
         """Problems where a Secret or ConfigMap that the servers need is not there, and the chat template's hash."""
@@ -246,7 +246,7 @@ class _Reconciliation(Reconciliation):
         try:
             await self._apply_server(spec, kept or self._made_of(spec, inputs, self.plan))
         except PatchError as error:
-            self.problems.append(Problem("InvalidPatch", str(error), "spec.podTemplatePatch"))
+            self.problems.append(Problem(Reason.INVALID_PATCH, str(error), "spec.podTemplatePatch"))
 
     def _plan(self, spec: Qwen3DeploymentSpec, weights: Weights, made: MadeFrom | None) -> Plan:
         """The plan for `spec`: with the values of the servers that were made from it, or with those of now."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from qwen3_operator.api.conditions import Condition, Type, carry_over, shorten
-from qwen3_operator.controller.cluster import ApiError
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.kinds import Kind
 from qwen3_operator.controller.store import UNDECODABLE
 from qwen3_operator.reconcile.context import Context
@@ -49,9 +49,8 @@ async def report_failure(context: Context, kind: Kind, key: Key, error: BaseExce
 
 
 def _conditions(error: BaseException) -> list[Condition]:
-    reason = error.reason if isinstance(error, ApiError) else type(error).__name__
     message = shorten(f"reconciling this object failed, it is tried again: {str(error) or type(error).__name__}")
     return [
-        Condition(type=str(Type.READY), status="False", reason="ReconcileFailed", message=message),
-        Condition(type=str(Type.RECONCILING), status="True", reason=reason[:128] or "ReconcileFailed", message=message),
+        Condition(type=str(Type.READY), status="False", reason=Reason.RECONCILE_FAILED, message=message),
+        Condition(type=str(Type.RECONCILING), status="True", reason=Reason.RECONCILE_FAILED, message=message),
     ]

@@ -9,8 +9,9 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from qwen3_operator.api.model import Qwen3ModelSpec
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import ApiError, Object
-from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, JOBS, SECRETS, STORAGE_CLASSES
+from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, JOBS, SECRETS
 from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.controller.store import OWNER
 from qwen3_operator.desired.claim import claim_size, is_bound, model_claim, requested, size_is_known
@@ -18,7 +19,8 @@ from qwen3_operator.desired.download import CONTAINER, Step, ca_bundle, model_jo
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import QWEN3_MODELS, claim_name
 from qwen3_operator.plan.endpoint import check_endpoint
-from qwen3_operator.reconcile.context import Context, invalid_spec, refused
+from qwen3_operator.reconcile.compile_cache import class_without_growth
+from qwen3_operator.reconcile.context import Context, refused
 from qwen3_operator.reconcile.holders import holders_of, is_made_for_users, retention, users_of
 from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.pods import pods_of_job, views_of
@@ -26,6 +28,7 @@ from qwen3_operator.reconcile.reconciliation import Reconciliation, observed, un
 from qwen3_operator.reconcile.references import Reference, find_references
 from qwen3_operator.reconcile.removal import free_superseded
 from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
+from qwen3_operator.status.accepted import unreadable
 from qwen3_operator.status.download import PROGRESS_SECONDS, job_failed, needed_volume
 from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.model import is_complete, model_status, unreadable_status
@@ -46,7 +49,7 @@ async def reconcile_model(context: Context, key: Key) -> float | None:
         problem = undecodable(obj)
         spec = None if problem else Qwen3ModelSpec.model_validate(obj["spec"])
     except ValidationError as error:
-        spec, problem = None, invalid_spec(error.errors())
+        spec, problem = None, unreadable(error.errors())
     if spec is None:
         assert problem is not None
         status = unreadable_status(problem, obj["metadata"]["generation"], obj.get("status") or {}, context.now())
@@ -158,7 +161,7 @@ class _Reconciliation(Reconciliation):
         self.claim = await self.context.observe(CLAIMS, self._namespace, name)
         if spec.storage.existing_claim and self.claim is None:
             words, where = f"PersistentVolumeClaim {name} does not exist: create it", "spec.storage.existingClaim.name"
-            self.problems.append(Problem("ClaimNotFound", words, where))
+            self.problems.append(Problem(Reason.CLAIM_NOT_FOUND, words, where))
 
     def _knows_size(self, spec: Qwen3ModelSpec) -> bool:
         """Whether the claim is there or can be made: its size is known."""
@@ -173,26 +176,19 @@ class _Reconciliation(Reconciliation):
         needed_bytes = needed_bytes or (self._status.get("download") or {}).get("volumeBytes")
         size = claim_size(spec, self.claim, repository_bytes=repository_bytes, needed_bytes=needed_bytes)
         has = requested(self.claim)
-        if has and quantity(size) > quantity(has):
-            self.fixed_class = await self._class_without_growth()
+        if self.claim is not None and has and quantity(size) > quantity(has):
+            self.fixed_class = await class_without_growth(self.context, self.claim)
             if self.fixed_class and spec.storage.size is None:
                 size = has  # the download may well have room enough
             elif needed_bytes:
                 self.grows_to = size
-        elif needed_bytes and is_bound(self.claim) and spec.storage.size is not None:
-            self.fixed_class = await self._class_without_growth()
+        elif self.claim is not None and needed_bytes and is_bound(self.claim) and spec.storage.size is not None:
+            self.fixed_class = await class_without_growth(self.context, self.claim)
         wanted = model_claim(self._namespace, self._name, self._uid, spec, size, self.retention)
         try:
             self.claim = await self.context.change(CLAIMS, self.claim, wanted)
         except ApiError as error:
             self.problems.append(refused(CLAIMS, wanted["metadata"]["name"], error))
-
-    async def _class_without_growth(self) -> str:
-        """The claim's StorageClass, where that does not let it grow."""
-        assert self.claim is not None
-        name = str(self.claim["spec"].get("storageClassName") or "")
-        found = await self.context.cluster.get(STORAGE_CLASSES, None, name) if name else None
-        return "" if (found or {}).get("allowVolumeExpansion") else name or '""'
 
     async def _work(self, spec: Qwen3ModelSpec, step: Step) -> None:
         """Have the Job for one step, and see what it says."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller import metrics
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import Kind
@@ -28,7 +29,7 @@ def undecodable(obj: Object) -> Problem | None:
     if UNDECODABLE not in obj:
         return None
     words = f"the object cannot be read: {obj[UNDECODABLE]}. Take out what is nested so deeply"
-    return Problem("InvalidSpec", words)
+    return Problem(Reason.INVALID_SPEC, words)
 
 
 @dataclass

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import CONFIG_MAPS, SECRETS, Kind
 from qwen3_operator.engine.problem import Problem
@@ -59,10 +60,10 @@ def _problem(wanted: Reference, obj: Object | None) -> Problem | None:
     kind, name = wanted.kind.kind, wanted.name
     if obj is None:
         words = f"{kind} {name} does not exist: create it, or correct its name"
-        return Problem(f"{kind}NotFound", words, wanted.field)
+        return Problem(Reason.of(f"{kind}NotFound"), words, wanted.field)
     if wanted.key in (obj.get("data") or {}) or wanted.key in (obj.get("binaryData") or {}):
         return None
-    return Problem(f"{kind}KeyNotFound", f"{kind} {name} has no key {wanted.key}: add it", wanted.field)
+    return Problem(Reason.of(f"{kind}KeyNotFound"), f"{kind} {name} has no key {wanted.key}: add it", wanted.field)
 
 
 def _digest(wanted: Reference, obj: Object | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.conditions import BATCH_TYPES, Type
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.desired.batch import QUEUE_LABEL
 from qwen3_operator.desired.batch_record import BatchRecord
 from qwen3_operator.engine.diagnosis import diagnose_log
@@ -16,7 +17,7 @@ from qwen3_operator.engine.problem import Problem
 from qwen3_operator.plan.batch import BatchPlan
 from qwen3_operator.status.accepted import set_accepted
 from qwen3_operator.status.batch_progress import final, last_words, lines_of_input, progress, shards
-from qwen3_operator.status.conditions import Conditions, Idle
+from qwen3_operator.status.conditions import Before, Conditions, Idle
 from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.model_fault import fault_at
 from qwen3_operator.status.model_ready import set_model_ready, verified_copy
@@ -24,7 +25,7 @@ from qwen3_operator.status.pods import PodView, pod_trouble
 
 Object = Mapping[str, Any]
 # What the runner only knows in general; the cause stands in vLLM's log.
-_SEE_LOG = {"EngineStartFailed", "EngineArgumentsRefused", "EngineDied"}
+_SEE_LOG = {Reason.ENGINE_START_FAILED, Reason.ENGINE_ARGUMENTS_REFUSED, Reason.ENGINE_DIED}
 
 
 @dataclass(kw_only=True)
@@ -79,7 +80,7 @@ def batch_status(
 
     `spec`: None where it cannot be read.
     """
-    conditions = Conditions(BATCH_TYPES)
+    conditions = Conditions(BATCH_TYPES, Before(previous, generation, view.now))
     copy = _copy(view)
     fault = fault_at(previous, view.pods, copy)
     _set_accepted(conditions, view)
@@ -94,10 +95,10 @@ def batch_status(
             fields = final(fields, view.job)
     if conditions.trouble(upto=Type.FITS):
         idle = None
-    conditions.summarize("Completed", _words_of(fields), idle=idle)
+    conditions.summarize(Reason.COMPLETED, _words_of(fields), idle=idle)
     result: dict[str, Any] = {
         "observedGeneration": generation,
-        "conditions": conditions.as_status(dict(previous), generation=generation, now=view.now),
+        "conditions": conditions.as_status(previous, generation=generation, now=view.now),
         **fields,
         **_resolved(previous, view, copy),
     }
@@ -124,7 +125,9 @@ def _set_accepted(conditions: Conditions, view: BatchView) -> None:
     problems = [*view.problems, *(engine.problems if engine else ())]
     warnings = [*view.warnings, *(engine.warnings if engine else ())]
     if engine is None and view.made_from is not None:
-        warnings += [Problem("", words, severity="warning") for words in view.made_from.warnings]
+        warnings += [
+            Problem(Reason.ACCEPTED_WITH_WARNINGS, words, severity="warning") for words in view.made_from.warnings
+        ]
     set_accepted(conditions, problems, warnings, _goes_on(view))
 
 
@@ -166,7 +169,7 @@ def _set_model(conditions: Conditions, view: BatchView, copy: Object | None, fau
         return
     commit = f"commit {made['commit']} of " if made.get("commit") else ""
     words = f"the Job was made with {commit}Qwen3Model {made.get('name', 'of an earlier release')}"
-    conditions.set(Type.MODEL_READY, "True", "Pinned", words)
+    conditions.set(Type.MODEL_READY, "True", Reason.PINNED, words)
 
 
 def _resolved(previous: Object, view: BatchView, copy: Object | None) -> dict[str, Any]:
@@ -195,12 +198,12 @@ def _set_job(
     """Scheduled and Completed, from the Job and its pods. Returns why nothing runs, where that is as it should be."""
     job, ended = view.job or {}, job_result(view.job)
     if ended == "Complete":
-        conditions.set(Type.SCHEDULED, "True", "Scheduled", "every shard had a node")
+        conditions.set(Type.SCHEDULED, "True", Reason.SCHEDULED, "every shard had a node")
         if merged(view):
-            conditions.set(Type.COMPLETED, "True", "Completed", _words_of(fields))
+            conditions.set(Type.COMPLETED, "True", Reason.COMPLETED, _words_of(fields))
         else:
             words = f"no shard has put the parts together: delete the Job {job['metadata']['name']}, and the next does"
-            conditions.set(Type.COMPLETED, "False", "NotMerged", words, stalled=True)
+            conditions.set(Type.COMPLETED, "False", Reason.NOT_MERGED, words, stalled=True)
         return None
     if ended == "Failed":
         reason, message = _failure(view)
@@ -211,7 +214,7 @@ def _set_job(
     if job.get("spec", {}).get("suspend"):
         queue, ours = labels.get(QUEUE_LABEL), spec is None or spec.suspend
         words = "spec.suspend is true" if ours else f"the Job waits in queue {queue}"
-        reason = "Suspended" if ours else "Queued"
+        reason = Reason.SUSPENDED if ours else Reason.QUEUED
         conditions.set(Type.SCHEDULED, "Unknown", reason, words)
         conditions.set(Type.COMPLETED, "False", reason, f"{words}. {_words_of(fields)}")
         return Idle(reason=reason, message=words) if ours else None
@@ -225,9 +228,11 @@ def _set_pods(conditions: Conditions, fields: Object, view: BatchView) -> None:
     if trouble := pod_trouble([pod for pod in living if pod.unplaced], view.gpus_by_node):
         conditions.set(Type.SCHEDULED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
     elif any(pod.placed for pod in living):
-        conditions.set(Type.SCHEDULED, "True", "Scheduled", f"{sum(pod.placed for pod in living)} shards have a node")
+        conditions.set(
+            Type.SCHEDULED, "True", Reason.SCHEDULED, f"{sum(pod.placed for pod in living)} shards have a node"
+        )
     else:
-        conditions.set(Type.SCHEDULED, "Unknown", "Scheduling", "no shard has a node yet")
+        conditions.set(Type.SCHEDULED, "Unknown", Reason.SCHEDULING, "no shard has a node yet")
     waiting = pod_trouble([pod for pod in living if not pod.unplaced and not pod.failed])
     failed = next((pod for pod in view.pods if (last_words(pod.pod) or {}).get("result", "Failed") == "Failed"), None)
     running = any(view.log_tails.get(pod.name) for pod in living)
@@ -237,34 +242,35 @@ def _set_pods(conditions: Conditions, fields: Object, view: BatchView) -> None:
         reason, message = _why(failed)
         conditions.set(Type.COMPLETED, "False", reason, f"{message} (the Job tries again). {_words_of(fields)}")
     elif fields.get("requests"):
-        conditions.set(Type.COMPLETED, "False", "Running", _words_of(fields))
+        conditions.set(Type.COMPLETED, "False", Reason.RUNNING, _words_of(fields))
     else:
-        conditions.set(Type.COMPLETED, "False", "Starting", "the engine loads the model")
+        conditions.set(Type.COMPLETED, "False", Reason.STARTING, "the engine loads the model")
 
 
-def _failure(view: BatchView) -> tuple[str, str]:
+def _failure(view: BatchView) -> tuple[Reason, str]:
     """Why the Job failed: its pods know better than the Job itself, unless its time was up."""
     condition = next(c for c in (view.job or {})["status"]["conditions"] if c["type"] == "Failed")
     if condition.get("reason") == "DeadlineExceeded":
-        return "DeadlineExceeded", "spec.activeDeadlineSeconds are over"
+        return Reason.DEADLINE_EXCEEDED, "spec.activeDeadlineSeconds are over"
     for pod in view.pods:
         said = last_words(pod.pod)
         if said is not None and said.get("result") != "Complete":
             return _why(pod)
-    return condition.get("reason") or "JobFailed", condition.get("message") or "the Job failed"
+    reason = Reason.known(condition.get("reason"), Reason.JOB_FAILED)
+    return reason, condition.get("message") or "the Job failed"
 
 
-def _why(view: PodView) -> tuple[str, str]:
+def _why(view: PodView) -> tuple[Reason, str]:
     """Why a pod failed: in its own words, or by the cause in vLLM's log."""
     said = last_words(view.pod) or {}
     if not said.get("reason"):  # killed before it could speak
         trouble = pod_trouble([view])
         words = f"pod {view.name} ended without a word: see its log"
-        return (trouble.reason, trouble.message) if trouble else ("PodFailed", words)
+        return (trouble.reason, trouble.message) if trouble else (Reason.POD_FAILED, words)
     cause = diagnose_log(view.log) if view.log and said["reason"] in _SEE_LOG else None
     if cause is not None:
         return cause.reason, f"pod {view.name}: {cause}"
-    return str(said["reason"]), f"pod {view.name}: {said.get('message', '')}"
+    return Reason.known(said["reason"], Reason.POD_FAILED), f"pod {view.name}: {said.get('message', '')}"
 
 
 def _words_of(fields: Object) -> str:

@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from qwen3_operator.api.conditions import Condition, Status, Type, carry_over
-from qwen3_operator.status.times import timestamp
+from qwen3_operator.api.reasons import Act, Reason
+from qwen3_operator.status.times import parse_time, timestamp
+
+GRACE = timedelta(seconds=10)
+"""How long what a new spec refers to may be missing before a person must act: it may be applied a moment later."""
 
 
 @dataclass(frozen=True)
 class Idle:
     """Why nothing runs although nothing is wrong, like `spec.suspend`."""
 
-    reason: str
+    reason: Reason
     message: str
+
+
+@dataclass(frozen=True)
+class Before:
+    """What the status said before, of which generation the new one speaks, and when it is made."""
+
+    status: Mapping[str, Any]
+    generation: int
+    now: datetime
+
+    def condition(self, kind: Type) -> Mapping[str, Any]:
+        """A condition as it was; empty where there was none."""
+        return next((c for c in self.status.get("conditions") or [] if c.get("type") == kind), {})
+
+    def missing_until(self, kind: Type) -> datetime | None:
+        """The end of the grace for something that `kind` finds missing now; None where it is over.
+
+        It begins when a new generation is seen first, or when `kind` became False; it is not given a second time to
+        an object that is stalled already.
+        """
+        now = self.now.replace(microsecond=0)
+        since = now
+        if self.status.get("observedGeneration") == self.generation:
+            stalled, was = self.condition(Type.STALLED), self.condition(kind)
+            if stalled.get("status") == "True":
+                return None
+            changes = [stalled, was] if was.get("status") == "False" else []
+            moments = [moment for c in changes if (moment := parse_time(c.get("lastTransitionTime")))]
+            since = max(moments, default=now)
+        return since + GRACE if self.now < since + GRACE else None
 
 
 class Conditions:
@@ -25,17 +59,33 @@ class Conditions:
     `stalled` in a False condition means that nothing moves until a person acts.
     """
 
-    def __init__(self, types: Iterable[Type]) -> None:
+    def __init__(self, types: Iterable[Type], before: Before | None = None) -> None:
         self._types = tuple(types)
+        self._before = before
         self._set: dict[Type, Condition] = {}
         self._stalled: Condition | None = None
 
-    def set(self, kind: Type, status: Status, reason: str, message: str = "", *, stalled: bool = False) -> None:
-        """Set `kind`; set twice, the second holds."""
+    def set(self, kind: Type, status: Status, reason: Reason, message: str = "", *, stalled: bool = False) -> None:
+        """Set `kind`; set twice, the second holds. Raises ValueError for a word that is no Reason.
+
+        What may still be on its way is not stalled yet; the message says until when that is hoped.
+        """
+        reason = Reason.of(reason)
+        # A Qwen3Model has had its own grace.
+        if stalled and reason.act is Act.PERSON_LATER and self._before and kind != Type.MODEL_READY:
+            until = self._before.missing_until(kind)
+            stalled = until is None
+            message += f" (it may still be on its way: waited for until {timestamp(until)})" if until else ""
         condition = Condition(type=str(kind), status=status, reason=reason, message=message)
         self._set[kind] = condition
         if stalled and self._stalled is None:
             self._stalled = condition
+
+    def keep(self, kinds: Iterable[Type]) -> None:
+        """Leave `kinds` as they were before, and of the generation that they spoke of."""
+        for kind in kinds:
+            if self._before and (was := self._before.condition(kind)):
+                self._set[kind] = Condition.model_validate(was)
 
     def holds(self, kind: Type) -> bool:
         """Whether `kind` was set to True."""
@@ -51,7 +101,7 @@ class Conditions:
         first_false = next((c for c in counting if c.status == "False"), None)
         return first_false or next((c for c in counting if c.status == "Unknown"), None)
 
-    def summarize(self, ready_reason: str, ready_message: str, *, idle: Idle | None = None) -> None:
+    def summarize(self, ready_reason: Reason, ready_message: str, *, idle: Idle | None = None) -> None:
         """Set Ready, Reconciling and Stalled from the rest. `idle`: not ready, and rightly so (suspended)."""
         trouble = self.trouble(upto=Type.READY)
         if idle is not None:
@@ -59,22 +109,23 @@ class Conditions:
         elif trouble is None:
             self.set(Type.READY, "True", ready_reason, ready_message)
         else:
-            self.set(Type.READY, "False", trouble.reason, trouble.message)
-        ready = self._set[Type.READY]
-        if self._stalled is not None:
-            self.set(Type.STALLED, "True", self._stalled.reason, self._stalled.message)
+            self.set(Type.READY, "False", Reason.of(trouble.reason), trouble.message)
+        ready, stalled = self._set[Type.READY], self._stalled
+        if stalled is not None:
+            self.set(Type.STALLED, "True", Reason.of(stalled.reason), stalled.message)
         else:
-            self.set(Type.STALLED, "False", "NotStalled")
-        if ready.status == "True" or idle is not None or self._stalled is not None:
-            self.set(Type.RECONCILING, "False", "Settled")
+            self.set(Type.STALLED, "False", Reason.NOT_STALLED)
+        if ready.status == "True" or idle is not None or stalled is not None:
+            self.set(Type.RECONCILING, "False", Reason.SETTLED)
         else:
-            self.set(Type.RECONCILING, "True", ready.reason, ready.message)
+            self.set(Type.RECONCILING, "True", Reason.of(ready.reason), ready.message)
 
-    def as_status(self, previous: dict[str, Any], *, generation: int, now: datetime) -> list[dict[str, Any]]:
+    def as_status(self, previous: Mapping[str, Any], *, generation: int, now: datetime) -> list[dict[str, Any]]:
         """`status.conditions`, those not set as Unknown."""
         all_of_them = [self._condition(kind) for kind in self._types]
         return carry_over(all_of_them, previous.get("conditions") or [], generation=generation, now=timestamp(now))
 
     def _condition(self, kind: Type) -> Condition:
-        waiting = "waits for what comes before it"
-        return self._set.get(kind) or Condition(type=str(kind), status="Unknown", reason="Waiting", message=waiting)
+        return self._set.get(kind) or Condition(
+            type=str(kind), status="Unknown", reason=Reason.WAITING, message=Reason.WAITING.meaning
+        )

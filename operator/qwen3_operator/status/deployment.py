@@ -9,15 +9,17 @@ from typing import Any
 
 from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, Type
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.engine.diagnosis import diagnose_create_failure
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import server_selector
 from qwen3_operator.plan import Plan
 from qwen3_operator.status.accepted import set_accepted
-from qwen3_operator.status.conditions import Conditions, Idle
+from qwen3_operator.status.conditions import Before, Conditions, Idle
 from qwen3_operator.status.model_fault import FAULTS, fault_at, is_in_order
 from qwen3_operator.status.model_ready import model_condition, set_model_ready, verified_copy
 from qwen3_operator.status.pods import PodView, pod_trouble
+from qwen3_operator.status.without_effect import of_shared_model
 
 Object = Mapping[str, Any]
 
@@ -31,6 +33,8 @@ class DeploymentView:
     """None: the spec could not be read."""
     problems: Sequence[Problem] = ()
     """What keeps the servers from being made or changed beside the plan's own: a missing Secret, a refused child."""
+    warnings: Sequence[Problem] = ()
+    """What cannot take effect, beside the plan's own."""
     model: Object | None = None
     """The Qwen3Model."""
     server: Object | None = None
@@ -49,35 +53,38 @@ def deployment_status(
     name: str, spec: Qwen3DeploymentSpec | None, generation: int, previous: Object, view: DeploymentView
 ) -> dict[str, Any]:
     """The status of the Qwen3Deployment `name`, from its `previous` status and what was seen."""
-    conditions = Conditions(DEPLOYMENT_TYPES)
+    conditions = Conditions(DEPLOYMENT_TYPES, Before(previous, generation, view.now))
     fault = fault_at(previous, view.pods, verified_copy(view.model))
     idle = None
-    if spec is not None and view.plan is not None:
-        set_accepted(conditions, [*view.plan.problems, *view.problems], view.plan.warnings, view.running)
-        set_model_ready(conditions, view.model, fault)
-        _set_fit(conditions, view.plan, view.running)
-        if spec.suspend or spec.replicas == 0:
-            words = "spec.suspend is true" if spec.suspend else "spec.replicas is 0"
-            idle = Idle(reason="Suspended", message=f"{words}: no server runs")
-            conditions.set(Type.SCHEDULED, "Unknown", "Suspended", words)
-            conditions.set(Type.AVAILABLE, "False", "Suspended", words)
-        elif not any(p.reason for p in view.problems) or view.server is not None:
-            _set_servers(conditions, spec, view)
-    else:
+    if spec is None:
         set_accepted(conditions, view.problems, (), view.running)
+        conditions.keep((Type.MODEL_READY, Type.FITS, Type.SCHEDULED, Type.AVAILABLE))
+    else:
+        problems, warnings = _problems(view)
+        set_accepted(conditions, problems, warnings, view.running)
+        set_model_ready(conditions, view.model, fault)
+        _set_fit(conditions, view)
+        if spec.suspend:
+            idle = _set_suspended(conditions)
+        elif view.server is not None:
+            _set_servers(conditions, spec, view.server, view)
     if conditions.trouble(upto=Type.FITS):
         idle = None  # what is wrong is worth more than that nothing runs
-    conditions.summarize("Serving", f"{view.endpoint} answers", idle=idle)
+    conditions.summarize(*_when_ready(spec, view), idle=idle)
     result: dict[str, Any] = {
         "observedGeneration": generation,
-        "conditions": conditions.as_status(dict(previous), generation=generation, now=view.now),
+        "conditions": conditions.as_status(previous, generation=generation, now=view.now),
         "selector": ",".join(f"{k}={v}" for k, v in sorted(server_selector(name).items())),
         "replicas": _count(view.server, "replicas"),
         "readyReplicas": _count(view.server, "readyReplicas"),
     }
+    if spec is None:
+        # What runs goes on as it was, and so does what is known of it.
+        counts = {} if view.server is None else {key: result[key] for key in ("replicas", "readyReplicas")}
+        return {**result, **previous, **counts, **{key: result[key] for key in ("observedGeneration", "conditions")}}
     if view.endpoint:
         result["endpoint"] = view.endpoint
-    _add_model(result, previous, view)
+    _add_model(result, spec, previous, view)
     if fault:
         result["modelFaultAt"] = fault
     if startup := view.startup or previous.get("startup"):
@@ -88,40 +95,79 @@ def deployment_status(
     return result
 
 
-def _set_fit(conditions: Conditions, plan: Plan, running: str) -> None:
-    fit = plan.fit
-    words = f"{fit.message}. {running}" if fit.blocks and running else fit.message
+def _set_suspended(conditions: Conditions) -> Idle:
+    words = "spec.suspend is true"
+    conditions.set(Type.SCHEDULED, "Unknown", Reason.SUSPENDED, words)
+    conditions.set(Type.AVAILABLE, "False", Reason.SUSPENDED, words)
+    return Idle(reason=Reason.SUSPENDED, message=f"{words}: no server runs")
+
+
+def _when_ready(spec: Qwen3DeploymentSpec | None, view: DeploymentView) -> tuple[Reason, str]:
+    """Reason and message of Ready where nothing is in the way.
+
+    No servers are as ready as three where none are wanted: an autoscaler's zero is no fault to kstatus or an alert,
+    as it is none of a Deployment with 0 replicas. `suspend` is a person's word that nothing shall be served.
+    """
+    if spec is not None and spec.replicas == 0:
+        return Reason.SCALED_TO_ZERO, "spec.replicas is 0: no server runs, and none is wanted"
+    return Reason.SERVING, f"{view.endpoint} answers"
+
+
+def _problems(view: DeploymentView) -> tuple[list[Problem], list[Problem]]:
+    """What keeps the servers from being made or changed, and what cannot take effect."""
+    problems = view.plan.problems if view.plan else ()
+    warnings = view.plan.warnings if view.plan else ()
+    return [*problems, *view.problems], [*warnings, *view.warnings, *of_shared_model(view.model)]
+
+
+def _set_fit(conditions: Conditions, view: DeploymentView) -> None:
+    if view.plan is None:
+        return
+    fit = view.plan.fit
+    words = f"{fit.message}. {view.running}" if fit.blocks and view.running else fit.message
     conditions.set(Type.FITS, fit.status, fit.reason, words, stalled=fit.blocks)
 
 
-def _set_servers(conditions: Conditions, spec: Qwen3DeploymentSpec, view: DeploymentView) -> None:
-    if view.server is None:
+def _set_servers(conditions: Conditions, spec: Qwen3DeploymentSpec, server: Object, view: DeploymentView) -> None:
+    wanted, ready = spec.replicas, _count(server, "readyReplicas")
+    current = server.get("status", {}).get("observedGeneration") == server["metadata"].get("generation")
+    updated = _count(server, "updatedReplicas")
+    rolled_out = current and updated >= wanted and _count(server, "replicas") == updated
+    if wanted == 0:
+        _set_no_servers(conditions, server, gone=current and _count(server, "replicas") == 0)
         return
-    wanted, ready = spec.replicas, _count(view.server, "readyReplicas")
-    current = view.server.get("status", {}).get("observedGeneration") == view.server["metadata"].get("generation")
-    updated = _count(view.server, "updatedReplicas")
-    rolled_out = current and updated >= wanted and _count(view.server, "replicas") == updated
     if ready >= wanted and rolled_out:
-        conditions.set(Type.SCHEDULED, "True", "Scheduled", f"{wanted} of {wanted} servers have a node")
-        conditions.set(Type.AVAILABLE, "True", "Available", f"{ready} of {wanted} servers are ready")
+        conditions.set(Type.SCHEDULED, "True", Reason.SCHEDULED, f"{wanted} of {wanted} servers have a node")
+        conditions.set(Type.AVAILABLE, "True", Reason.AVAILABLE, f"{ready} of {wanted} servers are ready")
         return
     unplaced = [pod for pod in view.pods if pod.unplaced]
     placed = sum(pod.placed for pod in view.pods)
     if trouble := pod_trouble(unplaced, view.gpus_by_node):
         conditions.set(Type.SCHEDULED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
     elif placed >= wanted:
-        conditions.set(Type.SCHEDULED, "True", "Scheduled", f"{wanted} of {wanted} servers have a node")
+        conditions.set(Type.SCHEDULED, "True", Reason.SCHEDULED, f"{wanted} of {wanted} servers have a node")
     else:
-        conditions.set(Type.SCHEDULED, "Unknown", "Scheduling", f"{placed} of {wanted} servers have a node")
-    if words := _refusal(view.server):
+        conditions.set(Type.SCHEDULED, "Unknown", Reason.SCHEDULING, f"{placed} of {wanted} servers have a node")
+    if words := _refusal(server):
         cause = diagnose_create_failure(words)
         remedy = f". To do: {cause.remedy}" if cause.remedy else ""
-        conditions.set(Type.AVAILABLE, "False", cause.reason, cause.message + remedy, stalled=True)
+        words = cause.message + remedy
+        conditions.set(Type.AVAILABLE, "False", cause.reason, words, stalled=cause.reason.needs_person)
     elif other := pod_trouble([pod for pod in view.pods if not pod.unplaced]):
         stalled = other.needs_a_person or (other.reason in FAULTS and is_in_order(verified_copy(view.model)))
         conditions.set(Type.AVAILABLE, "False", other.reason, other.message, stalled=stalled)
     else:
-        conditions.set(Type.AVAILABLE, "False", "Starting", _progress(view.server, wanted, current=current))
+        conditions.set(Type.AVAILABLE, "False", Reason.STARTING, _progress(server, wanted, current=current))
+
+
+def _set_no_servers(conditions: Conditions, server: Object, *, gone: bool) -> None:
+    """Scheduled and Available where no server is wanted."""
+    words = "no server is wanted"
+    conditions.set(Type.SCHEDULED, "True", Reason.SCALED_TO_ZERO, words)
+    if gone:
+        conditions.set(Type.AVAILABLE, "True", Reason.SCALED_TO_ZERO, words)
+    else:
+        conditions.set(Type.AVAILABLE, "False", Reason.STOPPING, f"{words}: {_count(server, 'replicas')} are ending")
 
 
 def _progress(server: Object, wanted: int, *, current: bool) -> str:
@@ -144,17 +190,17 @@ def _refusal(server: Object) -> str:
     return ""
 
 
-def _add_model(result: dict[str, Any], previous: Object, view: DeploymentView) -> None:
+def _add_model(result: dict[str, Any], spec: Qwen3DeploymentSpec, previous: Object, view: DeploymentView) -> None:
     """The copy that is served: the new one once its Qwen3Model is ready, until then the one before."""
-    model = view.model
+    model, served = view.model, previous.get("model") if view.server is not None else None
     if model is None:
+        if known := served or ({"id": spec.model.id} if spec.model else None):
+            result["model"] = known
         return
     name = {"name": model["metadata"]["name"], **({"id": model["spec"]["id"]} if model.get("spec") else {})}
     download = (model.get("status") or {}).get("download")
-    if copy := verified_copy(model):
-        result["model"] = name | dict(copy)
-    else:
-        result["model"] = previous.get("model") or name
+    copy = verified_copy(model)
+    result["model"] = name | dict(copy) if copy else served or name
     if download and model_condition(model).get("status") != "True":
         result["download"] = download
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from qwen3_operator.api.conditions import shorten
 from qwen3_operator.api.model import Qwen3ModelSpec
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.quantity import gibibytes, quantity
 from qwen3_operator.desired.download import Step
 from qwen3_operator.engine.host import volume_bytes
@@ -14,6 +16,7 @@ from qwen3_operator.naming import model_path
 from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.report import final_report, latest_progress
+from qwen3_operator.status.sizes import progress_of
 from qwen3_operator.status.times import parse_time, timestamp
 from qwen3_operator.status.view import FIRST_RETRY_SECONDS, ModelView
 
@@ -58,6 +61,12 @@ def enough_volume(download: Object) -> str:
 
 def download_status(spec: Qwen3ModelSpec, before: Object, view: ModelView) -> dict[str, Any]:
     """The new `status.download`, from the one `before` and what was seen."""
+    result = _download(spec, before, view)
+    words = progress_of(result.get("bytesDone"), result.get("bytesTotal")) if "bytesDone" in result else ""
+    return {key: value for key, value in result.items() if key != "progress"} | ({"progress": words} if words else {})
+
+
+def _download(spec: Qwen3ModelSpec, before: Object, view: ModelView) -> dict[str, Any]:
     job = view.job
     if job is None:
         return dict(before)
@@ -66,18 +75,21 @@ def download_status(spec: Qwen3ModelSpec, before: Object, view: ModelView) -> di
     meta, status = job["metadata"], job.get("status", {})
     same_name, same_copy = before.get("job") == meta["name"], before.get("path") == model_path(spec)
     same_job = same_name and before.get("startedAt") == status.get("startTime")
-    kept = {*(_OF_THE_COPY if same_copy else ()), *(("failures",) if same_name else ())}
+    kept = {*(_OF_THE_COPY if same_copy else ()), *(("failures", "failure") if same_name else ())}
     result = {key: value for key, value in before.items() if same_job or key in kept}
     result |= {"job": meta["name"], "revision": spec.revision, "path": model_path(spec)}
     if status.get("startTime"):
         result["startedAt"] = status["startTime"]
     progress = latest_progress(view.log_tail)
     if progress and _moved(result, progress, view.now):
+        if progress.get("bytesDone", 0) > int(result.get("bytesDone") or 0):
+            result.pop("failure", None)  # it has got further than the try before
         result |= _growing(result, progress) | {"observedAt": timestamp(view.now)}
     if job_failed(job, view.pods):
         if not (same_job and before.get("retryAt")):
             result |= _failed(result, status, view)
             result.pop("etaSeconds", None)
+        result.setdefault("failure", _failure(view))
     elif job_result(job) == "Complete":
         result = _completed(result, status, view)
     return result
@@ -118,10 +130,17 @@ def _failed(download: Object, status: Object, view: ModelView) -> dict[str, Any]
     needed = needed_volume(view.pods, view.claim)
     return {
         "failures": failures,
+        "failure": _failure(view),
         "finishedAt": moment or timestamp(view.now),
         "retryAt": timestamp(at),
         **({"volumeBytes": needed} if needed else {}),
     }
+
+
+def _failure(view: ModelView) -> dict[str, str]:
+    report = final_report(view.pods, "Failed") or {}
+    message = report.get("message") or "the Job ended without a report"
+    return {"reason": str(report.get("reason") or Reason.DOWNLOAD_FAILED), "message": shorten(message)}
 
 
 def _completed(download: dict[str, Any], status: Object, view: ModelView) -> dict[str, Any]:
@@ -130,7 +149,7 @@ def _completed(download: dict[str, Any], status: Object, view: ModelView) -> dic
     numbers = {"bytesTotal": total, "filesTotal": files}
     if view.step is not Step.LIST:
         numbers |= {"bytesDone": total, "filesDone": files, "bytesPerSecond": report.get("bytesPerSecond")}
-    stale = ("etaSeconds", "failures", "retryAt", "volumeBytes", "observedAt")
+    stale = ("etaSeconds", "failures", "failure", "retryAt", "volumeBytes", "observedAt")
     result = {key: value for key, value in download.items() if key not in stale}
     result |= {key: int(value) for key, value in numbers.items() if value is not None}
     return result | {"finishedAt": status.get("completionTime") or timestamp(view.now)}

@@ -8,18 +8,21 @@ from typing import Any
 
 from qwen3_operator.api.conditions import MODEL_TYPES, Type
 from qwen3_operator.api.model import Qwen3ModelSpec
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.desired.claim import requested
 from qwen3_operator.desired.download import Step
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import claim_name, model_path
-from qwen3_operator.plan.endpoint import REASONS as REFUSED_ENDPOINTS
-from qwen3_operator.status.conditions import Conditions, Idle
+from qwen3_operator.status.accepted import in_words, set_accepted
+from qwen3_operator.status.conditions import Before, Conditions, Idle
 from qwen3_operator.status.download import download_status, enough_volume, job_failed, needed_volume
 from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.pods import Trouble, pod_trouble
 from qwen3_operator.status.report import final_report
+from qwen3_operator.status.sizes import readable
 from qwen3_operator.status.view import ModelView
+from qwen3_operator.status.without_effect import of_model
 
 Object = Mapping[str, Any]
 
@@ -37,29 +40,30 @@ def is_complete(spec: Qwen3ModelSpec, status: Object, claim: Object | None) -> b
 
 def unreadable_status(problem: Problem, generation: int, previous: Object, now: datetime) -> dict[str, Any]:
     """The status of a Qwen3Model whose spec this operator cannot read; what is known of its copy stays."""
-    conditions = Conditions(MODEL_TYPES)
-    conditions.set(Type.ACCEPTED, "False", problem.reason, problem.message, stalled=True)
-    conditions.summarize("Ready", "")
-    written = conditions.as_status(dict(previous), generation=generation, now=now)
+    conditions = Conditions(MODEL_TYPES, Before(previous, generation, now))
+    conditions.keep((Type.VOLUME_BOUND, Type.DOWNLOADED))
+    set_accepted(conditions, [problem], ())
+    conditions.summarize(Reason.READY, "")
+    written = conditions.as_status(previous, generation=generation, now=now)
     return {**previous, "observedGeneration": generation, "conditions": written}
 
 
 def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Object, view: ModelView) -> dict[str, Any]:
     """The status of the Qwen3Model `name`, from its `previous` status and what was seen."""
-    conditions = Conditions(MODEL_TYPES)
-    _set_accepted(conditions, view)
+    conditions = Conditions(MODEL_TYPES, Before(previous, generation, view.now))
     download = download_status(spec, previous.get("download") or {}, view)
     in_place = is_complete(spec, previous, view.claim) and not view.suspected_at
     copy = dict(previous["model"]) if in_place else _verified_copy(name, spec, view)
+    _set_accepted(conditions, spec, copy, view)
     _set_volume(conditions, view)
     _set_download(conditions, spec, download, copy, view)
     idle = None
     if spec.suspend and not copy:
-        idle = Idle(reason="Suspended", message="spec.suspend is true")
-    conditions.summarize("Ready", _in_place(spec, copy), idle=idle)
+        idle = Idle(reason=Reason.SUSPENDED, message="spec.suspend is true")
+    conditions.summarize(Reason.READY, _in_place(spec, copy), idle=idle)
     result: dict[str, Any] = {
         "observedGeneration": generation,
-        "conditions": conditions.as_status(dict(previous), generation=generation, now=view.now),
+        "conditions": conditions.as_status(previous, generation=generation, now=view.now),
     }
     if view.used_by:  # the API server drops a set that becomes empty, and it would be written again and again
         result["usedBy"] = sorted(set(view.used_by[:SHOWN_USERS]))
@@ -121,20 +125,20 @@ _WITNESS = {
 
 
 def _in_place(spec: Qwen3ModelSpec, copy: Object) -> str:
-    words = f"{copy.get('files', '?')} files, {copy.get('bytes', 0):,} bytes"
+    words = f"{copy.get('files', '?')} files, {readable(copy.get('bytes', 0))}"
     witness = copy.get("verifiedBy", "")
     if witness != "Structure":
         words += f" at commit {copy.get('commit', '?')}"
     return f"{words}, {_WITNESS[witness]}" if spec.storage.existing_claim and witness in _WITNESS else words
 
 
-def _set_accepted(conditions: Conditions, view: ModelView) -> None:
-    refused = next((problem for problem in view.problems if problem.reason in REFUSED_ENDPOINTS), None)
-    if refused is None:
-        conditions.set(Type.ACCEPTED, "True", "Accepted")
+def _set_accepted(conditions: Conditions, spec: Qwen3ModelSpec, copy: Object, view: ModelView) -> None:
+    """Set Accepted. A copy that is in place needs nothing any more: what is refused then is only a warning."""
+    warnings = of_model(spec, view.claim)
+    if copy:
+        set_accepted(conditions, (), [*warnings, *view.problems])
     else:
-        words = f"{refused.field}: {refused.message}"
-        conditions.set(Type.ACCEPTED, "False", refused.reason, words, stalled=True)
+        set_accepted(conditions, view.problems, warnings)
 
 
 def _set_volume(conditions: Conditions, view: ModelView) -> None:
@@ -143,64 +147,65 @@ def _set_volume(conditions: Conditions, view: ModelView) -> None:
         return
     phase = claim.get("status", {}).get("phase")
     name = claim["metadata"]["name"]
+    kind = Type.VOLUME_BOUND
     if phase == "Bound":
-        conditions.set(Type.VOLUME_BOUND, "True", "Bound", f"claim {name}")
+        conditions.set(kind, "True", Reason.BOUND, f"claim {name}")
     elif phase == "Lost":
-        conditions.set(
-            Type.VOLUME_BOUND,
-            "False",
-            "VolumeLost",
-            f"the volume of claim {name} is gone: delete the claim",
-            stalled=True,
-        )
+        words = f"the volume of claim {name} is gone: delete the claim"
+        conditions.set(kind, "False", Reason.VOLUME_LOST, words, stalled=True)
     elif view.claim_events:
-        conditions.set(
-            Type.VOLUME_BOUND,
-            "False",
-            "VolumeNotBound",
-            f"claim {name} is not bound: {view.claim_events[-1]}. To do: make what is missing, or name another "
-            "spec.model.storage.storageClassName",
-            stalled=True,
+        words = (
+            f"claim {name} is not bound: {view.claim_events[-1]}. To do: make what is missing, or name another"
+            " spec.model.storage.storageClassName"
         )
+        conditions.set(kind, "False", Reason.VOLUME_NOT_BOUND, words, stalled=True)
     else:
         # WaitForFirstConsumer: it binds when the Job's pod is scheduled.
-        conditions.set(Type.VOLUME_BOUND, "Unknown", "Pending", f"claim {name} waits to be bound")
+        conditions.set(kind, "Unknown", Reason.PENDING, f"claim {name} waits to be bound")
 
 
 def _set_download(
     conditions: Conditions, spec: Qwen3ModelSpec, download: Object, copy: Object, view: ModelView
 ) -> None:
+    kind = Type.DOWNLOADED
     if copy:
-        reason = "StructureVerified" if copy.get("verifiedBy") == "Structure" else "Verified"
-        conditions.set(Type.DOWNLOADED, "True", reason, _in_place(spec, copy))
+        structure = copy.get("verifiedBy") == "Structure"
+        reason = Reason.STRUCTURE_VERIFIED if structure else Reason.VERIFIED
+        conditions.set(kind, "True", reason, _in_place(spec, copy))
     elif view.problems:
-        problem = view.problems[0]
-        conditions.set(Type.DOWNLOADED, "False", problem.reason, problem.message, stalled=True)
+        problem = view.problems[0]  # Accepted says whether it needs a person
+        conditions.set(kind, "False", problem.reason, in_words(problem))
     elif spec.suspend:
-        conditions.set(Type.DOWNLOADED, "False", "Suspended", "spec.suspend is true")
+        conditions.set(kind, "False", Reason.SUSPENDED, "spec.suspend is true")
     elif job_failed(view.job, view.pods):
         _set_failure(conditions, spec, download, view)
     elif trouble := _pod_trouble(view):
-        conditions.set(Type.DOWNLOADED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
+        conditions.set(kind, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
+    elif download.get("failure"):
+        _set_failure_before(conditions, download)
     elif view.job is None:
-        conditions.set(Type.DOWNLOADED, "False", "Waiting", "the Job is not made yet")
+        conditions.set(kind, "False", Reason.WAITING, "the Job is not made yet")
     elif attempt := final_report(view.pods, "Failed"):
-        conditions.set(Type.DOWNLOADED, "False", attempt["reason"], f"{attempt['message']} (the Job tries again)")
-    elif view.step is Step.LIST:
-        conditions.set(Type.DOWNLOADED, "False", "Listing", "the hub is asked how large the repository is")
-    elif view.suspected_at:
-        words = f"a server that started at {view.suspected_at} found files missing or damaged: all are verified"
-        conditions.set(Type.DOWNLOADED, "False", "Verifying", words)
-    elif view.step is Step.CHECK:
-        conditions.set(Type.DOWNLOADED, "False", "Verifying", "what is on the claim is verified")
+        conditions.set(kind, "False", attempt["reason"], f"{attempt['message']} (the Job tries again)")
     else:
-        conditions.set(Type.DOWNLOADED, "False", "Downloading", _progress(download))
+        conditions.set(kind, "False", *_under_way(download, view))
+
+
+def _under_way(download: Object, view: ModelView) -> tuple[Reason, str]:
+    """What the Job does, while nothing is in its way."""
+    if view.step is Step.LIST:
+        return Reason.LISTING, Reason.LISTING.meaning
+    if view.suspected_at:
+        words = f"a server that started at {view.suspected_at} found files missing or damaged: all are verified"
+        return Reason.VERIFYING, words
+    if view.step is Step.CHECK:
+        return Reason.VERIFYING, "the files on the claim are verified"
+    return Reason.DOWNLOADING, download.get("progress") or "the download Job runs"
 
 
 def _set_failure(conditions: Conditions, spec: Qwen3ModelSpec, download: Object, view: ModelView) -> None:
-    report: Object = final_report(view.pods, "Failed") or {}
-    reason = report.get("reason") or "DownloadFailed"
-    message = report.get("message") or "the Job ended without a report"
+    """Why the Job failed. What is mended by the next try is no standstill, nor is a claim that grows."""
+    reason, message = _failure(download)
     if view.grows_to:
         words = f"{message}. The claim grows to {view.grows_to}, then the download goes on"
         conditions.set(Type.DOWNLOADED, "False", reason, words)
@@ -208,7 +213,21 @@ def _set_failure(conditions: Conditions, spec: Qwen3ModelSpec, download: Object,
     if needed_volume(view.pods, view.claim) and view.claim is not None:
         message += f". {_make_room(spec, enough_volume(download), view.claim, view.fixed_class)}"
     again = f" (tried again at {download['retryAt']})" if download.get("retryAt") else ""
-    conditions.set(Type.DOWNLOADED, "False", reason, message + again, stalled=True)
+    conditions.set(Type.DOWNLOADED, "False", reason, message + again, stalled=reason.needs_person)
+
+
+def _set_failure_before(conditions: Conditions, download: Object) -> None:
+    """The failure of the last try stands until this one gets further: conditions and Events do not go to and fro."""
+    reason, message = _failure(download)
+    since = f" since {download['startedAt']}" if download.get("startedAt") else ""
+    words = f"{message} (tried again{since}, after {download.get('failures', 1)} failures)"
+    conditions.set(Type.DOWNLOADED, "False", reason, words, stalled=reason.needs_person)
+
+
+def _failure(download: Object) -> tuple[Reason, str]:
+    failure = download.get("failure") or {}
+    reason = Reason.known(failure.get("reason"), Reason.DOWNLOAD_FAILED)
+    return reason, failure.get("message") or Reason.DOWNLOAD_FAILED.meaning
 
 
 def _make_room(spec: Qwen3ModelSpec, enough: str, claim: Object, fixed_class: str) -> str:
@@ -227,8 +246,3 @@ def _pod_trouble(view: ModelView) -> Trouble | None:
     """Why the Job's pod cannot run. How a pod ended is in its report, not here."""
     waiting = [pod for pod in view.pods if not pod.failed]
     return pod_trouble(waiting, remedy={"Image": "check the operator's setting for the downloader's image"})
-
-
-def _progress(download: Object) -> str:
-    done, total = download.get("bytesDone"), download.get("bytesTotal")
-    return f"{done:,} of {total:,} bytes" if done is not None and total else "the download Job runs"

@@ -11,14 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.engine.diagnosis import diagnose_log
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.times import parse_time, timestamp
 
 Object = Mapping[str, Any]
 
-FAULTS = {"ModelFilesMissing", "ModelFilesDamaged"}
-"""Causes in vLLM's log that another look at the files may mend."""
+FAULTS = {Reason.MODEL_FILES_MISSING, Reason.MODEL_FILES_DAMAGED}
+"""Causes in vLLM's log that a verification of the files may mend."""
 REST = timedelta(hours=1)
 """After a verification that found every file in place the cause is another one: so long none is made for it."""
 

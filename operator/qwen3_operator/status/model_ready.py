@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qwen3_operator.api.conditions import Type
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.source import DEFAULT_REVISION
 from qwen3_operator.status.conditions import Conditions
 
@@ -28,21 +29,22 @@ def set_model_ready(conditions: Conditions, model: Object | None, fault_at: str 
     """Set ModelReady. `fault_at`: when a server of this user met a fault in the copy, which is then verified again;
     other users go on with it."""
     if model is None:
-        conditions.set(Type.MODEL_READY, "False", "NoModel", "the Qwen3Model is not made yet")
+        conditions.set(Type.MODEL_READY, "False", Reason.NO_MODEL, Reason.NO_MODEL.meaning)
         return
     ready, copy = model_condition(model), verified_copy(model)
     name, words = f"Qwen3Model {model['metadata']['name']}", ready.get("message", "")
     if ready.get("status") == "True":
-        conditions.set(Type.MODEL_READY, "True", "Ready", f"{name}: {words}")
+        conditions.set(Type.MODEL_READY, "True", Reason.READY, f"{name}: {words}")
     elif copy is not None and not _is_wanted(copy, model):
         words = f"{name} serves commit {copy['commit']} until the next is there: {words}"
-        conditions.set(Type.MODEL_READY, "True", "ServesRevisionBefore", words)
+        conditions.set(Type.MODEL_READY, "True", Reason.SERVES_REVISION_BEFORE, words)
     elif copy is not None and not fault_at:
-        conditions.set(Type.MODEL_READY, "True", "VerifiedAgain", f"{name}: {words}")
+        conditions.set(Type.MODEL_READY, "True", Reason.VERIFIED_AGAIN, f"{name}: {words}")
     else:
         stalled = model_condition(model, Type.STALLED).get("status") == "True"
         words = f"{name}: {words or 'nothing is known yet'}"
-        conditions.set(Type.MODEL_READY, "False", ready.get("reason") or "Waiting", words, stalled=stalled)
+        reason = Reason.known(ready.get("reason"), Reason.WAITING)
+        conditions.set(Type.MODEL_READY, "False", reason, words, stalled=stalled)
 
 
 def _is_wanted(copy: Object, model: Object) -> bool:

@@ -6,26 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.engine.diagnosis import Cause, diagnose_pod
 
 Object = Mapping[str, Any]
 
-# These pass, or are mended, without anybody who edits the object: capacity comes free, a node comes back, a pull is
-# tried again, a server is restarted.
-_MAY_PASS = {
-    "InsufficientGpu", "InsufficientHostResources", "NodeNotReady", "NodesCordoned", "NodeLost", "NodeRefusedPod",
-    "Disrupted", "Evicted", "Terminated", "EngineDied", "RegistryUnreachable", "ImagePullRateLimited", "VolumeInUse",
-    "PodNetworkFailed", "SchedulingGated", "GpuMemoryInUse", "ModelFilesMissing", "ModelFilesDamaged",
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why something does not go on, and whether it does so only when a person acts."""
+    """Why something does not go on."""
 
-    reason: str
+    reason: Reason
     message: str
-    needs_a_person: bool
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether it goes on only when a person acts."""
+        return self.reason.needs_person
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def pod_trouble(
     for view in sorted(views, key=lambda v: not v.unplaced):
         cause = diagnose_pod(view.pod, view.log, view.events, gpus_by_node)
         if cause is not None:
-            return Trouble(cause.reason, _words(view, cause, remedy or {}), cause.reason not in _MAY_PASS)
+            return Trouble(cause.reason, _words(view, cause, remedy or {}))
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.desired.download import CONTAINER
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.words import are_facts, counts, is_reason, is_size, is_text, json_object, newest_event
@@ -32,21 +33,27 @@ def final_report(pods: Iterable[PodView], result: str) -> dict[str, Any] | None:
 
 
 def _read(terminated: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The report in a termination message. Without one, a failure is told by what the kubelet knows."""
+    """The report in a termination message. Without one, a failure is described by what the kubelet knows."""
     ended = f"the download ended with exit code {terminated.get('exitCode')}"
     said = json_object(str(terminated.get("message") or "").strip())
     if said is not None and said.get("result") in ("Complete", "Failed"):
         report = {key: value for key, value in said.items() if key in _TYPES and _TYPES[key](value)}
-        if report["result"] == "Failed":
-            report = {"reason": "DownloadFailed", "message": ended} | report
-        return report
+        return _failure(report, ended) if report["result"] == "Failed" else report
     if terminated.get("exitCode") == 0:
         return None
     # The container died before it could say why.
-    why = terminated.get("reason") or "Error"
-    reason = "OutOfMemory" if why == "OOMKilled" else f"Download{why}"
+    why = terminated.get("reason")
+    reason = Reason.OUT_OF_MEMORY if why == "OOMKilled" else Reason.DOWNLOAD_FAILED
+    cause = f" ({why})" if why and why != "Error" else ""
     words = f": {terminated['message']}" if terminated.get("message") else ""
-    return {"result": "Failed", "reason": reason, "message": ended + words}
+    return {"result": "Failed", "reason": reason, "message": ended + cause + words}
+
+
+def _failure(report: dict[str, Any], ended: str) -> dict[str, Any]:
+    """A report of a failure, with a reason that is one of ours: another release of the downloader may have others."""
+    message, word = report.get("message", ended), report.get("reason", "")
+    reason = Reason.known(word, Reason.DOWNLOAD_FAILED)
+    return report | {"reason": reason, "message": message if reason == word or not word else f"{word}: {message}"}
 
 
 _LARGEST_VOLUME = 2**50

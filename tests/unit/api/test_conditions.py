@@ -52,6 +52,13 @@ def test_a_long_message_is_cut_to_what_the_schema_takes() -> None:
     for length in (MAX_MESSAGE, MAX_MESSAGE + 1, 40_000):
         (new,) = carry_over([condition(message="x" * length)], [], generation=1, now=T0)
         assert len(new["message"]) == MAX_MESSAGE
+    (new,) = carry_over([condition(message="x" * 40_000)], [], generation=1, now=T0)
+    assert len(new["message"]) == MAX_MESSAGE and new["message"].endswith("…")
+
+
+def test_a_condition_may_speak_of_another_generation() -> None:
+    (new,) = carry_over([condition().model_copy(update={"observed_generation": 2})], [], generation=3, now=T0)
+    assert new["observedGeneration"] == 2
 
 
 def test_both_kinds_tell_the_summary_last() -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, Type
-from qwen3_operator.status.conditions import Conditions, Idle
+from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, MAX_MESSAGE, Type
+from qwen3_operator.api.reasons import Reason
+from qwen3_operator.status.conditions import GRACE, Before, Conditions, Idle
 from qwen3_operator.status.times import parse_time, timestamp
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DETAILS = DEPLOYMENT_TYPES[:5]
+BECAUSE = dict(zip(DETAILS, (reason for reason in Reason if reason.needs_person), strict=False))
 STATUS = st.sampled_from(["True", "False", "Unknown", None])
 
 
@@ -28,7 +32,7 @@ def test_times_go_there_and_back() -> None:
 
 def test_what_is_not_set_is_unknown() -> None:
     conditions = Conditions(DEPLOYMENT_TYPES)
-    conditions.summarize("Serving", "it answers")
+    conditions.summarize(Reason.SERVING, "it answers")
     found = as_status(conditions)
     assert list(found) == [str(t) for t in DEPLOYMENT_TYPES]
     assert found["Available"]["status"] == "Unknown" and found["Available"]["reason"] == "Waiting"
@@ -39,8 +43,8 @@ def test_the_summary_follows_from_the_rest(found: dict[Type, Any], stalled: set[
     conditions = Conditions(DEPLOYMENT_TYPES)
     for kind, status in found.items():
         if status:
-            conditions.set(kind, status, f"Because{kind}", "m", stalled=kind in stalled and status == "False")
-    conditions.summarize("Serving", "it answers")
+            conditions.set(kind, status, BECAUSE[kind], "m", stalled=kind in stalled and status == "False")
+    conditions.summarize(Reason.SERVING, "it answers")
     written = as_status(conditions)
     status = {kind: condition["status"] for kind, condition in written.items()}
     # Fits is advice, unless it keeps the servers from being made.
@@ -51,7 +55,7 @@ def test_the_summary_follows_from_the_rest(found: dict[Type, Any], stalled: set[
         return
     assert (status["Ready"] == "True") == all(found[kind] == "True" for kind in gates)
     if bad:
-        assert written["Ready"]["reason"] == f"Because{bad[0]}", "the first that is wrong is what a person must read"
+        assert written["Ready"]["reason"] == BECAUSE[bad[0]], "the first that is wrong is what a person must read"
     assert (status["Stalled"] == "True") == any(found[kind] == "False" for kind in stalled)
     assert status["Reconciling"] == ("True" if status["Ready"] != "True" and status["Stalled"] != "True" else "False")
     assert "Unknown" not in (status["Ready"], status["Reconciling"], status["Stalled"])
@@ -59,8 +63,96 @@ def test_the_summary_follows_from_the_rest(found: dict[Type, Any], stalled: set[
 
 def test_an_idle_one_is_neither_ready_nor_reconciling() -> None:
     conditions = Conditions(DEPLOYMENT_TYPES)
-    idle = Idle(reason="Suspended", message="m")
-    conditions.summarize("Serving", "it answers", idle=idle)
+    idle = Idle(reason=Reason.SUSPENDED, message="m")
+    conditions.summarize(Reason.SERVING, "it answers", idle=idle)
     found = as_status(conditions)
     assert [found[t]["status"] for t in ("Ready", "Reconciling", "Stalled")] == ["False", "False", "False"]
     assert found["Ready"]["reason"] == "Suspended"
+
+
+def test_a_word_that_is_no_reason_is_refused() -> None:
+    with pytest.raises(ValueError, match="NoSuchReason"):
+        Conditions(DEPLOYMENT_TYPES).set(Type.ACCEPTED, "False", "NoSuchReason")  # type: ignore[arg-type]
+
+
+def test_a_long_message_is_cut_where_it_is_set() -> None:
+    conditions = Conditions(DEPLOYMENT_TYPES)
+    conditions.set(Type.ACCEPTED, "False", Reason.ADMISSION_DENIED, "x" * 40_000, stalled=True)
+    conditions.summarize(Reason.SERVING, "it answers")
+    assert {len(as_status(conditions)[kind]["message"]) for kind in ("Accepted", "Ready", "Stalled")} == {MAX_MESSAGE}
+
+
+def missing(before: Mapping[str, Any], generation: int, seconds: float) -> dict[str, Any]:
+    """The status after a Secret was not found, so many seconds after NOW."""
+    now = NOW + timedelta(seconds=seconds)
+    conditions = Conditions(DEPLOYMENT_TYPES, Before(before, generation, now))
+    conditions.set(Type.ACCEPTED, "False", Reason.SECRET_NOT_FOUND, "Secret keys does not exist", stalled=True)
+    conditions.summarize(Reason.SERVING, "")
+    written = conditions.as_status(before, generation=generation, now=now)
+    return {"observedGeneration": generation, "conditions": written}
+
+
+def there(before: Mapping[str, Any], generation: int, seconds: float) -> dict[str, Any]:
+    """The status when it is found."""
+    now = NOW + timedelta(seconds=seconds)
+    conditions = Conditions(DEPLOYMENT_TYPES, Before(before, generation, now))
+    for kind in DETAILS:
+        conditions.set(kind, "True", Reason.ACCEPTED)
+    conditions.summarize(Reason.SERVING, "")
+    written = conditions.as_status(before, generation=generation, now=now)
+    return {"observedGeneration": generation, "conditions": written}
+
+
+def stalled(status: Mapping[str, Any]) -> bool:
+    found = {c["type"]: c["status"] for c in status["conditions"]}
+    assert found["Ready"] == "False" and found["Reconciling"] != found["Stalled"]
+    return bool(found["Stalled"] == "True")
+
+
+def test_what_was_just_applied_may_refer_to_what_is_applied_next() -> None:
+    first = missing({}, 1, 0.7)
+    assert not stalled(first)
+    accepted = first["conditions"][0]["message"]
+    assert accepted.endswith("(it may still be on its way: waited for until 2026-01-02T03:04:15Z)")
+    second = missing(first, 1, 5)
+    assert second == first, "nothing is written while it is waited for"
+    last = missing(second, 1, 10.7)
+    assert stalled(last) and last["conditions"][0]["message"] == "Secret keys does not exist"
+    assert missing(last, 1, 11) == last and stalled(missing(last, 1, 3600)), "there is no second grace"
+
+
+def test_an_edit_of_what_ran_for_long_has_a_grace_of_its_own() -> None:
+    running = there({}, 1, -3600)
+    first = missing(running, 2, 0)
+    assert not stalled(first) and not stalled(missing(first, 2, 9)) and stalled(missing(first, 2, 10))
+
+
+def test_an_edit_of_what_is_stalled_has_a_grace_of_its_own() -> None:
+    before = missing(missing({}, 1, -3600), 1, -3000)
+    assert stalled(before)
+    first = missing(before, 2, 0)
+    assert not stalled(first) and not stalled(missing(first, 2, 9)) and stalled(missing(first, 2, 10))
+
+
+def test_what_is_deleted_under_a_running_one_is_waited_for_as_well() -> None:
+    running = there({}, 1, -3600)
+    first = missing(running, 1, 0)
+    assert not stalled(first) and stalled(missing(first, 1, GRACE.total_seconds()))
+
+
+def test_other_faults_have_no_grace() -> None:
+    conditions = Conditions(DEPLOYMENT_TYPES, Before({}, 1, NOW))
+    conditions.set(Type.ACCEPTED, "False", Reason.UNKNOWN_ARGUMENT, "m", stalled=True)
+    conditions.summarize(Reason.SERVING, "")
+    assert as_status(conditions)["Stalled"]["status"] == "True"
+
+
+def test_what_is_kept_keeps_its_words_its_time_and_its_generation() -> None:
+    before = there({}, 1, -3600)
+    conditions = Conditions(DEPLOYMENT_TYPES, Before(before, 2, NOW))
+    conditions.set(Type.ACCEPTED, "False", Reason.INVALID_SPEC, "m", stalled=True)
+    conditions.keep((Type.SCHEDULED, Type.AVAILABLE))
+    conditions.summarize(Reason.SERVING, "")
+    found = {c["type"]: c for c in conditions.as_status(before, generation=2, now=NOW)}
+    assert found["Available"] == next(c for c in before["conditions"] if c["type"] == "Available")
+    assert (found["Ready"]["reason"], found["Ready"]["observedGeneration"]) == ("InvalidSpec", 2)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec, Qwen3DeploymentStatus
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.plan import NodeGpus, Weights, make_plan
 from qwen3_operator.settings import Settings
@@ -106,11 +107,26 @@ SITUATIONS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, tuple[str,
     ),
     "a Secret is missing": (
         {},
-        {"model": model(), "problems": [Problem("SecretNotFound", "Secret keys does not exist", "spec.auth")]},
+        {"model": model(), "problems": [Problem(Reason.SECRET_NOT_FOUND, "Secret keys does not exist", "spec.auth")]},
         {
             "Accepted": ("False", "SecretNotFound"),
             "Ready": ("False", "SecretNotFound"),
-            "Stalled": ("True", "SecretNotFound"),
+            "Reconciling": ("True", "SecretNotFound"),
+            "Stalled": ("False", "NotStalled"),
+        },
+    ),
+    "the API server refuses the Service": (
+        {},
+        {"model": model(), "problems": [Problem(Reason.SERVICE_REFUSED, "no")]},
+        {"Accepted": ("False", "ServiceRefused"), "Stalled": ("True", "ServiceRefused")},
+    ),
+    "the API server cannot make the Service now": (
+        {},
+        {"model": model(), "problems": [Problem(Reason.SERVICE_REFUSED, "range is full", retried=True)]},
+        {
+            "Accepted": ("False", "ServiceRefused"),
+            "Reconciling": ("True", "ServiceRefused"),
+            "Stalled": ("False", "NotStalled"),
         },
     ),
     "it starts": (
@@ -160,7 +176,27 @@ SITUATIONS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, tuple[str,
     "scaled to nothing": (
         {"replicas": 0},
         {"model": model(), "server": server(0, 0)},
-        {"Ready": ("False", "Suspended")},
+        {
+            "Scheduled": ("True", "ScaledToZero"),
+            "Available": ("True", "ScaledToZero"),
+            "Ready": ("True", "ScaledToZero"),
+            "Reconciling": ("False", "Settled"),
+        },
+    ),
+    "being scaled to nothing": (
+        {"replicas": 0},
+        {"model": model(), "server": server(2, 2)},
+        {"Available": ("False", "Stopping"), "Ready": ("False", "Stopping"), "Reconciling": ("True", "Stopping")},
+    ),
+    "scaled to nothing before its model is there": (
+        {"replicas": 0},
+        {"model": model("False", "Downloading")},
+        {"Ready": ("False", "Downloading")},
+    ),
+    "suspended and scaled to nothing": (
+        {"suspend": True, "replicas": 0},
+        {"model": model(), "server": server(0, 0)},
+        {"Available": ("False", "Suspended"), "Ready": ("False", "Suspended"), "Reconciling": ("False", "Settled")},
     ),
     "suspended, and the download failed": (
         {"suspend": True},
@@ -191,20 +227,64 @@ def test_conditions(situation: str) -> None:
 def test_a_second_look_says_the_same(situation: str) -> None:
     fields, seen, _ = SITUATIONS[situation]
     first = status(spec(**fields), **seen)
+    if told(first)["Reconciling"][1] == "SecretNotFound":  # once it is not waited for any more
+        first = status(spec(**fields), first, **seen, now=NOW + timedelta(seconds=20))
     assert status(spec(**fields), first, **seen, now=NOW + timedelta(hours=1)) == first
 
 
 def test_a_message_names_the_field_and_how_many_more() -> None:
-    problems = [Problem("A", "first", "spec.x"), Problem("B", "second")]
+    problems = [Problem(Reason.INVALID_PATCH, "first", "spec.x"), Problem(Reason.NAME_TAKEN, "second")]
     found = status(spec(), problems=problems)
     accepted = next(c for c in found["conditions"] if c["type"] == "Accepted")
     assert accepted["message"] == "spec.x: first (and 1 more)"
 
 
-def test_a_spec_that_cannot_be_read_is_told() -> None:
-    view = DeploymentView(now=NOW, problems=[Problem("InvalidSpec", "words")])
-    found = deployment_status("chat", None, 4, {}, view)
+def test_what_needs_a_person_is_said_before_what_passes() -> None:
+    problems = [Problem(Reason.SERVICE_REFUSED, "passes", retried=True), Problem(Reason.INVALID_PATCH, "does not")]
+    found = told(status(spec(), problems=problems))
+    assert found["Accepted"] == ("False", "InvalidPatch") and found["Stalled"] == ("True", "InvalidPatch")
+
+
+UNREADABLE = [Problem(Reason.INVALID_SPEC, "words")]
+
+
+def test_a_spec_that_cannot_be_read_is_reported() -> None:
+    found = deployment_status("chat", None, 4, {}, DeploymentView(now=NOW, problems=UNREADABLE))
     assert told(found)["Stalled"] == ("True", "InvalidSpec")
+    assert (found["replicas"], found["readyReplicas"]) == (0, 0) and found["selector"]
+
+
+def test_a_spec_that_cannot_be_read_leaves_the_status_of_what_runs() -> None:
+    """As after a downgrade of the operator: an autoscaler reads replicas, people the endpoint."""
+    before = status(spec(replicas=3), model=model(model={"commit": "c"}), server=server(3, 3))
+    for view, ready in (
+        (DeploymentView(now=NOW, problems=UNREADABLE), 3),
+        (DeploymentView(now=NOW, problems=UNREADABLE, server=server(3, 2)), 2),
+    ):
+        found = deployment_status("chat", None, 5, before, view)
+        kept = ("replicas", "endpoint", "model", "plan", "engine", "selector")
+        assert {key: found[key] for key in kept} == {key: before[key] for key in kept}
+        assert (found["readyReplicas"], found["observedGeneration"]) == (ready, 5)
+        assert told(found)["Ready"] == ("False", "InvalidSpec") and told(found)["Stalled"] == ("True", "InvalidSpec")
+        assert told(found)["Available"] == ("True", "Available"), "the servers serve"
+        assert deployment_status("chat", None, 5, found, view) == found
+
+
+def test_what_cannot_take_effect_is_a_warning() -> None:
+    shared = model(conditions=[condition("Ready", "True", "Ready"),
+                               condition("Accepted", "True", "AcceptedWithWarnings", "too small")])  # fmt: skip
+    warning = Problem(Reason.CLAIM_UNUSED, "its claim is kept", severity="warning")
+    found = status(spec(), model=shared, server=server(), warnings=[warning])
+    accepted = next(c for c in found["conditions"] if c["type"] == "Accepted")
+    assert accepted["reason"] == "AcceptedWithWarnings" and told(found)["Ready"] == ("True", "Serving")
+    assert accepted["message"] == "its claim is kept; Qwen3Model weights: too small"
+
+
+def test_a_refused_model_leaves_the_one_that_is_served() -> None:
+    before = status(spec(), model=model(model={"commit": "old"}), server=server())
+    refused = [Problem(Reason.QWEN3_MODEL_REFUSED, "quota")]
+    assert status(spec(), before, problems=refused, server=server())["model"] == before["model"]
+    assert status(spec(), problems=refused)["model"] == {"id": "Qwen/Qwen3-8B"}
 
 
 def test_until_the_new_model_is_ready_the_old_one_is_served() -> None:

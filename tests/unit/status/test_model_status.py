@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from qwen3_operator.api.model import Qwen3ModelSpec, Qwen3ModelStatus
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.desired.download import Step
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.status.download import LONGEST_RETRY, retry_at
@@ -64,6 +65,7 @@ def told(it: dict[str, Any]) -> dict[str, tuple[str, str]]:
 
 CONFIG_ERROR, NO_KEY = "CreateContainerConfigError", "couldn't find key token in Secret team/t"
 FAILED_REPORT = {"result": "Failed", "reason": "ModelNotFound", "message": "there is no such model"}
+HUB_AWAY = {"result": "Failed", "reason": "HubUnavailable", "message": "the hub does not answer"}
 SITUATIONS: dict[str, tuple[ModelView, dict[str, tuple[str, str]]]] = {
     "nothing yet": (
         ModelView(NOW),
@@ -78,7 +80,8 @@ SITUATIONS: dict[str, tuple[ModelView, dict[str, tuple[str, str]]]] = {
         {
             "VolumeBound": ("False", "VolumeNotBound"),
             "Ready": ("False", "VolumeNotBound"),
-            "Stalled": ("True", "VolumeNotBound"),
+            "Reconciling": ("True", "VolumeNotBound"),
+            "Stalled": ("False", "NotStalled"),
         },
     ),
     "the volume is lost": (
@@ -86,8 +89,13 @@ SITUATIONS: dict[str, tuple[ModelView, dict[str, tuple[str, str]]]] = {
         {"VolumeBound": ("False", "VolumeLost"), "Stalled": ("True", "VolumeLost")},
     ),
     "a Secret is missing": (
-        ModelView(NOW, claim=PENDING, problems=[Problem("SecretNotFound", "Secret t does not exist")]),
-        {"Downloaded": ("False", "SecretNotFound"), "Stalled": ("True", "SecretNotFound")},
+        ModelView(NOW, claim=PENDING, problems=[Problem(Reason.SECRET_NOT_FOUND, "Secret t does not exist")]),
+        {
+            "Accepted": ("False", "SecretNotFound"),
+            "Downloaded": ("False", "SecretNotFound"),
+            "Reconciling": ("True", "SecretNotFound"),
+            "Stalled": ("False", "NotStalled"),
+        },
     ),
     "its pod waits for a Secret": (
         ModelView(NOW, claim=PENDING, job=job(), pods=[waiting_pod(CONFIG_ERROR, 'secret "t" not found')]),
@@ -135,7 +143,19 @@ SITUATIONS: dict[str, tuple[ModelView, dict[str, tuple[str, str]]]] = {
     ),
     "the Job failed without a word": (
         ModelView(NOW, claim=BOUND, job=job(ended="Failed")),
-        {"Downloaded": ("False", "DownloadFailed"), "Stalled": ("True", "DownloadFailed")},
+        {
+            "Downloaded": ("False", "DownloadFailed"),
+            "Reconciling": ("True", "DownloadFailed"),
+            "Stalled": ("False", "NotStalled"),
+        },
+    ),
+    "the hub is away, and the Job gave up": (
+        ModelView(NOW, claim=BOUND, job=job(ended="Failed"), pods=[ended_pod(HUB_AWAY, 30)]),
+        {
+            "Downloaded": ("False", "HubUnavailable"),
+            "Reconciling": ("True", "HubUnavailable"),
+            "Stalled": ("False", "NotStalled"),
+        },
     ),
     "the Job is complete and its report is gone": (
         ModelView(NOW, claim=BOUND, job=job(ended="Complete")),
@@ -201,11 +221,91 @@ def test_the_copy_of_the_revision_before_stays_on_record() -> None:
     assert later["model"] == before["model"] and told(later)["Ready"][0] == "False"
 
 
-def test_a_second_look_says_the_same() -> None:
-    for view, _ in SITUATIONS.values():
-        first = status(view)
-        later = ModelView(**{**vars(view), "now": NOW + timedelta(seconds=30)})
-        assert status(later, first) == first, "a status that moves by itself is written for ever"
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_a_second_look_says_the_same(situation: str) -> None:
+    view, _ = SITUATIONS[situation]
+    first = status(view)
+    if told(first)["Reconciling"][1] in ("SecretNotFound", "VolumeNotBound"):  # once it is not waited for any more
+        first = status(ModelView(**{**vars(view), "now": NOW + timedelta(seconds=20)}), first)
+    later = ModelView(**{**vars(view), "now": NOW + timedelta(seconds=30)})
+    assert status(later, first) == first, "a status that moves by itself is written for ever"
+
+
+@pytest.mark.parametrize(
+    ("reason", "needs_person"),
+    [
+        *((reason, True) for reason in ("Usage", "ModelNotFound", "RevisionNotFound", "Unauthorized", "DiskFull")),
+        *((reason, True) for reason in ("IntegrityError", "InvalidRepository")),
+        *((reason, False) for reason in ("HubUnavailable", "Stopped")),
+    ],
+)
+def test_a_failed_download_is_stalled_only_where_another_try_does_not_mend_it(reason: str, needs_person: bool) -> None:
+    """And the summary is the same all the while: a new try that gets no further is no news."""
+    pods = [ended_pod(FAILED_REPORT | {"reason": reason}, 1)]
+    it: dict[str, Any] = {}
+    for number in range(3):
+        began, ended = (timestamp(NOW + timedelta(minutes=2 * number + minute)) for minute in (0, 1))
+        for view in (
+            ModelView(NOW, claim=BOUND, job=job(started=began)),
+            ModelView(NOW, claim=BOUND, job=job(started=began), pods=pods),
+            ModelView(NOW, claim=BOUND, job=job(ended="Failed", at=ended, started=began), pods=pods),
+        ):
+            it = status(view, it)
+            found = told(it)
+            if it["download"].get("failures"):
+                assert found["Downloaded"] == found["Ready"] == ("False", reason)
+                assert (found["Stalled"][0] == "True") == needs_person
+                assert (found["Reconciling"][0] == "True") == (not needs_person)
+                assert "tried again" in next(c["message"] for c in it["conditions"] if c["type"] == "Ready")
+    assert it["download"]["failures"] == 3
+
+
+def test_a_try_that_gets_further_than_the_one_before_ends_the_failure() -> None:
+    def at(done: int, before: dict[str, Any], **fields: Any) -> dict[str, Any]:
+        line = json.dumps({"event": "progress", "bytesDone": done, "bytesTotal": 1000})
+        return status(ModelView(**{"now": NOW, "claim": BOUND, "log_tail": line} | fields), before)
+
+    began = at(400, {}, job=job())
+    failed = at(400, began, job=job(ended="Failed"), pods=[ended_pod(FAILED_REPORT, 10)])
+    assert told(failed)["Stalled"][0] == "True"
+    again, later = job(started="2026-01-01T12:00:00Z"), NOW + timedelta(minutes=1)
+    same = at(300, failed, job=again, now=later)
+    assert told(same)["Stalled"] == ("True", "ModelNotFound"), "it has not got further"
+    further = at(500, same, job=again, now=later + timedelta(seconds=9))
+    assert told(further)["Downloaded"] == ("False", "Downloading") and told(further)["Stalled"][0] == "False"
+    assert "failure" not in further["download"]
+
+
+def test_a_failure_that_an_earlier_release_wrote_has_its_words() -> None:
+    view = ModelView(NOW, claim=BOUND, job=job(ended="Failed"), pods=[ended_pod(HUB_AWAY, 30)])
+    before = status(view)
+    del before["download"]["failure"]
+    assert told(status(view, before))["Downloaded"] == ("False", "HubUnavailable")
+
+
+def test_progress_is_written_for_people() -> None:
+    line = json.dumps({"event": "progress", "bytesDone": 13 << 30, "bytesTotal": 16 << 30})
+    found = status(ModelView(NOW, claim=BOUND, job=job(), log_tail=line))
+    assert found["download"]["progress"] == "13.0 of 16.0 GiB"
+    assert next(c["message"] for c in found["conditions"] if c["type"] == "Downloaded") == "13.0 of 16.0 GiB"
+    done = status(SITUATIONS["it is in place"][0], found)
+    assert done["download"]["progress"] == "100 B"
+
+
+def test_a_refusal_does_not_make_a_copy_unready() -> None:
+    copy = status(SITUATIONS["it is in place"][0])
+    refused = [Problem(Reason.CLAIM_REFUSED, "exceeded quota")]
+    found = told(status(ModelView(NOW, claim=BOUND, problems=refused), copy))
+    assert found["Accepted"] == ("True", "AcceptedWithWarnings") and found["Ready"] == ("True", "Ready")
+
+
+def test_a_smaller_size_says_that_it_has_no_effect() -> None:
+    smaller = Qwen3ModelSpec.model_validate({"id": "Qwen/Qwen3-8B", "storage": {"size": "10Gi"}})
+    claim = BOUND | {"spec": {"resources": {"requests": {"storage": "18Gi"}}}}
+    found = status(ModelView(NOW, claim=claim, job=job()), spec=smaller)
+    accepted = next(c for c in found["conditions"] if c["type"] == "Accepted")
+    assert accepted["reason"] == "AcceptedWithWarnings" and "claim claim has 18Gi" in accepted["message"]
+    assert told(status(ModelView(NOW, claim=claim, job=job())))["Accepted"] == ("True", "Accepted")
 
 
 @pytest.mark.parametrize(("failures", "seconds"), [(1, 15), (2, 30), (3, 60), (6, 480), (7, 900), (50, 900), (0, 15)])
@@ -271,7 +371,7 @@ def test_users_are_sorted_and_absent_when_none() -> None:
 
 def test_a_spec_that_cannot_be_read_is_told_and_the_copy_stays() -> None:
     copy = {"commit": "c0ffee", "revision": "master", "path": "p", "claimUid": "claim-1"}
-    problem = Problem("InvalidSpec", "spec.id: too long")
+    problem = Problem(Reason.INVALID_SPEC, "spec.id: too long")
     status = unreadable_status(problem, 7, {"model": copy}, NOW)
     told = {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}
     assert told["Accepted"] == ("False", "InvalidSpec")

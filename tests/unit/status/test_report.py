@@ -13,7 +13,7 @@ from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.report import final_report, latest_progress
 
 COMPLETE = {"result": "Complete", "commit": "abc", "bytes": 10, "files": 2}
-FAILED = {"result": "Failed", "reason": "TokenRefused", "message": "the hub refuses the token"}
+FAILED = {"result": "Failed", "reason": "Unauthorized", "message": "the hub refuses the token"}
 
 
 def pod(message: Any = None, *, code: int = 1, reason: str = "Error", at: str = "2026-01-01T00:00:00Z") -> PodView:
@@ -50,14 +50,17 @@ def test_pods_without_an_end_say_nothing() -> None:
     ("message", "kwargs", "reason", "words"),
     [
         (None, {"code": 137, "reason": "OOMKilled"}, "OutOfMemory", "137"),
-        (None, {"code": 1}, "DownloadError", "exit code 1"),
-        ("", {"code": 1}, "DownloadError", "exit code 1"),
-        ("Traceback: boom", {"code": 1}, "DownloadError", "boom"),
-        ('{"result": "Failed", "reas', {"code": 10}, "DownloadError", "exit code 10"),
-        ("[1, 2]", {"code": 2}, "DownloadError", "[1, 2]"),
-        ("{}", {"code": 2}, "DownloadError", "exit code 2"),
-        (None, {"code": 1, "reason": ""}, "DownloadError", "exit code 1"),
+        (None, {"code": 1}, "DownloadFailed", "exit code 1"),
+        ("", {"code": 1}, "DownloadFailed", "exit code 1"),
+        ("Traceback: boom", {"code": 1}, "DownloadFailed", "boom"),
+        ('{"result": "Failed", "reas', {"code": 10}, "DownloadFailed", "exit code 10"),
+        ("[" * 4096, {"code": 1}, "DownloadFailed", "exit code 1"),
+        ("[1, 2]", {"code": 2}, "DownloadFailed", "[1, 2]"),
+        ("{}", {"code": 2}, "DownloadFailed", "exit code 2"),
+        (None, {"code": 1, "reason": ""}, "DownloadFailed", "exit code 1"),
+        (None, {"code": 2, "reason": "StartError"}, "DownloadFailed", "exit code 2 (StartError)"),
         ({"result": "Failed"}, {}, "DownloadFailed", "exit code 1"),
+        (FAILED | {"reason": "OfAnotherRelease"}, {}, "DownloadFailed", "OfAnotherRelease: the hub refuses the token"),
         ({"result": "Failed", "reason": 7, "message": ["x"]}, {}, "DownloadFailed", "exit code 1"),
         ({"result": "Failed", "reason": "not a word", "message": "m"}, {}, "DownloadFailed", "m"),
     ],

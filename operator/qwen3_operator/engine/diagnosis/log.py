@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.engine.diagnosis.patterns import Cause, first_cause
 from qwen3_operator.engine.text import bounded_lines
 
@@ -30,7 +31,7 @@ def first_error(log: str) -> Cause | None:
     if original is None:
         return None
     quote = original if len(original) <= _LONGEST_QUOTE else original[:_LONGEST_QUOTE] + "…"
-    return Cause("ServerFailed", f"the server failed: {quote}", "read the whole log (kubectl logs --previous)")
+    return Cause(Reason.SERVER_FAILED, f"the server failed: {quote}", "read the whole log (kubectl logs --previous)")
 
 
 def _length_of_prefix(line: str) -> int:

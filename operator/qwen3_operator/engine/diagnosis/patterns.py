@@ -10,14 +10,15 @@ from importlib import resources
 
 import yaml
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.engine.text import bounded
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a pod does not serve. ``reason``: CamelCase; ``message``: what happened; ``remedy``: what to change."""
+    """Why a pod does not serve. ``message``: what happened; ``remedy``: what to change."""
 
-    reason: str
+    reason: Reason
     message: str
     remedy: str
 
@@ -29,7 +30,7 @@ class Cause:
 class Pattern:
     """One row of patterns.yaml."""
 
-    reason: str
+    reason: Reason
     match: re.Pattern[str]
     message: str
     remedy: str
@@ -55,7 +56,7 @@ def patterns(section: str) -> tuple[Pattern, ...]:
     text = resources.files("qwen3_operator.engine.diagnosis").joinpath("patterns.yaml").read_text(encoding="utf-8")
     data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return tuple(
-        Pattern(row["reason"], re.compile(row["match"]), row["message"], row["remedy"], row["seen"])
+        Pattern(Reason.of(row["reason"]), re.compile(row["match"]), row["message"], row["remedy"], row["seen"])
         for row in data[section]
     )
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.engine.diagnosis.log import first_error
 from qwen3_operator.engine.diagnosis.patterns import Cause, first_cause, patterns
 from qwen3_operator.engine.text import bounded
@@ -13,7 +14,7 @@ from qwen3_operator.engine.text import bounded
 
 def diagnose_create_failure(message: str) -> Cause:
     """Why the API server refuses the pods of a Deployment or Job (condition ReplicaFailure, event FailedCreate)."""
-    return first_cause("create", message) or Cause("PodRefused", message.strip(), "")
+    return first_cause("create", message) or Cause(Reason.POD_REFUSED, message.strip(), "")
 
 
 def diagnose_pod(
@@ -46,13 +47,17 @@ def _lost(status: Mapping[str, Any]) -> Cause | None:
     reason, message = status.get("reason", ""), str(status.get("message", "")).strip()
     if reason == "Evicted":
         return Cause(
-            "Evicted", f"the node evicted the pod ({message})", "free the node's memory or disk, or raise the requests"
+            Reason.EVICTED,
+            f"the node evicted the pod ({message})",
+            "free the node's memory or disk, or raise the requests",
         )
     if reason in ("NodeLost", "NodeShutdown", "Terminated") or status.get("phase") == "Unknown":
-        return Cause("NodeLost", f"the pod's node is gone or shutting down ({message or reason})", "look at the node")
+        return Cause(
+            Reason.NODE_LOST, f"the pod's node is gone or shutting down ({message or reason})", "look at the node"
+        )
     if reason == "UnexpectedAdmissionError" or reason.startswith("OutOf"):
         return Cause(
-            "NodeRefusedPod",
+            Reason.NODE_REFUSED_POD,
             f"the node refused the pod ({message or reason})",
             "a GPU may have failed or been taken: check the node's device plugin",
         )
@@ -60,7 +65,7 @@ def _lost(status: Mapping[str, Any]) -> Cause | None:
     if disruption is not None and disruption.get("status") == "True":
         why = disruption.get("message") or disruption.get("reason", "")
         return Cause(
-            "Disrupted", f"the pod is being removed from its node ({why})", "it comes back where there is room"
+            Reason.DISRUPTED, f"the pod is being removed from its node ({why})", "it comes back where there is room"
         )
     return None
 
@@ -79,7 +84,9 @@ def _unschedulable(pod: Mapping[str, Any], gpus_by_node: Mapping[str, int] | Non
         return None
     message = bounded(str(condition.get("message", "")))
     if condition.get("reason") == "SchedulingGated":
-        return Cause("SchedulingGated", "a scheduling gate holds the pod back", "whoever set the gate must lift it")
+        return Cause(
+            Reason.SCHEDULING_GATED, "a scheduling gate holds the pod back", "whoever set the gate must lift it"
+        )
     whole = first_cause("volume", message)
     if whole is not None:
         return whole
@@ -88,11 +95,11 @@ def _unschedulable(pod: Mapping[str, Any], gpus_by_node: Mapping[str, int] | Non
         rows = enumerate(pattern.cause(text, {"count": _nodes(count)}) for pattern in patterns("scheduling"))
         causes += [(row, cause) for row, cause in rows if cause is not None][:1]
     if not causes:
-        return Cause("Unschedulable", message.strip() or "the scheduler has not placed the pod", "")
+        return Cause(Reason.UNSCHEDULABLE, message.strip() or "the scheduler has not placed the pod", "")
     causes.sort(key=lambda pair: pair[0])
     main = causes[0][1]
     words = "; ".join(cause.message for _, cause in causes)
-    if main.reason == "InsufficientGpu" and gpus_by_node is not None:
+    if main.reason is Reason.INSUFFICIENT_GPU and gpus_by_node is not None:
         return _too_few_gpus(pod, words, main.remedy, gpus_by_node)
     return Cause(main.reason, f"no node takes the pod: {words}", main.remedy)
 
@@ -125,11 +132,13 @@ def _too_few_gpus(pod: Mapping[str, Any], words: str, remedy: str, gpus_by_node:
     largest = max(gpus_by_node.values(), default=0)
     if wanted > largest:
         return Cause(
-            "InsufficientGpu",
+            Reason.INSUFFICIENT_GPU,
             f"the pod needs {_gpus(wanted)} on one node, and no node has so many ({have})",
             f"set tensorParallelSize × pipelineParallelSize to at most {largest}" if largest else "add a GPU node",
         )
-    return Cause("InsufficientGpu", f"the pod needs {_gpus(wanted, 'free ')} on one node ({have}): {words}", remedy)
+    return Cause(
+        Reason.INSUFFICIENT_GPU, f"the pod needs {_gpus(wanted, 'free ')} on one node ({have}): {words}", remedy
+    )
 
 
 def _gpus(count: int, kind: str = "") -> str:
@@ -147,7 +156,7 @@ def _gpus_wanted(pod: Mapping[str, Any]) -> int:
 
 def _is_gpu(resource: str) -> bool:
     cause = first_cause("scheduling", f"Insufficient {resource}")
-    return cause is not None and cause.reason == "InsufficientGpu"
+    return cause is not None and cause.reason is Reason.INSUFFICIENT_GPU
 
 
 # --- its containers
@@ -171,7 +180,7 @@ def _container(container: Mapping[str, Any], log: str | None, events: Sequence[s
         return _image(reason, message, context, events)
     if reason in ("CreateContainerConfigError", "CreateContainerError", "RunContainerError"):
         return first_cause("container", message, context) or Cause(
-            reason, f"the container cannot be made: {message}", ""
+            Reason.of(reason), f"the container cannot be made: {message}", ""
         )
     ended = state.get("terminated")
     if ended is None and reason == "CrashLoopBackOff":
@@ -186,10 +195,12 @@ def _container(container: Mapping[str, Any], log: str | None, events: Sequence[s
 def _image(reason: str, message: str, context: Mapping[str, str], events: Sequence[str]) -> Cause:
     """ImagePullBackOff says little; the events before it hold the runtime's words."""
     if reason == "InvalidImageName":
-        return Cause(reason, f"{context['image']} is not the name of an image", "correct spec.engine.image")
+        return Cause(
+            Reason.INVALID_IMAGE_NAME, f"{context['image']} is not the name of an image", "correct spec.engine.image"
+        )
     if reason == "ErrImageNeverPull":
         return Cause(
-            reason,
+            Reason.ERR_IMAGE_NEVER_PULL,
             f"{context['image']} is not on the node, and pulling it is forbidden",
             "load it, or set a pull policy",
         )
@@ -197,7 +208,9 @@ def _image(reason: str, message: str, context: Mapping[str, str], events: Sequen
         cause = first_cause("image", text, context)
         if cause is not None:
             return cause
-    return Cause("ImagePullFailed", f"image {context['image']} cannot be pulled ({message})", "check spec.engine.image")
+    return Cause(
+        Reason.IMAGE_PULL_FAILED, f"image {context['image']} cannot be pulled ({message})", "check spec.engine.image"
+    )
 
 
 def _terminated(
@@ -210,14 +223,14 @@ def _terminated(
     exit_code = int(ended.get("exitCode", 0))
     if ended.get("reason") == "OOMKilled":
         return Cause(
-            "OutOfHostMemory",
+            Reason.OUT_OF_HOST_MEMORY,
             f"container {context['container']} used more memory than its limit and was killed",
             "raise spec.resources.limits.memory; /dev/shm counts against it",
         )
     if ended.get("reason") in ("ContainerCannotRun", "StartError"):
         message = str(ended.get("message", ""))
         return first_cause("container", message, context) or Cause(
-            "ContainerCannotRun", message, "check spec.engine.image"
+            Reason.CONTAINER_CANNOT_RUN, message, "check spec.engine.image"
         )
     killed = next(
         (cause for event in reversed(events) if "probe, will be" in event and (cause := first_cause("event", event))),
@@ -238,20 +251,20 @@ def _engine_died(text: str, container: Mapping[str, Any]) -> Cause | None:
     if "EngineDeadError" not in text and not container.get("restartCount"):
         return None
     return Cause(
-        "EngineDied",
+        Reason.ENGINE_DIED,
         "the server ended by itself: its engine process died",
         "read the previous log (kubectl logs --previous); it is restarted",
     )
 
 
 _EXIT_CODES = {
-    134: ("Aborted", "was aborted (SIGABRT), often a CUDA or NCCL assertion"),
-    137: ("Killed", "was killed (SIGKILL), by the node or because it did not end in time"),
-    139: ("SegmentationFault", "crashed (segmentation fault)"),
-    143: ("Terminated", "was asked to end (SIGTERM)"),
+    134: (Reason.ABORTED, "was aborted (SIGABRT), often a CUDA or NCCL assertion"),
+    137: (Reason.KILLED, "was killed (SIGKILL), by the node or because it did not end in time"),
+    139: (Reason.SEGMENTATION_FAULT, "crashed (segmentation fault)"),
+    143: (Reason.TERMINATED, "was asked to end (SIGTERM)"),
 }
 
 
 def _by_exit_code(exit_code: int, container: str) -> Cause:
-    reason, words = _EXIT_CODES.get(exit_code, ("ServerFailed", f"ended with exit code {exit_code}"))
+    reason, words = _EXIT_CODES.get(exit_code, (Reason.SERVER_FAILED, f"ended with exit code {exit_code}"))
     return Cause(reason, f"container {container} {words}", "read the previous log (kubectl logs --previous)")
