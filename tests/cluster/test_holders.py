@@ -111,7 +111,7 @@ def test_a_platforms_model_is_named_by_reference(world: World) -> None:
     cr = Q3d().set(modelRef={"name": "shared"})
     del cr.spec["model"]
     world.apply(cr)
-    world.wait_condition("chat", "Accepted", "False", reason="ModelNotFound")
+    world.wait_condition("chat", "Accepted", "False", reason="Qwen3ModelNotFound")
     world.apply(Q3m("shared").set(id="Qwen/Qwen3-0.6B"))
     status = world.wait_ready("chat")["status"]
     assert status["model"]["name"] == "shared" and status["model"]["id"] == "Qwen/Qwen3-0.6B"

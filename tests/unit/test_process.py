@@ -135,7 +135,7 @@ async def test_a_failure_that_lasts_is_in_status_metric_and_events(
     assert (ready["status"], ready["reason"], ready["observedGeneration"]) == ("False", "ReconcileFailed", 3)
     assert "range is full" in ready["message"]
     assert (server.conditions["Reconciling"]["status"], server.conditions["Reconciling"]["reason"]) == (
-        *("True", "InternalError"),
+        *("True", "ReconcileFailed"),
     )
     assert server.objects[KEY]["status"]["model"] == {"commit": "c"}, "the rest of the status stays"
     assert ready_series() == 0

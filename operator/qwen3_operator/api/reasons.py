@@ -214,12 +214,6 @@ class Reason(StrEnum):
     QWEN3_MODEL_NOT_FOUND = _missing(
         "Qwen3ModelNotFound", _R, "the Qwen3Model that spec.modelRef names does not exist",
         "create it, or correct the name")
-    SECRET_MISSING = _missing(
-        "SecretMissing", _R, "the kubelet misses a Secret", "create it, or correct its name in the spec")
-    CONFIG_MAP_MISSING = _missing(
-        "ConfigMapMissing", _R, "the kubelet misses a ConfigMap", "create it, or correct its name in the spec")
-    KEY_MISSING = _missing(
-        "KeyMissing", _R, "the kubelet misses a key of a Secret or ConfigMap", "add the key, or correct its name")
     VOLUME_CLAIM_MISSING = _missing(
         "VolumeClaimMissing", _R, "the scheduler misses a PersistentVolumeClaim", "create it, or correct the name")
     SERVICE_ACCOUNT_MISSING = _missing(
@@ -271,6 +265,15 @@ class Reason(StrEnum):
     SERVES_REVISION_BEFORE = _well(
         "ServesRevisionBefore", _W, "the revision before is served until the next one is in place")
     VERIFIED_AGAIN = _well("VerifiedAgain", _W, "the copy is served, and verified again because a server doubted it")
+    INVALID_TOKEN = _person(
+        "InvalidToken", _W, "the access token has characters that no token has", "correct the Secret's value")
+    INVALID_PROXY = _person(
+        "InvalidProxy", _W, "the proxy's address is none", "correct the operator's setting, or the Secret of the proxy")
+    INVALID_CERTIFICATES = _person(
+        "InvalidCertificates", _W, "the trusted certificates cannot be read", "correct the ConfigMap: PEM is wanted")
+    PROXY_UNAVAILABLE = _passes(
+        "ProxyUnavailable", _W, "the proxy cannot be reached, or refuses; the download is tried again",
+        "check the proxy's address and credentials if it lasts")
     HUB_UNAVAILABLE = _passes(
         "HubUnavailable", _W, "the hub cannot be reached, or does not answer; the download is tried again",
         "check the network, proxy and endpoint if it lasts")

@@ -230,7 +230,7 @@ class _Reconciliation(Reconciliation):
         self.wanted_model = await referred_model(self.context, QWEN3_BATCHES, self.obj, model)
         if self.wanted_model is None:
             words = f"Qwen3Model {model}, to which that Qwen3Deployment refers, does not exist: create it"
-            self.problems.append(Problem(Reason.MODEL_NOT_FOUND, words, "spec.deploymentRef.name"))
+            self.problems.append(Problem(Reason.QWEN3_MODEL_NOT_FOUND, words, "spec.deploymentRef.name"))
             return None
         source = ModelSource.model_validate(self.wanted_model["spec"])
         return as_server(spec, deployment.model_copy(update={"model": source}))

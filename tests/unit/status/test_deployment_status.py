@@ -103,7 +103,7 @@ SITUATIONS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, tuple[str,
             "server": server(ready=0),
             "pods": [placed("CreateContainerConfigError", 'secret "keys" not found')],
         },
-        {"Available": ("False", "SecretNotFound"), "Stalled": ("True", "SecretNotFound")},
+        {"Available": ("False", "SecretNotFound"), "Stalled": ("False", "NotStalled")},
     ),
     "a Secret is missing": (
         {},

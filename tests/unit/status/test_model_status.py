@@ -99,11 +99,11 @@ SITUATIONS: dict[str, tuple[ModelView, dict[str, tuple[str, str]]]] = {
     ),
     "its pod waits for a Secret": (
         ModelView(NOW, claim=PENDING, job=job(), pods=[waiting_pod(CONFIG_ERROR, 'secret "t" not found')]),
-        {"Downloaded": ("False", "SecretNotFound"), "Stalled": ("True", "SecretNotFound")},
+        {"Downloaded": ("False", "SecretNotFound"), "Stalled": ("False", "NotStalled")},
     ),
     "the pod that lists waits for a key of a Secret": (
         ModelView(NOW, step=Step.LIST, job=job(), pods=[waiting_pod(CONFIG_ERROR, NO_KEY)]),
-        {"Downloaded": ("False", "SecretKeyNotFound"), "Stalled": ("True", "SecretKeyNotFound")},
+        {"Downloaded": ("False", "SecretKeyNotFound"), "Stalled": ("False", "NotStalled")},
     ),
     "its token would go to an address that nobody allowed": (
         ModelView(NOW, claim=PENDING, problems=[Problem("InsecureEndpoint", "use https://", "spec.endpoint")]),
@@ -225,7 +225,7 @@ def test_the_copy_of_the_revision_before_stays_on_record() -> None:
 def test_a_second_look_says_the_same(situation: str) -> None:
     view, _ = SITUATIONS[situation]
     first = status(view)
-    if told(first)["Reconciling"][1] in ("SecretNotFound", "VolumeNotBound"):  # once it is not waited for any more
+    if told(first)["Reconciling"][1] in ("SecretNotFound", "SecretKeyNotFound", "VolumeNotBound"):  # once it is not waited for any more
         first = status(ModelView(**{**vars(view), "now": NOW + timedelta(seconds=20)}), first)
     later = ModelView(**{**vars(view), "now": NOW + timedelta(seconds=30)})
     assert status(later, first) == first, "a status that moves by itself is written for ever"

@@ -94,7 +94,7 @@ def test_a_message_that_is_dear_or_broken_is_none(text: str) -> None:
     """Attack 22: the kubelet hands out whatever a container left."""
     assert final_report([pod(text, code=0)], "Complete") is None
     report = final_report([pod(text, code=7)], "Failed")
-    assert report is not None and report["reason"] == "DownloadError"
+    assert report is not None and report["reason"] == "DownloadFailed"
 
 
 @pytest.mark.parametrize(
