@@ -18,6 +18,7 @@ from qwen3_operator.catalog import ConfigError
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, JOBS
 from qwen3_operator.controller.ownership import NameTaken, controller_of
+from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
 from qwen3_operator.desired.batch import batch_job, changeable, job_name, nodes_of, unchangeable
 from qwen3_operator.desired.batch_config import batch_config_map
@@ -64,7 +65,7 @@ SCALE_MANAGER = f"{MANAGER}-batch"
 """Field manager of what may change in a Job that is there; the rest is applied once, when it is made."""
 
 
-async def reconcile_batch(context: Context, key: Key) -> float | None:
+async def reconcile_batch(context: Context, key: Key) -> Requeue | float | None:
     """Reconcile one Qwen3Batch. Returns the seconds after which to reconcile again, None for the resync."""
     obj = observed(context, QWEN3_BATCHES, key)
     if obj is None:
@@ -159,11 +160,11 @@ class _Reconciliation(Reconciliation):
             note_models(self.context, QWEN3_BATCHES, self.obj, keep)
             await settle(self.context, QWEN3_BATCHES, self.obj, keep)
 
-    def requeue_after(self) -> float | None:
-        """Seconds until it is reconciled again, where no watch brings the news."""
+    def requeue_after(self) -> Requeue | float | None:
+        """When it is reconciled again, where no watch brings the news."""
         view = self.view
         if self.problems or self.waits_for_deletion or (view.plan is not None and not view.plan.engine.servable):
-            return TROUBLE_SECONDS
+            return Requeue(TROUBLE_SECONDS, trouble=True)
         if view.log_tails:
             return PROGRESS_SECONDS
         return TROUBLE_SECONDS if view.job is not None and job_result(view.job) is None and view.pods else None

@@ -16,6 +16,7 @@ from qwen3_operator.catalog import ConfigError
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, SERVICES
 from qwen3_operator.controller.ownership import controller_of
+from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
 from qwen3_operator.desired.drift import holds_all_of
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of, made_from
@@ -51,7 +52,7 @@ TEMPLATE_SECONDS = 60.0
 """How often a chat template's ConfigMap is read again: nobody watches users' ConfigMaps."""
 
 
-async def reconcile_deployment(context: Context, key: Key) -> float | None:
+async def reconcile_deployment(context: Context, key: Key) -> Requeue | float | None:
     """Reconcile one Qwen3Deployment. Returns the seconds after which to reconcile again, None for the resync."""
     obj = observed(context, QWEN3_DEPLOYMENTS, key)
     if obj is None:
@@ -152,12 +153,12 @@ class _Reconciliation(Reconciliation):
         note_models(self.context, QWEN3_DEPLOYMENTS, self.obj, keep)
         return keep
 
-    def requeue_after(self, spec: Qwen3DeploymentSpec | None) -> float | None:
-        """Seconds until it is reconciled again, where no watch brings the news."""
+    def requeue_after(self, spec: Qwen3DeploymentSpec | None) -> Requeue | float | None:
+        """When it is reconciled again, where no watch brings the news."""
         if self.startup_is_late:
             return LATE_LOG_SECONDS
         if self.problems or (self.plan is not None and not self.plan.servable):
-            return TROUBLE_SECONDS
+            return Requeue(TROUBLE_SECONDS, trouble=True)
         if self.pods:
             return STARTING_SECONDS
         return TEMPLATE_SECONDS if spec is not None and spec.engine.chat_template else None

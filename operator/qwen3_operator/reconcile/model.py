@@ -13,6 +13,7 @@ from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, JOBS, SECRETS
 from qwen3_operator.controller.quantity import quantity
+from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
 from qwen3_operator.desired.claim import claim_size, is_bound, model_claim, requested, size_is_known
 from qwen3_operator.desired.download import CONTAINER, Step, ca_bundle, model_job
@@ -39,7 +40,7 @@ from qwen3_operator.status.times import parse_time
 from qwen3_operator.status.view import ModelView
 
 
-async def reconcile_model(context: Context, key: Key) -> float | None:
+async def reconcile_model(context: Context, key: Key) -> Requeue | float | None:
     """Reconcile one Qwen3Model. Returns the seconds after which to reconcile again, None for the resync."""
     obj = observed(context, QWEN3_MODELS, key)
     if obj is None:
@@ -125,10 +126,11 @@ class _Reconciliation(Reconciliation):
             await self._ensure_claim(spec, needed_bytes=needed)
         await self._observe_claim_trouble()
 
-    def requeue_after(self, spec: Qwen3ModelSpec, status: Object) -> float | None:
-        """Seconds until it is reconciled again, where no watch will tell."""
+    def requeue_after(self, spec: Qwen3ModelSpec, status: Object) -> Requeue | float | None:
+        """When it is reconciled again, where no watch will tell."""
         if self._is_in_place(spec, status):
-            return TROUBLE_SECONDS if status.get("superseded") and not spec.suspend else None
+            waits = status.get("superseded") and not spec.suspend
+            return Requeue(TROUBLE_SECONDS, trouble=True) if waits else None
         if spec.suspend:
             return None
         retry: datetime | None = parse_time((status.get("download") or {}).get("retryAt"))
@@ -138,7 +140,7 @@ class _Reconciliation(Reconciliation):
             return min(wait, TROUBLE_SECONDS) if unwatched else wait
         if any(view.pod.get("status", {}).get("phase") == "Running" for view in self.pods):
             return PROGRESS_SECONDS
-        return TROUBLE_SECONDS
+        return Requeue(TROUBLE_SECONDS, trouble=True)
 
     def _is_in_place(self, spec: Qwen3ModelSpec, status: Object) -> bool:
         """Whether the copy is complete by `status`, and no user has met a fault in it since it was verified."""
