@@ -146,7 +146,7 @@ class Cluster:
         items: Objects = []
         while True:
             page = await self._json("list", kind, "GET", kind.path(namespace), query=query, accept=accept)
-            items += page["items"]
+            items += page["items"] or ()  # a listing of names has null where there is none
             query["continue"] = page["metadata"].get("continue", "")
             if not query["continue"] or (most and len(items) >= most):
                 return items[:most]

@@ -126,6 +126,11 @@ async def test_names_come_without_their_objects_in_pages(cluster: Cluster, serve
     assert "continue" not in server.seen[0].query and server.seen[1].query["continue"] == "next"
 
 
+async def test_a_listing_of_names_of_nothing_has_null_for_items(cluster: Cluster, server: Server) -> None:
+    server.answers = [(200, {"kind": "PartialObjectMetadataList", "metadata": {}, "items": None})]
+    assert await cluster.names(DEPLOYMENTS) == []
+
+
 async def test_a_connection_that_breaks_is_tried_once_more(cluster: Cluster, server: Server) -> None:
     server.answers = [HANG_UP, OK]
     assert await cluster.apply(DEPLOYMENTS, NAME, manager="me") == OK[1]
