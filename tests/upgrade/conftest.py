@@ -12,7 +12,7 @@ import pytest
 import yaml
 from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE
-from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.installed import install
 from tests.cluster.waiting import wait_until
 from tests.upgrade import golden
 from tests.upgrade.takeover import Takeover, wait_idle
@@ -43,13 +43,14 @@ def takeover(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         api = Api(cluster.kubeconfig)
         _wait_controllers(api, items)
         before = golden.found(api)
-        operator = OperatorProcess(
-            cluster.kubeconfig, tmp_path_factory.mktemp("new") / "operator.log", resync_seconds=RESYNC_SECONDS
-        )
+        folder = tmp_path_factory.mktemp("new")
+        release = install(cluster, folder)
+        operator = release.operator(folder / "operator.log", resync_seconds=RESYNC_SECONDS)
         operator.start()
         wait_idle(operator, api)
-        yield Takeover(items, before, golden.found(api), cluster.requests())
+        after = golden.found(api)
         operator.stop()
+        yield Takeover(items, before, after, cluster.requests(), release.user)
 
 
 def _wait_controllers(api: Api, items: list[dict[str, Any]]) -> None:

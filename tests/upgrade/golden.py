@@ -33,14 +33,12 @@ FILE = Path(__file__).parent / "data" / "objects.json.gz"
 
 REPLICA_SETS = Kind("apps/v1", "ReplicaSet", "replicasets")
 VOLUMES = Kind("v1", "PersistentVolume", "persistentvolumes")
-ADDRESSES = Kind("networking.k8s.io/v1", "IPAddress", "ipaddresses")
 OURS = (
     *(QWEN3_DEPLOYMENTS, QWEN3_MODELS, QWEN3_BATCHES),
     *(DEPLOYMENTS, REPLICA_SETS, PODS, SERVICES, CLAIMS, JOBS, CONFIG_MAPS, SECRETS),
 )
-IN_CLUSTER = (VOLUMES, ADDRESSES)
 CUSTOM = tuple(kind.kind for kind in (QWEN3_DEPLOYMENTS, QWEN3_MODELS, QWEN3_BATCHES))
-KINDS = {kind.kind: kind for kind in (*OURS, *IN_CLUSTER)}
+KINDS = {kind.kind: kind for kind in (*OURS, VOLUMES)}
 _TIME = re.compile(r"\b(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)((?:\.\d+)?Z)")
 
 
@@ -51,11 +49,11 @@ def load() -> list[Object]:
 
 
 def found(api: Api) -> list[Object]:
-    """What stands in the namespace, its volumes and the addresses of its Services, in an order that stays."""
+    """What stands in the namespace, and its volumes, in an order that stays."""
     items: list[Object] = []
     for kind in KINDS.values():
-        listed = api.request("GET", kind.path(None if kind in IN_CLUSTER else NAMESPACE))["items"]
-        belongs = _is_of_namespace if kind in IN_CLUSTER else _is_made_here
+        listed = api.request("GET", kind.path(None if kind == VOLUMES else NAMESPACE))["items"]
+        belongs = _is_of_namespace if kind == VOLUMES else _is_made_here
         items += [{**item, "apiVersion": kind.api_version, "kind": kind.kind} for item in listed if belongs(item)]
     return sorted(items, key=lambda it: (it["kind"], it["metadata"]["name"]))
 
@@ -103,9 +101,7 @@ def _is_made_here(item: Object) -> bool:
 
 
 def _is_of_namespace(item: Object) -> bool:
-    spec = item["spec"]
-    about = spec.get("claimRef") or spec.get("parentRef") or {}
-    return bool(about.get("namespace") == NAMESPACE)
+    return bool(item["spec"].get("claimRef", {}).get("namespace") == NAMESPACE)
 
 
 def _key(item: Object) -> str:

@@ -18,17 +18,19 @@ ROUNDS = 3
 """So often at least, on the average, has each object been reconciled when the operator counts as idle."""
 QUIET_SECONDS = 5.0
 WITHIN_SECONDS = 120.0
+WRITES = ("create", "update", "patch", "delete", "deletecollection")
 
 
 @dataclass(frozen=True)
 class Takeover:
     """`golden`: as they were put into etcd. `before`: with Kubernetes' controllers at work on them. `after`: with the
-    new operator at work. `requests`: the audit log."""
+    new operator at work. `requests`: the audit log, where the operator is `user`."""
 
     golden: list[Object]
     before: list[Object]
     after: list[Object]
     requests: list[Object]
+    user: str
 
     def pairs(self, *kinds: str) -> list[tuple[Object, Object]]:
         """(before, after) of every object of these kinds; the same by its uid. An AssertionError where one went."""
@@ -50,8 +52,7 @@ class Takeover:
         found = []
         for it in self.requests:
             about, code = it.get("objectRef") or {}, it["responseStatus"]["code"]
-            ours = it["userAgent"].startswith(("qwen3-operator", "kopf"))
-            if ours and code < 400 and it["verb"] in ("create", "update", "patch", "delete", "deletecollection"):
+            if it["user"]["username"] == self.user and code < 400 and it["verb"] in WRITES:
                 verb = "create" if code == 201 else it["verb"]
                 parts = filter(None, [about["resource"], about.get("subresource")])
                 found.append((verb, "/".join(parts), about.get("name", "")))
