@@ -86,10 +86,22 @@ def _serve(shell: Shell, folder: Path) -> None:
 def test_an_installation_with_images_of_ones_own(shell: Shell) -> None:
     installed = documented(
         "helm install qwen3-operator charts/qwen3-operator --namespace qwen3-system --create-namespace "
-        "--set image.repository=registry.example/qwen3-operator "
-        "--set downloaderImage.repository=registry.example/qwen3-downloader"
+        "--set image.repository=registry.example/team/qwen3-operator --set image.tag=0.1.0 "
+        "--set downloaderImage.repository=registry.example/team/qwen3-downloader --set downloaderImage.tag=0.1.0"
     )
     shell(installed)
-    container = shell(f"kubectl -n {NAMESPACE} get deployment {NAME} -o json")
-    assert "registry.example/qwen3-operator:" in container and "registry.example/qwen3-downloader:" in container
+    pod = shell(f"kubectl -n {NAMESPACE} get deployment {NAME} -o json")
+    assert '"registry.example/team/qwen3-operator:0.1.0"' in pod
+    assert '"registry.example/team/qwen3-downloader:0.1.0"' in pod
     shell(f"helm uninstall {NAME} --namespace {NAMESPACE}")
+
+
+def test_a_node_that_has_no_gpu_counts_two(shell: Shell) -> None:
+    (node,) = shell("kubectl get nodes -o name").split()
+    patch = documented(
+        "kubectl patch node NAME --subresource=status --type=merge "
+        """-p '{"status": {"capacity": {"nvidia.com/gpu": "2"}}}'"""
+    )
+    shell(patch.replace("NAME", node.removeprefix("node/")))
+    capacity = json.loads(shell(f"kubectl get {node} -o json"))["status"]["capacity"]
+    assert capacity["nvidia.com/gpu"] == "2"
