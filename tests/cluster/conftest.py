@@ -23,7 +23,6 @@ from tests.cluster.rights import Ledger
 from tests.cluster.world import World
 
 ROOT = Path(__file__).parent.parent.parent
-WITHOUT_CRDS = "operator-without-crds.log"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -69,17 +68,7 @@ def release(installs: Callable[..., Release]) -> Release:
 
 
 @pytest.fixture(scope="session")
-def run_without_crds(release: Release, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str]:
-    """Exit code and log of an operator that finds no CRDs."""
-    operator = release.operator(tmp_path_factory.mktemp("bare") / WITHOUT_CRDS)
-    operator.launch()
-    return operator.wait(20), operator.log.read_text()
-
-
-@pytest.fixture(scope="session")
-def cluster(
-    bare_cluster: devcluster.Cluster, run_without_crds: tuple[int, str], crds: list[dict[str, Any]]
-) -> devcluster.Cluster:
+def cluster(bare_cluster: devcluster.Cluster, crds: list[dict[str, Any]]) -> devcluster.Cluster:
     """The control plane with the CRDs installed."""
     bare_cluster.apply(crds)
     bare_cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.cluster.waiting import wait_until
 
 COMMAND = Path(sys.executable).parent / "qwen3-operator"
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 
 
 class OperatorProcess:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from devcluster import tools
 from tests.cluster.downloads import COMPLETE
-from tests.cluster.installed import NAME, NAMESPACE, of_pod
+from tests.cluster.installed import NAME, NAMESPACE, install, of_pod
 from tests.cluster.operator_process import OperatorProcess
 from tests.documents.snippets import ROOT, blocks, documented
 
@@ -44,6 +44,17 @@ def shell(its_cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFact
         return done.stdout
 
     return run
+
+
+def test_without_crds_it_ends_in_words(its_cluster: devcluster.Cluster, tmp_path: Path) -> None:
+    """Comes first: helm brings them."""
+    early = install(its_cluster, tmp_path, name="early-qwen3-operator", namespace="early-system")
+    operator = early.operator(tmp_path / "operator.log")
+    operator.launch()
+    assert operator.wait(60) == 1
+    log = operator.log.read_text()
+    assert "install the CRDs" in log
+    assert "Traceback" not in log
 
 
 def test_from_the_installation_to_its_end(shell: Shell, its_cluster: devcluster.Cluster, tmp_path: Path) -> None:

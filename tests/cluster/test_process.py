@@ -131,13 +131,6 @@ def test_probes_and_metrics(operator: OperatorProcess, settled: World) -> None:
     assert operator.http("/other")[0] == 404
 
 
-def test_without_crds_it_ends_in_words(run_without_crds: tuple[int, str]) -> None:
-    code, log = run_without_crds
-    assert code == 1
-    assert "install the CRDs" in log
-    assert "Traceback" not in log
-
-
 @pytest.mark.parametrize(
     ("settings", "code", "words"),
     [
@@ -154,7 +147,7 @@ def test_bad_settings_end_it_in_words(
 ) -> None:
     it = another(**settings)
     it.launch()
-    assert it.wait(20) == code
+    assert it.wait(60) == code
     assert words in it.log.read_text()
     assert "Traceback" not in it.log.read_text()
 
@@ -163,7 +156,7 @@ def test_a_lease_namespace_that_is_not_there_ends_it_in_words(tmp_path: Path, cl
     """With rights for every namespace: the chart's would be refused before."""
     it = OperatorProcess(cluster.kubeconfig, tmp_path / "operator.log", lease_namespace="nowhere")
     it.launch()
-    assert it.wait(20) == 1
+    assert it.wait(60) == 1
     assert "nowhere" in it.log.read_text()
     assert "Traceback" not in it.log.read_text()
 
@@ -175,7 +168,7 @@ def test_an_api_server_that_is_away_is_told_in_words(tmp_path: Path, cluster: de
     kubeconfig.write_text(text.replace(server, "https://127.0.0.1:1"))
     it = OperatorProcess(kubeconfig, tmp_path / "operator.log")
     it.launch()
-    assert it.wait(40) == 1
+    assert it.wait(90) == 1
     assert "did not answer" in it.log.read_text()
     assert "Traceback" not in it.log.read_text()
 
