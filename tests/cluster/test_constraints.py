@@ -140,7 +140,6 @@ def test_unknown_field_is_refused(api: Api, targets: None, kind: str, path: str)
         ("spec.engine.maxModelLen", 8192.5, "must be of type integer"),
         ("spec.suspend", "yes", "must be of type boolean"),
         ("spec.engine.env.0.value", 1, "must be of type string"),
-        ("spec.podTemplatePatch", [], "must be of type object"),
     ],
 )
 def test_wrong_type_is_refused(api: Api, targets: None, path: str, value: Any, words: str) -> None:

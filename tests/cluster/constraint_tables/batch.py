@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tests.cluster.constraint_tables.deployment import DEPLOYMENT, DEPLOYMENT_CASES, DEPLOYMENT_STATUS
-from tests.cluster.constraint_tables.shared import INT32, INT64, JOB_NAME_CASES, NAME_MESSAGE
+from tests.cluster.constraint_tables.shared import INT32, INT64, JOB_NAME_CASES, NAME_MESSAGE, patch_text
 from tests.cluster.constraints import (
     ABSENT,
     Case,
@@ -23,7 +23,7 @@ from tests.cluster.constraints import (
 
 SERVER_ONLY = (
     *("servedModelNames", "reasoningParser", "toolCallParser", "thinking", "sampling", "compileCache"),
-    "reasoningContentField",
+    *("reasoningContentField", "resolve"),
 )
 _SERVED: Object = DEPLOYMENT["spec"]
 BATCH: Object = {
@@ -39,7 +39,7 @@ BATCH: Object = {
         | {"thinking": "Enabled", "maxTokens": 512, "stopTokenIds": [151643], "seed": 1},
         "completions": 4,
         "parallelism": 2,
-        "podTemplatePatch": {},
+        "podTemplatePatch": "spec: {}",
         "suspend": True,
         "backoffLimit": 6,
         "activeDeadlineSeconds": 3600,
@@ -66,6 +66,8 @@ def _shared() -> Iterator[Case]:
     parts = ("spec.model", "spec.engine", "spec.gpu", "spec.resources", "spec.scheduling", "spec.preflight")
     status = ("observedGeneration", "conditions", "model", "download", "engine", "plan", "modelFaultAt")
     for case in DEPLOYMENT_CASES:
+        if case.path.startswith("spec.modelRef"):
+            continue
         below = case.path.removeprefix("spec.engine.").partition(".")[0].removesuffix("[]")
         if case.path.startswith("spec.engine.") and below in SERVER_ONLY:
             if below == "sampling":
@@ -178,6 +180,7 @@ BATCH_CASES = [
     *number("spec.sampling.seed", 0, INT32),
     *(replace(case, accept=case.accept | {"spec.parallelism": 1}) for case in number("spec.completions", 1, 256)),
     *(replace(case, accept={"spec.completions": 256} | case.accept) for case in number("spec.parallelism", 1, 256)),
+    *patch_text("spec.podTemplatePatch"),
     *number("spec.backoffLimit", 0, 1000),
     *number("spec.activeDeadlineSeconds", 1, INT32),
     *number("spec.ttlSecondsAfterFinished", 60, INT32),

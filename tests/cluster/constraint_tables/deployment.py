@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.cluster.constraint_tables.shared import (
     CONDITION,
     COPY,
     DOWNLOAD,
     INT32,
     INT64,
+    LABEL_PATTERN,
     SCHEDULING,
     SCHEDULING_CASES,
     SOURCE,
@@ -15,10 +18,14 @@ from tests.cluster.constraint_tables.shared import (
     STATUS_CASES,
     key_reference,
     object_name,
+    patch_text,
     quantity,
+    resource_quantity,
 )
 from tests.cluster.constraints import (
+    ABSENT,
     Case,
+    Change,
     Object,
     choice,
     entries,
@@ -34,6 +41,14 @@ from tests.cluster.constraints import (
 
 from qwen3_operator.api import API_VERSION
 
+VALUE_FROM: Object = {
+    "secretKeyRef": {"name": "a", "key": "k", "optional": True},
+    "configMapKeyRef": {"name": "a", "key": "k", "optional": True},
+    "fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"},
+    "resourceFieldRef": {"containerName": "vllm", "resource": "limits.cpu", "divisor": "1"},
+    "fileKeyRef": {"volumeName": "v", "path": "p", "key": "k", "optional": True},
+}
+"""All at once, which a pod may not have."""
 DEPLOYMENT: Object = {
     "apiVersion": API_VERSION,
     "kind": "Qwen3Deployment",
@@ -63,7 +78,7 @@ DEPLOYMENT: Object = {
             "compileCache": {"enabled": True, "size": "1Gi", "storageClassName": "fast", "accessMode": "ReadWriteOnce"},
             "chatTemplate": {"configMapKeyRef": {"name": "template", "key": "template.jinja"}},
             "extraArgs": ["--enforce-eager"],
-            "env": [{"name": "A", "value": "1"}],
+            "env": [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": VALUE_FROM}],
         },
         "replicas": 1,
         "gpu": {"resourceName": "nvidia.com/gpu", "memory": "80Gi"},
@@ -73,7 +88,7 @@ DEPLOYMENT: Object = {
         "auth": {"apiKeySecretRef": {"name": "key", "key": "key"}},
         "preflight": "Enforce",
         "rollout": {"drainSeconds": 30},
-        "podTemplatePatch": {},
+        "podTemplatePatch": "spec: {}",
         "suspend": True,
     },
 }
@@ -94,7 +109,6 @@ GPU_OWNED = (
     "the GPU count follows from engine.tensorParallelSize and pipelineParallelSize:"
     " leave nvidia.com/gpu and the like out of resources"
 )
-_QUANTITY = "must be a quantity, like 4, 500m or 16Gi"
 
 
 def _decimal(path: str, most: int) -> list[Case]:
@@ -103,6 +117,40 @@ def _decimal(path: str, most: int) -> list[Case]:
         *text(path, most=16, letter="0", longest="0." + "0" * 14),
         *matching(path, "^[0-9]+([.][0-9]+)?$", "0.95", "-0.5"),
         *rule(path, f"must be at most {most}.0", accept={"": f"{most}.0"}, reject={"": f"{most}.01"}),
+    ]
+
+
+def _value_from(path: str) -> list[Case]:
+    """Sources of a variable; the full object has them in its second one."""
+    cases = [
+        *(
+            case
+            for name in ("secretKeyRef", "configMapKeyRef")
+            for case in (
+                *required(f"{path}.{name}", "key"),
+                *text(f"{path}.{name}.name", most=253),
+                *text(f"{path}.{name}.key", least=1, most=253),
+            )
+        ),
+        *required(f"{path}.fieldRef", "fieldPath"),
+        *text(f"{path}.fieldRef.apiVersion", most=253),
+        *text(f"{path}.fieldRef.fieldPath", most=1024),
+        *required(f"{path}.resourceFieldRef", "resource"),
+        *text(f"{path}.resourceFieldRef.containerName", most=253),
+        *text(f"{path}.resourceFieldRef.resource", most=253),
+        *resource_quantity(f"{path}.resourceFieldRef.divisor"),
+        *required(f"{path}.fileKeyRef", "volumeName", "path", "key"),
+        *text(f"{path}.fileKeyRef.volumeName", most=253),
+        *text(f"{path}.fileKeyRef.path", most=1024),
+        *text(f"{path}.fileKeyRef.key", least=1, most=253),
+    ]
+
+    def second(change: Change) -> Change:
+        return {at.replace(".0.", ".1.", 1): value for at, value in change.items()}
+
+    return [
+        replace(case, accept=second(case.accept), reject=second(case.reject), words=case.words.replace("[0]", "[1]"))
+        for case in cases
     ]
 
 
@@ -120,7 +168,29 @@ DEPLOYMENT_CASES = [
         accept={"metadata.name": "qwen3-8b"},
         reject={"metadata.name": "3-qwen"},
     ),
-    *required("spec", "model"),
+    *rule(
+        "spec",
+        "give either model or modelRef",
+        accept={"model": ABSENT, "modelRef": {"name": "weights"}},
+        reject={"model": ABSENT},
+    ),
+    *rule(
+        "spec",
+        "give either model or modelRef",
+        accept={"model.id": "Qwen/Qwen3-4B"},
+        reject={"modelRef": {"name": "weights"}},
+    ),
+    Case(
+        "spec.modelRef",
+        "required name",
+        {"spec.model": ABSENT, "spec.modelRef": {"name": "weights"}},
+        {"spec.model": ABSENT, "spec.modelRef": {}},
+        "name: Required value",
+    ),
+    *(
+        replace(case, accept={"spec.model": ABSENT} | case.accept, reject={"spec.model": ABSENT} | case.reject)
+        for case in object_name("spec.modelRef.name")
+    ),
     *under("spec.model.", [c for c in SOURCE_CASES if c.path]),
     *required("spec.model", "id"),
     *under(
@@ -129,6 +199,7 @@ DEPLOYMENT_CASES = [
             *text("image", least=1, most=512),
             *text("version", most=32, letter="3", longest="0.3" + "3" * 29),
             *matching("version", r"^[0-9]+\.[0-9]+(\.[0-9]+)?$", "0.33", "v0.33.0"),
+            *text("resolve", most=256),
             *items("servedModelNames", 16, lambda i: f"name-{i}"),
             *unique("servedModelNames", "a", "b"),
             *text("servedModelNames[]", least=1, most=256),
@@ -182,6 +253,7 @@ DEPLOYMENT_CASES = [
             *matching("env[].name", "^[-._A-Za-z][-._A-Za-z0-9]*$", "VLLM_LOG.level-1", "1A=B"),
             *text("env[].name", least=1, most=253),
             *text("env[].value", most=32768),
+            *_value_from("env[].valueFrom"),
         ],
     ),
     *number("spec.replicas", 0, 1000),
@@ -200,9 +272,7 @@ DEPLOYMENT_CASES = [
         for name in ("requests", "limits")
         for case in (
             *entries(f"spec.resources.{name}", 16, "1"),
-            *text(f"spec.resources.{name}{{}}", most=32, letter="0", longest="1" + "0" * 29 + "Gi"),
-            *rule(f"spec.resources.{name}{{}}", _QUANTITY, accept={"": "500m"}, reject={"": "half"}),
-            *rule(f"spec.resources.{name}{{}}", _QUANTITY, accept={"": 0}, reject={"": "4 Gi"}),
+            *resource_quantity(f"spec.resources.{name}{{}}"),
         )
     ),
     *rule(
@@ -218,12 +288,14 @@ DEPLOYMENT_CASES = [
         reject={"resources": {"limits": {"amd.com/gpu": "2"}}, "gpu.resourceName": "amd.com/gpu"},
     ),
     *under("spec.scheduling.", SCHEDULING_CASES),
+    *patch_text("spec.podTemplatePatch"),
     *choice("spec.service.type", "ClusterIP", "NodePort", "LoadBalancer"),
     *number("spec.service.port", 1, 65535),
     *entries("spec.service.annotations", 64),
     *text("spec.service.annotations{}", most=16384),
     *entries("spec.service.labels", 64),
     *text("spec.service.labels{}", most=63),
+    *matching("spec.service.labels{}", LABEL_PATTERN, "a.b", "a b"),
     *required("spec.auth", "apiKeySecretRef"),
     *key_reference("spec.auth.apiKeySecretRef"),
     *under("status.", STATUS_CASES),
@@ -246,7 +318,8 @@ DEPLOYMENT_CASES = [
                 {"field": "a", "value": "2", "reason": "s"},
             ),
             *required("plan[]", "field", "value", "reason"),
-            *(case for name in ("field", "value", "reason") for case in text(f"plan[].{name}", most=1024)),
+            *(case for name in ("field", "value", "reason", "next") for case in text(f"plan[].{name}", most=1024)),
+            *text("model.id", most=1024),
             *text("startup.pod", most=1024),
             *(
                 case

@@ -10,10 +10,12 @@ from tests.cluster.constraints import (
     choice,
     entries,
     items,
+    matching,
     number,
     required,
     rule,
     text,
+    under,
     unique,
 )
 
@@ -21,12 +23,49 @@ INT32 = 2**31 - 1
 INT64 = 2**53 - 1
 """The largest that every JSON reader holds exactly."""
 
+_SELECTOR: Object = {
+    "matchLabels": {"k": "v"},
+    "matchExpressions": [{"key": "k", "operator": "In", "values": ["v"]}],
+}
+_PODS: Object = {
+    "labelSelector": _SELECTOR,
+    "namespaceSelector": _SELECTOR,
+    "namespaces": ["a"],
+    "topologyKey": "zone",
+    "matchLabelKeys": ["k"],
+    "mismatchLabelKeys": ["m"],
+}
+_NODES: Object = {
+    "matchExpressions": [{"key": "k", "operator": "In", "values": ["v"]}],
+    "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["v"]}],
+}
+REQUIRED, PREFERRED = (f"{strength}DuringSchedulingIgnoredDuringExecution" for strength in ("required", "preferred"))
+AFFINITY: Object = {
+    "nodeAffinity": {
+        REQUIRED: {"nodeSelectorTerms": [_NODES]},
+        PREFERRED: [{"weight": 1, "preference": _NODES}],
+    },
+    "podAffinity": {REQUIRED: [_PODS], PREFERRED: [{"weight": 1, "podAffinityTerm": _PODS}]},
+    "podAntiAffinity": {REQUIRED: [_PODS], PREFERRED: [{"weight": 1, "podAffinityTerm": _PODS}]},
+}
 SCHEDULING: Object = {
     "nodeSelector": {"k": "v"},
     "tolerations": [
         {"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 60}
     ],
-    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
+    "affinity": AFFINITY,
+    "topologySpreadConstraints": [
+        {
+            "maxSkew": 1,
+            "topologyKey": "zone",
+            "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": _SELECTOR,
+            "matchLabelKeys": ["k"],
+            "minDomains": 2,
+            "nodeAffinityPolicy": "Honor",
+            "nodeTaintsPolicy": "Honor",
+        }
+    ],
     "runtimeClassName": "nvidia",
     "priorityClassName": "high",
     "schedulerName": "default-scheduler",
@@ -54,14 +93,17 @@ CONDITION: Object = {
     "observedGeneration": 1,
 }
 DOWNLOAD: Object = {"job": "job", "startedAt": "then", "finishedAt": "later", "retryAt": "soon", "bytesDone": 1}
-COPY: Object = {"revision": "master", "commit": "abc", "claim": "claim", "path": "path", "bytes": 1}
+COPY: Object = {"revision": "master", "commit": "abc", "claim": "claim", "path": "path", "bytes": 1, "config": {"k": 1}}
 
 NAME_MESSAGE = "must be the name of an object: lower-case letters, digits, '-' and '.'"
 _ID_MESSAGE = "must be OWNER/NAME as on ModelScope, like Qwen/Qwen3-8B"
 _REVISION_MESSAGE = "must be a branch, a tag or a commit of the repository"
 _PATH_MESSAGE = "must be a folder inside the volume: relative, and without '..'"
 _PATTERN_MESSAGE = "must be one pattern, like *.safetensors; give several as several items"
-_RATE_MESSAGE = "must be a quantity of at least 16Ki, like 50Mi"
+_RATE_MESSAGE = "must be a quantity from 16Ki to 1Ti, like 50Mi"
+_SIZE_MESSAGE = "must be a quantity greater than 0 and at most 1Pi, like 40Gi"
+RESOURCE_MESSAGE = "must be a quantity from 0 to 1Pi, like 4, 500m or 16Gi"
+LABEL_PATTERN = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
 
 
 def object_name(path: str) -> list[Case]:
@@ -76,13 +118,48 @@ def key_reference(path: str) -> list[Case]:
 
 
 def quantity(path: str) -> list[Case]:
-    message = "must be a quantity greater than 0, like 40Gi"
+    message = _SIZE_MESSAGE
     return [
-        *text(path, most=32, letter="0", longest="1" + "0" * 29 + "Gi"),
+        *text(path, most=32, letter="0", longest="0" * 28 + "40Gi"),
         *rule(path, message, accept={"": "1.5Ti"}, reject={"": "0"}),
         *rule(path, message, accept={"": 1}, reject={"": -1}),
         *rule(path, message, accept={"": "40G"}, reject={"": "40 GB"}),
+        *rule(path, message, accept={"": "1Pi"}, reject={"": "1025Ti"}),
+        *rule(path, message, accept={"": 2**50}, reject={"": 2**50 + 1}),
+        *rule(path, message, accept={"": "1e15"}, reject={"": "1e999999"}),
     ]
+
+
+def resource_quantity(path: str) -> list[Case]:
+    return [
+        *text(path, most=32, letter="0", longest="0" * 28 + "40Gi"),
+        *rule(path, RESOURCE_MESSAGE, accept={"": "500m"}, reject={"": "half"}),
+        *rule(path, RESOURCE_MESSAGE, accept={"": 0}, reject={"": "4 Gi"}),
+        *rule(path, RESOURCE_MESSAGE, accept={"": "0"}, reject={"": "-1m"}),
+        *rule(path, RESOURCE_MESSAGE, accept={"": "1Pi"}, reject={"": "1e999999"}),
+        *rule(path, RESOURCE_MESSAGE, accept={"": 2**50}, reject={"": 2**50 + 1}),
+    ]
+
+
+def patch_text(path: str) -> list[Case]:
+    """Text where an older CRD had an object: see api/patch.py."""
+    return [
+        *text(path, most=32768),
+        Case(path, "maxProperties", {path: ""}, {path: {"spec": {}}}, "must have at most 0 items"),
+        # Attack 01: the API server itself takes some 10,000 levels.
+        Case(path, "maxProperties", {path: "{}"}, {path: nested(500)}, "must have at most 0 items"),
+        # Attack 09.
+        Case(path, "maxProperties", {path: "a: b"}, {path: {"x": [{}] * 460_000}}, "must have at most 0 items"),
+        Case(path, "maxItems", {path: "spec: {}"}, {path: [1]}, "must have at most 0 items"),
+    ]
+
+
+def nested(levels: int) -> Object:
+    """A map in a map."""
+    result: Object = {}
+    for _ in range(levels - 1):
+        result = {"a": result}
+    return result
 
 
 JOB_NAME_CASES = rule(
@@ -144,7 +221,9 @@ SOURCE_CASES = [
             *rule(f"download.{name}[]", _PATTERN_MESSAGE, accept={"": "a b/*.json"}, reject={"": "*.json,*.txt"}),
         )
     ),
-    *text("download.bytesPerSecond", most=32, letter="0", longest="1" + "0" * 29 + "Gi"),
+    *text("download.bytesPerSecond", most=32, letter="0", longest="0" * 28 + "50Mi"),
+    *rule("download.bytesPerSecond", _RATE_MESSAGE, accept={"": "1Ti"}, reject={"": "1e999999"}),  # attack 03
+    *rule("download.bytesPerSecond", _RATE_MESSAGE, accept={"": 2**40}, reject={"": 2**40 + 1}),
     *rule("download.bytesPerSecond", _RATE_MESSAGE, accept={"": "0.5Mi"}, reject={"": "16k"}),
     *rule("download.bytesPerSecond", _RATE_MESSAGE, accept={"": 16384}, reject={"": 16383}),
     *rule("download.bytesPerSecond", _RATE_MESSAGE, accept={"": "1G"}, reject={"": "10MB/s"}),
@@ -194,16 +273,108 @@ SOURCE_CASES += [
     ),
 ]
 
+
+def _requirements(path: str, *operators: str) -> list[Case]:
+    """Requirements on labels, or on nodes."""
+    return [
+        *items(path, 16, lambda i: {"key": f"k{i}", "operator": "Exists"}),
+        *required(f"{path}[]", "key", "operator"),
+        *text(f"{path}[].key", least=1, most=317),
+        *choice(f"{path}[].operator", *operators),
+        *items(f"{path}[].values", 256, lambda i: f"v{i}"),
+        *text(f"{path}[].values[]", most=253),
+    ]
+
+
+def _selector(path: str) -> list[Case]:
+    return [
+        *entries(f"{path}.matchLabels", 64),
+        *text(f"{path}.matchLabels{{}}", most=63),
+        *matching(f"{path}.matchLabels{{}}", LABEL_PATTERN, "v-1.x_2", "a b"),
+        *_requirements(f"{path}.matchExpressions", "In", "NotIn", "Exists", "DoesNotExist"),
+    ]
+
+
+def _pod_term(path: str) -> list[Case]:
+    return [
+        *required(path, "topologyKey"),
+        *text(f"{path}.topologyKey", least=1, most=253),
+        *_selector(f"{path}.labelSelector"),
+        *_selector(f"{path}.namespaceSelector"),
+        *items(f"{path}.namespaces", 64, lambda i: f"n{i}"),
+        *text(f"{path}.namespaces[]", most=253),
+        *(
+            case
+            for name in ("matchLabelKeys", "mismatchLabelKeys")
+            for case in (
+                *items(f"{path}.{name}", 16, lambda i: f"k{i}"),
+                *text(f"{path}.{name}[]", least=1, most=317),
+            )
+        ),
+    ]
+
+
+def _pod_affinity(path: str) -> list[Case]:
+    return [
+        *items(f"{path}.{REQUIRED}", 16, lambda i: {"topologyKey": f"k{i}"}),
+        *_pod_term(f"{path}.{REQUIRED}[]"),
+        *items(f"{path}.{PREFERRED}", 16, lambda i: {"weight": 1, "podAffinityTerm": {"topologyKey": f"k{i}"}}),
+        *required(f"{path}.{PREFERRED}[]", "weight", "podAffinityTerm"),
+        *number(f"{path}.{PREFERRED}[].weight", 1, 100),
+        *_pod_term(f"{path}.{PREFERRED}[].podAffinityTerm"),
+    ]
+
+
+def _node_term(path: str) -> list[Case]:
+    return [
+        case
+        for name in ("matchExpressions", "matchFields")
+        for case in _requirements(f"{path}.{name}", "In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
+    ]
+
+
+_NODE = "affinity.nodeAffinity"
+AFFINITY_CASES = [
+    *required(f"{_NODE}.{REQUIRED}", "nodeSelectorTerms"),
+    *items(
+        f"{_NODE}.{REQUIRED}.nodeSelectorTerms", 16, lambda i: {"matchFields": [{"key": f"k{i}", "operator": "Exists"}]}
+    ),
+    *_node_term(f"{_NODE}.{REQUIRED}.nodeSelectorTerms[]"),
+    *items(f"{_NODE}.{PREFERRED}", 16, lambda i: {"weight": i + 1, "preference": {}}),
+    *required(f"{_NODE}.{PREFERRED}[]", "weight", "preference"),
+    *number(f"{_NODE}.{PREFERRED}[].weight", 1, 100),
+    *_node_term(f"{_NODE}.{PREFERRED}[].preference"),
+    *_pod_affinity("affinity.podAffinity"),
+    *_pod_affinity("affinity.podAntiAffinity"),
+]
+SPREAD_CASES = under(
+    "topologySpreadConstraints",
+    [
+        *items("", 8, lambda i: {"maxSkew": 1, "topologyKey": f"k{i}", "whenUnsatisfiable": "ScheduleAnyway"}),
+        *required("[]", "maxSkew", "topologyKey", "whenUnsatisfiable"),
+        *number("[].maxSkew", 1, INT32),
+        *text("[].topologyKey", least=1, most=253),
+        *choice("[].whenUnsatisfiable", "DoNotSchedule", "ScheduleAnyway"),
+        *_selector("[].labelSelector"),
+        *items("[].matchLabelKeys", 16, lambda i: f"k{i}"),
+        *text("[].matchLabelKeys[]", least=1, most=317),
+        *number("[].minDomains", 1, INT32),
+        *choice("[].nodeAffinityPolicy", "Honor", "Ignore"),
+        *choice("[].nodeTaintsPolicy", "Honor", "Ignore"),
+    ],
+)
 SCHEDULING_CASES = [
+    *AFFINITY_CASES,
+    *SPREAD_CASES,
     *entries("nodeSelector", 32),
     *text("nodeSelector{}", most=63),
+    *matching("nodeSelector{}", LABEL_PATTERN, "NVIDIA-H100_80GB.x", "a,b!=c"),
     *items("tolerations", 32, lambda i: {"key": f"k{i}", "operator": "Exists"}),
     *text("tolerations[].key", most=1024),
     *choice("tolerations[].operator", "Exists", "Equal", "Lt", "Gt"),
     *text("tolerations[].value", most=1024),
     *choice("tolerations[].effect", "NoSchedule", "PreferNoSchedule", "NoExecute"),
     *number("tolerations[].tolerationSeconds", 0, 2**31 - 1),
-    *items("topologySpreadConstraints", 8, lambda i: {"maxSkew": 1, "topologyKey": f"k{i}"}),
     *object_name("runtimeClassName"),
     *object_name("priorityClassName"),
     *object_name("schedulerName"),
@@ -230,6 +401,7 @@ STATUS_CASES = [
         for name in ("bytes", "files", "weightsBytes", "repairedFiles")
         for case in number(f"model.{name}", 0, INT64)
     ),
+    *entries("model.config", 64, 1),
     *choice("model.verifiedBy", "Hub", "Marker", "Structure"),
     *(
         case
