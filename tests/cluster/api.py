@@ -80,14 +80,15 @@ class Api:
         content_type: str = "application/json",
         stream: bool = False,
     ) -> Object:
-        """One request; the parsed answer, the `events` of a watch (`stream`), or the `text` of what is no JSON."""
+        """One request, bytes as they are; the parsed answer, the `events` of a watch (`stream`), or the `text` of what
+        is no JSON."""
         headers = {"Content-Type": content_type, "Accept": "application/json", "User-Agent": "tests"}
         words = "&".join(f"{k}={v}" for k, v in (query or {}).items())
         answer = self._client.rest_client.pool_manager.request(
             method,
             f"{self._host}{path}{'?' + words if words else ''}",
             headers=headers,
-            body=None if body is None else json.dumps(body).encode(),
+            body=body if body is None or isinstance(body, bytes) else json.dumps(body).encode(),
             timeout=30,
         )
         parsed: Object
