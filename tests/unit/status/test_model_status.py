@@ -225,7 +225,11 @@ def test_the_copy_of_the_revision_before_stays_on_record() -> None:
 def test_a_second_look_says_the_same(situation: str) -> None:
     view, _ = SITUATIONS[situation]
     first = status(view)
-    if told(first)["Reconciling"][1] in ("SecretNotFound", "SecretKeyNotFound", "VolumeNotBound"):  # once it is not waited for any more
+    if told(first)["Reconciling"][1] in (
+        "SecretNotFound",
+        "SecretKeyNotFound",
+        "VolumeNotBound",
+    ):  # once it is not waited for any more
         first = status(ModelView(**{**vars(view), "now": NOW + timedelta(seconds=20)}), first)
     later = ModelView(**{**vars(view), "now": NOW + timedelta(seconds=30)})
     assert status(later, first) == first, "a status that moves by itself is written for ever"
