@@ -34,7 +34,7 @@ from qwen3_operator.reconcile.in_use import models_in_use
 from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.models import note_models, referred_model, shared_model_for, wanted_name, weights_of
 from qwen3_operator.reconcile.pods import newest_startup, views_of
-from qwen3_operator.reconcile.reconciliation import Reconciliation, observed, undecodable
+from qwen3_operator.reconcile.reconciliation import Reconciliation, observed, together, undecodable
 from qwen3_operator.reconcile.references import Reference, find_references
 from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
 from qwen3_operator.reconcile.watched import BY_OWNER, owner_key
@@ -118,7 +118,7 @@ class _Reconciliation(Reconciliation):
 
     async def act(self, spec: Qwen3DeploymentSpec) -> None:
         """Bring model, Service and servers to where they should be, and observe what came of it."""
-        await asyncio.gather(
+        await together(
             self._ensure_model(spec),
             self._ensure_service(spec),
             self._ensure_compile_cache(spec),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from qwen3_operator.api.reasons import Reason
@@ -30,6 +32,14 @@ def undecodable(obj: Object) -> Problem | None:
         return None
     words = f"the object cannot be read: {obj[UNDECODABLE]}. Take out what is nested so deeply"
     return Problem(Reason.INVALID_SPEC, words)
+
+
+async def together(*steps: Awaitable[None]) -> None:
+    """Await all of `steps`, and raise the first failure when none runs any more: what one meets does not keep the
+    others from their work, and nothing goes on behind a reconcile that has ended."""
+    for failure in await asyncio.gather(*steps, return_exceptions=True):
+        if failure is not None:
+            raise failure
 
 
 @dataclass
