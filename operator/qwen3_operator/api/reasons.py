@@ -214,6 +214,9 @@ class Reason(StrEnum):
     QWEN3_MODEL_NOT_FOUND = _missing(
         "Qwen3ModelNotFound", _R, "the Qwen3Model that spec.modelRef names does not exist",
         "create it, or correct the name")
+    OTHER_HUB = _note(
+        "OtherHub", _R, "the shared Qwen3Model takes its files from another hub than this object names",
+        "name the same endpoint, or a model of its own by spec.modelRef")
     VOLUME_CLAIM_MISSING = _missing(
         "VolumeClaimMissing", _R, "the scheduler misses a PersistentVolumeClaim", "create it, or correct the name")
     SERVICE_ACCOUNT_MISSING = _missing(

@@ -215,7 +215,7 @@ class _Reconciliation(Reconciliation):
         if spec.deployment_ref is not None and deployment is None:
             return None
         server = as_server(spec, deployment)
-        self.wanted_name = wanted_name(self.context, self._namespace, server.source)
+        self.wanted_name = wanted_name(self.context, self.obj, server.source)
         try:
             self.wanted_model = await shared_model_for(self.context, QWEN3_BATCHES, self.obj, server)
             self.wanted_name = self.wanted_model["metadata"]["name"]

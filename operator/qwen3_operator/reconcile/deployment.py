@@ -32,7 +32,14 @@ from qwen3_operator.reconcile.context import Context, refused
 from qwen3_operator.reconcile.holders import settle
 from qwen3_operator.reconcile.in_use import models_in_use
 from qwen3_operator.reconcile.key import Key
-from qwen3_operator.reconcile.models import note_models, referred_model, shared_model_for, wanted_name, weights_of
+from qwen3_operator.reconcile.models import (
+    note_models,
+    other_hub,
+    referred_model,
+    shared_model_for,
+    wanted_name,
+    weights_of,
+)
 from qwen3_operator.reconcile.pods import newest_startup, views_of
 from qwen3_operator.reconcile.reconciliation import Reconciliation, observed, together, undecodable
 from qwen3_operator.reconcile.references import Reference, find_references
@@ -184,7 +191,7 @@ class _Reconciliation(Reconciliation):
             assert spec.model_ref is not None
             self.model_name = spec.model_ref.name
         else:
-            self.model_name = wanted_name(self.context, self._namespace, spec.model)
+            self.model_name = wanted_name(self.context, self.obj, spec.model)
         note_models(self.context, QWEN3_DEPLOYMENTS, self.obj, {self.model_name})
         try:
             if spec.model is None:
@@ -193,6 +200,8 @@ class _Reconciliation(Reconciliation):
                 self.model = await shared_model_for(self.context, QWEN3_DEPLOYMENTS, self.obj, spec)
         except ApiError as error:
             self.problems.append(refused(QWEN3_MODELS, self.model_name, error))
+        if spec.model is not None and (warning := other_hub(self.context, self.model, spec.model)):
+            self.warnings.append(warning)
         if self.model is not None:
             self.model_name = self.model["metadata"]["name"]
         elif spec.model is None:

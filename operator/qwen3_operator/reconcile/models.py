@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.source import DEFAULT_REVISION, ModelSource
 from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import CLAIMS, Kind
 from qwen3_operator.controller.store import UNDECODABLE
 from qwen3_operator.desired.model import shared_model
+from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS, claim_name, model_name, model_path
 from qwen3_operator.plan import Weights
 from qwen3_operator.reconcile.context import Context
@@ -33,7 +35,7 @@ async def shared_model_for(context: Context, kind: Kind, user: Object, spec: Qwe
     Raises ApiError where the API server refuses it.
     """
     namespace = user["metadata"]["namespace"]
-    name = wanted_name(context, namespace, spec.source)
+    name = wanted_name(context, user, spec.source)
     live = context.store.get(QWEN3_MODELS, namespace, name)
     theirs = live if live is not None and not is_made_for_users(live) else None
     if live is None:
@@ -61,15 +63,24 @@ async def hold_claim(context: Context, model: Object, kind: Kind, user: Object) 
             await add_holders(context, CLAIMS, claim, [reference_to(kind, user)])
 
 
-def wanted_name(context: Context, namespace: str, source: ModelSource) -> str:
+def wanted_name(context: Context, user: Object, source: ModelSource) -> str:
     """Name of the Qwen3Model that is shared by all who name the same checkpoint on the same hub."""
-    ours, hub = context.settings.hub_endpoint, hub_of(context, source)
+    meta, hub = user["metadata"], hub_of(context, source)
     plain, named = model_name(source), model_name(source, hub)
-    live = context.store.get(QWEN3_MODELS, namespace, plain)
+    live = context.store.get(QWEN3_MODELS, meta["namespace"], plain)
     if live is None:
-        return plain if hub == ours else named
-    # An earlier release left the hub out of the name.
-    return plain if hub == _hub_of_model(context, live) else named
+        return plain if hub == context.settings.hub_endpoint.rstrip("/") else named
+    # An earlier release left the hub out of the name: who holds such a model goes on with it, and is warned.
+    return plain if hub == _hub_of_model(context, live) or holds(live, meta["uid"]) else named
+
+
+def other_hub(context: Context, model: Object | None, source: ModelSource) -> Problem | None:
+    """A warning where a model's files come from another hub than the one that `source` names."""
+    if model is None or source.endpoint is None or _hub_of_model(context, model) == hub_of(context, source):
+        return None
+    name, theirs = model["metadata"]["name"], _hub_of_model(context, model)
+    words = f"the files of Qwen3Model {name} come from {theirs}, as its first user says"
+    return Problem(Reason.OTHER_HUB, words, "spec.model.endpoint", severity="warning")
 
 
 def hub_of(context: Context, source: ModelSource) -> str:
