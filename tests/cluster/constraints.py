@@ -30,7 +30,7 @@ class Constraint(NamedTuple):
 
     path: str
     keyword: str
-    """Schema keyword; `required NAME`, `unique` (list type set or map), or `rule MESSAGE`."""
+    """Schema keyword; `format date-time`, `required NAME`, `unique` (list type set or map), or `rule MESSAGE`."""
 
 
 def in_schema(schema: Object, path: str = "") -> Iterator[Constraint]:
@@ -38,6 +38,8 @@ def in_schema(schema: Object, path: str = "") -> Iterator[Constraint]:
     for keyword in _KEYWORDS:
         if keyword in schema:
             yield Constraint(path, keyword)
+    if schema.get("format") == "date-time":
+        yield Constraint(path, "format date-time")
     for name in schema.get("required", []):
         yield Constraint(path, f"required {name}")
     if schema.get("x-kubernetes-list-type") in ("set", "map"):
@@ -120,6 +122,14 @@ def text(
         words = f"should be at least {least} chars long"
         cases.append(Case(path, "minLength", {at: letter * least} | rest, {at: letter * (least - 1)} | rest, words))
     return cases
+
+
+def time(path: str) -> list[Case]:
+    """A moment, and the length of its text."""
+    at, words = _at(path), "must be of type date-time"
+    longest = f"2026-01-01T00:00:00.{'0' * 43}Z"
+    long = Case(path, "maxLength", {at: longest}, {at: longest[:-1] + "0Z"}, "may not be more than 64 bytes")
+    return [Case(path, "format date-time", {at: "2026-01-01T00:00:00Z"}, {at: "soon"}, words), long]
 
 
 def number(path: str, least: int, most: int) -> list[Case]:

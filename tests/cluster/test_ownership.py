@@ -40,8 +40,9 @@ def as_it_was(world: World, before: Object) -> None:
     """Nothing that anybody decides has changed: spec, labels, owners."""
     now = world.must(before["kind"], before["metadata"]["name"])
     assert now["spec"] == before["spec"]
-    for key in ("uid", "labels", "annotations", "ownerReferences", "deletionTimestamp"):
+    for key in ("uid", "labels", "ownerReferences", "deletionTimestamp"):
         assert now["metadata"].get(key) == before["metadata"].get(key), key
+    assert not any("qwen3" in key for key in now["metadata"].get("annotations") or {})
 
 
 @pytest.mark.parametrize("theirs", [service, deployment])
@@ -96,6 +97,18 @@ def test_a_claim_that_was_retained_is_taken_again(world: World) -> None:
     world.apply(cr)
     world.wait_ready("chat")
     assert world.must("PersistentVolumeClaim", shared_name(cr))["metadata"]["uid"] == uid
+
+
+def test_what_lost_its_owner_is_nobodys_proof(world: World) -> None:
+    """By a hand, or by a restore: the name alone proves nothing. Servers go on, and the condition says what to do."""
+    world.apply(Q3d())
+    world.wait_ready("chat")
+    world.patch("Deployment", "chat", [{"op": "remove", "path": "/metadata/ownerReferences"}])
+    found = world.wait_condition("chat", "Accepted", "False", reason="NameTaken")
+    assert "delete or rename it" in found["message"]
+    assert world.must("Deployment", "chat")["status"]["readyReplicas"] == 1
+    world.delete("Deployment", "chat")
+    world.wait_ready("chat", within=60)
 
 
 def test_children_of_one_of_the_same_name_are_waited_for(world: World) -> None:

@@ -204,6 +204,7 @@ ELSEWHERE = {
     # Only for families that have what they speak of: tests/unit/engine.
     *("engine.enableExpertParallel", "engine.speculativeDecoding"),
     "preflight",  # test_preflight_* below
+    *("modelRef", "engine.resolve"),  # test_holders.py, test_made_from.py
 }
 
 

@@ -131,6 +131,9 @@ async def _release(context: Context, kind: Kind, seen: Object, uid: str) -> None
 
 
 async def _apply(context: Context, kind: Kind, live: Object, references: list[dict[str, Any]]) -> Object:
+    """Have `references` as those of users; others, like that of a claim to its model, are not this manager's."""
+    users = (QWEN3_DEPLOYMENTS.kind, QWEN3_BATCHES.kind)
+    references = [reference for reference in references if reference["kind"] in users]
     meta = {key: live["metadata"][key] for key in ("namespace", "name", "uid", "resourceVersion")}
     wanted = {"metadata": meta | {"ownerReferences": references}}
     return context.keep(kind, await context.cluster.apply(kind, wanted, manager=HOLDERS_MANAGER))

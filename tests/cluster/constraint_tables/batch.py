@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tests.cluster.constraint_tables.deployment import DEPLOYMENT, DEPLOYMENT_CASES, DEPLOYMENT_STATUS
-from tests.cluster.constraint_tables.shared import INT32, INT64, JOB_NAME_CASES, NAME_MESSAGE, patch_text
+from tests.cluster.constraint_tables.shared import INT32, INT64, JOB_NAME_CASES, NAME_MESSAGE, TIME, patch_text
 from tests.cluster.constraints import (
     ABSENT,
     Case,
@@ -18,6 +18,7 @@ from tests.cluster.constraints import (
     required,
     rule,
     text,
+    time,
     unique,
 )
 
@@ -50,7 +51,7 @@ _SHARD = {"index": 0, "total": 1, "done": 1, "failed": 0, "promptTokens": 1, "co
 BATCH_STATUS: Object = {
     **{name: DEPLOYMENT_STATUS[name] for name in ("observedGeneration", "conditions", "model", "download", "engine")},
     "plan": DEPLOYMENT_STATUS["plan"],
-    "job": {"name": "full-1", "result": "Complete", "startedAt": "then", "finishedAt": "later"},
+    "job": {"name": "full-1", "result": "Complete", "startedAt": TIME, "finishedAt": TIME},
     "requests": {"total": 1, "done": 1, "failed": 0},
     "tokens": {"prompt": 1, "completion": 1},
     "tokensPerSecond": 1,
@@ -185,13 +186,15 @@ BATCH_CASES = [
     *number("spec.activeDeadlineSeconds", 1, INT32),
     *number("spec.ttlSecondsAfterFinished", 60, INT32),
     *required("status.job", "name"),
-    *(case for name in ("name", "startedAt", "finishedAt") for case in text(f"status.job.{name}", most=1024)),
+    *text("status.job.name", most=1024),
+    *time("status.job.startedAt"),
+    *time("status.job.finishedAt"),
     *choice("status.job.result", "Complete", "Failed"),
     *(case for name in ("total", "done", "failed") for case in number(f"status.requests.{name}", 0, INT64)),
     *(case for name in ("prompt", "completion") for case in number(f"status.tokens.{name}", 0, INT64)),
     *number("status.tokensPerSecond", 0, INT64),
     *number("status.etaSeconds", 0, INT64),
-    *text("status.progressAt", most=1024),
+    *time("status.progressAt"),
     *items("status.shards", 256, lambda i: _SHARD | {"index": i}),
     *unique("status.shards", _SHARD, _SHARD | {"index": 1}, _SHARD | {"done": 0}),
     *required("status.shards[]", "index"),

@@ -35,6 +35,7 @@ from tests.cluster.constraints import (
     required,
     rule,
     text,
+    time,
     under,
     unique,
 )
@@ -303,7 +304,7 @@ DEPLOYMENT_CASES = [
         "status.",
         [
             *text("endpoint", most=1024),
-            *text("modelFaultAt", most=1024),
+            *time("modelFaultAt"),
             *text("model.name", most=1024),
             *text("engine.version", most=1024),
             *text("engine.image", most=1024),

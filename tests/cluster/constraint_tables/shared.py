@@ -15,10 +15,12 @@ from tests.cluster.constraints import (
     required,
     rule,
     text,
+    time,
     under,
     unique,
 )
 
+TIME = "2026-01-01T00:00:00Z"
 INT32 = 2**31 - 1
 INT64 = 2**53 - 1
 """The largest that every JSON reader holds exactly."""
@@ -92,7 +94,7 @@ CONDITION: Object = {
     "lastTransitionTime": "2026-01-01T00:00:00Z",
     "observedGeneration": 1,
 }
-DOWNLOAD: Object = {"job": "job", "startedAt": "then", "finishedAt": "later", "retryAt": "soon", "bytesDone": 1}
+DOWNLOAD: Object = {"job": "job", "startedAt": TIME, "finishedAt": TIME, "bytesDone": 1, "failure": {"reason": "X"}}
 COPY: Object = {"revision": "master", "commit": "abc", "claim": "claim", "path": "path", "bytes": 1, "config": {"k": 1}}
 
 NAME_MESSAGE = "must be the name of an object: lower-case letters, digits, '-' and '.'"
@@ -389,13 +391,14 @@ STATUS_CASES = [
     *choice("conditions[].status", "True", "False", "Unknown"),
     *text("conditions[].reason", least=1, most=128),
     *text("conditions[].message", most=4096),
-    *text("conditions[].lastTransitionTime", most=1024),
+    *time("conditions[].lastTransitionTime"),
     *number("conditions[].observedGeneration", 0, INT64),
     *(
         case
-        for name in ("revision", "commit", "claim", "claimUid", "path", "verifiedAt")
+        for name in ("revision", "commit", "claim", "claimUid", "path")
         for case in text(f"model.{name}", most=1024)
     ),
+    *time("model.verifiedAt"),
     *(
         case
         for name in ("bytes", "files", "weightsBytes", "repairedFiles")
@@ -403,11 +406,11 @@ STATUS_CASES = [
     ),
     *entries("model.config", 64, 1),
     *choice("model.verifiedBy", "Hub", "Marker", "Structure"),
-    *(
-        case
-        for name in ("job", "revision", "path", "startedAt", "finishedAt", "retryAt", "observedAt")
-        for case in text(f"download.{name}", most=1024)
-    ),
+    *(case for name in ("job", "revision", "path", "progress") for case in text(f"download.{name}", most=1024)),
+    *(case for name in ("startedAt", "finishedAt", "retryAt", "observedAt") for case in time(f"download.{name}")),
+    *required("download.failure", "reason"),
+    *text("download.failure.reason", most=128),
+    *text("download.failure.message", most=4096),
     *(
         case
         for name in (
