@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,7 +110,8 @@ class Ledger:
 
     def plain(self) -> dict[str, Any]:
         """As lists and strings, for another process."""
-        return {key: sorted(it) if isinstance(it, set) else it for key, it in asdict(self).items()}
+        rights = {key: sorted(tuple(right) for right in getattr(self, key)) for key in ("granted", "used")}
+        return rights | {"refused": sorted(self.refused), "files": sorted(self.files), "partial": self.partial}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Ledger:

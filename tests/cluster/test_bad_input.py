@@ -205,7 +205,9 @@ def _plain(message: str, namespace: str) -> str:
     """A message without what differs from run to run."""
     message = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", message.replace(namespace, "NAMESPACE"))
     message = re.sub(r"\b(qwen3-0-6b)-[0-9a-f]{8}(-[0-9a-f]{8})?(-[a-z0-9]{5})?\b", r"\1-…", message)
-    message = re.sub(r" \((the Job tries again|tried again at TIME)\)", "", message)
+    message = re.sub(
+        r" \((the Job tries again|tried again at TIME|it may still be on its way: waited for until TIME)\)", "", message
+    )
     return re.sub(r"\bchat-[a-z0-9]{6,10}(-[a-z0-9]{5})?\b", "chat-…", message)
 
 

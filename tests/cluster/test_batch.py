@@ -289,9 +289,10 @@ def test_a_pod_of_another_hand_is_not_believed(there: World) -> None:
         "devcluster.qwen3.dev/termination-message": COMPLETE,
         "batch.kubernetes.io/job-completion-index": "0",
     }
-    labels = job["spec"]["template"]["metadata"]["labels"] | {
-        "batch.kubernetes.io/job-name": job["metadata"]["name"],
-    }
+    # Without the Job's uid among them: a pod with that is adopted by the Job's own controller, and is its pod then.
+    theirs = job["spec"]["template"]["metadata"]["labels"]
+    labels = {key: value for key, value in theirs.items() if not key.endswith("controller-uid")}
+    labels["batch.kubernetes.io/job-name"] = job["metadata"]["name"]
     container = {"name": "vllm", "image": "x"}
     there.apply(
         {

@@ -56,7 +56,7 @@ BATCH_STATUS: Object = {
     "tokens": {"prompt": 1, "completion": 1},
     "tokensPerSecond": 1,
     "etaSeconds": 1,
-    "progressAt": "now",
+    "progressAt": TIME,
     "shards": [_SHARD | {"tokensPerSecond": 1, "etaSeconds": 1}],
     "output": "answers:out.jsonl",
 }
