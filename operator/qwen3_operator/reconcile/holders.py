@@ -85,9 +85,10 @@ async def settle(context: Context, kind: Kind, user: Object, keep: Collection[st
 
 def retention(context: Context, model: Object) -> str:
     """Delete where the model and all its users say so; else Retain."""
-    policies = [(model["spec"].get("storage") or {}).get("retentionPolicy")]
-    if is_made_for_users(model):
-        policies += [policy for user in users_of(context, model) if (policy := _policy_of(user))]
+    if (model["spec"].get("storage") or {}).get("retentionPolicy") != "Delete":
+        return "Retain"
+    users = users_of(context, model) if is_made_for_users(model) else []
+    policies = [policy for user in users if (policy := _policy_of(user))]
     return "Delete" if all(policy == "Delete" for policy in policies) else "Retain"
 
 
