@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from qwen3_in_engine.batch_runner.contract import PROGRESS_SECONDS
+from qwen3_operator.api.base import ConfigMapKeyRef
 from qwen3_operator.api.batch import ClaimFile, Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
@@ -39,7 +40,6 @@ from qwen3_operator.naming import (
     QWEN3_DEPLOYMENTS,
     QWEN3_MODELS,
     batch_labels,
-    digest,
     file_on_claim,
 )
 from qwen3_operator.plan.batch import BatchPlan, as_server, make_batch_plan
@@ -49,6 +49,7 @@ from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.models import note_models, referred_model, shared_model_for, wanted_name, weights_of
 from qwen3_operator.reconcile.pods import pods_of_job, views_of
 from qwen3_operator.reconcile.reconciliation import Reconciliation, observed, undecodable
+from qwen3_operator.reconcile.references import Reference, find_references
 from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
 from qwen3_operator.reconcile.watched import BY_OUTPUT, in_namespace
 from qwen3_operator.status.accepted import unreadable
@@ -343,10 +344,7 @@ class _Reconciliation(Reconciliation):
     async def _check(self, spec: Qwen3BatchSpec) -> None:
         """Problems where the input or the output is not there, or the output is somebody else's."""
         if reference := spec.input.config_map_key_ref:
-            where = "spec.input.configMapKeyRef"
-            missing = await self.context.missing_key(self._namespace, CONFIG_MAPS, reference.name, reference.key, where)
-            if missing:
-                self.problems.append(missing)
+            await self._digest(reference, "spec.input.configMapKeyRef")
         for claim, where in (
             (spec.input.claim, "spec.input.claim.name"),
             (spec.output.claim, "spec.output.claim.name"),
@@ -373,13 +371,14 @@ class _Reconciliation(Reconciliation):
         if server.engine.chat_template is None:
             return ""
         reference = server.engine.chat_template.config_map_key_ref
-        where = "spec.engine.chatTemplate.configMapKeyRef"
-        missing = await self.context.missing_key(self._namespace, CONFIG_MAPS, reference.name, reference.key, where)
-        if missing:
-            self.problems.append(missing)
-            return ""
-        config_map = await self.context.cluster.get(CONFIG_MAPS, self._namespace, reference.name)
-        return digest(((config_map or {}).get("data") or {}).get(reference.key))
+        return await self._digest(reference, "spec.engine.chatTemplate.configMapKeyRef")
+
+    async def _digest(self, reference: ConfigMapKeyRef, field: str) -> str:
+        """Hash of the text under a key of a ConfigMap; a problem where it is not there."""
+        wanted = Reference(CONFIG_MAPS, reference.name, reference.key, field)
+        found = await find_references(self.context, self._namespace, [wanted])
+        self.problems += found.problems
+        return found.digests[0]
 
     async def _observe_pods(self, job: Mapping[str, Any]) -> None:
         view = self.view

@@ -140,24 +140,6 @@ class Context:
         )
         return [f"{e['reason']}: {e.get('note', '')}" for e in sorted(found, key=_last_seen)]
 
-    async def missing_key(self, namespace: str, kind: Kind, name: str, key: str, field_path: str) -> Problem | None:
-        """A problem where the Secret or ConfigMap `name` has no `key`."""
-        obj = await self.cluster.get(kind, namespace, name)
-        if obj is None:
-            return Problem(
-                Reason.of(f"{kind.kind}NotFound"), f"{kind.kind} {name} does not exist: create it", field_path
-            )
-        if key not in (obj.get("data") or {}) and key not in (obj.get("binaryData") or {}):
-            return Problem(
-                Reason.of(f"{kind.kind}KeyNotFound"), f"{kind.kind} {name} has no key {key}: add it", field_path
-            )
-        return None
-
-    async def version(self, namespace: str, kind: Kind, name: str) -> str:
-        """The resourceVersion of a Secret or ConfigMap: it changes with the content."""
-        obj = await self.cluster.get(kind, namespace, name)
-        return str(obj["metadata"]["resourceVersion"]) if obj else ""
-
 
 def refused(kind: Kind, name: str, error: ApiError) -> Problem:
     """A child that cannot be had, as a problem of its owner. Raises an `error` that may pass."""
