@@ -302,7 +302,11 @@ def test_a_pod_of_another_hand_is_not_believed(there: World) -> None:
             "spec": {"restartPolicy": "Never", "containers": [container]},
         }
     )
-    there.wait(lambda: there.must("Pod", "forged")["status"]["phase"] == "Succeeded", "it has ended", within=30)
+    ended = {"exitCode": 0, "reason": "Completed", "message": COMPLETE}
+    container_status = {"name": "vllm", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
+    container_status["state"] = {"terminated": ended}
+    status = {"phase": "Succeeded", "containerStatuses": [container_status]}
+    there.patch("Pod", "forged", {"status": status}, subresource="status")
     there.patch(KIND, "nightly", {"spec": {"parallelism": 1}})  # so that it is reconciled with that pod in sight
     there.wait(lambda: the_job(there)["spec"]["parallelism"] == 1, "the edit")
     stays(lambda: "requests" not in there.must(KIND, "nightly")["status"], seconds=3, what="no report")

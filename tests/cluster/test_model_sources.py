@@ -47,7 +47,7 @@ def test_options_reach_the_program(world: World) -> None:
 def test_a_missing_bundle_is_named_and_noticed_when_it_comes(world: World) -> None:
     bundle = {"name": "trusted", "key": "ca.crt"}
     world.apply(Q3m().set(download={"caBundleConfigMapKeyRef": bundle}))
-    told = world.wait_condition("weights", "Stalled", "True", kind="Qwen3Model", reason="ConfigMapNotFound")
+    told = world.wait_condition("weights", "Stalled", "True", kind="Qwen3Model", reason="ConfigMapNotFound", within=30)
     assert "trusted" in told["message"]
     assert not world.list("Job")
     world.apply(config_map("trusted", ca__crt="PEM"))

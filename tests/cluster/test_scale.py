@@ -48,13 +48,15 @@ def test_scaling_changes_no_pod_template(chat: World) -> None:
     assert pod["metadata"]["uid"] in uids, "the first server was not restarted"
 
 
-@pytest.mark.parametrize("stop", [{"suspend": True}, {"replicas": 0}])
-def test_suspend_and_resume(chat: World, stop: dict[str, object]) -> None:
-    """No server, but weights and Service stay; it is neither Ready nor Stalled nor Reconciling."""
+@pytest.mark.parametrize(
+    ("stop", "ready", "reason"), [({"suspend": True}, "False", "Suspended"), ({"replicas": 0}, "True", "ScaledToZero")]
+)
+def test_suspend_and_resume(chat: World, stop: dict[str, object], ready: str, reason: str) -> None:
+    """No server, but weights and Service stay; it is neither Stalled nor Reconciling, and Ready where that is wanted."""
     model = shared_name(Q3d())
     uid = chat.must("PersistentVolumeClaim", model)["metadata"]["uid"]
     chat.set_spec("chat", **stop)
-    condition = chat.wait_condition("chat", "Ready", "False", reason="Suspended")
+    condition = chat.wait_condition("chat", "Ready", ready, reason=reason)
     assert next(iter(stop)) in condition["message"]
     chat.wait(lambda: not chat.list("Pod", labelSelector="app.kubernetes.io/component=server"), "no server")
     chat.wait(lambda: chat.must("Qwen3Deployment", "chat")["status"]["replicas"] == 0, "the status says so")

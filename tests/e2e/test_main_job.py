@@ -28,7 +28,6 @@ NOT_IN_THIS_STORY = {
     ("update", "serving.qwen3.dev", "qwen3deployments/finalizers"),  # asked for by OpenShift's admission alone
     ("update", "serving.qwen3.dev", "qwen3models/finalizers"),
     *((verb, "", "configmaps") for verb in ("get", "create", "patch")),  # a chat template, a batch, a middleware
-    ("get", "serving.qwen3.dev", "qwen3batches"),
     ("patch", "serving.qwen3.dev", "qwen3batches/status"),
     ("update", "serving.qwen3.dev", "qwen3batches/finalizers"),
     ("get", "storage.k8s.io", "storageclasses"),  # one that a Qwen3Deployment names

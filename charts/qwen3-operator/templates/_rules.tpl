@@ -3,7 +3,7 @@
 {{- define "qwen3-operator.rules" -}}
 - apiGroups: [serving.qwen3.dev]
   resources: [qwen3deployments, qwen3batches]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [serving.qwen3.dev]
   resources: [qwen3models]
   verbs: [get, list, watch, create, patch, delete]

@@ -144,8 +144,7 @@ class Store:
             text = to_json(trimmed)
             from_json(text)  # what cannot be read again is as good as unreadable
         except (ValueError, RecursionError) as error:
-            bare = {k: v for k, v in obj["metadata"].items() if k not in ("managedFields", "annotations")}
-            trimmed = {"metadata": bare, UNDECODABLE: str(error)[:200] or type(error).__name__}
+            trimmed = _without_spec(obj, str(error)[:200] or type(error).__name__)
             text = to_json(trimmed)
         owners = [(OWNER, str(owner["uid"])) for owner in trimmed["metadata"].get("ownerReferences") or ()]
         if UNDECODABLE in trimmed:
@@ -169,6 +168,17 @@ class Store:
 
 
 _MOST_GONE = 10_000
+
+
+def _without_spec(obj: Object, why: str) -> Object:
+    """What is kept of an undecodable object: what tells which it is, and its status where that can be read."""
+    bare = {k: v for k, v in obj["metadata"].items() if k not in ("managedFields", "annotations")}
+    kept = {"metadata": bare, UNDECODABLE: why}
+    try:
+        from_json(to_json(obj.get("status")))
+    except (ValueError, RecursionError):
+        return kept
+    return kept | ({"status": obj["status"]} if "status" in obj else {})
 
 
 def _name(meta: Mapping[str, Any]) -> Name:

@@ -72,11 +72,21 @@ class Context:
         try:
             return self.keep(kind, await self.cluster.apply(kind, exactly, manager=MANAGER))
         except ApiError as error:
-            if error.status != 422 or (mended := with_ports_of(live, wanted)) == live:
+            if error.status != 422 or with_ports_of(live, wanted) == live:
                 raise
-        meta = {key: live["metadata"][key] for key in ("namespace", "name", "uid", "resourceVersion")}
-        self.keep(kind, await self.cluster.merge(kind, {"metadata": meta, "spec": mended["spec"]}, manager=MANAGER))
+        await self._mend_ports(kind, desired, wanted)
         return self.keep(kind, await self.cluster.apply(kind, exactly, manager=MANAGER))
+
+    async def _mend_ports(self, kind: Kind, desired: Object, wanted: Object) -> None:
+        """Put our ports in the place of what a hand made of them; no apply can. What is there is read for it."""
+        meta = desired["metadata"]
+        live = await self.cluster.get(kind, meta["namespace"], meta["name"])
+        if live is None:
+            return
+        prove_ours(kind, live, desired, _identity(desired))
+        exactly = {key: live["metadata"][key] for key in ("namespace", "name", "uid", "resourceVersion")}
+        mended = {"metadata": exactly, "spec": with_ports_of(live, wanted)["spec"]}
+        self.keep(kind, await self.cluster.merge(kind, mended, manager=MANAGER))
 
     async def delete(self, kind: Kind, seen: Object, desired: Object | None = None) -> None:
         """Delete what was `seen`, as it is now: it is read first. `desired`: what it has to be, by default `seen`.

@@ -8,7 +8,6 @@ import logging
 from qwen3_operator.api.conditions import Condition, Type, carry_over, shorten
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.kinds import Kind
-from qwen3_operator.controller.store import UNDECODABLE
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.key import Key
 from qwen3_operator.status.times import timestamp
@@ -31,8 +30,6 @@ async def report_failure(context: Context, kind: Kind, key: Key, error: BaseExce
     try:
         async with asyncio.timeout(REPORT_SECONDS):
             obj = context.store.get(kind, key.namespace, key.name)
-            if obj is not None and UNDECODABLE in obj:  # the store has no status of it, and none is to be lost
-                obj = await context.cluster.get(kind, key.namespace, key.name)
             if obj is None or obj["metadata"].get("deletionTimestamp"):
                 return
             status = obj.get("status") or {}

@@ -7,10 +7,10 @@ manager, so a thousand users that come at once are a few writes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from qwen3_operator.controller.cluster import Object
+from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, Kind
 from qwen3_operator.controller.ownership import controller_of
 from qwen3_operator.controller.store import OWNER
@@ -57,8 +57,23 @@ def decides(model: Object, uid: str) -> bool:
     return not holders_of(model) or bool(holders_of(model)[0]["uid"] == uid)
 
 
-async def add_holders(context: Context, kind: Kind, live: Object, references: Iterable[dict[str, Any]]) -> Object:
-    """Have `references` among the holders of what was seen as `live`. Raises ApiError (409) where it changed since."""
+async def add_holders(context: Context, kind: Kind, live: Object, references: Sequence[dict[str, Any]]) -> Object:
+    """Have `references` among the holders of what was seen as `live`. Raises ApiError (409) where others write it all
+    the time."""
+    try:
+        return await _add(context, kind, live, references)
+    except ApiError as error:
+        if error.status != 409:
+            raise
+    meta = live["metadata"]  # somebody wrote it since it was seen: it is read once more
+    now = await context.cluster.get(kind, meta["namespace"], meta["name"])
+    if now is None:
+        context.forget(kind, meta)
+        return live
+    return await _add(context, kind, context.keep(kind, now), references)
+
+
+async def _add(context: Context, kind: Kind, live: Object, references: Sequence[dict[str, Any]]) -> Object:
     known = {owner["uid"] for owner in holders_of(live)}
     new = [reference for reference in references if reference["uid"] not in known]
     return await _apply(context, kind, live, [*holders_of(live), *new]) if new else live
