@@ -12,6 +12,7 @@ from typing import Any
 import kubernetes.client
 import kubernetes.config
 
+from qwen3_operator.controller.decode import allow_deep_json
 from qwen3_operator.controller.kinds import (
     CLAIMS,
     CONFIG_MAPS,
@@ -65,6 +66,7 @@ class Api:
     """Requests to one API server as the cluster's administrator. Errors are raised as Refused."""
 
     def __init__(self, kubeconfig: Path) -> None:
+        allow_deep_json()
         client = kubernetes.config.new_client_from_config(str(kubeconfig))
         client.user_agent = "tests"
         self._client = client

@@ -52,7 +52,7 @@ def test_scaling_changes_no_pod_template(chat: World) -> None:
     ("stop", "ready", "reason"), [({"suspend": True}, "False", "Suspended"), ({"replicas": 0}, "True", "ScaledToZero")]
 )
 def test_suspend_and_resume(chat: World, stop: dict[str, object], ready: str, reason: str) -> None:
-    """No server, but weights and Service stay; it is neither Stalled nor Reconciling, and Ready where that is wanted."""
+    """No server, but weights and Service stay; nothing is stalled, or goes on."""
     model = shared_name(Q3d())
     uid = chat.must("PersistentVolumeClaim", model)["metadata"]["uid"]
     chat.set_spec("chat", **stop)
