@@ -74,7 +74,7 @@ def test_explain(cluster: devcluster.Cluster, path: str, words: str) -> None:
 
 def test_columns_of_a_deployment(chat: World, cluster: devcluster.Cluster) -> None:
     rows = _table(cluster.kubectl("-n", chat.namespace, "get", "q3d"))
-    assert list(rows["chat"]) == ["NAME", "READY", "REASON", "MODEL", "LENGTH", "TP", "REPLICAS", "AGE"]
+    assert list(rows["chat"]) == ["NAME", "READY", "REASON", "MODEL", "LENGTH", "TP", "REPLICAS", "AVAILABLE", "AGE"]
     row = rows["chat"]
     assert {k: row[k] for k in row if k not in ("NAME", "AGE")} == {
         "READY": "True",
@@ -83,6 +83,7 @@ def test_columns_of_a_deployment(chat: World, cluster: devcluster.Cluster) -> No
         "LENGTH": "4096",
         "TP": "2",
         "REPLICAS": "1",
+        "AVAILABLE": "1",
     }
     assert (rows["other"]["READY"], rows["other"]["REASON"]) == ("False", "Suspended")
     wide = _table(cluster.kubectl("-n", chat.namespace, "get", "q3d", "-o", "wide"))["chat"]
@@ -94,9 +95,8 @@ def test_columns_of_a_model(chat: World, cluster: devcluster.Cluster) -> None:
     rows = _table(cluster.kubectl("-n", chat.namespace, "get", "q3m", "-o", "wide"))
     row = next(r for r in rows.values() if r["MODEL"] == "Qwen/Qwen3-0.6B")
     assert (row["READY"], row["REASON"]) == ("True", "Ready")
-    assert row["BYTES"] == row["TOTAL"] == "1519209216"
+    assert row["DOWNLOAD"].endswith("GiB") and row["USERS"] == "1"
     assert row["CLAIM"] == row["NAME"]
-    assert row["USED BY"] == '["chat"]'
 
 
 def test_columns_of_a_batch(chat: World, cluster: devcluster.Cluster) -> None:
