@@ -103,7 +103,7 @@ def test_columns_of_a_batch(chat: World, cluster: devcluster.Cluster) -> None:
     narrow = _table(cluster.kubectl("-n", chat.namespace, "get", "q3b"))["nightly"]
     assert list(narrow) == ["NAME", "COMPLETED", "REASON", "MODEL", "DONE", "FAILED", "TOTAL", "ETA", "AGE"]
     row = _table(cluster.kubectl("-n", chat.namespace, "get", "q3b", "-o", "wide"))["nightly"]
-    assert (row["COMPLETED"], row["DONE"], row["FAILED"], row["TOTAL"]) == ("True", "4", "1", "5")
+    assert (row["COMPLETED"], row["DONE"], row["FAILED"], row["TOTAL"]) == ("True", "4", "1", "10")
     assert row["MODEL"].startswith("qwen3-1-7b-")
     assert row["OUTPUT"] == "answers:out.jsonl"
 
