@@ -68,7 +68,7 @@ async def reconcile_deployment(context: Context, key: Key) -> Requeue | float | 
     spec = it.read_spec()
     if spec is not None:
         await it.act(spec)
-    status = deployment_status(key.name, spec, obj["metadata"]["generation"], it.status_before, it.view())
+    status = deployment_status(key.name, spec, obj["metadata"]["generation"], obj.get("status") or {}, it.view())
     await context.write_status(QWEN3_DEPLOYMENTS, obj, status)
     if spec is not None:
         await settle(context, QWEN3_DEPLOYMENTS, obj, it.models_to_keep())
@@ -88,11 +88,6 @@ class _Reconciliation(Reconciliation):
     endpoint: str = ""
     template_hash: str = ""
     warnings: list[Problem] = field(default_factory=list)
-
-    @property
-    def status_before(self) -> Object:
-        """What people read up to now: conditions keep the time of their last change."""
-        return self._status
 
     def view(self) -> DeploymentView:
         return DeploymentView(
@@ -303,8 +298,7 @@ class _Reconciliation(Reconciliation):
         try:
             if MIDDLEWARE in made.plan.command and config_map_name(self._name) in json.dumps(made.template):
                 await self.context.ensure(CONFIG_MAPS, middleware_config_map(self._namespace, self._name, self._uid))
-            live = await self.context.observe(DEPLOYMENTS, self._namespace, self._name)
-            self.server = await self.context.change(DEPLOYMENTS, live, wanted)
+            self.server = await self.context.ensure(DEPLOYMENTS, wanted)
         except ApiError as error:
             self.problems.append(refused(DEPLOYMENTS, self._name, error))
 
