@@ -12,22 +12,27 @@ from tests.documents.snippets import manifests
 from qwen3_operator.__main__ import main
 
 RENDERED = {
-    "Qwen3Deployment": {"Qwen3Model", "Job", "Service", "Deployment"},
-    "Qwen3Batch": {"Qwen3Model", "Job", "ConfigMap"},
+    "Qwen3Deployment": {"Job", "Service", "Deployment"},
+    "Qwen3Batch": {"Job", "ConfigMap"},
 }
 ALL = list(manifests())
 SAMPLES = [(where, m) for where, m in ALL if m["kind"] in RENDERED]
-DEPLOYMENTS = {m["metadata"]["name"]: m for _, m in ALL if m["kind"] == "Qwen3Deployment"}
+NAMED = {(m["kind"], m["metadata"]["name"]): m for _, m in ALL}
 each_sample = pytest.mark.parametrize(
     ("where", "manifest"), SAMPLES, ids=[f"{w}-{m['metadata']['name']}" for w, m in SAMPLES]
 )
 
 
 def written(manifest: dict[str, Any], folder: Path) -> str:
-    """A file with the sample, and with the Qwen3Deployment that it refers to."""
+    """A file with the sample, and with the objects that it refers to."""
     path = folder / "sample.yaml"
-    reference = manifest["spec"].get("deploymentRef")
-    path.write_text(yaml.safe_dump_all([manifest, *([DEPLOYMENTS[reference["name"]]] if reference else [])]))
+    spec = manifest["spec"]
+    referred = [
+        NAMED[kind, spec[field]["name"]]
+        for field, kind in (("deploymentRef", "Qwen3Deployment"), ("modelRef", "Qwen3Model"))
+        if field in spec
+    ]
+    path.write_text(yaml.safe_dump_all([manifest, *referred]))
     return str(path)
 
 
@@ -43,4 +48,5 @@ def test_it_fits_an_h100(
 def test_it_renders(where: str, manifest: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["render", "-f", written(manifest, tmp_path)]) == 0
     kinds = [d["kind"] for d in yaml.safe_load_all(capsys.readouterr().out)]
-    assert RENDERED[manifest["kind"]] <= set(kinds)
+    shared = set() if "modelRef" in manifest["spec"] else {"Qwen3Model"}
+    assert RENDERED[manifest["kind"]] | shared <= set(kinds)

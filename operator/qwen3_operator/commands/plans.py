@@ -82,7 +82,8 @@ def plan_offline(
     meta, server = resource.meta, _of_version(resource.server, version)
     namespace, name, gpus = meta["namespace"], meta["name"], hardware.gpus()
     source = server.source
-    weights = Weights(claim_name(model_name(source), source), model_path(source), facts)
+    model = resource.made_ahead or model_name(source)
+    weights = Weights(claim_name(model, source), model_path(source), facts)
     if resource.batch is None:
         plan = make_plan(weights, server, settings, gpus=gpus, gpus_per_node=hardware.gpus_per_node)
         return Planned(resource, plan, partial(server_manifests, namespace, name, server, plan, settings))

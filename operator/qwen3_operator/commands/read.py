@@ -16,12 +16,16 @@ from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.batch import Qwen3Batch, Qwen3BatchSpec
 from qwen3_operator.api.crd import crds
 from qwen3_operator.api.deployment import GPU_OWNED, Gpu, Qwen3Deployment, Qwen3DeploymentSpec
+from qwen3_operator.api.model import Qwen3Model, Qwen3ModelSpec
 from qwen3_operator.api.patch import IS_TEXT
+from qwen3_operator.api.source import ModelSource
 from qwen3_operator.plan.batch import as_server
 
-SPECS: Mapping[str, type[Qwen3DeploymentSpec | Qwen3BatchSpec]] = {
+Spec = Qwen3DeploymentSpec | Qwen3BatchSpec | Qwen3ModelSpec
+SPECS: Mapping[str, type[Spec]] = {
     Qwen3Deployment.KIND: Qwen3DeploymentSpec,
     Qwen3Batch.KIND: Qwen3BatchSpec,
+    Qwen3Model.KIND: Qwen3ModelSpec,
 }
 """The kinds that are read, and their specs."""
 
@@ -37,9 +41,11 @@ class Resource:
     meta: dict[str, Any]
     """Its metadata, with a namespace in any case."""
     server: Qwen3DeploymentSpec
-    """Its spec; of a Qwen3Batch, the server that has its model and engine."""
+    """Its spec; of a Qwen3Batch, the server that has its model and engine. A modelRef is replaced by what it names."""
     batch: Qwen3BatchSpec | None = None
     """The spec of a Qwen3Batch."""
+    made_ahead: str | None = None
+    """Name of the Qwen3Model of the file that it refers to."""
 
     @property
     def title(self) -> str:
@@ -47,25 +53,47 @@ class Resource:
         return f"{Qwen3Batch.KIND if self.batch else Qwen3Deployment.KIND} {self.meta['name']}"
 
 
-def read_resources(path: str, namespace: str) -> list[Resource]:
-    """Every Qwen3Deployment and Qwen3Batch of a YAML file (`-`: standard input), in its order. Raises BadInput.
+@dataclass(frozen=True)
+class Model:
+    """A Qwen3Model of a file."""
+
+    meta: dict[str, Any]
+    """Its metadata, with a namespace in any case."""
+    spec: Qwen3ModelSpec
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a file holds, in its order."""
+
+    models: list[Model]
+    users: list[Resource]
+
+
+def read_resources(path: str, namespace: str) -> Resources:
+    """Every custom resource of a YAML file (`-`: standard input). Raises BadInput.
 
     `namespace`: of those that name none.
     """
     documents = [d for d in _documents(path) if isinstance(d, dict) and str(d.get("kind")) in SPECS]
     if not documents:
-        raise BadInput(f"{path}: holds neither a {' nor a '.join(SPECS)}")
-    found = []
-    for document in documents:
-        where = _where(path, document)
-        found.append((where, _meta(where, document, namespace), _spec(where, document)))
-    servers = {_key(meta): spec for _, meta, spec in found if isinstance(spec, Qwen3DeploymentSpec)}
-    return [
-        Resource(meta, spec)
-        if isinstance(spec, Qwen3DeploymentSpec)
-        else Resource(meta, as_server(spec, _lender(where, meta, spec, servers)), spec)
+        raise BadInput(f"{path}: holds no {', no '.join(SPECS)}")
+    found = [(w := _where(path, document), _meta(w, document, namespace), _spec(w, document)) for document in documents]
+    models = [Model(meta, spec) for _, meta, spec in found if isinstance(spec, Qwen3ModelSpec)]
+    servers = {
+        _key(meta): _resolved(where, meta, spec, {_key(model.meta): model.spec for model in models})
         for where, meta, spec in found
-    ]
+        if isinstance(spec, Qwen3DeploymentSpec)
+    }
+    users = []
+    for where, meta, spec in found:
+        if isinstance(spec, Qwen3DeploymentSpec):
+            users.append(servers[_key(meta)])
+        elif isinstance(spec, Qwen3BatchSpec):
+            lender = _lender(where, meta, spec, servers)
+            server = as_server(spec, lender.server if lender else None)
+            users.append(Resource(meta, server, spec, lender.made_ahead if lender else None))
+    return Resources(models, users)
 
 
 def _documents(path: str) -> list[Any]:
@@ -91,7 +119,7 @@ def _meta(where: str, document: Mapping[str, Any], namespace: str) -> dict[str, 
     return meta | {"namespace": meta.get("namespace") or namespace}
 
 
-def _spec(where: str, document: Mapping[str, Any]) -> Qwen3DeploymentSpec | Qwen3BatchSpec:
+def _spec(where: str, document: Mapping[str, Any]) -> Spec:
     kind, given = document["kind"], document.get("spec") or {}
     if document.get("apiVersion") != API_VERSION:
         raise BadInput(f"{where}: apiVersion is {document.get('apiVersion')}, not {API_VERSION}")
@@ -128,8 +156,10 @@ def _unknown_fields(value: Any, schema: Mapping[str, Any], path: str) -> Iterato
                 yield f"{path}.{key}"
 
 
-def _broken_rules(spec: Qwen3DeploymentSpec | Qwen3BatchSpec) -> Iterator[str]:
+def _broken_rules(spec: Spec) -> Iterator[str]:
     """What the CRD's rules between fields refuse: the path, and the rule's own words."""
+    if isinstance(spec, Qwen3ModelSpec):
+        return
     if isinstance(spec.pod_template_patch, dict) and spec.pod_template_patch:
         yield f"spec.podTemplatePatch: {IS_TEXT}"
     gpu, resources = spec.gpu or Gpu(), spec.resources
@@ -138,8 +168,6 @@ def _broken_rules(spec: Qwen3DeploymentSpec | Qwen3BatchSpec) -> Iterator[str]:
     if isinstance(spec, Qwen3DeploymentSpec):
         if (spec.model is None) == (spec.model_ref is None):
             yield "spec: give either model or modelRef"
-        elif spec.model is None:
-            yield "spec.modelRef: only a cluster knows that Qwen3Model: name its model here, as spec.model"
         return
     if (spec.model is None) == (spec.deployment_ref is None):
         yield "spec: give either model or deploymentRef"
@@ -156,12 +184,25 @@ def _key(meta: Mapping[str, Any]) -> tuple[str, str]:
     return meta["namespace"], meta["name"]
 
 
+def _resolved(
+    where: str, meta: dict[str, Any], spec: Qwen3DeploymentSpec, models: Mapping[tuple[str, str], Qwen3ModelSpec]
+) -> Resource:
+    """A Qwen3Deployment with the checkpoint that its modelRef stands for. Raises BadInput."""
+    if spec.model_ref is None:
+        return Resource(meta, spec)
+    name = spec.model_ref.name
+    if (model := models.get((meta["namespace"], name))) is None:
+        words = f"{Qwen3Model.KIND} {name} of namespace {meta['namespace']} is not in the file"
+        raise BadInput(
+            f"{where}: spec.modelRef.name: {words}: put it in the same file, or name its model as spec.model"
+        )
+    source = ModelSource.model_validate({field: getattr(model, field) for field in ModelSource.model_fields})
+    return Resource(meta, spec.model_copy(update={"model": source}), made_ahead=name)
+
+
 def _lender(
-    where: str,
-    meta: Mapping[str, Any],
-    spec: Qwen3BatchSpec,
-    servers: Mapping[tuple[str, str], Qwen3DeploymentSpec],
-) -> Qwen3DeploymentSpec | None:
+    where: str, meta: Mapping[str, Any], spec: Qwen3BatchSpec, servers: Mapping[tuple[str, str], Resource]
+) -> Resource | None:
     """The Qwen3Deployment that deploymentRef names, None where it names none. Raises BadInput."""
     if spec.deployment_ref is None:
         return None

@@ -28,12 +28,16 @@ UID = "00000000-0000-0000-0000-000000000000"
 """Stands for the uid that the API server gives the owner."""
 
 
-def model_manifests(namespace: str, server: Qwen3DeploymentSpec, settings: Settings) -> list[dict[str, Any]]:
+def shared_model_manifests(namespace: str, server: Qwen3DeploymentSpec, settings: Settings) -> list[dict[str, Any]]:
     """The Qwen3Model that `server` shares with others, and its objects, in the order in which they come into being."""
     model = shared_model(namespace, model_name(server.source), server)
-    name = model["metadata"]["name"]
     spec = Qwen3ModelSpec.model_validate(model["spec"])
-    found: list[tuple[Kind, dict[str, Any]]] = [(QWEN3_MODELS, model)]
+    return [*_typed([(QWEN3_MODELS, model)]), *model_manifests(namespace, model["metadata"]["name"], spec, settings)]
+
+
+def model_manifests(namespace: str, name: str, spec: Qwen3ModelSpec, settings: Settings) -> list[dict[str, Any]]:
+    """The objects of one Qwen3Model alone."""
+    found: list[tuple[Kind, dict[str, Any]]] = []
     if not spec.storage.existing_claim:
         retention = spec.storage.retention_policy or "Retain"
         found.append((CLAIMS, model_claim(namespace, name, UID, spec, claim_size(spec, None), retention)))

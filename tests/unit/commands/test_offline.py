@@ -12,7 +12,7 @@ from tests.unit.test_batch_plan import batch_spec
 
 from qwen3_operator.__main__ import main
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
-from qwen3_operator.commands.render import UID, model_manifests
+from qwen3_operator.commands.render import UID, shared_model_manifests
 from qwen3_operator.desired.batch import batch_job
 from qwen3_operator.desired.batch_config import batch_config_map
 from qwen3_operator.naming import claim_name, model_name, model_path
@@ -157,7 +157,7 @@ def test_each_of_a_file_in_its_order(tmp_path: Path, capsys: Capture) -> None:
 @pytest.mark.parametrize("documents", [[], [{"kind": "ConfigMap"}], ["text"], [{"kind": []}]], ids=str)
 def test_a_file_with_neither(documents: list[Any], tmp_path: Path, capsys: Capture) -> None:
     assert ran(tmp_path, "explain", documents) == 2
-    assert "holds neither a Qwen3Deployment nor a Qwen3Batch" in capsys.readouterr().err
+    assert "holds no Qwen3Deployment, no Qwen3Batch, no Qwen3Model" in capsys.readouterr().err
 
 
 RULES = [
@@ -287,7 +287,7 @@ def test_a_batch_renders_to_what_the_operator_makes(batch: Document, tmp_path: P
     config_map = batch_config_map(meta["namespace"], "nightly", UID, spec, planned.runner)
     job = batch_job(meta, spec, server, planned, config_map["metadata"]["name"], settings)
     assert list(yaml.safe_load_all(capsys.readouterr().out)) == [
-        *model_manifests(meta["namespace"], server, settings),
+        *shared_model_manifests(meta["namespace"], server, settings),
         {"apiVersion": "v1", "kind": "ConfigMap", **config_map},
         {"apiVersion": "batch/v1", "kind": "Job", **job},
     ]
@@ -311,3 +311,42 @@ def test_a_patch_that_cannot_be_merged(made: Any, tmp_path: Path, capsys: Captur
     assert ran(tmp_path, "render", [document]) == 2
     words = f"{document['kind']} {document['metadata']['name']}: spec.podTemplatePatch.spec.containers[0] has no name"
     assert words in capsys.readouterr().err
+
+
+def offered(**meta: Any) -> Document:
+    """A Qwen3Model that somebody made for others."""
+    return resource("Qwen3Model", "ours", MODEL | {"storage": {"size": "30Gi"}}, **meta)
+
+
+REFERRED: Document = chat({"model": None, "modelRef": {"name": "ours"}})
+del REFERRED["spec"]["model"]
+
+
+def test_what_a_model_ref_names_is_taken_from_the_file(tmp_path: Path, capsys: Capture) -> None:
+    assert ran(tmp_path, "render", [REFERRED, offered(), nightly(REFERS)]) == 0
+    found = list(yaml.safe_load_all(capsys.readouterr().out))
+    assert [o["kind"] for o in found] == ["PersistentVolumeClaim", "Job", "Service", "Deployment", "ConfigMap", "Job"]
+    pods = [o["spec"]["template"]["spec"] for o in found if o["kind"] in ("Deployment", "Job")]
+    claims = [
+        [v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persistentVolumeClaim" in v]
+        for pod in pods
+    ]
+    assert all("ours" in names for names in claims), claims
+
+
+def test_explain_knows_what_a_model_ref_names(tmp_path: Path, capsys: Capture) -> None:
+    named = explained(tmp_path, capsys, [chat()], "--gpu", "H100-80GB")
+    assert explained(tmp_path, capsys, [offered(), REFERRED], "--gpu", "H100-80GB") == named
+
+
+def test_a_model_alone(tmp_path: Path, capsys: Capture) -> None:
+    assert ran(tmp_path, "render", [offered()]) == 0
+    assert [o["kind"] for o in yaml.safe_load_all(capsys.readouterr().out)] == ["PersistentVolumeClaim", "Job"]
+    assert ran(tmp_path, "explain", [offered()]) == 2
+    assert "a Qwen3Model alone has no plan" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("others", [[], [offered(namespace="other")]], ids=["none", "another-namespace"])
+def test_without_its_model(others: list[Document], tmp_path: Path, capsys: Capture) -> None:
+    assert ran(tmp_path, "explain", [REFERRED, *others]) == 2
+    assert "spec.modelRef.name: Qwen3Model ours of namespace default is not in the file" in capsys.readouterr().err

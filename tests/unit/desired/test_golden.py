@@ -17,7 +17,7 @@ import yaml
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.commands.output import to_yaml, to_yaml_stream
-from qwen3_operator.commands.render import model_manifests, server_manifests
+from qwen3_operator.commands.render import server_manifests, shared_model_manifests
 from qwen3_operator.naming import claim_name, model_name, model_path
 from qwen3_operator.plan import NodeGpus, Weights, make_plan
 from qwen3_operator.settings import Settings
@@ -41,7 +41,10 @@ def made(case: str) -> list[dict[str, Any]]:
     plan = make_plan(weights, spec, SETTINGS, NODES, "0a1b2c3d" if spec.engine.chat_template else "")
     assert not plan.problems
     namespace, name = cr["metadata"]["namespace"], cr["metadata"]["name"]
-    return [*model_manifests(namespace, spec, SETTINGS), *server_manifests(namespace, name, spec, plan, SETTINGS)]
+    return [
+        *shared_model_manifests(namespace, spec, SETTINGS),
+        *server_manifests(namespace, name, spec, plan, SETTINGS),
+    ]
 
 
 def template(objects: list[dict[str, Any]]) -> dict[str, Any]:
