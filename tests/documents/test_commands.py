@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ DOCUMENTED = sorted({command for _, command in commands()})
 CI = (ROOT / ".ci" / "run", ROOT / ".ci" / "nightly")
 
 
+@cache
 def run_by_tests() -> dict[str, str]:
     """Command -> the test file that runs it: each literal that is given to `documented`."""
     return {text: path.name for path in sorted((ROOT / "tests").rglob("*.py")) for text in _literals(path)}
@@ -47,6 +49,7 @@ def _literals(path: Path) -> Iterator[str]:
             yield str(argument.value)
 
 
+@cache
 def run_by_ci() -> set[str]:
     """`make` commands that CI runs, and those that these run before their own work."""
     lines = {line.strip() for script in CI for line in script.read_text(encoding="utf-8").splitlines()}
