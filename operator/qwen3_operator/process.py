@@ -171,9 +171,12 @@ class Operator:
             error = TimeoutError(f"it took longer than {RECONCILE_SECONDS:g} s")
         wait = error.retry_after if isinstance(error, ApiError) else None
         delay, failures = self.queue.failed(key, wait or 0.0)
-        metrics.RECONCILES.labels(key.kind, "error").inc()
+        # Somebody else wrote the object at the same moment: nothing is wrong, it is only looked at again.
+        conflict = isinstance(error, ApiError) and error.reason == "Conflict"
+        metrics.RECONCILES.labels(key.kind, "conflict" if conflict else "error").inc()
         traceback = None if isinstance(error, ApiError | TimeoutError) else error
-        log.warning("%s %s/%s: %s; again in %.1f s", *key, error, delay, exc_info=traceback)
+        level = logging.INFO if conflict else logging.WARNING
+        log.log(level, "%s %s/%s: %s; again in %.1f s", *key, error, delay, exc_info=traceback)
         if failures >= LASTING_FAILURES:
             await report_failure(self._context, kind, key, error)
 

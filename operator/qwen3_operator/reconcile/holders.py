@@ -7,7 +7,9 @@ manager, so a thousand users that come at once are a few writes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from qwen3_operator.controller.cluster import ApiError, Object
@@ -28,6 +30,9 @@ from qwen3_operator.reconcile.watched import BY_MODEL, in_namespace
 
 HOLDERS_MANAGER = f"{MANAGER}-holders"
 """Field manager of the ownerReferences of holders."""
+MOST_CONFLICTS = 4
+CONFLICT_SECONDS = 0.02
+"""Longest wait after the first conflict; each later one may wait twice as long."""
 
 
 def reference_to(kind: Kind, user: Object) -> dict[str, Any]:
@@ -60,17 +65,35 @@ def decides(model: Object, uid: str) -> bool:
 async def add_holders(context: Context, kind: Kind, live: Object, references: Sequence[dict[str, Any]]) -> Object:
     """Have `references` among the holders of what was seen as `live`. Raises ApiError (409) where others write it all
     the time."""
-    try:
-        return await _add(context, kind, live, references)
-    except ApiError as error:
-        if error.status != 409:
-            raise
-    meta = live["metadata"]  # somebody wrote it since it was seen: it is read once more
-    now = await context.cluster.get(kind, meta["namespace"], meta["name"])
-    if now is None:
-        context.forget(kind, meta)
-        return live
-    return await _add(context, kind, context.keep(kind, now), references)
+    async def add(there: Object) -> Object:
+        return await _add(context, kind, there, references)
+
+    return await _on_what_is_there(context, kind, live, add) or live
+
+
+async def _on_what_is_there(
+    context: Context, kind: Kind, seen: Object, write: Callable[[Object], Awaitable[Object]], *, read: bool = False
+) -> Object | None:
+    """The answer to `write`, which is given what was `seen`, or (after `read`, or where somebody wrote it meanwhile)
+    what is there now; None where it is gone. A download's progress is a write too, and so is each other user's.
+
+    Raises ApiError (409) where others write it all the time.
+    """
+    meta, there = seen["metadata"], seen
+    for conflicts in range(MOST_CONFLICTS + 1):
+        if read or conflicts:
+            now = await context.cluster.get(kind, meta["namespace"], meta["name"])
+            if now is None:
+                context.forget(kind, meta)
+                return None
+            there = context.keep(kind, now)
+        try:
+            return await write(there)
+        except ApiError as error:
+            if error.status != 409 or conflicts == MOST_CONFLICTS:
+                raise
+        await asyncio.sleep(random.uniform(0, CONFLICT_SECONDS * 2**conflicts))
+    return None
 
 
 async def _add(context: Context, kind: Kind, live: Object, references: Sequence[dict[str, Any]]) -> Object:
@@ -128,22 +151,21 @@ def _policy_of(user: Object) -> str | None:
 
 async def _release(context: Context, kind: Kind, seen: Object, uid: str) -> None:
     """Take one holder away, from what is there now; a model made for users that has no other is deleted."""
-    meta = seen["metadata"]
-    live = await context.cluster.get(kind, meta["namespace"], meta["name"])
-    if live is None:
-        context.forget(kind, meta)
-        return
-    others = [owner for owner in holders_of(live) if owner["uid"] != uid]
-    if len(others) == len(holders_of(live)):
-        context.keep(kind, live)
-    elif kind == QWEN3_MODELS and not others and is_made_for_users(live):
-        await context.delete(kind, live)
-    else:
+
+    async def release(live: Object) -> Object:
+        others = [owner for owner in holders_of(live) if owner["uid"] != uid]
+        if len(others) == len(holders_of(live)):
+            return live
+        if kind == QWEN3_MODELS and not others and is_made_for_users(live):
+            await context.delete(kind, live)
+            return live
         # No apply: a reference stays while any field manager wants it, and beside that of all holders these may be the
         # one that made the model and, in an earlier release, one for each user.
         meta = {key: live["metadata"][key] for key in ("namespace", "name", "uid", "resourceVersion")}
         left = {"metadata": meta | {"ownerReferences": others}}
-        context.keep(kind, await context.cluster.merge(kind, left, manager=HOLDERS_MANAGER))
+        return context.keep(kind, await context.cluster.merge(kind, left, manager=HOLDERS_MANAGER))
+
+    await _on_what_is_there(context, kind, seen, release, read=True)
 
 
 async def _apply(context: Context, kind: Kind, live: Object, references: list[dict[str, Any]]) -> Object:
