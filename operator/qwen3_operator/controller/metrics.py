@@ -13,7 +13,11 @@ API_REQUESTS = Counter("qwen3_operator_api_requests", "Requests to the API serve
 API_SECONDS = Histogram(
     "qwen3_operator_api_request_seconds", "Seconds of a request to the API server", ["verb"], buckets=_SECONDS
 )
-RECONCILES = Counter("qwen3_operator_reconciles", "Reconciles of objects: ok, conflict (somebody else wrote at the same moment) or error", ["kind", "result"])
+RECONCILES = Counter(
+    "qwen3_operator_reconciles",
+    "Reconciles of objects: ok, conflict or error",
+    ["kind", "result"],
+)
 RECONCILE_SECONDS = Histogram(
     "qwen3_operator_reconcile_seconds", "Seconds of a look at an object", ["kind"], buckets=_SECONDS
 )

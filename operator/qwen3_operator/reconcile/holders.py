@@ -65,6 +65,7 @@ def decides(model: Object, uid: str) -> bool:
 async def add_holders(context: Context, kind: Kind, live: Object, references: Sequence[dict[str, Any]]) -> Object:
     """Have `references` among the holders of what was seen as `live`. Raises ApiError (409) where others write it all
     the time."""
+
     async def add(there: Object) -> Object:
         return await _add(context, kind, there, references)
 
