@@ -40,7 +40,7 @@ BATCH_DIR = "/etc/qwen3/batch"
 """Where a batch's pods find the runner and its configuration."""
 BATCH_INPUT_DIR, BATCH_OUTPUT_DIR = "/batch/input", "/batch/output"
 
-MIDDLEWARE = "reasoning_content.ReasoningContentMiddleware"
+MIDDLEWARE = "qwen3_in_engine.server.loader.Middleware"
 """Import path of the middleware behind engine.reasoningContentField."""
 
 SERVER = "server"

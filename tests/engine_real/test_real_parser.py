@@ -149,7 +149,7 @@ def everything(entry: CatalogEntry) -> list[str]:
         master_addr="10.0.0.1",
         headless=True,
         shutdown_timeout_seconds=30,
-        middleware=["reasoning_content.ReasoningContentMiddleware"],
+        middleware=["qwen3_in_engine.server.loader.Middleware"],
         extra_args=["--enforce-eager", "--kv-cache-memory-bytes", "64M"],
     )
     return serve_command(options, VERSION)[2:]

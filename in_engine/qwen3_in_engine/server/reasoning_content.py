@@ -1,19 +1,11 @@
-"""ASGI middleware: answers carry their reasoning in `reasoning_content` too, as vLLM did before 0.16.
-
-Runs inside the server: mounted from a ConfigMap, `--middleware reasoning_content.ReasoningContentMiddleware`.
-Standard library only: nothing else of ours is in that image.
-"""
+"""Answers carry their reasoning in `reasoning_content` too, as vLLM's did before 0.16."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+from qwen3_in_engine.server.asgi import App, Message, Receive, Scope, Send
 
 _MARK = b'"reasoning"'
 _HAS_OLD_FIELD = b'"reasoning_content":'
@@ -28,7 +20,7 @@ class ReasoningContentMiddleware:
     def __init__(self, app: App) -> None:
         self.app = app
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
         if scope["type"] == "http" and scope.get("path", "").rstrip("/").endswith("/chat/completions"):
             send = _Answer(send)

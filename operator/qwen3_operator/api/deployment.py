@@ -96,6 +96,30 @@ class Rollout(ApiModel):
     """Seconds that running requests have to finish when a server ends (vLLM 0.18 and newer)."""
 
 
+class VerifyPrompt(ApiModel):
+    """A question whose answer is known."""
+
+    prompt: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    """What a user asks."""
+    contains: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=256)]],
+        Field(min_length=1, max_length=8, json_schema_extra=ATOMIC_LIST),
+    ]
+    """Texts that the answer has, each of them; the reasoning does not count."""
+    thinking: bool | None = None
+    """Whether the model thinks first, for models that can do both. Default: the server's own."""
+
+
+class Verify(ApiModel):
+    """What a server must be seen to do before it gets users."""
+
+    mode: Literal["Auto", "Off"] = "Auto"
+    """Auto: once per start, the server is asked whether it answers as its model: thinking split off, tool calls parsed,
+    streams like whole answers. Off: it gets users as soon as it listens."""
+    prompts: Annotated[list[VerifyPrompt], Field(max_length=8, json_schema_extra=ATOMIC_LIST)] = []
+    """Questions of your own, asked with temperature 0, at most 512 tokens each."""
+
+
 class ModelRef(ApiModel):
     """A Qwen3Model of the same namespace."""
 
@@ -140,6 +164,8 @@ class Qwen3DeploymentSpec(ApiModel):
     """What becomes of a server that will not fit its GPUs: not made, made with a warning, or not asked."""
     rollout: Annotated[Rollout, Field(json_schema_extra=EMPTY_DEFAULT)] = Rollout()
     """How servers are replaced."""
+    verify: Annotated[Verify, Field(json_schema_extra=EMPTY_DEFAULT)] = Verify()
+    """What a server must be seen to do before it gets users."""
     pod_template_patch: PodTemplatePatch | None = None
     """Strategic merge patch of the server's pod template, as text (YAML or JSON), for what has no field here.
     The container is `vllm`."""

@@ -456,6 +456,12 @@ class Reason(StrEnum):
     KILLED = _person("Killed", _U, "the server was killed", "read the previous log, and see the node")
     SEGMENTATION_FAULT = _person("SegmentationFault", _U, "the server crashed", "read the previous log")
     TERMINATED = _passes("Terminated", _U, "the server was asked to end, and is started again")
+    ANSWERS_WRONG = _person(
+        "AnswersWrong", _U, "the server does not answer as its model, and got no user",
+        "correct the parser, template or model that the message names; spec.verify.mode Off serves all the same")
+    ENGINE_HUNG = _passes(
+        "EngineHung", _U, "the engine stopped answering, and the server is restarted",
+        "if it comes again, read the previous log (kubectl logs --previous)")
     ENGINE_DIED = _passes(
         "EngineDied", _U, "the engine process died, and is started again", "read the previous log")
     EVICTED = _passes("Evicted", _U, "the node evicted the pod", "free the node's memory or disk")

@@ -14,12 +14,12 @@ from qwen3_operator.desired.batch_config import batch_config_map
 from qwen3_operator.desired.claim import claim_size, model_claim
 from qwen3_operator.desired.compile_cache import cache_claim
 from qwen3_operator.desired.download import Step, model_job
+from qwen3_operator.desired.in_engine import config_map_name, in_engine_config_map
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of
-from qwen3_operator.desired.middleware import middleware_config_map
 from qwen3_operator.desired.model import shared_model
 from qwen3_operator.desired.server import server_deployment, server_template
 from qwen3_operator.desired.service import server_service
-from qwen3_operator.naming import MIDDLEWARE, QWEN3_MODELS, model_name, model_path
+from qwen3_operator.naming import QWEN3_MODELS, model_name, model_path
 from qwen3_operator.plan import Plan, Weights
 from qwen3_operator.plan.batch import BatchPlan
 from qwen3_operator.settings import Settings
@@ -53,8 +53,8 @@ def server_manifests(
     found: list[tuple[Kind, dict[str, Any]]] = [(SERVICES, server_service(namespace, name, UID, spec))]
     if spec.engine.compile_cache and spec.engine.compile_cache.enabled:
         found.append((CLAIMS, cache_claim(namespace, name, UID, spec.engine.compile_cache)))
-    if MIDDLEWARE in plan.command:
-        found.append((CONFIG_MAPS, middleware_config_map(namespace, name, UID)))
+    if plan.server:
+        found.append((CONFIG_MAPS, in_engine_config_map(namespace, name, UID, config_map_name(name))))
     weights = Weights(plan.claim, model_path(spec.source))
     made = MadeFrom(inputs_of(spec, weights, ""), plan, server_template(name, spec, plan, settings))
     found.append((DEPLOYMENTS, server_deployment(namespace, name, UID, 0 if spec.suspend else spec.replicas, made)))

@@ -26,6 +26,7 @@ Object = Mapping[str, Any]
 _OF_SERVERS: Any = {
     **dict.fromkeys(("engine", "gpu", "resources", "scheduling", "auth"), True),
     "rollout": {"drain_seconds"},
+    "verify": True,
 }
 """Fields of the spec that reach a pod, beside the model and the patch."""
 _PLAN = ("image", "claim", "command", "max_model_len", "gpus", "cpu", "memory", "shm_size", "startup_seconds",

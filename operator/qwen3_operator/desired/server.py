@@ -6,17 +6,17 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+from qwen3_in_engine.server.contract import VARIABLE
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.deployment import Qwen3Deployment, Qwen3DeploymentSpec
+from qwen3_operator.desired import in_engine
 from qwen3_operator.desired.compile_cache import cache_claim_name
 from qwen3_operator.desired.made_from import ANNOTATION as MADE_FROM
 from qwen3_operator.desired.made_from import MadeFrom
-from qwen3_operator.desired.middleware import MIDDLEWARE_DIR, config_map_name
 from qwen3_operator.desired.patch import patched
 from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets, secret_env
 from qwen3_operator.desired.service import PORT_NAME
 from qwen3_operator.naming import (
-    MIDDLEWARE,
     MODELS_DIR,
     TEMPLATE_DIR,
     TEMPLATE_FILE,
@@ -26,6 +26,7 @@ from qwen3_operator.naming import (
     server_selector,
 )
 from qwen3_operator.plan import Plan
+from qwen3_operator.plan.middleware import SETTLE_SECONDS
 from qwen3_operator.settings import Settings
 
 CONTAINER = "vllm"
@@ -34,8 +35,6 @@ USER = GROUP = 2000
 """vLLM's own user in the official image since 2026; HOME and USER below let any other image run with it too."""
 
 PROBE_PERIOD = 5
-ENDPOINTS_SETTLE_SECONDS = 10
-"""vLLM answers new requests with 500 once it drains, so a pod leaves the endpoints before it is told to stop."""
 HANG_SECONDS = 15
 """Between vLLM's own drain limit and the SIGKILL."""
 
@@ -107,13 +106,13 @@ def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -
         items = [{"key": reference.key, "path": TEMPLATE_FILE}]
         volumes.append({"name": "chat-template", "configMap": {"name": reference.name, "items": items}})
         mounts.append({"name": "chat-template", "mountPath": TEMPLATE_DIR, "readOnly": True})
-    if _uses_middleware(plan):
-        volumes.append({"name": "middleware", "configMap": {"name": config_map_name(name)}})
-        mounts.append({"name": "middleware", "mountPath": MIDDLEWARE_DIR, "readOnly": True})
+    if plan.server:
+        volumes.append(in_engine.volume(name))
+        mounts.append({"name": in_engine.VOLUME, "mountPath": in_engine.IN_ENGINE_DIR, "readOnly": True})
     return {
         "enableServiceLinks": False,  # a Service called vllm would set VLLM_PORT to a URL
         "automountServiceAccountToken": False,
-        "terminationGracePeriodSeconds": ENDPOINTS_SETTLE_SECONDS + plan.drain_seconds + HANG_SECONDS,
+        "terminationGracePeriodSeconds": SETTLE_SECONDS + plan.drain_seconds + HANG_SECONDS,
         "securityContext": pod_security(USER, GROUP),
         **pull_secrets(settings.image_pull_secrets),
         **spec.scheduling.pod_fields(server=True),
@@ -121,16 +120,14 @@ def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -
             {
                 "name": CONTAINER,
                 "image": plan.image,
-                "command": list(plan.command[:2]),
+                "command": [*in_engine.COMMAND, *plan.command[:2]] if plan.server else list(plan.command[:2]),
                 "args": list(plan.command[2:]),
                 "env": engine_environment(spec, plan),
                 "ports": [{"name": PORT_NAME, "containerPort": PORT, "protocol": "TCP"}],
                 "resources": engine_resources(spec, plan),
                 "securityContext": CONTAINER_SECURITY,
-                "startupProbe": _health(period=PROBE_PERIOD, failures=-(-plan.startup_seconds // PROBE_PERIOD)),
-                "readinessProbe": _health(period=PROBE_PERIOD, failures=3),
-                "livenessProbe": _health(period=10, failures=6),
-                "lifecycle": {"preStop": {"sleep": {"seconds": ENDPOINTS_SETTLE_SECONDS}}},
+                **_probes(plan),
+                "lifecycle": {"preStop": _pre_stop(plan)},
                 "volumeMounts": mounts,
             }
         ],
@@ -138,8 +135,21 @@ def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -
     }
 
 
-def _uses_middleware(plan: Plan) -> bool:
-    return MIDDLEWARE in plan.command
+def _probes(plan: Plan) -> dict[str, Any]:
+    if plan.server:
+        return in_engine.probes(plan.startup_seconds)
+    return {
+        "startupProbe": _health(period=PROBE_PERIOD, failures=-(-plan.startup_seconds // PROBE_PERIOD)),
+        "readinessProbe": _health(period=PROBE_PERIOD, failures=3),
+        "livenessProbe": _health(period=10, failures=6),
+    }
+
+
+def _pre_stop(plan: Plan) -> dict[str, Any]:
+    if plan.server:
+        return in_engine.pre_stop(PORT, plan.drain_seconds)
+    # vLLM answers new requests with 500 once it drains, so a pod leaves the endpoints before it is told to stop.
+    return {"sleep": {"seconds": SETTLE_SECONDS}}
 
 
 def _health(*, period: int, failures: int) -> dict[str, Any]:
@@ -171,10 +181,8 @@ def engine_environment(spec: Qwen3DeploymentSpec, plan: Plan) -> list[dict[str, 
         key = spec.auth.api_key_secret_ref
         ours.append(secret_env("VLLM_API_KEY", key.name, key.key))
     theirs = [variable.model_dump(by_alias=True, exclude_none=True) for variable in spec.engine.env]
-    if _uses_middleware(plan):
-        path = next((v.get("value") for v in theirs if v["name"] == "PYTHONPATH"), None)
-        theirs = [v for v in theirs if v["name"] != "PYTHONPATH"]
-        ours.append({"name": "PYTHONPATH", "value": f"{path}:{MIDDLEWARE_DIR}" if path else MIDDLEWARE_DIR})
+    if plan.server:
+        ours.append({"name": VARIABLE, "value": plan.server})
     named = {variable["name"] for variable in theirs}
     return [variable for variable in ours if variable["name"] not in named] + theirs
 

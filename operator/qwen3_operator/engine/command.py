@@ -13,7 +13,7 @@ from qwen3_operator.engine.flag_table import has_flag
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.engine.version import EngineVersion
 
-QUIET_ENDPOINTS = "/health,/metrics,/ping"
+QUIET_ENDPOINTS = ("/health", "/metrics", "/ping")
 """Probed all the time: kept out of the access log."""
 
 OWNED_FLAGS: Mapping[str, str] = {
@@ -100,6 +100,8 @@ class ServeOptions:
     shutdown_timeout_seconds: int = 0
     middleware: Sequence[str] = ()
     """Import paths of ASGI middleware."""
+    probes: Sequence[str] = ()
+    """Paths that it answers."""
     extra_args: Sequence[str] = ()
 
 
@@ -119,7 +121,6 @@ def check_options(options: ServeOptions, version: EngineVersion) -> list[Problem
         (options.override_generation_config, "--override-generation-config", "spec.engine.sampling"),
         (options.enable_expert_parallel, "--enable-expert-parallel", "spec.engine.enableExpertParallel"),
         (options.speculative_config, "--speculative-config", "spec.engine.speculativeDecoding"),
-        (options.middleware, "--middleware", "spec.engine.reasoningContentField"),
         (options.nnodes > 1, "--nnodes", "spec.engine.pipelineParallelSize"),
     )
     return [
@@ -166,7 +167,7 @@ def _flags(options: ServeOptions, version: EngineVersion) -> Iterator[tuple[str,
         yield "--lora-modules", *(f"{name}={path}" for name, path in options.lora_modules.items())
     for import_path in options.middleware:
         yield "--middleware", import_path
-    yield "--disable-access-log-for-endpoints", QUIET_ENDPOINTS
+    yield "--disable-access-log-for-endpoints", ",".join([*QUIET_ENDPOINTS, *options.probes])
     if not has_flag("--enable-log-requests", version):  # before that flag, prompts were logged unless told not to
         yield ("--disable-log-requests",)
     if options.shutdown_timeout_seconds:

@@ -74,7 +74,9 @@ def make_batch_plan(
 
     The other arguments are those of `make_plan`.
     """
-    plan = make_plan(weights, server, settings, nodes, template_hash, gpus=gpus, gpus_per_node=gpus_per_node)
+    plan = make_plan(
+        weights, server, settings, nodes, template_hash, gpus=gpus, gpus_per_node=gpus_per_node, middleware=False
+    )
     entry = resolve(server.source.id, weights.facts)
     problems = [problem for problem in plan.problems if not _of_servers_alone(problem)]
     if entry is not None and entry.task != "generate":

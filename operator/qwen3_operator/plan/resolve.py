@@ -25,13 +25,12 @@ from qwen3_operator.engine.version import NEWEST_KNOWN, EngineVersion
 from qwen3_operator.engine.weights import Sharding
 from qwen3_operator.naming import MIDDLEWARE, MODELS_DIR, TEMPLATE_DIR, TEMPLATE_FILE
 from qwen3_operator.plan.endpoint import check_endpoint
+from qwen3_operator.plan.middleware import PROBES, middleware_config
 from qwen3_operator.plan.preflight import NodeGpus, candidate_gpus, judge, load_on
 from qwen3_operator.plan.thinking import request_defaults
 from qwen3_operator.plan.types import Plan, Value, Weights
 from qwen3_operator.settings import Settings
 
-RENAMED_SINCE = EngineVersion.of("0.16.0")
-"""From here on answers have `reasoning` only; before, `reasoning_content` is there anyway."""
 TEMPLATE_ANNOTATION = "serving.qwen3.dev/chat-template-hash"
 
 
@@ -45,13 +44,15 @@ def make_plan(
     chosen_length: int | None = None,
     gpus: Sequence[Gpu] | None = None,
     gpus_per_node: int | None = None,
+    middleware: bool = True,
 ) -> Plan:
     """The plan for `spec`, served from `weights`.
 
     `nodes`: the GPUs of nodes that a server may land on.
     `template_hash`: of the chat template's text, so that a changed template makes new servers. `chosen_length`: what
     was chosen for the servers that run from this spec; nodes that come and go do not change it. `gpus` and
-    `gpus_per_node`: what is known of the GPUs other than by nodes.
+    `gpus_per_node`: what is known of the GPUs other than by nodes. `middleware`: whether the engine has an API server,
+    which runs ours.
     """
     engine = spec.engine
     image, known_version, values = _image(spec, settings)
@@ -101,6 +102,9 @@ def make_plan(
 
     speculative, speculative_problems = _speculative(spec, entry, version)
     found += speculative_problems
+    server = None
+    if middleware:
+        server = middleware_config(spec, entry, version, names, length.max_model_len, reasoning.parser, tools.parser)
     options = ServeOptions(
         model_path="/".join(part for part in (MODELS_DIR, weights.path) if part),
         served_model_names=names,
@@ -124,7 +128,8 @@ def make_plan(
         hf_overrides={**(entry.hf_overrides if entry else {}), **length.hf_overrides},
         speculative_config=speculative,
         shutdown_timeout_seconds=spec.rollout.drain_seconds,
-        middleware=[MIDDLEWARE] if engine.reasoning_content_field and version >= RENAMED_SINCE else [],
+        middleware=[MIDDLEWARE] if server else [],
+        probes=PROBES if server else (),
         extra_args=engine.extra_args,
     )
     found += check_extra_args(engine.extra_args, version, OWNED_FLAGS)
@@ -150,6 +155,7 @@ def make_plan(
         shm_size=gibibytes(host.shm_bytes),
         startup_seconds=startup,
         drain_seconds=spec.rollout.drain_seconds,
+        server=server.as_text() if server else "",
         fit=fit,
         values=tuple(values),
         problems=tuple(p for p in found if p.severity == "error"),

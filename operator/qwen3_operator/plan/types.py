@@ -74,6 +74,8 @@ class Plan:
     startup_seconds: int
     """Longest start that is no failure."""
     drain_seconds: int
+    server: str = ""
+    """Configuration of the middleware in the server, as text; empty: it has none."""
     values: tuple[Value, ...]
     fit: Fit = Fit("Unknown", Reason.NOT_CHECKED, "not checked")
     problems: tuple[Problem, ...] = ()

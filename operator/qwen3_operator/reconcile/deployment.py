@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
@@ -19,13 +18,14 @@ from qwen3_operator.controller.ownership import controller_of
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
 from qwen3_operator.desired.drift import holds_all_of
+from qwen3_operator.desired.earlier import without_middleware
+from qwen3_operator.desired.in_engine import config_map_name, config_map_of, in_engine_config_map
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of, made_from
-from qwen3_operator.desired.middleware import config_map_name, middleware_config_map
 from qwen3_operator.desired.patch import PatchError
 from qwen3_operator.desired.server import CONTAINER, length_in, server_deployment, server_template
 from qwen3_operator.desired.service import server_service
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.naming import MIDDLEWARE, QWEN3_DEPLOYMENTS, QWEN3_MODELS
+from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.plan import Plan, Weights, make_plan
 from qwen3_operator.reconcile.compile_cache import ensure_compile_cache
 from qwen3_operator.reconcile.context import Context, refused
@@ -277,14 +277,13 @@ class _Reconciliation(Reconciliation):
             return None
         template = self.server["spec"]["template"]
         nodes = sorted(set(self.context.nodes.gpus(spec.scheduling.node_selector, spec.gpu.resource_name).values()))
-        plan = make_plan(
-            weights, spec, self.context.settings, nodes, self.template_hash, chosen_length=length_in(template)
-        )
+        settings, length = self.context.settings, length_in(template)
+        plan = make_plan(weights, spec, settings, nodes, self.template_hash, chosen_length=length, middleware=False)
         try:
             made = self._made_of(spec, inputs, plan)
         except PatchError:
             return None
-        return made if holds_all_of(template, made.template) else None
+        return replace(made, template=template) if holds_all_of(without_middleware(template), made.template) else None
 
     async def _ensure_replicas(self, spec: Qwen3DeploymentSpec) -> None:
         """Servers stop when they are to stop, whatever else is wrong; all else stays as it is."""
@@ -296,11 +295,18 @@ class _Reconciliation(Reconciliation):
         replicas = 0 if spec.suspend else spec.replicas
         wanted = server_deployment(self._namespace, self._name, self._uid, replicas, made)
         try:
-            if MIDDLEWARE in made.plan.command and config_map_name(self._name) in json.dumps(made.template):
-                await self.context.ensure(CONFIG_MAPS, middleware_config_map(self._namespace, self._name, self._uid))
+            if called := config_map_of(made.template):
+                await self._ensure_middleware(called)
             self.server = await self.context.ensure(DEPLOYMENTS, wanted)
         except ApiError as error:
             self.problems.append(refused(DEPLOYMENTS, self._name, error))
+
+    async def _ensure_middleware(self, called: str) -> None:
+        """Have the ConfigMap that the servers mount. One of an earlier release is theirs as it is: it is immutable."""
+        live = await self.context.observe(CONFIG_MAPS, self._namespace, called)
+        wanted = in_engine_config_map(self._namespace, self._name, self._uid, called)
+        if live is None or called == config_map_name(self._name):
+            await self.context.change(CONFIG_MAPS, live, wanted)
 
     def _running_meanwhile(self) -> str:
         """What serves although the spec asks for something else; empty where what runs is what is wanted."""

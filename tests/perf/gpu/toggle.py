@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
-from qwen3_in_engine.reasoning_content import App, ReasoningContentMiddleware, Receive, Send
+from qwen3_in_engine.server.asgi import App, Receive, Send
+from qwen3_in_engine.server.reasoning_content import ReasoningContentMiddleware
 
 WITHOUT = ("x-without-middleware", "1")
 

@@ -10,7 +10,8 @@ import json
 import time
 from typing import Any
 
-from qwen3_in_engine.reasoning_content import Message, ReasoningContentMiddleware
+from qwen3_in_engine.server.asgi import Message
+from qwen3_in_engine.server.reasoning_content import ReasoningContentMiddleware
 
 CHUNKS = 20_000
 ROUNDS = 7

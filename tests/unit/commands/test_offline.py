@@ -300,7 +300,7 @@ def test_what_is_shared_is_rendered_once(tmp_path: Path, capsys: Capture) -> Non
     found = [(o["kind"], o["metadata"]["namespace"]) for o in yaml.safe_load_all(capsys.readouterr().out)]
     model = ["Qwen3Model", "PersistentVolumeClaim", "Job"]
     assert found == [
-        *((kind, "default") for kind in [*model, "Service", "Deployment", "ConfigMap", "Job"]),
+        *((kind, "default") for kind in [*model, "Service", "ConfigMap", "Deployment", "ConfigMap", "Job"]),
         *((kind, "other") for kind in [*model, "ConfigMap", "Job"]),
     ]
 
@@ -325,7 +325,7 @@ del REFERRED["spec"]["model"]
 def test_what_a_model_ref_names_is_taken_from_the_file(tmp_path: Path, capsys: Capture) -> None:
     assert ran(tmp_path, "render", [REFERRED, offered(), nightly(REFERS)]) == 0
     found = list(yaml.safe_load_all(capsys.readouterr().out))
-    assert [o["kind"] for o in found] == ["PersistentVolumeClaim", "Job", "Service", "Deployment", "ConfigMap", "Job"]
+    assert [o["kind"] for o in found] == ["PersistentVolumeClaim", "Job", "Service", *["ConfigMap", "Deployment"], "ConfigMap", "Job"]
     pods = [o["spec"]["template"]["spec"] for o in found if o["kind"] in ("Deployment", "Job")]
     claims = [
         [v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persistentVolumeClaim" in v]

@@ -44,7 +44,7 @@ def hybrid(version: EngineVersion) -> ServeOptions:
         hf_overrides=length.hf_overrides,
         lora_modules={"sql": "/adapters/sql"},
         shutdown_timeout_seconds=30,
-        middleware=["reasoning_content.ReasoningContentMiddleware"],
+        middleware=["qwen3_in_engine.server.loader.Middleware"],
         extra_args=["--enforce-eager"],
     )
 

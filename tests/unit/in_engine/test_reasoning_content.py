@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen3_in_engine.reasoning_content import Message, ReasoningContentMiddleware, with_old_field
+from qwen3_in_engine.server.asgi import Message
+from qwen3_in_engine.server.reasoning_content import ReasoningContentMiddleware, with_old_field
 
 CHAT = "/v1/chat/completions"
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from qwen3_in_engine.server.contract import EXIT_WRONG_ANSWERS, WRONG_ANSWERS
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.engine.diagnosis.log import first_error
 from qwen3_operator.engine.diagnosis.patterns import Cause, first_cause, patterns
@@ -221,6 +222,9 @@ def _terminated(
     context: Mapping[str, str],
 ) -> Cause | None:
     exit_code = int(ended.get("exitCode", 0))
+    if exit_code == EXIT_WRONG_ANSWERS:
+        got = bounded(str(ended.get("message") or "")).removeprefix(f"{WRONG_ANSWERS}: ")
+        return Cause(Reason.ANSWERS_WRONG, f"the server does not answer as its model: {got}", _WRONG_ANSWERS)
     if ended.get("reason") == "OOMKilled":
         return Cause(
             Reason.OUT_OF_HOST_MEMORY,
@@ -257,6 +261,7 @@ def _engine_died(text: str, container: Mapping[str, Any]) -> Cause | None:
     )
 
 
+_WRONG_ANSWERS = "correct what it names (spec.verify.mode Off serves all the same)"
 _EXIT_CODES = {
     134: (Reason.ABORTED, "was aborted (SIGABRT), often a CUDA or NCCL assertion"),
     137: (Reason.KILLED, "was killed (SIGKILL), by the node or because it did not end in time"),

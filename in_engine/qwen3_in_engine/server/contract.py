@@ -1,0 +1,79 @@
+"""What the operator and the middleware say to each other: the configuration, the paths of the probes, the exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+VARIABLE = "QWEN3_SERVER"
+"""Environment variable with the configuration, as JSON."""
+
+STARTED_PATH, LIVE_PATH, READY_PATH = "/qwen3/startedz", "/qwen3/livez", "/qwen3/readyz"
+"""Probes that the middleware answers: 200, or 503 with the reason as text."""
+
+EXIT_WRONG_ANSWERS = 86
+"""Exit code of a server that does not answer as its model; the termination message says what was got."""
+WRONG_ANSWERS = "AnswersWrong"
+"""First word of that termination message."""
+NOT_LOADED = "qwen3: the middleware is not loaded:"
+"""Beginning of the log line of a server that runs without the middleware."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify:
+    """What a server must be seen to do before it gets users."""
+
+    task: str = "generate"
+    """generate, embed or rerank."""
+    names: tuple[str, ...] = ()
+    """The model's names at the server; the first is the one that is asked."""
+    max_model_len: int | None = None
+    """Longest sequence in tokens; None: not compared."""
+    thinking: str = "unknown"
+    """What its chat template can: hybrid, thinking, none or unknown."""
+    reasoning_parser: str = ""
+    tool_call_parser: str = ""
+    """Names of the parsers; empty: none."""
+    well_known: bool = False
+    """Whether it is one of the authors' own checkpoints, which know the capital of France."""
+    prompts: tuple[Mapping[str, Any], ...] = ()
+    """`prompt`, `contains` and perhaps `thinking`: what the answer must hold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All that a middleware is told."""
+
+    reasoning_content: bool = False
+    """Whether answers carry their reasoning under its old name too."""
+    settle_seconds: float = 10.0
+    """How long new requests may come after the pod was told to stop: until every proxy has heard of it."""
+    drain_seconds: float = 120.0
+    """How long requests may take to finish after that."""
+    stall_seconds: float = 15.0
+    """An engine that does not answer for so long hangs: longer than its longest step."""
+    verify: Verify | None = None
+    """None: a server is ready as soon as it listens."""
+
+    def as_text(self) -> str:
+        """As `from_text` reads it."""
+        return json.dumps(asdict(self), separators=(",", ":"), ensure_ascii=False, sort_keys=True)
+
+    @classmethod
+    def from_text(cls, text: str) -> Config:
+        """The other way round; unknown keys are dropped. Raises ValueError."""
+        given = json.loads(text or "{}")
+        verify = given.pop("verify", None)
+        known = {f.name for f in fields(cls)}
+        values = {key: value for key, value in given.items() if key in known}
+        return cls(**values, verify=None if verify is None else _verify(verify))
+
+
+def _verify(given: Mapping[str, Any]) -> Verify:
+    known = {f.name for f in fields(Verify)}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in given.items() if key in known
+    }
+    return Verify(**values)

@@ -1,0 +1,139 @@
+"""Our one middleware in vLLM's API server: the probes, the verification before the first user, the drain."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from qwen3_in_engine.server.asgi import App, Receive, Scope, Send, engine_of, respond, server_of
+from qwen3_in_engine.server.ask import Answer, ask
+from qwen3_in_engine.server.contract import (
+    EXIT_WRONG_ANSWERS,
+    LIVE_PATH,
+    READY_PATH,
+    STARTED_PATH,
+    WRONG_ANSWERS,
+    Config,
+)
+from qwen3_in_engine.server.drain import FOLDER, RETRY_SECONDS, Drain
+from qwen3_in_engine.server.liveness import Liveness
+from qwen3_in_engine.server.reasoning_content import ReasoningContentMiddleware
+from qwen3_in_engine.server.requests import GENERATING, Request, Requests
+from qwen3_in_engine.server.verify import WrongAnswer, verify
+
+TERMINATION_LOG = Path("/dev/termination-log")
+LONGEST_MESSAGE = 2000
+"""Characters of a termination message; Kubernetes keeps 4 KiB."""
+PROBE_WAITS = 5.0
+"""Seconds for which the start-up probe waits for the verification: the start is not a period longer for it."""
+
+
+class ServerMiddleware:
+    """Wraps vLLM's application."""
+
+    def __init__(self, app: App, config: Config, folder: Path = FOLDER) -> None:
+        self._vllm = app
+        self._app: App = ReasoningContentMiddleware(app) if config.reasoning_content else app
+        self._config = config
+        self._requests = Requests()
+        self._liveness = Liveness(self._requests, config.stall_seconds)
+        settle, limit = config.settle_seconds, config.drain_seconds
+        self._drain = Drain(self._requests, settle, limit, pid=os.getpid(), folder=folder)
+        self._verified = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._like: Scope = {}
+        """Scope of a request that came: it knows the application, and so engine and server."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if not self._like:
+            self._begin(scope)
+        path = scope["path"]
+        if path in (STARTED_PATH, LIVE_PATH, READY_PATH):
+            await self._probe(path, send)
+        elif self._drain.over:
+            await _refuse(send)
+        else:
+            await self._user(scope, receive, self._drain.closing(send) if self._drain.draining else send)
+
+    async def _user(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST" or not scope["path"].endswith(GENERATING):
+            await self._app(scope, receive, send)
+            return
+        request = Request(self._requests, receive, send)
+        self._requests.in_flight.add(request)
+        try:
+            await self._app(scope, request.receive, request.send)
+        finally:
+            self._requests.in_flight.discard(request)
+
+    def _begin(self, scope: Scope) -> None:
+        """With the first request, mostly a probe: before it nothing is known of engine and server."""
+        self._like = {key: value for key, value in scope.items() if key != "extensions"}
+        self._run(self._drain.watch(lambda: server_of(self._like), self._fault))
+        self._run(self._start())
+
+    def _run(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _start(self) -> None:
+        if self._config.verify is not None:
+            started = time.monotonic()
+            try:
+                report = await verify(self._config.verify, self._ask)
+            except WrongAnswer as error:
+                _end(str(error))
+            except Exception as error:  # ours: no reason to keep a server from its users
+                _log(f"not verified: {error!r}")
+            else:
+                _log(f"verified in {time.monotonic() - started:.1f} s: {report.words()}")
+        self._verified.set()
+        await self._liveness.watch(engine_of(self._like))
+
+    async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answer:
+        return await ask(self._app, self._like, method, path, body)
+
+    async def _probe(self, path: str, send: Send) -> None:
+        if path == STARTED_PATH:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._verified.wait(), PROBE_WAITS)
+        wrong = self._fault() if path != STARTED_PATH else ""
+        if path != LIVE_PATH and not self._verified.is_set():
+            wrong = "its answers are being verified"
+        if wrong and path == LIVE_PATH:
+            _log(f"not live: {wrong}")
+        await respond(send, 503 if wrong else 200, wrong or "ok")
+
+    def _fault(self) -> str:
+        return self._liveness.fault(engine_of(self._like))
+
+
+async def _refuse(send: Send) -> None:
+    error = {"message": "this server is ending: ask again", "type": "ServiceUnavailable", "code": 503}
+    headers = [("retry-after", str(RETRY_SECONDS)), ("connection", "close")]
+    await respond(send, 503, json.dumps({"error": error}), "application/json", headers)
+
+
+def _end(message: str, leave: Callable[[int], Any] = os._exit) -> None:
+    """End the process: no user shall get such answers. The termination message is where the operator looks."""
+    words = f"{WRONG_ANSWERS}: {message}"[:LONGEST_MESSAGE]
+    _log(words)
+    with suppress(OSError):
+        TERMINATION_LOG.write_text(words, encoding="utf-8")
+    leave(EXIT_WRONG_ANSWERS)
+
+
+def _log(words: str) -> None:
+    print(f"qwen3: {words}", file=sys.stderr, flush=True)

@@ -1,0 +1,89 @@
+"""The ConfigMap that carries our middleware into vLLM's image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from qwen3_in_engine.server.contract import LIVE_PATH, READY_PATH, STARTED_PATH
+from qwen3_operator.api import API_VERSION
+from qwen3_operator.api.deployment import Qwen3Deployment
+from qwen3_operator.desired.service import PORT_NAME
+from qwen3_operator.naming import digest, owner_reference, server_labels
+from qwen3_operator.plan.middleware import SETTLE_SECONDS
+
+PACKAGE = "qwen3_in_engine.server"
+IN_ENGINE_DIR = "/etc/qwen3/in-engine"
+VOLUME = "in-engine"
+COMMAND = ("/bin/sh", "-c", f'PYTHONPATH="{IN_ENGINE_DIR}${{PYTHONPATH:+:$PYTHONPATH}}" exec "$0" "$@"')
+"""Before the words of the server: a variable of the pod would take the place of the image's own PYTHONPATH."""
+STARTUP_PERIOD, PERIOD, TIMEOUT, KILL_SECONDS = 2, 3, 10, 5
+"""Seconds of the probes. The middleware's own clock says what hangs; one that gives no answer at all has longer."""
+PRE_STOP = f"{IN_ENGINE_DIR}/{PACKAGE.replace('.', '/')}/pre_stop.py"
+
+
+@cache
+def sources() -> dict[str, str]:
+    """File name -> text of the middleware's modules."""
+    files = resources.files(PACKAGE).iterdir()
+    return {file.name: file.read_text(encoding="utf-8") for file in files if file.name.endswith(".py")}
+
+
+def in_engine_config_map(namespace: str, name: str, uid: str, called: str) -> dict[str, Any]:
+    """The ConfigMap `called` so, of the Qwen3Deployment `name`. Servers that run keep the one that they were started
+    with: its name holds a hash of the sources."""
+    return {
+        "metadata": {
+            "namespace": namespace,
+            "name": called,
+            "labels": server_labels(name),
+            "ownerReferences": [owner_reference(Qwen3Deployment.KIND, API_VERSION, name, uid, controller=True)],
+        },
+        "immutable": True,
+        "data": sources(),
+    }
+
+
+def config_map_name(name: str) -> str:
+    """Name of the ConfigMap with today's sources for the Qwen3Deployment `name`."""
+    return f"{name}-in-engine-{digest(sources(), 6)}"
+
+
+def config_map_of(template: Mapping[str, Any]) -> str:
+    """Name of the ConfigMap that a pod template of servers mounts; empty where it has no middleware."""
+    volumes = template["spec"].get("volumes") or ()
+    return next((str(v["configMap"]["name"]) for v in volumes if v.get("name") == VOLUME and "configMap" in v), "")
+
+
+def volume(name: str) -> dict[str, Any]:
+    """The volume of the pod, with each module at the path by which the others import it."""
+    folder = PACKAGE.replace(".", "/")
+    items = [{"key": key, "path": f"{folder}/{key}"} for key in sorted(sources())]
+    return {"name": VOLUME, "configMap": {"name": config_map_name(name), "items": items}}
+
+
+def probes(startup_seconds: int) -> dict[str, Any]:
+    """The probes that the middleware answers. A hung engine is out of the endpoints and restarted within 30 s."""
+    return {
+        "startupProbe": _probe(STARTED_PATH, period=STARTUP_PERIOD, failures=-(-startup_seconds // STARTUP_PERIOD)),
+        "readinessProbe": _probe(READY_PATH, period=PERIOD, failures=2),
+        # Nothing of a hung engine is worth waiting for.
+        "livenessProbe": _probe(LIVE_PATH, period=PERIOD, failures=2) | {"terminationGracePeriodSeconds": KILL_SECONDS},
+    }
+
+
+def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": PORT_NAME, "scheme": "HTTP"},
+        "periodSeconds": period,
+        "timeoutSeconds": TIMEOUT,
+        "failureThreshold": failures,
+    }
+
+
+def pre_stop(port: int, drain_seconds: int) -> dict[str, Any]:
+    """The hook that lets the clients go elsewhere before vLLM is told to end. An image without python3 only waits."""
+    drain = f"python3 {PRE_STOP} {port} {SETTLE_SECONDS} {SETTLE_SECONDS + drain_seconds}"
+    return {"exec": {"command": ["/bin/sh", "-c", f"{drain} || sleep {SETTLE_SECONDS}"]}}
