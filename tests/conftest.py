@@ -10,7 +10,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from tests.cluster.rights import FOLDER, Ledger
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 LEDGER = pytest.StashKey[Ledger]()
 

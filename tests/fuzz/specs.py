@@ -42,6 +42,7 @@ KEY_REF = st.fixed_dictionaries(
     {"name": st.sampled_from(["there", "missing"]), "key": st.sampled_from(["key", "none"])}
 )
 WORDS: dict[str, SearchStrategy[Any]] = {
+    ".modelRef": st.nothing(),
     ".model.id": st.sampled_from(
         ["Qwen/Qwen3-0.6B", "Qwen/Qwen3-8B", "Qwen/Qwen3-30B-A3B", "Qwen/Qwen2-7B", "me/mine"]
     ),
@@ -116,8 +117,13 @@ SOUND: dict[str, SearchStrategy[Any]] = WORDS | {
 
 
 def specs() -> SearchStrategy[Node]:
-    """Specs of a Qwen3Deployment, most of which the API server admits."""
-    return _of(_schema(), "", WORDS)
+    """Specs of a Qwen3Deployment, most of which the API server admits; a few name a Qwen3Model that is not there."""
+    with_model = _of(_schema(), "", WORDS)
+    return st.integers(0, 9).flatmap(lambda n: with_model if n else with_model.map(_referring))
+
+
+def _referring(spec: Node) -> Node:
+    return {key: value for key, value in spec.items() if key != "model"} | {"modelRef": {"name": "missing"}}
 
 
 def sound_specs() -> SearchStrategy[Node]:
@@ -165,7 +171,9 @@ def _object(node: Node, path: str, words: Words) -> SearchStrategy[Any]:
     if "properties" not in node:
         return LABELS if node.get("additionalProperties", {}).get("type") == "string" else st.just({})
     fields = {name: _of(child, f"{path}.{name}", words) for name, child in node["properties"].items()}
-    required = {name: strategy for name, strategy in fields.items() if name in node.get("required", [])}
+    # A spec has a model or refers to one; rules between fields are not in the schema.
+    needed = node.get("required", []) if path else ["model"]
+    required = {name: strategy for name, strategy in fields.items() if name in needed}
     optional = {name: strategy for name, strategy in fields.items() if name not in required and not strategy.is_empty}
     # Few fields at a time: a spec with everything in it is mostly refused for one of them.
     least = 0 if path else min(len(optional), 1)

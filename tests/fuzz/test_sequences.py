@@ -90,9 +90,9 @@ class Subject:
 
     def _is_over(self) -> bool:
         """Whether neither chat nor a model has anything under way: a model may still download for a stalled chat."""
-        kinds = {kind: self.world.list(kind) for kind in ("Qwen3Deployment", "Qwen3Model")}
-        told = [self.world.conditions(kind, obj["metadata"]["name"]) for kind, found in kinds.items() for obj in found]
-        return all(conditions.get("Reconciling", {}).get("status") == "False" for conditions in told)
+        found = [obj for kind in ("Qwen3Deployment", "Qwen3Model") for obj in self.world.list(kind)]
+        told = [{c["type"]: c["status"] for c in obj.get("status", {}).get("conditions") or ()} for obj in found]
+        return all(conditions.get("Reconciling") == "False" for conditions in told)
 
     @property
     def settled(self) -> bool:

@@ -325,7 +325,14 @@ del REFERRED["spec"]["model"]
 def test_what_a_model_ref_names_is_taken_from_the_file(tmp_path: Path, capsys: Capture) -> None:
     assert ran(tmp_path, "render", [REFERRED, offered(), nightly(REFERS)]) == 0
     found = list(yaml.safe_load_all(capsys.readouterr().out))
-    assert [o["kind"] for o in found] == ["PersistentVolumeClaim", "Job", "Service", *["ConfigMap", "Deployment"], "ConfigMap", "Job"]
+    assert [o["kind"] for o in found] == [
+        "PersistentVolumeClaim",
+        "Job",
+        "Service",
+        *["ConfigMap", "Deployment"],
+        "ConfigMap",
+        "Job",
+    ]
     pods = [o["spec"]["template"]["spec"] for o in found if o["kind"] in ("Deployment", "Job")]
     claims = [
         [v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persistentVolumeClaim" in v]
