@@ -54,6 +54,8 @@ class Config:
     """How long requests may take to finish after that."""
     stall_seconds: float = 15.0
     """An engine that does not answer for so long hangs: longer than its longest step."""
+    folder: str = "/tmp"
+    """Where hook and server meet: a folder of the pod's own."""
     verify: Verify | None = None
     """None: a server is ready as soon as it listens."""
 

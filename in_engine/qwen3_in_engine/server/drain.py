@@ -16,8 +16,6 @@ from typing import Any
 from qwen3_in_engine.server.asgi import Message, Send
 from qwen3_in_engine.server.requests import Requests
 
-FOLDER = Path("/tmp")
-"""An emptyDir of the pod's own."""
 POLL_SECONDS = 0.2
 IDLE_SECONDS = 1.0
 """A connection without a request for so long is closed: its client has had the time to send one on it."""
@@ -31,7 +29,7 @@ def this_container() -> str:
     return "0"
 
 
-def asked(folder: Path = FOLDER) -> Path:
+def asked(folder: Path) -> Path:
     """The file by which the hook asks."""
     return folder / f"qwen3-drain-{this_container()}"
 
@@ -56,7 +54,7 @@ class Drain:
         drain_seconds: float,
         *,
         pid: int,
-        folder: Path = FOLDER,
+        folder: Path,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._requests, self._settle, self._limit = requests, settle_seconds, drain_seconds

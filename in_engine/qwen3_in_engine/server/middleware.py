@@ -22,7 +22,7 @@ from qwen3_in_engine.server.contract import (
     WRONG_ANSWERS,
     Config,
 )
-from qwen3_in_engine.server.drain import FOLDER, RETRY_SECONDS, Drain
+from qwen3_in_engine.server.drain import RETRY_SECONDS, Drain
 from qwen3_in_engine.server.liveness import Liveness
 from qwen3_in_engine.server.reasoning_content import ReasoningContentMiddleware
 from qwen3_in_engine.server.requests import GENERATING, Request, Requests
@@ -38,14 +38,14 @@ PROBE_WAITS = 5.0
 class ServerMiddleware:
     """Wraps vLLM's application."""
 
-    def __init__(self, app: App, config: Config, folder: Path = FOLDER) -> None:
+    def __init__(self, app: App, config: Config) -> None:
         self._vllm = app
         self._app: App = ReasoningContentMiddleware(app) if config.reasoning_content else app
         self._config = config
         self._requests = Requests()
         self._liveness = Liveness(self._requests, config.stall_seconds)
         settle, limit = config.settle_seconds, config.drain_seconds
-        self._drain = Drain(self._requests, settle, limit, pid=os.getpid(), folder=folder)
+        self._drain = Drain(self._requests, settle, limit, pid=os.getpid(), folder=Path(config.folder))
         self._verified = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._like: Scope = {}

@@ -1,4 +1,4 @@
-"""The preStop hook: `python3 pre_stop.py PORT SETTLE_SECONDS MOST_SECONDS`. Ends when nobody uses the server any more.
+"""The preStop hook: `python3 pre_stop.py PORT SETTLE_SECONDS MOST_SECONDS [FOLDER]`. Ends when nobody uses the server any more.
 
 The mount is no installed package: the path that vLLM gets by PYTHONPATH is found from this file.
 """
@@ -13,13 +13,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from qwen3_in_engine.server.drain import FOLDER, POLL_SECONDS, asked, done, seen
+from qwen3_in_engine.server.drain import POLL_SECONDS, asked, done, seen
 
 SEEN_SECONDS = 3.0
 """A server that has not seen the request by then runs without the middleware."""
 
 
-def main(port: int, settle_seconds: float, most_seconds: float, folder: Path = FOLDER) -> None:
+def main(port: int, settle_seconds: float, most_seconds: float, folder: Path) -> None:
     """Ask the server to drain, and wait for it."""
     if not _listens(port):
         return  # nobody can be there: it never started
@@ -53,4 +53,4 @@ def _wait_for(what: Callable[[], object], seconds: float) -> bool:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]))
+    main(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), Path((sys.argv[4:] or ["/tmp"])[0]))

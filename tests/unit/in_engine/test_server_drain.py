@@ -50,8 +50,8 @@ class Pod:
         self.let_go = asyncio.Event()
         self.let_go.set()
         self.folder = folder
-        config = Config(settle_seconds=SETTLE, drain_seconds=limit)
-        self.middleware = ServerMiddleware(self._vllm, config, folder)
+        config = Config(settle_seconds=SETTLE, drain_seconds=limit, folder=str(folder))
+        self.middleware = ServerMiddleware(self._vllm, config)
 
     async def _vllm(self, scope: Any, receive: Any, send: Any) -> None:
         await receive()
