@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
@@ -12,7 +12,7 @@ from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.engine.fit import FitReport, missing_for_fit, preflight
 from qwen3_operator.engine.flags import given
 from qwen3_operator.engine.gpu import Gpu
-from qwen3_operator.engine.memory import Load
+from qwen3_operator.engine.load import Load
 from qwen3_operator.engine.version import EngineVersion
 from qwen3_operator.engine.weights import Sharding
 from qwen3_operator.plan.types import Fit
@@ -51,8 +51,10 @@ def load_on(
     version: EngineVersion,
     sharding: Sharding,
     max_position: int | None = None,
+    *,
+    pooling: bool = False,
 ) -> Load:
-    """What a server of `spec` asks of each GPU."""
+    """What a server of `spec` asks of each GPU. `pooling`: an embedding or reranking model."""
     engine = spec.engine
     percent = engine.gpu_memory_utilization_percent
     kv_bytes = given(engine.extra_args, "--kv-cache-memory-bytes", version)
@@ -69,7 +71,21 @@ def load_on(
         max_num_batched_tokens=engine.max_num_batched_tokens,
         enforce_eager=given(engine.extra_args, "--enforce-eager", version) is not None,
         max_position=max_position,
+        pooling=pooling,
+        flashinfer_sampler=not any(v.name == _FLASHINFER_SAMPLER and v.value == "0" for v in engine.env),
+        extras=tuple(_extras(spec, version)),
     )
+
+
+_FLASHINFER_SAMPLER = "VLLM_USE_FLASHINFER_SAMPLER"
+
+
+def _extras(spec: Qwen3DeploymentSpec, version: EngineVersion) -> Iterator[str]:
+    """What takes GPU memory and is no part of the formula."""
+    if spec.engine.speculative_decoding is not None:
+        yield "speculative decoding"
+    if given(spec.engine.extra_args, "--enable-lora", version) is not None:
+        yield "LoRA adapters"
 
 
 def judge(
@@ -81,6 +97,8 @@ def judge(
     max_model_len: int,
     max_position: int | None,
     gpus_per_node: int,
+    *,
+    pooling: bool = False,
 ) -> Fit:
     """The verdict: on the largest GPU that the server may get; where it fits that one only, the message says so."""
     if spec.preflight == "Off":
@@ -90,7 +108,9 @@ def judge(
         return Fit("Unknown", Reason.UNKNOWN, preflight(None, max_model_len, unknown=missing).message)
     reports = [
         preflight(
-            load_on(spec, facts, gpu, version, sharding, max_position), max_model_len, gpus_per_node=gpus_per_node
+            load_on(spec, facts, gpu, version, sharding, max_position, pooling=pooling),
+            max_model_len,
+            gpus_per_node=gpus_per_node,
         )
         for gpu in gpus
     ]

@@ -89,6 +89,7 @@ def make_plan(
         length.max_model_len,
         length.max_position,
         gpus_per_node or max((node.count for node in nodes), default=8),
+        pooling=entry is not None and entry.task != "generate",
     )
 
     defaults = request_defaults(engine, entry)
@@ -219,8 +220,8 @@ def _length(
         return LengthPlan(requested or DEFAULT_LENGTH, reason, "spec" if requested else "catalogue")
     tokens = None
     if requested is None and facts is not None and gpus:
-        memory = predict(load_on(spec, facts, gpus[-1], version, sharding))
-        tokens = memory.longest(memory.margin_gib + memory.graphs_gib)
+        memory = predict(load_on(spec, facts, gpus[-1], version, sharding, pooling=entry.task != "generate"))
+        tokens = memory.longest(memory.margin_gib)
     return resolve_length(requested, entry, facts, version, tokens)
 
 
