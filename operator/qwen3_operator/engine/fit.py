@@ -105,6 +105,8 @@ def _message(load: Load, report: FitReport, max_model_len: int) -> str:
     assert memory is not None and needed is not None
     gpus, size = load.sharding.world_size, f"{load.gpu.memory_gib:.1f} GiB"
     where = f"a GPU with {size}" if gpus == 1 else f"each of {gpus} GPUs with {size}"
+    if load.gpu.sharers > 1:
+        where += f" that {load.gpu.sharers} servers share"
     states = memory.least_kv_gib == needed
     what = f"the states of maxNumSeqs {load.sequences} need" if states else f"maxModelLen {max_model_len} needs"
     numbers = (
@@ -159,10 +161,11 @@ def _lower_utilization(load: Load, memory: Memory, max_model_len: int) -> Iterat
     yield f"gpuMemoryUtilizationPercent {most}{shorter} (only {memory.free_at_start_gib:.1f} GiB are free at start)"
 
 
-def missing_for_fit(facts: ModelFacts | None, gpu: Gpu | None) -> str:
-    """Why a load cannot be judged, in words; empty when it can."""
+def missing_for_fit(facts: ModelFacts | None, gpu: Gpu | None, label: str = "nvidia.com/gpu.memory") -> str:
+    """Why a load cannot be judged, in words; empty when it can. ``label``: the one that would tell the memory."""
     if facts is None:
         return "the model's config.json is not read yet"
     if gpu is None:
-        return "no node tells its GPU memory (label nvidia.com/gpu.memory); set spec.gpu.memory"
+        words = f" (label {label})" if label else ""
+        return f"no node that a server may land on tells its GPU memory{words}; set spec.gpu.memory"
     return ""

@@ -27,6 +27,8 @@ class Gpu:
     source: Literal["exact", "measured", "label", "table", "spec"]
     name: str = ""
     compute_capability: tuple[int, int] | None = None
+    sharers: int = 1
+    """Servers that take turns on the GPU: each sees all of its memory, and may have this part of it."""
 
     @classmethod
     def named(cls, name: str) -> Gpu | None:
@@ -55,6 +57,14 @@ class Gpu:
         known = cls.named(product) if product else None
         seen = memory_gib * (_SEEN_OF_NOMINAL if memory_gib >= 60 else _SEEN_OF_NOMINAL_SMALL)
         return cls(seen, "spec", product or "", known.compute_capability if known else None)
+
+    @classmethod
+    def on_the_box(cls, memory_gib: float, product: str) -> Gpu:
+        """From the size that a vendor sells and a name: the known card of about that size, else as ``from_spec``."""
+        known = cls.named(product)
+        if known is not None and abs(known.memory_gib - memory_gib) < 0.12 * memory_gib:
+            return known
+        return cls.from_spec(memory_gib, product)
 
     @classmethod
     def exact(cls, memory_gib: float, name: str = "") -> Gpu:
