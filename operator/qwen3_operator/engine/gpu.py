@@ -35,7 +35,7 @@ class Gpu:
         """A card of the table by its product label (``NVIDIA-H100-80GB-HBM3``) or a short name (``H100-80GB``)."""
         words = _words(name)
         for row in _table():
-            if row.match <= words:
+            if row.match <= words or _words(row.name) == words:
                 source: Literal["measured", "table"] = "measured" if row.measured else "table"
                 return cls(row.memory_gib, source, row.name, row.compute)
         return None
@@ -70,6 +70,12 @@ class Gpu:
     def exact(cls, memory_gib: float, name: str = "") -> Gpu:
         """From the total that torch sees."""
         return cls(memory_gib, "exact", name)
+
+
+def known_gpus() -> tuple[Gpu, ...]:
+    """Every card of the table once."""
+    found = (Gpu.named(name) for name in dict.fromkeys(row.name for row in _table()))
+    return tuple(gpu for gpu in found if gpu is not None)
 
 
 @dataclass(frozen=True)

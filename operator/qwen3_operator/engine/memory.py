@@ -26,6 +26,8 @@ _GRAPHS_COUNTED_SINCE = EngineVersion.of("0.21.0")
 class Memory:
     """Prediction for the fullest rank, in GiB unless named otherwise."""
 
+    gpu_gib: float
+    """What torch sees of one GPU."""
     requested_gib: float
     """GPU memory times utilization: what vLLM may use."""
     weights_gib: float
@@ -89,6 +91,7 @@ def predict(load: Load) -> Memory:
     if not known and load.version >= _GRAPHS_COUNTED_SINCE:
         graphs = max(0.0, max(e.uncounted_graphs_gib(load) for _, e in editions) if len(editions) == 1 else 0.0)
     return Memory(
+        gpu_gib=load.gpu.memory_gib,
         requested_gib=requested,
         weights_gib=weights,
         overhead_gib=overhead,
