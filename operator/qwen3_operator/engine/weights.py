@@ -65,12 +65,12 @@ def weights_bytes_per_rank(
 
     ``max_position``: positions of the rope cache where an override sets them, else the config's.
     ``fp8_workspace_bytes``: what some releases take beside the weights of an FP8 checkpoint.
-    A checkpoint whose files are larger than its shape explains (layers left unquantized, say) counts with its files.
+    A checkpoint whose files weigh other than its shape explains (layers left unquantized, say) counts with its files.
     """
     stages = range(sharding.pipeline_parallel_size)
     rank = max(sum(tensor.allocated for tensor in _stage(facts, sharding, stage)) for stage in stages)
     if facts.weights_bytes is not None:
-        rank *= max(1.0, _unexplained(facts))
+        rank *= _unexplained(facts)
     rope_cache = (max_position or facts.max_position_embeddings) * facts.head_dim * _ROPE_NUMBER_BYTES
     fp8 = fp8_workspace_bytes if facts.quantization is not None and facts.quantization.method == "fp8" else 0
     return rank + rope_cache + fp8
@@ -82,14 +82,23 @@ def parameter_bytes(facts: ModelFacts) -> float:
 
 
 def _unexplained(facts: ModelFacts) -> float:
-    """Bytes of the files over bytes of the shape; a stored copy of a tied lm_head is not loaded and does not count."""
+    """Bytes of the files over bytes of the shape, 1 where they agree. What is stored counts more than what is derived.
+
+    A stored copy of a tied lm_head is not loaded and does not count; layers for speculation are not loaded without it.
+    """
     assert facts.weights_bytes is not None
     shape = parameter_bytes(facts)
     copy = _embedding(facts, 1).bytes if facts.tie_word_embeddings else 0
     stored = facts.weights_bytes / (2 if facts.dtype == "float32" else 1)  # vLLM loads it in 16 bits
-    if stored - shape <= max(copy, 0.02 * shape) * 1.01 or facts.mtp_layers:  # MTP layers: only for speculation
+    if stored < _LEAST_OF_SHAPE * shape:  # fewer bits than its config seems to say
+        return stored / shape
+    if stored - shape <= max(copy, 0.02 * shape) * 1.01 or facts.mtp_layers:
         return 1.0
     return stored / shape
+
+
+_LEAST_OF_SHAPE = 0.9
+"""Files of no known checkpoint weigh less of what their shape comes to (0.97)."""
 
 
 def _stage(facts: ModelFacts, sharding: Sharding, stage: int) -> Iterator[Tensor]:
