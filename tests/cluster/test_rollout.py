@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,17 @@ def service(path: str, value: Any) -> Check:
 
 def variable(name: str, **fields: Any) -> Check:
     return lambda world: {"name": name} | fields in world.container("chat")["env"]
+
+
+def middleware(world: World) -> dict[str, Any]:
+    """What the middleware in the servers is told."""
+    told = {v["name"]: v.get("value") for v in world.container("chat")["env"]}
+    found: dict[str, Any] = json.loads(told["QWEN3_SERVER"])
+    return found
+
+
+def told(**fields: Any) -> Check:
+    return lambda world: fields.items() <= middleware(world).items()
 
 
 def has_volume(name: str) -> Check:
@@ -134,9 +146,7 @@ CHANGES: dict[str, Change] = {
             and claim("spec/accessModes", ["ReadWriteMany"])(world)
         ),
     ),
-    "engine.reasoningContentField": engine(
-        lambda world: "--middleware" in world.container("chat")["args"], reasoningContentField=True
-    ),
+    "engine.reasoningContentField": engine(told(reasoning_content=True), reasoningContentField=True),
     "engine.chatTemplate": engine(has_volume("chat-template"), chatTemplate=_TEMPLATE),
     "engine.extraArgs": engine(args("--seed", "7"), extraArgs=["--seed", "7"]),
     "engine.env": engine(variable("A", value="1"), env=[{"name": "A", "value": "1"}]),
@@ -172,6 +182,11 @@ CHANGES: dict[str, Change] = {
         variable("VLLM_API_KEY", valueFrom={"secretKeyRef": {"name": "api-key", "key": "key"}}), auth=_KEY
     ),
     "rollout.drainSeconds": spec(args("--shutdown-timeout", "77"), rollout={"drainSeconds": 77}),
+    "verify.mode": spec(told(verify=None), verify={"mode": "Off"}),
+    "verify.prompts": spec(
+        lambda world: middleware(world)["verify"]["prompts"] == [{"prompt": "2+2?", "contains": ["4"]}],
+        verify={"prompts": [{"prompt": "2+2?", "contains": ["4"]}]},
+    ),
     "podTemplatePatch": spec(pod("hostname", "patched"), podTemplatePatch={"spec": {"hostname": "patched"}}),
     "suspend": spec(lambda world: world.must("Deployment", "chat")["spec"]["replicas"] == 0, suspend=True),
     # What the download needs reaches the shared model.
@@ -234,7 +249,7 @@ def test_afterwards_it_is_as_before(chat: World) -> None:
     chat.apply(Q3d())
     chat.wait_ready("chat")
     template, fresh = (chat.must("Deployment", name)["spec"]["template"] for name in ("chat", "fresh"))
-    assert template["spec"] == fresh["spec"]
+    assert json.dumps(template["spec"]) == json.dumps(fresh["spec"]).replace("fresh-in-engine-", "chat-in-engine-")
 
 
 def test_every_field_has_a_change(crds: list[Object]) -> None:

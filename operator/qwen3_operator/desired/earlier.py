@@ -16,6 +16,12 @@ def without_middleware(template: Mapping[str, Any]) -> dict[str, Any]:
     return {**template, "spec": {**spec, "containers": [_container(c) for c in spec["containers"]]}}
 
 
+def command_in(template: Mapping[str, Any]) -> tuple[str, ...]:
+    """The words by which its servers are started."""
+    container = template["spec"]["containers"][0]
+    return (*(container.get("command") or ()), *(container.get("args") or ()))
+
+
 def _container(container: Mapping[str, Any]) -> dict[str, Any]:
     words = list(container.get("args") or ())
     for at in range(len(words) - 1):

@@ -18,7 +18,7 @@ from qwen3_operator.controller.ownership import controller_of
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
 from qwen3_operator.desired.drift import holds_all_of
-from qwen3_operator.desired.earlier import without_middleware
+from qwen3_operator.desired.earlier import command_in, without_middleware
 from qwen3_operator.desired.in_engine import config_map_name, config_map_of, in_engine_config_map
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of, made_from
 from qwen3_operator.desired.patch import PatchError
@@ -283,7 +283,9 @@ class _Reconciliation(Reconciliation):
             made = self._made_of(spec, inputs, plan)
         except PatchError:
             return None
-        return replace(made, template=template) if holds_all_of(without_middleware(template), made.template) else None
+        if not holds_all_of(without_middleware(template), made.template):
+            return None
+        return replace(made, template=template, plan=replace(plan, command=command_in(template)))
 
     async def _ensure_replicas(self, spec: Qwen3DeploymentSpec) -> None:
         """Servers stop when they are to stop, whatever else is wrong; all else stays as it is."""
