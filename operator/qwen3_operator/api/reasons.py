@@ -304,6 +304,12 @@ class Reason(StrEnum):
         "Usage", _W, "the downloader does not take its arguments",
         "use the downloader's image of the operator's release")
     DISK_FULL = _person("DiskFull", _W, "a volume is too small", "enlarge it, as the message says")
+    VOLUME_NOT_WRITABLE = _person(
+        "VolumeNotWritable", _W, "the download's user may not write to the volume",
+        "give its root folder to the group of the pods, or set runAsUser and fsGroup of download.pod")
+    VOLUME_NOT_READABLE = _person(
+        "VolumeNotReadable", _W, "the download's user may not read files on the claim",
+        "let the group of the pods read them, or set runAsUser and fsGroup of download.pod")
 
     # ---- Fits
     FITS = _well("Fits", _F, "by all that is known the servers fit their GPUs")

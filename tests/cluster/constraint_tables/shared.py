@@ -96,6 +96,7 @@ CONDITION: Object = {
 }
 DOWNLOAD: Object = {"job": "job", "startedAt": TIME, "finishedAt": TIME, "bytesDone": 1, "failure": {"reason": "X"}}
 COPY: Object = {"revision": "master", "commit": "abc", "claim": "claim", "path": "path", "bytes": 1, "config": {"k": 1}}
+COPY["checkpoint"] = {"k": 1}
 
 NAME_MESSAGE = "must be the name of an object: lower-case letters, digits, '-' and '.'"
 _ID_MESSAGE = "must be OWNER/NAME as on ModelScope, like Qwen/Qwen3-8B"
@@ -405,6 +406,7 @@ STATUS_CASES = [
         for case in number(f"model.{name}", 0, INT64)
     ),
     *entries("model.config", 64, 1),
+    *entries("model.checkpoint", 64, 1),
     *choice("model.verifiedBy", "Hub", "Marker", "Structure"),
     *(case for name in ("job", "revision", "path", "progress") for case in text(f"download.{name}", most=1024)),
     *(case for name in ("startedAt", "finishedAt", "retryAt", "observedAt") for case in time(f"download.{name}")),
