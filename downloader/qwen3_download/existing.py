@@ -119,7 +119,8 @@ def _compare(
     wrong = wrong_files(folder, records, progress, stopped)
     if other := [name for name in wrong if not _decides(name)]:
         text = f"{len(other)} of {len(records)} files differ from {witness}, and are served as they are: "
-        progress.event("differs", text + ", ".join(other[:8]), files=len(other))
+        text += ", ".join(other[:8])
+        progress.event("differs", text, files=len(other), message=text)
     wrong = [name for name in wrong if _decides(name)]
     if "config.json" in records and not (folder / "config.json").is_file():
         wrong.append("config.json")

@@ -6,13 +6,13 @@ from qwen3_operator.catalog.entry import (
     known_ids,
     lookup,
     not_served_reason,
-    resolve,
     suggest,
 )
 from qwen3_operator.catalog.facts import ModelFacts
 from qwen3_operator.catalog.files import Template
 from qwen3_operator.catalog.quantization import MLX, Quantization
 from qwen3_operator.catalog.reading import ConfigError
+from qwen3_operator.catalog.recognition import resolve
 
 __all__ = [
     "MLX",

@@ -82,6 +82,13 @@ SOURCE: Object = {
         "ignorePatterns": ["*.md"],
         "bytesPerSecond": "50Mi",
         "maxConnections": 8,
+        "pod": {
+            "annotations": {"k": "v"},
+            "labels": {"k": "v"},
+            "resources": {"requests": {"k": "1"}, "limits": {"k": "1"}},
+            "runAsUser": 1000,
+            "fsGroup": 1000,
+        },
         "caBundleConfigMapKeyRef": {"name": "ca", "key": "ca.crt"},
     },
     "storage": {"size": "40Gi", "storageClassName": "fast", "accessMode": "ReadWriteMany", "retentionPolicy": "Delete"},
@@ -232,6 +239,21 @@ SOURCE_CASES = [
     *rule("download.bytesPerSecond", _RATE_MESSAGE, accept={"": "1G"}, reject={"": "10MB/s"}),
     *number("download.maxConnections", 1, 64),
     *key_reference("download.caBundleConfigMapKeyRef"),
+    *entries("download.pod.annotations", 32),
+    *text("download.pod.annotations{}", most=16384),
+    *entries("download.pod.labels", 32),
+    *text("download.pod.labels{}", most=63),
+    *matching("download.pod.labels{}", LABEL_PATTERN, "v-1.x_2", "a b"),
+    *(
+        case
+        for name in ("requests", "limits")
+        for case in (
+            *entries(f"download.pod.resources.{name}", 16, "1"),
+            *resource_quantity(f"download.pod.resources.{name}{{}}"),
+        )
+    ),
+    *number("download.pod.runAsUser", 1, 2**31 - 1),
+    *number("download.pod.fsGroup", 1, 2**31 - 1),
     *quantity("storage.size"),
     *object_name("storage.storageClassName"),
     *choice("storage.accessMode", "ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"),
