@@ -431,6 +431,15 @@ class Reason(StrEnum):
     NO_GPU_IN_CONTAINER = _person(
         "NoGpuInContainer", _V, "the container sees no GPU", "check resourceName and runtimeClassName")
     GPU_FAILED = _person("GpuFailed", _V, "the GPU failed", "drain the node and test the GPU if it comes back")
+    TOO_MANY_SEQUENCES = _person(
+        "TooManySequences", _V, "the states of so many sequences do not fit beside the weights",
+        "lower spec.engine.maxNumSeqs")
+    CHECKPOINT_NOT_LOADED = _person(
+        "CheckpointNotLoaded", _V, "this version of vLLM does not know the layout of the checkpoint's weights",
+        "use a newer image, or another copy of the model")
+    KERNEL_NOT_BUILT = _person(
+        "KernelNotBuilt", _V, "the image cannot compile a kernel that the model needs",
+        "use an image with a compiler, such as vllm/vllm-openai")
     KERNEL_IMAGE_MISSING = _person(
         "KernelImageMissing", _V, "the image has no kernels for this GPU", "use an image built for it")
     SERVICE_LINK_COLLISION = _person(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from qwen3_operator.api.reasons import Reason
-from qwen3_operator.engine.diagnosis.log import first_error
+from qwen3_operator.engine.diagnosis.log import Weight, first_error
 from qwen3_operator.engine.diagnosis.patterns import Cause, first_cause, patterns
 from qwen3_operator.engine.text import bounded
 
@@ -244,7 +244,9 @@ def _terminated(
         return killed
     if exit_code == 0:  # vLLM's server leaves with 0 when its engine dies, and on SIGTERM
         return _engine_died(text, container)
-    return first_error(text) or _by_exit_code(exit_code, context["container"])
+    by_code = _by_exit_code(exit_code, context["container"])
+    # What the engine says, then the signal that ended the process, and only then what else looks like an error.
+    return first_error(text, Weight.ENGINE) or (exit_code in _EXIT_CODES and by_code) or first_error(text) or by_code
 
 
 def _engine_died(text: str, container: Mapping[str, Any]) -> Cause | None:
