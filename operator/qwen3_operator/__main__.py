@@ -45,7 +45,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "-f",
             "--filename",
-            required=True,
+            required=command is render,
+            default="",
             help="YAML file with Qwen3Deployments and Qwen3Batches; -: standard input",
         )
         command.add_argument("--gpu", default="", metavar="NAME", help="the GPU, like H100-80GB")
@@ -55,6 +56,15 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--gpus-per-node", type=int, default=8, metavar="N", help="GPUs of one node (8)")
         command.add_argument("--engine-version", metavar="V", help="vLLM's version, like 0.33.0")
         command.add_argument("--config", metavar="FILE", help="config.json of a model that the catalogue lacks")
+    explain.add_argument(
+        "--gpus",
+        nargs="?",
+        const="",
+        metavar="NAMES",
+        help="a table instead: which GPUs, how many, and how long a sequence may be; of all known cards, or of those"
+        " named, like L4,H100-80GB",
+    )
+    explain.add_argument("--model", default="", metavar="ID", help="with --gpus: a model in the place of a file")
     explain.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table", help="how to print")
     render.add_argument("-n", "--namespace", default="", help="namespace where the resource names none")
     return parser

@@ -153,6 +153,9 @@ class Reason(StrEnum):
     ILLEGAL_PARALLELISM = _person(
         "IllegalParallelism", _S, "the model cannot be split like this",
         "choose a size that the message names")
+    SHARED_GPU = _note(
+        "SharedGpu", _S, "the GPUs are shares of a card, and the spec asks for more than a share",
+        "lower what the message names, or choose whole GPUs")
     REASONING_PARSER_NOT_APPLICABLE = _person(
         "ReasoningParserNotApplicable", _S, "the model generates no text",
         "leave spec.engine.reasoningParser out")

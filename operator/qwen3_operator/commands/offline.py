@@ -10,11 +10,20 @@ from typing import Any
 
 from qwen3_operator.api.model import Qwen3Model
 from qwen3_operator.commands.output import to_yaml_stream
-from qwen3_operator.commands.plans import BAD_INPUT, Hardware, Planned, plan_offline, read_facts
+from qwen3_operator.commands.plans import (
+    BAD_INPUT,
+    DOES_NOT_FIT,
+    Hardware,
+    Planned,
+    checked_version,
+    of_version,
+    plan_offline,
+    read_facts,
+)
 from qwen3_operator.commands.read import BadInput, Resources, read_resources
 from qwen3_operator.commands.render import model_manifests, shared_model_manifests
 from qwen3_operator.desired.patch import PatchError
-from qwen3_operator.engine.version import EngineVersion
+from qwen3_operator.engine.gpu import known_gpus
 from qwen3_operator.naming import model_name
 from qwen3_operator.settings import Settings
 
@@ -26,9 +35,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _plans(arguments: argparse.Namespace, settings: Settings, resources: Resources) -> Iterator[Planned]:
     hardware = Hardware(arguments.gpu, arguments.gpu_memory, arguments.gpus_per_node)
-    facts, version = read_facts(arguments.config), arguments.engine_version
-    if version and EngineVersion.parse(version) is None:
-        raise BadInput(f"--engine-version: {version} is not a vLLM version such as 0.33.0")
+    facts, version = read_facts(arguments.config), checked_version(arguments.engine_version)
     for user in resources.users:
         yield plan_offline(user, settings, hardware, facts, version)
 
@@ -38,6 +45,12 @@ def _explain(arguments: argparse.Namespace, settings: Settings) -> int:
 
     from qwen3_operator.commands.explain import as_data, print_plan
 
+    if bool(arguments.filename) == bool(arguments.model):
+        raise BadInput("give a file by -f, or a model by --model")
+    if arguments.gpus is not None:
+        return _explain_gpus(arguments, settings)
+    if arguments.model:
+        raise BadInput("--model goes with --gpus: for one GPU give a file by -f")
     code, data = 0, []
     resources = read_resources(arguments.filename, "default")
     if not resources.users:
@@ -47,11 +60,38 @@ def _explain(arguments: argparse.Namespace, settings: Settings) -> int:
         if arguments.output == "table":
             print_plan(Console(), planned.resource.title, planned.plan)
         data.append(as_data(planned.plan))
-    if arguments.output == "json":
-        print(json.dumps(data[0] if len(data) == 1 else data, indent=2, ensure_ascii=False))
-    elif arguments.output == "yaml":
-        print(to_yaml_stream(data), end="")
+    _print_data(arguments.output, data)
     return code
+
+
+def _explain_gpus(arguments: argparse.Namespace, settings: Settings) -> int:
+    """0 where some GPUs serve every model that is asked for, else 1. Raises BadInput."""
+    from rich.console import Console
+
+    from qwen3_operator.commands.gpus import as_data, choose, print_choice, spec_of_model
+
+    facts, version = read_facts(arguments.config), checked_version(arguments.engine_version)
+    if arguments.model:
+        servers = [spec_of_model(arguments.model)]
+    else:
+        servers = [user.server for user in read_resources(arguments.filename, "default").users]
+    names = [name for name in arguments.gpus.split(",") if name] or ([arguments.gpu] if arguments.gpu else [])
+    cards = [gpu for name in names for gpu in Hardware(name, arguments.gpu_memory).gpus() or ()] or known_gpus()
+    choices = [
+        choose(of_version(server, version), settings, facts, cards, arguments.gpus_per_node) for server in servers
+    ]
+    if arguments.output == "table":
+        for choice in choices:
+            print_choice(Console(), choice)
+    _print_data(arguments.output, [as_data(choice) for choice in choices])
+    return 0 if all(any(row.serves for row in choice.rows) for choice in choices) else DOES_NOT_FIT
+
+
+def _print_data(output: str, data: list[dict[str, Any]]) -> None:
+    if output == "json":
+        print(json.dumps(data[0] if len(data) == 1 else data, indent=2, ensure_ascii=False))
+    elif output == "yaml":
+        print(to_yaml_stream(data), end="")
 
 
 def _render(arguments: argparse.Namespace, settings: Settings) -> int:

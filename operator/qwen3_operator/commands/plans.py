@@ -15,6 +15,7 @@ from qwen3_operator.commands.read import BadInput, Resource
 from qwen3_operator.commands.render import batch_manifests, server_manifests
 from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.engine.gpu import Gpu
+from qwen3_operator.engine.version import EngineVersion
 from qwen3_operator.naming import claim_name, model_name, model_path
 from qwen3_operator.plan import Plan, Weights, make_plan
 from qwen3_operator.plan.batch import make_batch_plan
@@ -82,7 +83,7 @@ def plan_offline(
     resource: Resource, settings: Settings, hardware: Hardware, facts: ModelFacts | None, version: str | None
 ) -> Planned:
     """The plan as the operator would make it on that hardware; `version` overrides vLLM's. Raises BadInput."""
-    meta, server = resource.meta, _of_version(resource.server, version)
+    meta, server = resource.meta, of_version(resource.server, version)
     namespace, name, gpus = meta["namespace"], meta["name"], hardware.gpus()
     source = server.source
     model = resource.made_ahead or model_name(source)
@@ -104,7 +105,15 @@ def plan_offline(
     return Planned(resource, engine, partial(batch_manifests, meta, resource.batch, server, batch, settings))
 
 
-def _of_version(server: Qwen3DeploymentSpec, version: str | None) -> Qwen3DeploymentSpec:
+def checked_version(text: str | None) -> str | None:
+    """vLLM's version of the command line. Raises BadInput."""
+    if text and EngineVersion.parse(text) is None:
+        raise BadInput(f"--engine-version: {text} is not a vLLM version such as 0.33.0")
+    return text
+
+
+def of_version(server: Qwen3DeploymentSpec, version: str | None) -> Qwen3DeploymentSpec:
+    """The server under another version of vLLM; None: its own."""
     if not version:
         return server
     return server.model_copy(update={"engine": server.engine.model_copy(update={"version": version})})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.engine.gpu import Gpu
-from qwen3_operator.engine.memory import Load, Memory, predict
+from qwen3_operator.engine.memory import GIB, Load, Memory, predict
 from qwen3_operator.engine.parallelism import legal_tensor_parallel_sizes
 from qwen3_operator.engine.weights import Sharding
 
@@ -41,40 +42,47 @@ def preflight(
     if load is None:
         return FitReport("Unknown", f"whether it fits is not known: {unknown}")
     memory = predict(load)
-    needed = memory.kv_gib_for(max_model_len)
     report = FitReport(
-        verdict=_verdict(load, memory, needed),
+        verdict=_verdict(load, memory, max_model_len),
         message="",
         memory=memory,
-        needed_kv_gib=needed,
-        max_model_len_that_fits=memory.longest(memory.margin_gib + memory.graphs_gib),
+        needed_kv_gib=memory.kv_gib_for(max_model_len),
+        max_model_len_that_fits=_longest(load, memory),
         smallest_tensor_parallel_size=_smallest_tensor_parallel_size(load, max_model_len, gpus_per_node),
     )
     return replace(report, message=_message(load, report, max_model_len))
 
 
-def _verdict(load: Load, memory: Memory, needed: float) -> Verdict:
+def _verdict(load: Load, memory: Memory, max_model_len: int) -> Verdict:
+    needed = memory.kv_gib_for(max_model_len)
     if load.kv_cache_bytes is not None:
         return _verdict_of_given_cache(memory, needed)
-    if memory.requested_gib > memory.free_at_start_gib + memory.margin_gib:
+    if memory.requested_gib > memory.free_at_start_gib + memory.more_gib:
         return "DoesNotFit"
-    if memory.kv_cache_gib <= 0 and memory.kv_cache_gib < -memory.margin_gib:
+    if needed > memory.kv_cache_gib + memory.more_gib:
         return "DoesNotFit"
-    if needed > memory.kv_cache_gib + memory.margin_gib:
-        return "DoesNotFit"
-    if needed > memory.kv_cache_gib - memory.margin_gib - memory.graphs_gib:
-        return "Tight"
-    if memory.requested_gib > memory.free_at_start_gib:
+    if needed > memory.kv_cache_gib - memory.margin_gib or memory.requested_gib > memory.free_at_start_gib:
         return "Tight"
     return "Fits"
 
 
 def _verdict_of_given_cache(memory: Memory, needed: float) -> Verdict:
     """--kv-cache-memory-bytes says exactly what the cache has; only whether it finds room is a prediction."""
-    taken = memory.weights_gib + memory.overhead_gib + memory.kv_cache_gib
-    if needed > memory.kv_cache_gib or taken > memory.free_at_start_gib + memory.margin_gib:
+    if needed > memory.kv_cache_gib or _taken_gib(memory) > memory.free_at_start_gib + memory.more_gib:
         return "DoesNotFit"
-    return "Fits" if taken <= memory.free_at_start_gib - memory.margin_gib else "Tight"
+    return "Fits" if _taken_gib(memory) <= memory.free_at_start_gib - memory.margin_gib else "Tight"
+
+
+def _taken_gib(memory: Memory) -> float:
+    return memory.weights_gib + memory.overhead_gib + memory.kv_cache_gib
+
+
+def _longest(load: Load, memory: Memory) -> int:
+    """The longest sequence that surely fits, 0 where no length does."""
+    if load.kv_cache_bytes is not None:
+        finds_room = _taken_gib(memory) <= memory.free_at_start_gib - memory.margin_gib
+        return memory.longest() if finds_room else 0
+    return memory.longest(memory.margin_gib) if memory.requested_gib <= memory.free_at_start_gib else 0
 
 
 def _smallest_tensor_parallel_size(load: Load, max_model_len: int, most: int) -> int | None:
@@ -83,11 +91,13 @@ def _smallest_tensor_parallel_size(load: Load, max_model_len: int, most: int) ->
     )
     for size in sizes:
         split = Sharding(size, 1, load.sharding.expert_parallel and size > 1)
-        candidate = replace(load, sharding=split)
-        memory = predict(candidate)
-        if _verdict(candidate, memory, memory.kv_gib_for(max_model_len)) == "Fits":
+        if _fits(replace(load, sharding=split), max_model_len):
             return size
     return None
+
+
+def _fits(load: Load, max_model_len: int) -> bool:
+    return _verdict(load, predict(load), max_model_len) == "Fits"
 
 
 def _message(load: Load, report: FitReport, max_model_len: int) -> str:
@@ -95,44 +105,67 @@ def _message(load: Load, report: FitReport, max_model_len: int) -> str:
     assert memory is not None and needed is not None
     gpus, size = load.sharding.world_size, f"{load.gpu.memory_gib:.1f} GiB"
     where = f"a GPU with {size}" if gpus == 1 else f"each of {gpus} GPUs with {size}"
+    if load.gpu.sharers > 1:
+        where += f" that {load.gpu.sharers} servers share"
+    states = memory.least_kv_gib == needed
+    what = f"the states of maxNumSeqs {load.sequences} need" if states else f"maxModelLen {max_model_len} needs"
     numbers = (
         f"of the {memory.requested_gib:.1f} GiB vLLM may use on {where}, weights take {memory.weights_gib:.2f}, "
         f"overhead {memory.overhead_gib:.2f}, which leaves {max(memory.kv_cache_gib, 0):.2f} GiB of KV cache "
-        f"({memory.kv_tokens} tokens of {memory.kv_bytes_per_token} B); "
-        f"maxModelLen {max_model_len} needs {needed:.2f} GiB"
+        f"({memory.kv_tokens} tokens of {memory.kv_bytes_per_token} B); {what} {needed:.2f} GiB"
     )
     parts = [f"{_VERDICT_WORDS[report.verdict]}: {numbers}"]
     if report.verdict in ("Tight", "DoesNotFit"):
-        parts.append(_remedy(load, report))
+        parts.append(
+            f"Surely fits: {' or '.join([*_remedies(load, report, max_model_len)] or ['GPUs with more memory'])}"
+        )
+        if load.facts.quantization is None:
+            parts.append("An FP8 or AWQ checkpoint takes less")
     if memory.unmeasured:
-        parts.append(f"Estimate within ±{memory.margin_gib:.1f} GiB: not measured for {', '.join(memory.unmeasured)}")
+        widths = f"{memory.margin_gib:.1f} GiB less or {memory.more_gib:.1f} more"
+        parts.append(f"It may be {widths}: not measured for {', '.join(memory.unmeasured)}")
     return ". ".join(parts)
 
 
 _VERDICT_WORDS = {"Fits": "fits", "Tight": "may or may not fit", "DoesNotFit": "does not fit"}
+_LENGTH_WORTH_TELLING = 1024
 
 
-def _remedy(load: Load, report: FitReport) -> str:
+def _remedies(load: Load, report: FitReport, max_model_len: int) -> Iterator[str]:
+    """Changes of one or two values, each tried: with any of them the verdict is Fits."""
     memory = report.memory
     assert memory is not None
-    ways = []
     if load.kv_cache_bytes is None and memory.requested_gib > memory.free_at_start_gib:
-        most = int(100 * (memory.free_at_start_gib - memory.margin_gib) / load.gpu.memory_gib)
-        ways.append(f"gpuMemoryUtilizationPercent {most} (only {memory.free_at_start_gib:.1f} GiB are free at start)")
-    if report.max_model_len_that_fits and report.max_model_len_that_fits >= 1024:
-        ways.append(f"maxModelLen up to {report.max_model_len_that_fits}")
+        yield from _lower_utilization(load, memory, max_model_len)
+    if report.max_model_len_that_fits and report.max_model_len_that_fits >= _LENGTH_WORTH_TELLING:
+        yield f"maxModelLen up to {report.max_model_len_that_fits}"
+    if memory.least_kv_gib > memory.kv_cache_gib - memory.margin_gib:
+        fewer = int((memory.kv_cache_gib - memory.margin_gib) * GIB // memory.layout.block_bytes)
+        if fewer >= 1 and _fits(replace(load, max_num_seqs=fewer), max_model_len):
+            yield f"maxNumSeqs up to {fewer}"
     smallest = report.smallest_tensor_parallel_size
     if smallest is not None and smallest > load.sharding.tensor_parallel_size:
-        ways.append(f"tensorParallelSize {smallest}")
-    if load.facts.quantization is None:
-        ways.append("perhaps an FP8 or AWQ checkpoint")
-    return f"Surely fits: {' or '.join(ways or ['GPUs with more memory'])}"
+        yield f"tensorParallelSize {smallest}"
 
 
-def missing_for_fit(facts: ModelFacts | None, gpu: Gpu | None) -> str:
-    """Why a load cannot be judged, in words; empty when it can."""
+def _lower_utilization(load: Load, memory: Memory, max_model_len: int) -> Iterator[str]:
+    """Asking for no more than is free at the start, and a length that then fits."""
+    most = int(100 * memory.free_at_start_gib / load.gpu.memory_gib)
+    if most < 1:
+        return
+    lower = replace(load, utilization=most / 100)
+    longest = min(_longest(lower, predict(lower)), max_model_len)
+    if longest < min(_LENGTH_WORTH_TELLING, max_model_len):
+        return
+    shorter = "" if longest == max_model_len else f" with maxModelLen up to {longest}"
+    yield f"gpuMemoryUtilizationPercent {most}{shorter} (only {memory.free_at_start_gib:.1f} GiB are free at start)"
+
+
+def missing_for_fit(facts: ModelFacts | None, gpu: Gpu | None, label: str = "nvidia.com/gpu.memory") -> str:
+    """Why a load cannot be judged, in words; empty when it can. ``label``: the one that would tell the memory."""
     if facts is None:
         return "the model's config.json is not read yet"
     if gpu is None:
-        return "no node tells its GPU memory (label nvidia.com/gpu.memory); set spec.gpu.memory"
+        words = f" (label {label})" if label else ""
+        return f"no node that a server may land on tells its GPU memory{words}; set spec.gpu.memory"
     return ""

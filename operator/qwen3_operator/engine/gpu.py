@@ -27,13 +27,15 @@ class Gpu:
     source: Literal["exact", "measured", "label", "table", "spec"]
     name: str = ""
     compute_capability: tuple[int, int] | None = None
+    sharers: int = 1
+    """Servers that take turns on the GPU: each sees all of its memory, and may have this part of it."""
 
     @classmethod
     def named(cls, name: str) -> Gpu | None:
         """A card of the table by its product label (``NVIDIA-H100-80GB-HBM3``) or a short name (``H100-80GB``)."""
         words = _words(name)
         for row in _table():
-            if row.match <= words:
+            if row.match <= words or _words(row.name) == words:
                 source: Literal["measured", "table"] = "measured" if row.measured else "table"
                 return cls(row.memory_gib, source, row.name, row.compute)
         return None
@@ -57,9 +59,23 @@ class Gpu:
         return cls(seen, "spec", product or "", known.compute_capability if known else None)
 
     @classmethod
+    def on_the_box(cls, memory_gib: float, product: str) -> Gpu:
+        """From the size that a vendor sells and a name: the known card of about that size, else as ``from_spec``."""
+        known = cls.named(product)
+        if known is not None and abs(known.memory_gib - memory_gib) < 0.12 * memory_gib:
+            return known
+        return cls.from_spec(memory_gib, product)
+
+    @classmethod
     def exact(cls, memory_gib: float, name: str = "") -> Gpu:
         """From the total that torch sees."""
         return cls(memory_gib, "exact", name)
+
+
+def known_gpus() -> tuple[Gpu, ...]:
+    """Every card of the table once."""
+    found = (Gpu.named(name) for name in dict.fromkeys(row.name for row in _table()))
+    return tuple(gpu for gpu in found if gpu is not None)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ _ROUNDED_FROM = 10 * MIB
 """torch's CUDA allocator gives a tensor of 10 MiB or more a segment of its own, in steps of 2 MiB."""
 
 _ROPE_NUMBER_BYTES = 2
-_FP8_WORKSPACE = 33 * MIB
-"""Measured beside the weights of every FP8 checkpoint."""
+_AWQ_MORE_PER_GROUP = 1.6
+"""Bytes of memory beyond the file for each group of an AWQ checkpoint: 32B-AWQ took 18.59 GiB on vLLM 0.33, and its
+tensors are 18.23. Perhaps zero points that are held in 16 bits."""
 
 _VOCABULARY_PADDING = 64
 
@@ -26,14 +27,18 @@ class Tensor:
     """Equal tensors of one rank."""
 
     bytes: float
+    """Of one, in the file."""
     count: int = 1
+    more: float = 0
+    """Of one, in memory beyond the file."""
 
     @property
     def allocated(self) -> float:
         """Bytes as the allocator hands them out."""
-        if self.bytes < _ROUNDED_FROM:
-            return self.bytes * self.count
-        return math.ceil(self.bytes / _ALLOCATION) * _ALLOCATION * self.count
+        size = self.bytes + self.more
+        if size < _ROUNDED_FROM:
+            return size * self.count
+        return math.ceil(size / _ALLOCATION) * _ALLOCATION * self.count
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,13 @@ class Sharding:
 SINGLE_GPU = Sharding()
 
 
-def weights_bytes_per_rank(facts: ModelFacts, sharding: Sharding, *, max_position: int | None = None) -> float:
-    """Bytes of weights on the fullest rank, allocator rounding, rope cache and FP8 workspace included.
+def weights_bytes_per_rank(
+    facts: ModelFacts, sharding: Sharding, *, max_position: int | None = None, fp8_workspace_bytes: int = 0
+) -> float:
+    """Bytes of weights on the fullest rank, allocator rounding and rope cache included.
 
     ``max_position``: positions of the rope cache where an override sets them, else the config's.
+    ``fp8_workspace_bytes``: what some releases take beside the weights of an FP8 checkpoint.
     What the files hold beats what the shape explains, in either direction: layers left unquantized, a format that
     nobody here knows. vLLM loads no more than there is.
     """
@@ -64,7 +72,7 @@ def weights_bytes_per_rank(facts: ModelFacts, sharding: Sharding, *, max_positio
     rank = max(sum(tensor.allocated for tensor in _stage(facts, sharding, stage)) for stage in stages)
     rank *= _known_over_derived(facts)
     rope_cache = (max_position or facts.max_position_embeddings) * facts.head_dim * _ROPE_NUMBER_BYTES
-    fp8 = _FP8_WORKSPACE if facts.quantization is not None and facts.quantization.method == "fp8" else 0
+    fp8 = fp8_workspace_bytes if facts.quantization is not None and facts.quantization.method == "fp8" else 0
     return rank + rope_cache + fp8
 
 
@@ -133,7 +141,9 @@ def _linear(outputs: float, inputs: float, count: int, quantization: Quantizatio
     if quantization.block is not None:
         yield Tensor(4 * math.ceil(outputs / quantization.block[0]) * math.ceil(inputs / quantization.block[1]), count)
     elif quantization.group_size is not None:
-        yield Tensor(numbers / quantization.group_size * (2 + quantization.bits / 8), count)  # scale and zero point
+        groups = numbers / quantization.group_size
+        more = _AWQ_MORE_PER_GROUP * groups if quantization.method == "awq" else 0
+        yield Tensor(groups * (2 + quantization.bits / 8), count, more)  # scale and zero point
     else:
         yield Tensor(4 * outputs, count)
 

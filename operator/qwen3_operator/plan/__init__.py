@@ -5,7 +5,7 @@ Pure: the same input gives the same plan, in every process and after every resta
 
 from __future__ import annotations
 
-from qwen3_operator.plan.preflight import NodeGpus
+from qwen3_operator.engine.node_gpus import NodeGpus
 from qwen3_operator.plan.resolve import make_plan
 from qwen3_operator.plan.types import Fit, Plan, Value, Weights
 

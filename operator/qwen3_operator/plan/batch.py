@@ -13,10 +13,10 @@ from qwen3_operator.api.engine import Engine, EngineOptions
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.catalog import CatalogEntry, resolve
 from qwen3_operator.engine.gpu import Gpu
+from qwen3_operator.engine.node_gpus import NodeGpus
 from qwen3_operator.engine.offline import engine_arguments
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import BATCH_INPUT_DIR, BATCH_OUTPUT_DIR, TEMPLATE_DIR, TEMPLATE_FILE, digest
-from qwen3_operator.plan.preflight import NodeGpus
 from qwen3_operator.plan.resolve import make_plan
 from qwen3_operator.plan.thinking import FIELD as SERVER_THINKING
 from qwen3_operator.plan.types import Plan, Source, Value, Weights

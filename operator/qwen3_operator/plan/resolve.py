@@ -18,6 +18,7 @@ from qwen3_operator.engine.hardware import check_gpu
 from qwen3_operator.engine.host import host_resources, startup_budget_seconds
 from qwen3_operator.engine.length import DEFAULT_LENGTH, LengthPlan, resolve_length
 from qwen3_operator.engine.memory import predict
+from qwen3_operator.engine.node_gpus import NodeGpus
 from qwen3_operator.engine.parallelism import check_parallelism
 from qwen3_operator.engine.parsers import ParserChoice, by_version, choose_reasoning_parser, choose_tool_parser
 from qwen3_operator.engine.problem import Problem
@@ -26,7 +27,8 @@ from qwen3_operator.engine.weights import Sharding
 from qwen3_operator.naming import MIDDLEWARE, MODELS_DIR, TEMPLATE_DIR, TEMPLATE_FILE
 from qwen3_operator.plan.endpoint import check_endpoint
 from qwen3_operator.plan.overrides import merged, read_overrides, speaks_of_length
-from qwen3_operator.plan.preflight import NodeGpus, candidate_gpus, judge, load_on
+from qwen3_operator.plan.preflight import candidate_gpus, judge, load_on
+from qwen3_operator.plan.shares import check_shares
 from qwen3_operator.plan.thinking import request_defaults
 from qwen3_operator.plan.types import Plan, Source, Value, Weights
 from qwen3_operator.settings import Settings
@@ -80,6 +82,7 @@ def make_plan(
         found += check_parallelism(known_facts, version, sharding)
     if gpus is None:
         gpus = candidate_gpus(spec, nodes)
+        found += check_shares(spec, nodes, version)
     legal = not any(p.severity == "error" for p in found)
     if known_facts is not None and gpus:
         # On the most capable one: what only some nodes cannot do is the scheduler's to avoid.
@@ -97,6 +100,7 @@ def make_plan(
         length.max_model_len,
         length.max_position,
         gpus_per_node or max((node.count for node in nodes), default=8),
+        pooling=entry is not None and entry.task != "generate",
     )
 
     defaults = request_defaults(engine, entry)
@@ -239,8 +243,8 @@ def _length(
         return LengthPlan(requested or DEFAULT_LENGTH, reason, "spec" if requested else "catalogue")
     tokens = None
     if requested is None and facts is not None and gpus:
-        memory = predict(load_on(spec, facts, gpus[-1], version, sharding))
-        tokens = memory.longest(memory.margin_gib + memory.graphs_gib)
+        memory = predict(load_on(spec, facts, gpus[-1], version, sharding, pooling=entry.task != "generate"))
+        tokens = memory.longest(memory.margin_gib)
     return resolve_length(requested, entry, facts, version, tokens, own_way)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from qwen3_operator.controller.kinds import NODES, Kind
 from qwen3_operator.controller.store import Object, Store
-from qwen3_operator.plan import NodeGpus
+from qwen3_operator.engine.node_gpus import NodeGpus, gpus_of_node
 
 _MOST_ANSWERS = 256
 """Answers that are remembered: what users may ask for is without end."""
@@ -26,7 +26,7 @@ class Nodes:
         answer = self._answers.get(key)
         if answer is None:
             matching = (
-                (name, _gpus(labels, allocatable, resource))
+                (name, gpus_of_node(labels, allocatable, resource))
                 for name, (labels, allocatable) in self._nodes.items()
                 if selector.items() <= labels.items()
             )
@@ -48,16 +48,3 @@ class Nodes:
             changed, self._nodes[name] = self._nodes.get(name) != seen, seen
         if changed:
             self._answers.clear()
-
-
-def _gpus(labels: Mapping[str, str], allocatable: Mapping[str, str], resource: str) -> NodeGpus:
-    count = str(allocatable.get(resource) or "0")
-    if count == "0" or not _is_count(count):
-        return NodeGpus()
-    memory = str(labels.get(f"{resource}.memory") or labels.get("nvidia.com/gpu.memory") or "")
-    known = int(memory) if _is_count(memory) else None
-    return NodeGpus(labels.get("nvidia.com/gpu.product") or "", known, int(count))
-
-
-def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 10

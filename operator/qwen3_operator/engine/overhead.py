@@ -1,0 +1,222 @@
+"""What a server takes beside weights and KV cache, by the release that it was measured on (overhead.yaml)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from qwen3_operator.catalog import ModelFacts
+from qwen3_operator.engine.load import Kind, Load
+from qwen3_operator.engine.version import EngineVersion
+from qwen3_operator.engine.weights import Sharding
+
+GIB = 1 << 30
+MIB = 1 << 20
+_GRAPHS_COUNTED_SINCE = EngineVersion.of("0.21.0")
+_LARGEST_GRAPH = 512
+"""Tokens of the largest CUDA graph (config/vllm.py, _set_cudagraph_sizes)."""
+_REPACKED = ("awq", "gptq")
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Measured(_Data):
+    """What the constants were seen with; anything else widens the margin."""
+
+    gpus: dict[Kind, list[int]]
+    pipeline: bool
+    eager: bool
+    fp8_cache: bool
+    compute: str = ""
+    """The one compute capability, where another runs other kernels."""
+    quantizations: dict[Kind, list[str]]
+
+
+class _Ranks(_Data):
+    """GiB on a GPU alone, and on each of several."""
+
+    one: float
+    dense: float
+    moe: float
+
+    def on_each(self, facts: ModelFacts, sharding: Sharding) -> float:
+        """On each GPU of a server."""
+        if sharding.world_size == 1:
+            return self.one
+        return self.moe if facts.is_moe else self.dense
+
+
+class _NonTorch(_Ranks):
+    moe_with_graphs: float
+
+
+class _Buffers(_Data):
+    plain: float
+    repacked: float
+
+
+class _Sampler(_Data):
+    """Bytes by logit, token of a batch and sequence. ``gathered``: every rank holds all ranks' logits and its own."""
+
+    logit: float
+    gathered: bool = False
+    token: float
+    sequence: float = 0
+    fixed_mib: float
+    expert_workspace: float = 0
+    """Bytes by token, expert of a token, and width of the experts: stays allocated."""
+
+
+class _Activations(_Data):
+    mlp: float
+    hidden: float
+    hidden_where_split_or_fp8: float
+
+
+class _Graphs(_Data):
+    least_mib: float = 0
+    layer_mib: float
+    head_mib: float = 0
+    graph_mib_per_layer_and_head: float = 0
+
+
+class _UncountedGraphs(_Data):
+    fixed_gib: float
+    bytes_per_layer_and_width: float
+    share_up_to_256_sequences: float
+
+
+class Edition(_Data):
+    """The constants of one measured release."""
+
+    measured: _Measured
+    non_torch_gib: _NonTorch
+    held_before_start_gib: _Ranks
+    fp8_workspace_mib: float
+    penalty_bytes_per_logit: float
+    buffers_mib: _Buffers
+    sampler: dict[Kind, _Sampler]
+    flashinfer_bytes_per_logit: float
+    pooling_samples: bool
+    """Whether pooling models are taken to make logits as well: on the safe side where they were not measured."""
+    activations: _Activations
+    compiles: list[Kind]
+    graphs: dict[Kind, _Graphs]
+    uncounted_graphs: _UncountedGraphs | None = None
+
+    def overhead_gib(self, load: Load, *, flashinfer: bool = False) -> float:
+        """All that vLLM takes off the KV cache beside weights. ``flashinfer``: with its sampler, which nobody measured
+        where it makes a difference."""
+        penalties = 0.0 if load.pooling else self.penalty_bytes_per_logit * _logits(load)
+        repacked = load.loaded_facts.quantization is not None and load.loaded_facts.quantization.method in _REPACKED
+        buffers = MIB * (self.buffers_mib.repacked if repacked else self.buffers_mib.plain)
+        taken = penalties + buffers + self._peak_bytes(load, flashinfer) + self._graph_bytes(load)
+        return self._non_torch_gib(load) + taken / GIB
+
+    def held_gib(self, facts: ModelFacts, sharding: Sharding) -> float:
+        """Used on a GPU before vLLM's first look: CUDA context, and with several GPUs NCCL."""
+        return self.held_before_start_gib.on_each(facts, sharding)
+
+    def uncounted_graphs_gib(self, load: Load) -> float:
+        """What CUDA graphs take that this release does not count, and other releases do."""
+        graphs = self.uncounted_graphs
+        if graphs is None or load.enforce_eager or load.kind in self.graphs:
+            return 0.0
+        widths = load.facts.num_layers * load.facts.hidden_size / load.sharding.tensor_parallel_size
+        gib = graphs.fixed_gib + graphs.bytes_per_layer_and_width * widths / GIB
+        return gib * (1.0 if load.sequences > 256 else graphs.share_up_to_256_sequences)
+
+    def unmeasured(self, load: Load) -> Iterator[str]:
+        """Why the constants may not hold for a load of this release, in words."""
+        facts, sharding, seen = load.facts, load.sharding, self.measured
+        gpus = seen.gpus[load.kind]
+        if sharding.world_size not in gpus:
+            words = " and ".join(map(str, gpus))
+            yield f"{sharding.world_size} GPU{'s' * (sharding.world_size > 1)} (measured: {words})"
+        if sharding.pipeline_parallel_size > 1 and (sharding.tensor_parallel_size > 1 or not seen.pipeline):
+            yield "TP together with PP" if seen.pipeline else "pipeline parallelism"
+        if load.enforce_eager and not seen.eager:
+            yield "--enforce-eager"
+        if (load.kv_cache_dtype or "").startswith("fp8") and not seen.fp8_cache:
+            yield "an FP8 KV cache"
+        if seen.compute and ".".join(map(str, load.gpu.compute_capability or ())) != seen.compute:
+            yield f"kernels of {load.gpu.name or 'the GPU'} (measured: compute capability {seen.compute})"
+        method = facts.quantization.method if facts.quantization else None
+        if load.quantization is not None or (method and method not in seen.quantizations[load.kind]):
+            yield f"quantization {load.quantization or (facts.quantization and facts.quantization.label)}"
+
+    def _non_torch_gib(self, load: Load) -> float:
+        """Counted memory outside torch. NCCL's buffers are taken before vLLM looks: several GPUs have less than one."""
+        counted = self.non_torch_gib
+        if load.facts.is_moe and load.sharding.world_size > 1 and not load.enforce_eager:
+            return counted.moe_with_graphs
+        return counted.on_each(load.facts, load.sharding)
+
+    def _peak_bytes(self, load: Load, flashinfer: bool) -> float:
+        """Peak of the profiling run: the largest of sampler, activations, and (first start) compilation."""
+        facts, tp, batch = load.loaded_facts, load.sharding.tensor_parallel_size, load.batched_tokens
+        fp8 = facts.quantization is not None and facts.quantization.method == "fp8"
+        terms = self.activations
+        hidden = terms.hidden if tp == 1 and not fp8 else terms.hidden_where_split_or_fp8
+        activations = 2 * batch * (terms.mlp * facts.intermediate_size / tp + hidden * facts.hidden_size)
+        compilation = 2 * facts.hidden_size * (facts.vocab_size / tp + 2 * batch)
+        return max(
+            0.0 if load.pooling and not self.pooling_samples else self._sampler_bytes(load, flashinfer),
+            0.0 if facts.is_moe else activations,
+            0.0 if load.enforce_eager or load.kind not in self.compiles else compilation,
+        )
+
+    def _sampler_bytes(self, load: Load, flashinfer: bool) -> float:
+        facts, tp, term = load.facts, load.sharding.tensor_parallel_size, self.sampler[load.kind]
+        logit = term.logit * (2 + 1 / tp if term.gathered and tp > 1 else 1)
+        if flashinfer:
+            logit += self.flashinfer_bytes_per_logit
+        width = max(facts.hidden_size, 2 * facts.moe_intermediate_size / tp)
+        experts = term.expert_workspace * facts.experts_per_token * load.batched_tokens * width
+        rows = (term.token * load.batched_tokens + term.sequence * load.sequences) * facts.hidden_size
+        return logit * _logits(load) + rows + experts + term.fixed_mib * MIB
+
+    def _graph_bytes(self, load: Load) -> float:
+        term = self.graphs.get(load.kind)
+        if term is None or load.enforce_eager or load.version < _GRAPHS_COUNTED_SINCE:
+            return 0.0
+        layers, heads = load.facts.num_layers, load.facts.num_attention_heads / load.sharding.tensor_parallel_size
+        pieces = max(term.least_mib, term.layer_mib * layers)
+        if load.pooling:  # it has no graphs of whole steps
+            return pieces * MIB
+        accumulators = term.head_mib * heads * min(load.sequences, _LARGEST_GRAPH) / _LARGEST_GRAPH
+        more = term.graph_mib_per_layer_and_head * (full_graphs(load.sequences) - 1) * layers * heads
+        return (pieces + accumulators + more) * MIB
+
+
+def full_graphs(sequences: int) -> int:
+    """CUDA graphs of whole steps that vLLM captures: sizes 1, 2, 4, by 8 up to 256, by 16 up to 512."""
+    sizes = (1, 2, 4, *range(8, 256, 8), *range(256, _LARGEST_GRAPH + 1, 16))
+    return sum(size <= sequences for size in sizes)
+
+
+def _logits(load: Load) -> int:
+    return load.sequences * load.facts.vocab_size
+
+
+@cache
+def editions() -> tuple[tuple[EngineVersion, Edition], ...]:
+    """Every measured release and its constants, oldest first."""
+    text = resources.files("qwen3_operator.engine").joinpath("overhead.yaml").read_text(encoding="utf-8")
+    found = ((EngineVersion.of(name), Edition.model_validate(data)) for name, data in yaml.safe_load(text).items())
+    return tuple(sorted(found, key=lambda item: item[0]))
+
+
+def editions_for(version: EngineVersion) -> tuple[tuple[EngineVersion, Edition], ...]:
+    """The releases that tell about one: itself, or its measured neighbours."""
+    known = editions()
+    if same := [item for item in known if item[0].series == version.series]:
+        return tuple(same)
+    older, newer = [item for item in known if item[0] < version], [item for item in known if item[0] > version]
+    return (*older[-1:], *newer[:1])
