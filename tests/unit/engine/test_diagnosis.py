@@ -149,6 +149,15 @@ def test_what_ends_a_process_goes_before_what_it_logged() -> None:
     assert cause_of(pod(**ended(1)), CUT_TOOL_CALL + fatal).message == "the server failed: OSError: the end"
 
 
+def test_an_engine_that_died_says_of_what() -> None:
+    log = (
+        "(EngineCore_DP0 pid=9) ERROR 11-26 11:00:00 [core.py:1131] FrobnicationError: out of range\n"
+        "(APIServer pid=1) ERROR 11-26 11:00:01 [async_llm.py:1] vllm.EngineDeadError: it encountered an issue\n"
+    )
+    cause = cause_of(pod(**ended(0, "Completed")), log)
+    assert (cause.reason, "FrobnicationError: out of range" in cause.message) == ("EngineDied", True)
+
+
 @pytest.mark.parametrize(("code", "reason"), [(134, "Aborted"), (137, "Killed"), (139, "SegmentationFault")])
 def test_a_signal_goes_before_a_guess(code: int, reason: str) -> None:
     assert cause_of(pod(**ended(code)), CUT_TOOL_CALL).reason == reason

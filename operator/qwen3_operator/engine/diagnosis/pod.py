@@ -252,9 +252,11 @@ def _terminated(
 def _engine_died(text: str, container: Mapping[str, Any]) -> Cause | None:
     if "EngineDeadError" not in text and not container.get("restartCount"):
         return None
+    said = first_error(text, Weight.ENGINE)
+    why = f" ({said.message.removeprefix('the server failed: ')})" if said else ""
     return Cause(
         Reason.ENGINE_DIED,
-        "the server ended by itself: its engine process died",
+        f"the server ended by itself: its engine process died{why}",
         "read the previous log (kubectl logs --previous); it is restarted",
     )
 
