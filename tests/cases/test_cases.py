@@ -103,8 +103,11 @@ def test_01_nested_thinkers_and_numbers_with_a_point_are_read(
 
 
 def test_02_awq_by_compressed_tensors_fits_a_24_gib_card() -> None:
-    it = plan("02", facts=facts_of("02", "config.json", 17.2e9), node=RTX_4090)
-    assert it.servable and 15 < weights_gib(it) < 17
+    by_shape = plan("02", facts=facts_of("02", "config.json", 17.2e9), node=RTX_4090)
+    assert by_shape.servable and 15 < weights_gib(by_shape) < 17.5
+    tensors = {"model": {"I32": 14_300_000_000, "BF16": 2_900_000_000}}
+    by_headers = plan("02", facts=facts_of("02", "config.json", 17.2e9, tensors=tensors), node=RTX_4090)
+    assert by_headers.servable and weights_gib(by_headers) == pytest.approx(17.2e9 / 2**30, abs=0.1)
 
 
 @pytest.mark.parametrize(

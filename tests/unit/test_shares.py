@@ -106,6 +106,16 @@ def test_a_share_that_the_pod_asks_for(asked: dict[str, str], verdict: str, word
     assert found.warnings == ()
 
 
+def test_nodes_with_too_few_gpus_are_none_that_it_may_get() -> None:
+    """Four shares of one L4 are not four GPUs: neither for the fit, nor for a size that is proposed."""
+    found = plan(L4_TIMES_4, NodeGpus("NVIDIA-H100-80GB-HBM3", 81559, 4), engine={"tensorParallelSize": 2})
+    assert found.fit.reason == "Fits", "not FitsSomeNodes"
+    alone = plan(L4_TIMES_4, model="Qwen/Qwen3-8B")
+    assert "tensorParallelSize" not in alone.fit.message
+    whole = plan(L4, model="Qwen/Qwen3-32B")
+    assert "tensorParallelSize 4" in whole.fit.message
+
+
 def test_other_resources_name_the_field_alone() -> None:
     found = plan(NodeGpus(count=8), gpu={"resourceName": "amd.com/gpu"})
     assert found.fit.message.endswith("tells its GPU memory; set spec.gpu.memory")

@@ -52,10 +52,7 @@ def _explain(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.model:
         raise BadInput("--model goes with --gpus: for one GPU give a file by -f")
     code, data = 0, []
-    resources = read_resources(arguments.filename, "default")
-    if not resources.users:
-        raise BadInput(f"{arguments.filename}: a {Qwen3Model.KIND} alone has no plan: add what serves it")
-    for planned in _plans(arguments, settings, resources):
+    for planned in _plans(arguments, settings, _with_users(arguments.filename)):
         code = max(code, planned.exit_code())
         if arguments.output == "table":
             print_plan(Console(), planned.resource.title, planned.plan)
@@ -74,7 +71,7 @@ def _explain_gpus(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.model:
         servers = [spec_of_model(arguments.model)]
     else:
-        servers = [user.server for user in read_resources(arguments.filename, "default").users]
+        servers = [user.server for user in _with_users(arguments.filename).users]
     names = [name for name in arguments.gpus.split(",") if name] or ([arguments.gpu] if arguments.gpu else [])
     cards = [gpu for name in names for gpu in Hardware(name, arguments.gpu_memory).gpus() or ()] or known_gpus()
     choices = [
@@ -85,6 +82,14 @@ def _explain_gpus(arguments: argparse.Namespace, settings: Settings) -> int:
             print_choice(Console(), choice)
     _print_data(arguments.output, [as_data(choice) for choice in choices])
     return 0 if all(any(row.serves for row in choice.rows) for choice in choices) else DOES_NOT_FIT
+
+
+def _with_users(filename: str) -> Resources:
+    """What a file holds. Raises BadInput where nothing of it has a plan."""
+    resources = read_resources(filename, "default")
+    if not resources.users:
+        raise BadInput(f"{filename}: a {Qwen3Model.KIND} alone has no plan: add what serves it")
+    return resources
 
 
 def _print_data(output: str, data: list[dict[str, Any]]) -> None:

@@ -27,7 +27,7 @@ class FitReport:
     needed_kv_gib: float | None = None
     """KV cache of one sequence of the full length."""
     max_model_len_that_fits: int | None = None
-    """Longest sequence that surely fits; None where unknown."""
+    """Longest sequence that surely fits, up to the length that the model can have; None where unknown."""
     smallest_tensor_parallel_size: int | None = None
     """Smallest legal TP, up to 8, with which the length surely fits; None where none does, or unknown."""
 
@@ -47,7 +47,7 @@ def preflight(
         message="",
         memory=memory,
         needed_kv_gib=memory.kv_gib_for(max_model_len),
-        max_model_len_that_fits=_longest(load, memory),
+        max_model_len_that_fits=min(_longest(load, memory), _own_length(load, max_model_len)),
         smallest_tensor_parallel_size=_smallest_tensor_parallel_size(load, max_model_len, gpus_per_node),
     )
     return replace(report, message=_message(load, report, max_model_len))
@@ -75,6 +75,11 @@ def _verdict_of_given_cache(memory: Memory, needed: float) -> Verdict:
 
 def _taken_gib(memory: Memory) -> float:
     return memory.weights_gib + memory.overhead_gib + memory.kv_cache_gib
+
+
+def _own_length(load: Load, max_model_len: int) -> int:
+    """The longest that the model can be served with, as far as it was asked for: YaRN is not proposed."""
+    return max(load.max_position or 0, load.facts.max_position_embeddings, max_model_len)
 
 
 def _longest(load: Load, memory: Memory) -> int:

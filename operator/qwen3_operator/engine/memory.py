@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from qwen3_operator.engine.kv_cache import BLOCK_TOKENS, KvLayout, kv_bytes_per_token, kv_layout
-from qwen3_operator.engine.load import Load
+from qwen3_operator.engine.load import Kind, Load
 from qwen3_operator.engine.overhead import Edition, editions_for
 from qwen3_operator.engine.version import EngineVersion
 from qwen3_operator.engine.weights import weights_bytes_per_rank
@@ -19,7 +19,6 @@ __all__ = ["BLOCK_TOKENS", "GIB", "Load", "Memory", "kv_bytes_per_token", "predi
 
 GIB = 1 << 30
 _MIB = 1 << 20
-_GRAPHS_COUNTED_SINCE = EngineVersion.of("0.21.0")
 
 
 @dataclass(frozen=True)
@@ -76,20 +75,17 @@ def predict(load: Load) -> Memory:
     For a release between two measured ones the smaller cache is told, and ``more_gib`` reaches up to the larger.
     """
     editions = editions_for(load.version)
-    _, edition = max(editions, key=lambda item: _taken_gib(load, item[1]))
-    weights, overhead = _weights_gib(load, edition), edition.overhead_gib(load)
+    sides = [_Side(edition, kind) for _, edition in editions for kind in edition.kinds(load)]
+    side = max(sides, key=lambda each: each.taken_gib(load))
+    weights, overhead = side.weights_gib(load), side.overhead_gib(load)
     requested = load.requested_gib
     left = requested - weights - overhead if load.kv_cache_bytes is None else load.kv_cache_bytes / GIB
     layout = kv_layout(load)
-    known = editions[0][0].series == load.version.series
-    unmeasured = tuple(dict.fromkeys(_unmeasured(load, editions, known=known)))
+    unmeasured = tuple(dict.fromkeys(_unmeasured(load, editions)))
     margin = max(0.5, 0.03 * requested) if unmeasured else max(0.15, 0.01 * max(left, 0))
-    flashinfer = _with_flashinfer_gib(load, edition) if load.flashinfer_sampler else 0.0
+    flashinfer = side.overhead_gib(load, flashinfer=True) - overhead if load.flashinfer_sampler else 0.0
     if flashinfer:
         unmeasured += ("FlashInfer's sampler",)
-    graphs = 0.0
-    if not known and load.version >= _GRAPHS_COUNTED_SINCE:
-        graphs = max(0.0, max(e.uncounted_graphs_gib(load) for _, e in editions) if len(editions) == 1 else 0.0)
     return Memory(
         gpu_gib=load.gpu.memory_gib,
         requested_gib=requested,
@@ -99,32 +95,36 @@ def predict(load: Load) -> Memory:
         kv_tokens=max(0, int(left * GIB // (BLOCK_TOKENS * layout.bytes_per_token)) * BLOCK_TOKENS),
         layout=layout,
         free_at_start_gib=load.gpu.memory_gib - max(e.held_gib(load.facts, load.sharding) for _, e in editions),
-        margin_gib=margin + flashinfer + graphs,
-        more_gib=margin + weights + overhead - min(_taken_gib(load, e) for _, e in editions),
+        margin_gib=margin + flashinfer,
+        more_gib=margin + weights + overhead - min(each.taken_gib(load) for each in sides),
         unmeasured=unmeasured,
     )
 
 
-def _taken_gib(load: Load, edition: Edition) -> float:
-    return _weights_gib(load, edition) + edition.overhead_gib(load)
+@dataclass(frozen=True)
+class _Side:
+    """Constants that may hold for a load."""
+
+    edition: Edition
+    kind: Kind
+
+    def weights_gib(self, load: Load) -> float:
+        workspace = int(self.edition.fp8_workspace_mib * _MIB)
+        weights = weights_bytes_per_rank(
+            load.loaded_facts, load.sharding, max_position=load.max_position, fp8_workspace_bytes=workspace
+        )
+        return weights / GIB
+
+    def overhead_gib(self, load: Load, *, flashinfer: bool = False) -> float:
+        return self.edition.overhead_gib(load, self.kind, flashinfer=flashinfer)
+
+    def taken_gib(self, load: Load) -> float:
+        return self.weights_gib(load) + self.overhead_gib(load)
 
 
-def _weights_gib(load: Load, edition: Edition) -> float:
-    workspace = int(edition.fp8_workspace_mib * _MIB)
-    weights = weights_bytes_per_rank(
-        load.loaded_facts, load.sharding, max_position=load.max_position, fp8_workspace_bytes=workspace
-    )
-    return weights / GIB
-
-
-def _with_flashinfer_gib(load: Load, edition: Edition) -> float:
-    """What FlashInfer's sampler may take more in the profiling run."""
-    return edition.overhead_gib(load, flashinfer=True) - edition.overhead_gib(load)
-
-
-def _unmeasured(load: Load, editions: tuple[tuple[EngineVersion, Edition], ...], *, known: bool) -> Iterator[str]:
+def _unmeasured(load: Load, editions: tuple[tuple[EngineVersion, Edition], ...]) -> Iterator[str]:
     facts = load.facts
-    if not known:
+    if editions[0][0].series != load.version.series:
         measured = " and ".join(str(version) for version, _ in editions)
         larger = "; the larger sum of both" if len(editions) > 1 else ""
         yield f"vLLM {load.version} (measured: {measured}{larger})"

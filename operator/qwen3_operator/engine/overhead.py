@@ -86,10 +86,11 @@ class _Graphs(_Data):
     graph_mib_per_layer_and_head: float = 0
 
 
-class _UncountedGraphs(_Data):
-    fixed_gib: float
-    bytes_per_layer_and_width: float
-    share_up_to_256_sequences: float
+class _OnV1(_Data):
+    """Releases in which models that are not mixtures of experts are on Model Runner V1 as these are."""
+
+    hybrid_before: str
+    perhaps_dense_before: str
 
 
 class Edition(_Data):
@@ -108,29 +109,30 @@ class Edition(_Data):
     activations: _Activations
     compiles: list[Kind]
     graphs: dict[Kind, _Graphs]
-    uncounted_graphs: _UncountedGraphs | None = None
+    on_v1: _OnV1 | None = None
 
-    def overhead_gib(self, load: Load, *, flashinfer: bool = False) -> float:
-        """All that vLLM takes off the KV cache beside weights. ``flashinfer``: with its sampler, which nobody measured
-        where it makes a difference."""
+    def kinds(self, load: Load) -> tuple[Kind, ...]:
+        """Whose constants may hold for a load: those of its own kind, or of what is on the same runner."""
+        if self.on_v1 is None or load.kind == "moe":
+            return (load.kind,)
+        if load.facts.is_hybrid_attention and load.version < EngineVersion.of(self.on_v1.hybrid_before):
+            return ("moe",)
+        return ("dense", "moe") if load.version < EngineVersion.of(self.on_v1.perhaps_dense_before) else ("dense",)
+
+    def overhead_gib(self, load: Load, kind: Kind, *, flashinfer: bool = False) -> float:
+        """All that vLLM takes off the KV cache beside weights, by the constants of a kind.
+
+        ``flashinfer``: with its sampler, which nobody measured where it makes a difference.
+        """
         penalties = 0.0 if load.pooling else self.penalty_bytes_per_logit * _logits(load)
         repacked = load.loaded_facts.quantization is not None and load.loaded_facts.quantization.method in _REPACKED
         buffers = MIB * (self.buffers_mib.repacked if repacked else self.buffers_mib.plain)
-        taken = penalties + buffers + self._peak_bytes(load, flashinfer) + self._graph_bytes(load)
-        return self._non_torch_gib(load) + taken / GIB
+        taken = penalties + buffers + self._peak_bytes(load, kind, flashinfer) + self._graph_bytes(load, kind)
+        return self._non_torch_gib(load, kind) + taken / GIB
 
     def held_gib(self, facts: ModelFacts, sharding: Sharding) -> float:
         """Used on a GPU before vLLM's first look: CUDA context, and with several GPUs NCCL."""
         return self.held_before_start_gib.on_each(facts, sharding)
-
-    def uncounted_graphs_gib(self, load: Load) -> float:
-        """What CUDA graphs take that this release does not count, and other releases do."""
-        graphs = self.uncounted_graphs
-        if graphs is None or load.enforce_eager or load.kind in self.graphs:
-            return 0.0
-        widths = load.facts.num_layers * load.facts.hidden_size / load.sharding.tensor_parallel_size
-        gib = graphs.fixed_gib + graphs.bytes_per_layer_and_width * widths / GIB
-        return gib * (1.0 if load.sequences > 256 else graphs.share_up_to_256_sequences)
 
     def unmeasured(self, load: Load) -> Iterator[str]:
         """Why the constants may not hold for a load of this release, in words."""
@@ -151,14 +153,14 @@ class Edition(_Data):
         if load.quantization is not None or (method and method not in seen.quantizations[load.kind]):
             yield f"quantization {load.quantization or (facts.quantization and facts.quantization.label)}"
 
-    def _non_torch_gib(self, load: Load) -> float:
+    def _non_torch_gib(self, load: Load, kind: Kind) -> float:
         """Counted memory outside torch. NCCL's buffers are taken before vLLM looks: several GPUs have less than one."""
         counted = self.non_torch_gib
-        if load.facts.is_moe and load.sharding.world_size > 1 and not load.enforce_eager:
+        if kind == "moe" and load.sharding.world_size > 1 and not load.enforce_eager:
             return counted.moe_with_graphs
         return counted.on_each(load.facts, load.sharding)
 
-    def _peak_bytes(self, load: Load, flashinfer: bool) -> float:
+    def _peak_bytes(self, load: Load, kind: Kind, flashinfer: bool) -> float:
         """Peak of the profiling run: the largest of sampler, activations, and (first start) compilation."""
         facts, tp, batch = load.loaded_facts, load.sharding.tensor_parallel_size, load.batched_tokens
         fp8 = facts.quantization is not None and facts.quantization.method == "fp8"
@@ -167,13 +169,13 @@ class Edition(_Data):
         activations = 2 * batch * (terms.mlp * facts.intermediate_size / tp + hidden * facts.hidden_size)
         compilation = 2 * facts.hidden_size * (facts.vocab_size / tp + 2 * batch)
         return max(
-            0.0 if load.pooling and not self.pooling_samples else self._sampler_bytes(load, flashinfer),
+            0.0 if load.pooling and not self.pooling_samples else self._sampler_bytes(load, kind, flashinfer),
             0.0 if facts.is_moe else activations,
             0.0 if load.enforce_eager or load.kind not in self.compiles else compilation,
         )
 
-    def _sampler_bytes(self, load: Load, flashinfer: bool) -> float:
-        facts, tp, term = load.facts, load.sharding.tensor_parallel_size, self.sampler[load.kind]
+    def _sampler_bytes(self, load: Load, kind: Kind, flashinfer: bool) -> float:
+        facts, tp, term = load.facts, load.sharding.tensor_parallel_size, self.sampler[kind]
         logit = term.logit * (2 + 1 / tp if term.gathered and tp > 1 else 1)
         if flashinfer:
             logit += self.flashinfer_bytes_per_logit
@@ -182,8 +184,8 @@ class Edition(_Data):
         rows = (term.token * load.batched_tokens + term.sequence * load.sequences) * facts.hidden_size
         return logit * _logits(load) + rows + experts + term.fixed_mib * MIB
 
-    def _graph_bytes(self, load: Load) -> float:
-        term = self.graphs.get(load.kind)
+    def _graph_bytes(self, load: Load, kind: Kind) -> float:
+        term = self.graphs.get(kind)
         if term is None or load.enforce_eager or load.version < _GRAPHS_COUNTED_SINCE:
             return 0.0
         layers, heads = load.facts.num_layers, load.facts.num_attention_heads / load.sharding.tensor_parallel_size

@@ -98,11 +98,15 @@ def _known_over_derived(facts: ModelFacts) -> float:
         return 1.0
     copy = _embedding(facts, 1).bytes if facts.tie_word_embeddings else 0
     stored = facts.weights_bytes / (2 if facts.dtype == "float32" else 1)  # vLLM loads it in 16 bits
-    if stored < shape:
-        return 1.0 if stored >= (1 - _EXPLAINED) * shape else stored / shape
+    if stored < _LEAST_OF_SHAPE * shape:  # fewer bits than its config seems to say
+        return stored / shape
     if stored - shape <= max(copy, _EXPLAINED * shape) * 1.01 or facts.mtp_layers:
         return 1.0
     return stored / shape
+
+
+_LEAST_OF_SHAPE = 0.9
+"""Files of no known checkpoint weigh less of what their shape comes to (0.97)."""
 
 
 def _stage(facts: ModelFacts, sharding: Sharding, stage: int) -> Iterator[Tensor]:

@@ -29,7 +29,7 @@ def candidate_gpus(spec: Qwen3DeploymentSpec, nodes: Sequence[NodeGpus]) -> list
         product = products.pop() if len(products) == 1 else None
         return [Gpu.from_spec(float(quantity(spec.gpu.memory)) / _GIB, product)]
     world = spec.engine.tensor_parallel_size * spec.engine.pipeline_parallel_size
-    found = {_share(spec, node.gpu()) for node in nodes if node.count >= world}
+    found = {_share(spec, node.gpu()) for node in nodes if node.gpus >= world}
     return sorted((gpu for gpu in found if gpu), key=lambda gpu: (-gpu.memory_gib, gpu.name, gpu.sharers))
 
 

@@ -99,7 +99,7 @@ def make_plan(
         sharding,
         length.max_model_len,
         length.max_position,
-        gpus_per_node or max((node.count for node in nodes), default=8),
+        gpus_per_node or max((node.gpus for node in nodes), default=8),
         pooling=entry is not None and entry.task != "generate",
     )
 

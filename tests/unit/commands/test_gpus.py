@@ -116,6 +116,14 @@ def test_bad_words(words: list[str], says: str, capsys: Capture) -> None:
     assert says in capsys.readouterr().err
 
 
+def test_a_model_resource_alone_is_nothing_to_serve(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "file.yaml"
+    meta = {"apiVersion": "serving.qwen3.dev/v1alpha1", "kind": "Qwen3Model", "metadata": {"name": "weights"}}
+    path.write_text(yaml.safe_dump(meta | {"spec": {"id": "Qwen/Qwen3-8B"}}))
+    assert main(["explain", "--gpus", "-f", str(path)]) == 2
+    assert "alone has no plan" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("gpu", known_gpus(), ids=lambda gpu: gpu.name)
 def test_every_card_is_found_by_its_own_name(gpu: Gpu) -> None:
     assert Gpu.named(gpu.name) == gpu

@@ -88,8 +88,8 @@ def known(it: Load, **update: int | None) -> float:
     return predict(replace(it, facts=it.facts.model_copy(update=update))).weights_gib
 
 
-def test_a_file_smaller_than_its_shape_counts_with_its_size() -> None:
-    """Nobody loads more than there is: a format whose bits are not known here (llm-compressor 1406)."""
+def test_nobody_loads_more_than_there_is() -> None:
+    """A format whose bits are not known here, by the files and by their headers (llm-compressor 1406)."""
     plain = load("Qwen3-30B-A3B")
     assert known(plain, weights_bytes=17_200_000_000) == pytest.approx(16.0, abs=0.1)
     assert known(plain, weights_bytes=None, loaded_bytes=17_200_000_000) == pytest.approx(16.0, abs=0.1)
@@ -101,6 +101,31 @@ def test_tensors_that_are_loaded_beat_the_size_of_the_files() -> None:
     size = 16_381_470_720
     assert known(plain, weights_bytes=3 * size, loaded_bytes=size) == predict(plain).weights_gib
     assert known(plain, weights_bytes=size, loaded_bytes=20 * GIB, mtp_layers=1) == pytest.approx(20, abs=0.1)
+
+
+def test_a_file_smaller_than_its_shape_counts_with_its_size() -> None:
+    """review case 02: 4 bits that the config did not seem to say; 17.2 GB were taken for 29 GiB."""
+    plain = load("Qwen3-30B-A3B-FP8", gpu=Gpu.named("RTX-4090"), max_num_seqs=16)
+    light = replace(plain, facts=plain.facts.model_copy(update={"weights_bytes": 17_200_000_000}))
+    assert predict(light).weights_gib == pytest.approx(17.2e9 / GIB, abs=0.4)
+    assert preflight(plain, 8192).verdict == "DoesNotFit"
+    assert preflight(light, 8192).verdict == "Fits"
+
+
+def test_a_file_that_is_about_its_shape_changes_nothing() -> None:
+    plain = load("Qwen3-8B")
+    shape = parameter_bytes(plain.facts)
+    for share in (0.92, 1.0, 1.01):
+        about = replace(plain, facts=plain.facts.model_copy(update={"weights_bytes": int(share * shape)}))
+        assert predict(about).weights_gib == predict(plain).weights_gib
+
+
+def test_no_length_beyond_the_models_own_is_said_to_fit() -> None:
+    """review case 29: `maxModelLen up to 680384` for a model of 40960."""
+    case = load("Qwen3-8B")
+    assert predict(case).longest() > 300_000
+    assert preflight(case, 8192).max_model_len_that_fits == 40960
+    assert preflight(replace(case, max_position=131072), 100_000).max_model_len_that_fits == 131072
 
 
 def test_a_float32_file_is_loaded_in_16_bits() -> None:
