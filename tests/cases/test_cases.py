@@ -107,7 +107,7 @@ def test_02_awq_by_compressed_tensors_fits_a_24_gib_card() -> None:
     assert by_shape.servable and 15 < weights_gib(by_shape) < 17.5
     tensors = {"model": {"I32": 14_300_000_000, "BF16": 2_900_000_000}}
     by_headers = plan("02", facts=facts_of("02", "config.json", 17.2e9, tensors=tensors), node=RTX_4090)
-    assert by_headers.servable and weights_gib(by_headers) == pytest.approx(17.2e9 / 2**30, abs=0.1)
+    assert by_headers.servable and weights_gib(by_headers) == pytest.approx(17.2e9 / 2**30, abs=0.2)
 
 
 @pytest.mark.parametrize(
