@@ -12,16 +12,16 @@ from typing import Any
 
 from qwen3_download import existing, marker
 from qwen3_download.errors import Failure, Reason
-from qwen3_download.facts import read_facts
+from qwen3_download.facts import read_facts, read_files
 from qwen3_download.hub import Hub
-from qwen3_download.listing import COMMIT, WEIGHTS, Listing, RemoteFile, matches, select
+from qwen3_download.listing import COMMIT, Listing, RemoteFile, is_weights, select
 from qwen3_download.lock import Lock
 from qwen3_download.marker import FileRecord, Marker
 from qwen3_download.partial import PartialFile, disk_failure
 from qwen3_download.progress import Progress, Snapshot, human
 from qwen3_download.resolve import resolve
 from qwen3_download.staging import Plan, Staging
-from qwen3_download.structure import check_index
+from qwen3_download.structure import check_files
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Download:
         self._staging.check_space(parts)
         received = self._transfer(hub, listing, sorted(parts, key=lambda p: p.size))
         self._progress.event("verified", f"{len(files)} files verified", files=len(files), bytes=total)
-        check_index(records, self._staging.place)
+        check_files(records, self._staging.place)
         done = Marker(options.model, options.revision, listing.commit, records)
         self._staging.publish(done)
         return self._report(done, received, fetched_files=len(parts))
@@ -200,7 +200,7 @@ class Download:
 
     def _report(self, done: Marker, received: int, witness: str = "hub", *, fetched_files: int = 0) -> dict[str, Any]:
         seconds = time.monotonic() - self._started
-        weights = sum(f.size for path, f in done.files.items() if matches(path, WEIGHTS))
+        weights = sum(f.size for path, f in done.files.items() if is_weights(path))
         return {
             "result": "Complete",
             "model": done.model,
@@ -214,6 +214,7 @@ class Download:
             "seconds": round(seconds, 3),
             "bytesPerSecond": round(received / seconds) if seconds else 0,
             "config": read_facts(self._options.target),
+            "checkpoint": read_files(self._options.target),
         }
 
     def _tell_waiting(self, owner: str) -> None:

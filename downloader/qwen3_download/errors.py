@@ -19,6 +19,8 @@ class Reason(StrEnum):
     REVISION_NOT_FOUND = "RevisionNotFound"
     UNAUTHORIZED = "Unauthorized"
     DISK_FULL = "DiskFull"
+    VOLUME_NOT_WRITABLE = "VolumeNotWritable"
+    VOLUME_NOT_READABLE = "VolumeNotReadable"
     INTEGRITY = "IntegrityError"
     INVALID_REPOSITORY = "InvalidRepository"
     HUB_UNAVAILABLE = "HubUnavailable"
@@ -36,6 +38,8 @@ EXIT_CODES = {
     Reason.REVISION_NOT_FOUND: 10,
     Reason.UNAUTHORIZED: 11,
     Reason.DISK_FULL: 12,
+    Reason.VOLUME_NOT_WRITABLE: 12,
+    Reason.VOLUME_NOT_READABLE: 12,
     Reason.INTEGRITY: 13,
     Reason.INVALID_REPOSITORY: 20,
     Reason.HUB_UNAVAILABLE: 30,
@@ -52,7 +56,7 @@ exit codes:
   2    Usage, InvalidToken, InsecureEndpoint, InvalidProxy, InvalidCertificates: what is wrong on this side
   10   ModelNotFound, RevisionNotFound: the hub does not know the model or the revision
   11   Unauthorized: the token is missing, or not accepted
-  12   DiskFull: the volume is too small
+  12   DiskFull, VolumeNotWritable, VolumeNotReadable: the volume is too small, or not this user's
   13   IntegrityError: what the hub sends is not what its listing says
   20   InvalidRepository: no config.json, no weights, an unsafe path, an empty listing
   30   HubUnavailable, ProxyUnavailable: hub or proxy cannot be reached or do not answer; try again later

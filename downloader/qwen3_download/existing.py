@@ -14,7 +14,7 @@ from pathlib import Path
 from qwen3_download import marker
 from qwen3_download.errors import PASSING, Failure, Reason
 from qwen3_download.hub import Hub
-from qwen3_download.listing import COMMIT, select
+from qwen3_download.listing import COMMIT, is_weights, select
 from qwen3_download.marker import FileRecord, Marker
 from qwen3_download.progress import Progress, Snapshot
 from qwen3_download.resolve import resolve_once
@@ -61,6 +61,10 @@ def check(
     return Marker(hub.model, revision, "", sizes), "structure"
 
 
+def _decides(name: str) -> bool:
+    return is_weights(name) or name.endswith(".index.json") or name.startswith(("tokenizer.", "vocab.", "merges."))
+
+
 def sha256_of(path: Path, read: Callable[[int], None], stopped: threading.Event) -> str:
     """64 hex digits; `read` is told of the bytes as they are read. Raises Failure(Stopped), or OSError."""
     value = hashlib.sha256()
@@ -91,6 +95,10 @@ def wrong_files(
         try:
             path = folder / name
             return path.stat().st_size == record.size and sha256_of(path, count, stopped) == record.sha256
+        except PermissionError as error:
+            remedy = "Let the group of the pods read it, or set runAsUser and fsGroup of download.pod"
+            words = f"cannot read {path}: {error.strerror}. {remedy}"
+            raise Failure(Reason.VOLUME_NOT_READABLE, words) from error
         except OSError:
             return False
         finally:
@@ -106,7 +114,16 @@ def wrong_files(
 def _compare(
     folder: Path, records: Mapping[str, FileRecord], witness: str, progress: Progress, stopped: threading.Event
 ) -> None:
+    """What decides must be as the witness says: weights and tokenizer. The rest is the owner's: a README of another
+    hub, a config.json with YaRN written into it, as the model cards tell; what it says now is what is read."""
     wrong = wrong_files(folder, records, progress, stopped)
+    if other := [name for name in wrong if not _decides(name)]:
+        text = f"{len(other)} of {len(records)} files differ from {witness}, and are served as they are: "
+        text += ", ".join(other[:8])
+        progress.event("differs", text, files=len(other), message=text)
+    wrong = [name for name in wrong if _decides(name)]
+    if "config.json" in records and not (folder / "config.json").is_file():
+        wrong.append("config.json")
     if wrong:
         shown = ", ".join(wrong[:3]) + (" …" if len(wrong) > 3 else "")
         text = f"{len(wrong)} of {len(records)} files in {folder} differ from {witness}: {shown}"

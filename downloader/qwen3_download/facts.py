@@ -1,39 +1,129 @@
-"""What config.json says about the model: the facts that planning a server needs. Pure but for reading one file."""
+"""What the files of a checkpoint say about it, copied within bounds: the facts that planning a server needs.
+
+Nothing is decided here. The operator alone reads what these facts mean (qwen3_operator/catalog), from this copy as from
+a whole config.json: so each keeps the place and the name that it has in its file. What must stay small is the kubelet's
+termination message, 4096 bytes in all.
+"""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-KEYS = (
-    *("architectures", "model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
-    *("num_key_value_heads", "head_dim", "vocab_size", "max_position_embeddings", "tie_word_embeddings"),
-    *("torch_dtype", "dtype", "rope_theta", "rope_scaling", "rope_parameters"),
-    *("num_experts", "num_experts_per_tok", "moe_intermediate_size", "shared_expert_intermediate_size"),
-    *("full_attention_interval", "sliding_window", "use_sliding_window"),
-    *("linear_num_key_heads", "linear_num_value_heads", "linear_key_head_dim", "linear_value_head_dim"),
-    "linear_conv_kernel_dim",
+from qwen3_download.template import describe
+from qwen3_download.tensors import read_tensors
+
+KEYS = frozenset(
+    (
+        *("architectures", "model_type", "hidden_size", "intermediate_size", "num_hidden_layers"),
+        *("num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size", "max_position_embeddings"),
+        *("tie_word_embeddings", "torch_dtype", "dtype", "rope_theta", "attn_output_gate"),
+        *("num_experts", "num_experts_per_tok", "moe_intermediate_size", "shared_expert_intermediate_size"),
+        *("decoder_sparse_step", "mlp_only_layers", "full_attention_interval", "mamba_ssm_dtype"),
+        *("linear_num_key_heads", "linear_num_value_heads", "linear_key_head_dim", "linear_value_head_dim"),
+        *("linear_conv_kernel_dim", "num_nextn_predict_layers", "mtp_num_hidden_layers"),
+        *("depth", "out_hidden_size", "spatial_merge_size", "deepstack_visual_indexes"),
+        *("quant_method", "quant_algo", "bits", "w_bit", "num_bits", "group_size", "q_group_size"),
+        *("weight_block_size", "format", "load_in_4bit"),
+    )
 )
-QUANTIZATION_KEYS = ("quant_method", "bits", "group_size", "weight_block_size")
+"""Names whose values are copied, wherever they stand in PARTS."""
+PARTS = frozenset(
+    (
+        *("text_config", "thinker_config", "vision_config"),
+        *("quantization_config", "compression_config", "quantization", "weights"),
+    )
+)
+"""Maps that are looked into."""
+WHOLE = frozenset(("rope_scaling", "rope_parameters"))
+"""Maps that are copied as they are: an override of the length must repeat them."""
+GROUPS = "config_groups"
+COUNTED = "layer_types"
+"""A list with an item for each layer, copied as the number of each: {"linear_attention": 48, "full_attention": 16}."""
+
+_DEEPEST = 5
+_MOST_ITEMS = 64
+_MOST_GROUPS = 4
+_LONGEST = 128
+_LARGEST_FILE = 16 * 2**20
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
     """The facts of FOLDER/config.json by config.json's own names; {} where there is none that can be read."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return pick(config) if isinstance(config, dict) else {}
+    config = read_json(folder / "config.json")
+    return pick(config) if isinstance(config, Mapping) else {}
+
+
+def read_files(folder: Path) -> dict[str, Any]:
+    """What the files beside config.json say: quantization, tensors, template, modules. Empty ones are left out."""
+    quantization, modules = read_json(folder / "hf_quant_config.json"), read_json(folder / "modules.json")
+    listed = modules if isinstance(modules, list) else []
+    kinds = [str(m["type"]).rpartition(".")[2] for m in listed[:8] if isinstance(m, Mapping) and "type" in m]
+    found = {
+        "quantization": pick(quantization) if isinstance(quantization, Mapping) else {},
+        "tensors": read_tensors(folder),
+        "template": describe(chat_template(folder)),
+        "modules": [kind[:_LONGEST] for kind in kinds],
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def pick(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Selected keys. A vision-language model keeps its text model in `text_config`: the top level wins over it."""
-    text = config.get("text_config")
-    merged = {**(text if isinstance(text, dict) else {}), **config}
-    facts = {key: merged[key] for key in KEYS if merged.get(key) is not None}
-    quantization = merged.get("quantization_config")
-    if isinstance(quantization, dict):
-        facts["quantization_config"] = {k: quantization[k] for k in QUANTIZATION_KEYS if k in quantization}
-    return facts
+    """The part of a config.json, or of a file like it, that the operator reads."""
+    return _pick(config, _DEEPEST)
+
+
+def _pick(config: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            if key in PARTS and depth > 1:
+                found[key] = _pick(value, depth - 1)
+            elif key in WHOLE and len(value) <= _MOST_ITEMS:
+                found[key] = {str(k): v for k, v in value.items() if _is_small(v)}
+            elif key == GROUPS and depth > 1:
+                groups = [g for g in list(value.values())[:_MOST_GROUPS] if isinstance(g, Mapping)]
+                found[key] = {f"group_{n}": _pick(group, depth - 1) for n, group in enumerate(groups)}
+        elif key == COUNTED and isinstance(value, list):
+            found[key] = dict(Counter(str(kind)[:_LONGEST] for kind in value).most_common(8))
+        elif key in KEYS and _is_small(value):
+            found[key] = value
+    return found
+
+
+def _is_small(value: Any) -> bool:
+    if isinstance(value, list):
+        return len(value) <= _MOST_ITEMS and all(not isinstance(v, list | dict) and _is_small(v) for v in value)
+    return isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= _LONGEST)
+
+
+def chat_template(folder: Path) -> str:
+    """The text of the chat template, from where transformers looks for it; empty where there is none."""
+    try:
+        path = folder / "chat_template.jinja"
+        if path.stat().st_size <= _LARGEST_FILE:
+            return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        pass
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        found = read_json(folder / name)
+        template = found.get("chat_template") if isinstance(found, Mapping) else None
+        if isinstance(template, list):  # several, by name
+            named = {t.get("name"): t.get("template") for t in template if isinstance(t, Mapping)}
+            template = named.get("default")
+        if isinstance(template, str) and template:
+            return template
+    return ""
+
+
+def read_json(path: Path) -> Any:
+    """The content of a file of the repository; None where it is not there, too large, or no JSON."""
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            return None
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,9 @@ from qwen3_download import marker
 from qwen3_download.errors import Failure, Reason
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+ADAPTER = "adapter_config.json"
+# sentence-transformers' modules: the one kind of sub-folder whose weights are served (2_Dense).
+_MODULE = re.compile(r"\d{1,2}_[A-Z]\w{0,60}")
 # The same weights in other formats, and what training leaves behind: left out where safetensors are there.
 DUPLICATES = (
     *("*.bin", "*.pt", "*.pth", "*.gguf", "*.ggml", "*.onnx", "*.onnx_data", "*.h5", "*.msgpack", "*.ot", "*.tflite"),
@@ -33,7 +37,8 @@ class RemoteFile:
 
     @property
     def is_weights(self) -> bool:
-        return matches(self.path, WEIGHTS)
+        """Whether vLLM would load it: it looks at the root of the repository alone."""
+        return is_weights(self.path)
 
 
 @dataclass(frozen=True)
@@ -99,25 +104,59 @@ def matches(path: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
 
 
+def is_weights(path: str) -> bool:
+    """Whether it is a weight file at the root; `path` as in the listing."""
+    return "/" not in path and matches(path, WEIGHTS)
+
+
+def nested(files: Iterable[RemoteFile]) -> list[str]:
+    """Folders of the root with weights in them, in order: other checkpoints, as training leaves them behind."""
+    tops = {f.path.split("/", 1)[0] for f in files if "/" in f.path and is_weights(PurePosixPath(f.path).name)}
+    return sorted(top for top in tops if not _MODULE.fullmatch(top))
+
+
 def select(files: Sequence[RemoteFile], allow: Sequence[str], ignore: Sequence[str]) -> tuple[RemoteFile, ...]:
     """The files to download. `allow` and `ignore` are the user's patterns; duplicates of the weights stay out
     unless `allow` names them. Raises Failure(InvalidRepository) when no servable model is left."""
     if not files:
         raise Failure(Reason.INVALID_REPOSITORY, "the listing is empty")
     duplicates = DUPLICATES if any(f.path.endswith(".safetensors") for f in files) else ()
+    if any(f.is_weights for f in files):
+        duplicates = (*duplicates, *(f"{glob.escape(folder)}/*" for folder in nested(files)))
     chosen = tuple(
         f
         for f in files
         if not matches(f.path, ignore) and (matches(f.path, allow) if allow else not matches(f.path, duplicates))
     )
-    check_servable(chosen, filtered=len(chosen) < len(files))
+    check_servable(chosen, filtered=bool(allow or ignore) and len(chosen) < len(files))
     return chosen
 
 
 def check_servable(files: Sequence[RemoteFile], filtered: bool) -> None:
-    """Refuse a set of files without configuration or without weights."""
+    """Refuse a set of files without configuration or without weights at its root, and say what it is instead."""
     hint = " (after the allow and ignore patterns)" if filtered else ""
-    if not any(f.path in ("config.json", "adapter_config.json") for f in files):
-        raise Failure(Reason.INVALID_REPOSITORY, f"there is no config.json among the {len(files)} files{hint}")
-    if not any(f.is_weights for f in files):
-        raise Failure(Reason.INVALID_REPOSITORY, f"there are no weights (*.safetensors) among the files{hint}")
+    names = {f.path for f in files}
+    if "config.json" in names and any(f.is_weights for f in files):
+        return
+    if "config.json" in names:
+        missing = f"there are no weights (*.safetensors) among the files{hint}"
+    else:
+        missing = f"there is no config.json among the {len(files)} files{hint}"
+    raise Failure(Reason.INVALID_REPOSITORY, missing + _instead(files, names))
+
+
+def _instead(files: Sequence[RemoteFile], names: set[str]) -> str:
+    if ADAPTER in names and "config.json" not in names:
+        return (
+            f": this is an adapter ({ADAPTER}), no model: merge it into its base model, which {ADAPTER} names as"
+            " base_model_name_or_path, and publish the result"
+        )
+    if folders := nested(files):
+        shown = ", ".join(folders[:4]) + (" …" if len(folders) > 4 else "")
+        return (
+            f" at its root, which is all that vLLM reads; there are weights in {shown}: publish one of them as a"
+            " repository of its own, or put it on an existingClaim and name its path"
+        )
+    if any(name.endswith(".gguf") for name in names):
+        return ": this is a GGUF repository: take the safetensors repository that it was made from"
+    return ""

@@ -192,8 +192,16 @@ class Writer:
             os.pwrite(self._state_fd, self._counts[first : last + 1].tobytes(), _HEADER + 4 * first)
 
 
+_WHO_MAY = (
+    "The volume does not let the download's user write (NFS and CephFS know no fsGroup): let its root folder belong to"
+    " the group of the pods, or set runAsUser and fsGroup of download.pod"
+)
+
+
 def disk_failure(error: OSError, path: Path) -> Failure:
     """A failed write in words a person can act on."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failure(Reason.DISK_FULL, f"no space left for {path}: make the volume larger; what is there is kept")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return Failure(Reason.VOLUME_NOT_WRITABLE, f"cannot write {path}: {error.strerror}. {_WHO_MAY}")
     return Failure(Reason.DISK_FULL, f"cannot write {path}: {error.strerror}")

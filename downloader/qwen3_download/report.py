@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 from qwen3_download.errors import Failure
+from qwen3_download.facts import WHOLE
 
 LIMIT = 4095
+FACTS = ("config", "checkpoint")
+"""What may be left out of a report that is too long."""
 DEFAULT_PATH = Path("/dev/termination-log")
 
 
@@ -25,22 +29,32 @@ def failure_report(failure: Failure) -> dict[str, Any]:
 
 
 def encode(report: dict[str, Any]) -> bytes:
-    """UTF-8 JSON within LIMIT: long lists of the configuration go first, then the end of the message."""
-    report = dict(report)
+    """UTF-8 JSON within LIMIT: the longest of the facts go first, then the end of the message."""
+    report = copy.deepcopy(report)
     text = _dump(report)
-    if len(text) > LIMIT and "config" in report:
-        config = dict(report["config"])
-        for key in sorted(config, key=lambda k: -len(_dump(config[k]))):
-            if len(text) <= LIMIT:
-                break
-            del config[key]
-            report["config"] = config
-            text = _dump(report)
+    while len(text) > LIMIT and (longest := _longest(report)):
+        holder, key = longest
+        del holder[key]
+        text = _dump(report)
     while len(text) > LIMIT and report.get("message"):
         message = report["message"]
         report["message"] = message[: len(message) - max(1, (len(text) - LIMIT) // 4)]
         text = _dump(report)
     return text
+
+
+def _longest(report: dict[str, Any]) -> tuple[dict[str, Any], str] | None:
+    """Where the longest fact is that is no map itself; None where there is none left."""
+    found: list[tuple[int, dict[str, Any], str]] = []
+    open_ = [report[name] for name in FACTS if isinstance(report.get(name), dict)]
+    while open_:
+        holder = open_.pop()
+        for key, value in holder.items():
+            if isinstance(value, dict) and value and key not in WHOLE:
+                open_.append(value)
+            else:
+                found.append((len(key) + len(_dump(value)), holder, key))
+    return max(found, key=lambda item: item[0])[1:] if found else None
 
 
 def write(report: dict[str, Any], path: Path | None) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import struct
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from qwen3_download.errors import Failure, Reason
+from qwen3_download.listing import RemoteFile, check_servable
+from qwen3_download.tensors import INDEX, read_header
 
-INDEX = "model.safetensors.index.json"
-_LONGEST_HEADER = 100_000_000  # bytes; the safetensors library's own limit
+_LFS = b"version https://git-lfs.github.com/spec/"
 
 
 def check_index(names: Collection[str], place: Callable[[str], Path]) -> None:
@@ -34,31 +34,47 @@ def check_folder(folder: Path) -> list[str]:
     if "config.json" not in names:
         raise Failure(Reason.INVALID_REPOSITORY, f"there is no config.json in {folder}")
     _read_json(folder / "config.json")
-    weights = [name for name in names if name.endswith(".safetensors")]
-    if not weights:
-        raise Failure(Reason.INVALID_REPOSITORY, f"there are no weights (*.safetensors) in {folder}")
-    check_index(names, lambda name: folder / name)
-    for name in weights:
-        check_safetensors(folder / name)
+    # The same rule as for a listing: what a download accepts is accepted on a claim.
+    check_servable([RemoteFile(name, 0, "") for name in names], filtered=False)
+    check_files(names, lambda name: folder / name)
     return names
 
 
-def check_safetensors(path: Path) -> None:
-    """Raises Failure(InvalidRepository) when the file is cut short or no safetensors file: header against size."""
-    size = path.stat().st_size
+def check_files(names: Iterable[str], place: Callable[[str], Path]) -> None:
+    """Raises Failure(InvalidRepository) when the index names a shard that is not there, or weights are none."""
+    names = list(names)
+    check_index(names, place)
+    for name in names:
+        if name.endswith(".safetensors"):
+            check_safetensors(place(name), name)
+
+
+def check_safetensors(path: Path, name: str = "") -> None:
+    """Raises Failure(InvalidRepository) when the file is cut short or no safetensors file: header against size.
+
+    `name`: of the file in words; its path where it has none.
+    """
+    name, size = name or str(path), path.stat().st_size
+    try:
+        tensors = read_header(path)
+        end = max((t["data_offsets"][1] for t in tensors.values()), default=0)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        raise Failure(Reason.INVALID_REPOSITORY, f"{name} {_what_it_is(path)}") from None
     with path.open("rb") as stream:
-        head = stream.read(8)
-        length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-        if not 2 <= length <= min(size - 8, _LONGEST_HEADER):
-            raise Failure(Reason.INVALID_REPOSITORY, f"{path} is not a safetensors file")
-        try:
-            tensors = json.loads(stream.read(length))
-            end = max((t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"), default=0)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-            raise Failure(Reason.INVALID_REPOSITORY, f"{path} has a damaged header") from None
-    if size != 8 + length + end:
-        text = f"{path} has {size} bytes where its header needs {8 + length + end}: it is cut short or damaged"
+        wanted = 8 + int.from_bytes(stream.read(8), "little") + end
+    if size != wanted:
+        text = f"{name} has {size} bytes where its header needs {wanted}: it is cut short or damaged"
         raise Failure(Reason.INVALID_REPOSITORY, text)
+
+
+def _what_it_is(path: Path) -> str:
+    with path.open("rb") as stream:
+        if stream.read(len(_LFS)) == _LFS:
+            return (
+                "is a Git LFS pointer, not the weights: they were never uploaded to this repository; it has to be"
+                " pushed again with git lfs, or take another"
+            )
+    return "is not a safetensors file, or has a damaged header"
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:

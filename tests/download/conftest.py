@@ -36,6 +36,15 @@ class Result:
         return [e for e in self.events if e["event"] == name]
 
 
+def weights(size: int, seed: str) -> bytes:
+    """A safetensors file of just so many bytes, 10 or more; as many of them as fit are a random tensor."""
+    header = json.dumps({"a": {"dtype": "U8", "shape": [size], "data_offsets": [0, 10**12]}}).encode()
+    tensor = max(0, size - 8 - len(header))
+    described = {"a": {"dtype": "U8", "shape": [tensor], "data_offsets": [0, tensor]}} if tensor else {}
+    header = json.dumps(described).encode().ljust(size - 8 - tensor)
+    return len(header).to_bytes(8, "little") + header + random.Random(seed).randbytes(tensor)
+
+
 @dataclass
 class Setup:
     """A hub's root with one model in it, a target, and the program to bring one to the other."""
@@ -58,12 +67,12 @@ class Setup:
         return self.hub.url
 
     def write(self, **sizes: int) -> None:
-        """Files of random bytes, a_b=N for `a-b.safetensors`, beside a config.json."""
+        """Files of random weights, a_b=N for `a-b.safetensors` of N bytes, beside a config.json."""
         self.source.mkdir(parents=True, exist_ok=True)
         (self.source / "config.json").write_text(json.dumps(CONFIG))
         for name, size in sizes.items():
             path = self.source / f"{name.replace('_', '-')}.safetensors"
-            path.write_bytes(random.Random(f"{name} {size}").randbytes(size))
+            path.write_bytes(weights(size, f"{name} {size}"))
 
     def command(self, *options: str) -> list[str]:
         command = [sys.executable, "-m", "qwen3_download", "--model", MODEL, "--endpoint", self.url, "--json"]

@@ -216,8 +216,13 @@ def test_many_files_in_folders(setup: Setup, serve: Serve) -> None:
 
 def test_five_gib_sparse_file(setup: Setup, serve: Serve) -> None:
     setup.write()
+    size = 5 * 1024 * MIB + 12345
+    header = (
+        json.dumps({"a": {"dtype": "U8", "shape": [size - 108], "data_offsets": [0, size - 108]}}).encode().ljust(100)
+    )
     with (setup.source / "model.safetensors").open("wb") as stream:
-        stream.truncate(5 * 1024 * MIB + 12345)
+        stream.write(len(header).to_bytes(8, "little") + header)
+        stream.truncate(size)
     serve()
     result = setup.run()
     assert result.code == 0, result.report

@@ -50,8 +50,28 @@ def test_difference_from_the_hub(tiny: Setup) -> None:
     before = snapshot(tiny.target.parent)
     result = tiny.run("--existing")
     assert (result.code, result.report["reason"]) == (13, "IntegrityError")
-    assert "2 of 6 files" in result.report["message"] and "model.safetensors" in result.report["message"]
+    assert "1 of 6 files" in result.report["message"] and "model.safetensors" in result.report["message"]
     assert snapshot(tiny.target.parent) == before
+
+
+def test_what_its_owner_wrote_into_it_is_his(tiny: Setup) -> None:
+    """A folder from another hub has another README, and YaRN is written into config.json as the model cards tell."""
+    config = json.loads((tiny.target / "config.json").read_text()) | {"max_position_embeddings": 131072}
+    (tiny.target / "config.json").write_text(json.dumps(config))
+    (tiny.target / "generation_config.json").unlink()
+    with_hub, without = tiny.run("--existing"), tiny.run("--existing", "--endpoint", GONE)
+    assert (with_hub.code, with_hub.report["verifiedBy"]) == (0, "hub")
+    assert (without.code, without.report["verifiedBy"]) == (0, "structure")
+    for result in (with_hub, without):
+        assert result.report["config"]["max_position_embeddings"] == 131072
+    (told,) = [event for event in with_hub.events if event["event"] == "differs"]
+    assert told["files"] == 2 and "config.json, generation_config.json" in told["message"]
+
+
+def test_a_config_must_be_there_whatever_it_says(tiny: Setup) -> None:
+    (tiny.target / "config.json").unlink()
+    result = tiny.run("--existing")
+    assert (result.code, result.report["reason"]) == (13, "IntegrityError")
 
 
 def test_the_marker_is_the_second(tiny: Setup) -> None:

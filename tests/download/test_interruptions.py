@@ -329,7 +329,7 @@ def test_volume_that_cannot_be_written(setup: Setup, serve: Serve, small_volume:
     serve()
     subprocess.run(["mount", "-o", "remount,ro", small_volume], check=True)
     result = setup.run()
-    assert (result.code, result.report["reason"]) == (12, "DiskFull")
+    assert (result.code, result.report["reason"]) == (12, "VolumeNotWritable")
     assert "Read-only file system" in result.report["message"] and str(small_volume) in result.report["message"]
 
 

@@ -9,6 +9,9 @@ from qwen3_operator.settings import PREFIX, Settings, SettingsError
 GOOD = {
     "namespaces": ("a, b,", ("a", "b")),
     "engine_image": ("example/vllm:1", "example/vllm:1"),
+    "engine_version": ("0.33.0", "0.33.0"),
+    "engine_host": ("::", "::"),
+    "pod_ids": ("platform", "platform"),
     "downloader_image": ("example/download:1", "example/download:1"),
     "image_pull_secrets": ("one,two", ("one", "two")),
     "hub_endpoint": ("https://mirror.example", "https://mirror.example"),
@@ -44,6 +47,9 @@ BAD = {
     "https_proxy": ["http://me:pass@proxy.example:3128"],
     "proxy_secret": ["Not A Name"],
     "http_port": ["-1", "65536", "http"],
+    "engine_version": ["v0.33.0", "nightly"],
+    "engine_host": ["", "server.example"],
+    "pod_ids": ["openshift"],
     "log_format": ["xml"],
     "log_level": ["debug", "LOUD"],
 }

@@ -119,6 +119,7 @@ ResourceQuantity = Annotated[
     str | int, QuantityRange("0", "1Pi", "must be a quantity from 0 to 1Pi, like 4, 500m or 16Gi")
 ]
 """Requests may be 0."""
+ResourceMap = Annotated[dict[Annotated[str, StringConstraints(max_length=317)], ResourceQuantity], Field(max_length=16)]
 Capacity = Annotated[str | int, QuantityRange("0", "8Ei", "must be a quantity, like 40Gi")]
 """What Kubernetes says of a volume; its own largest quantity is 2^63 - 1, which is a little less."""
 

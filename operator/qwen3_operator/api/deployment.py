@@ -14,7 +14,7 @@ from qwen3_operator.api.base import (
     LabelValue,
     ObjectName,
     Quantity,
-    ResourceQuantity,
+    ResourceMap,
     SecretKeyRef,
     Text,
     Time,
@@ -52,9 +52,6 @@ class Gpu(ApiModel):
     """Extended resource that the scheduler counts."""
     memory: Quantity | None = None
     """Memory of one GPU, like 80Gi, where node labels do not tell (nvidia.com/gpu.memory)."""
-
-
-ResourceMap = Annotated[dict[Annotated[str, StringConstraints(max_length=317)], ResourceQuantity], Field(max_length=16)]
 
 
 class Resources(ApiModel):

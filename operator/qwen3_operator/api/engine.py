@@ -98,8 +98,14 @@ class EngineOptions(ApiModel):
     """Image with vLLM. Default: from the operator's settings."""
     version: Annotated[str, StringConstraints(max_length=32, pattern=r"^[0-9]+\.[0-9]+(\.[0-9]+)?$")] | None = None
     """vLLM's version in the image, where the tag does not say it."""
+    task: Literal["generate", "embed", "rerank"] | None = None
+    """What the model is for, where its files do not tell: a fine-tuned embedder looks like a generator. Default: from
+    the catalogue, and from modules.json and the architecture of the checkpoint."""
     max_model_len: Annotated[int, Field(ge=1, le=16_777_216)] | None = None
     """Longest sequence, prompt and answer together, in tokens. Default: from the catalogue for this model and GPU."""
+    hf_overrides: Annotated[str, StringConstraints(min_length=2, max_length=8192)] | None = None
+    """JSON object that goes over config.json (--hf-overrides), for what the operator does not know: rope_parameters and
+    max_position_embeddings of a longer context, architectures. It goes before what the operator sets itself."""
     tensor_parallel_size: Count = 1
     """GPUs that share each layer."""
     pipeline_parallel_size: Count = 1
@@ -136,6 +142,9 @@ class EngineOptions(ApiModel):
 class Engine(EngineOptions):
     """vLLM and how it is started. Fields are named after vLLM's flags."""
 
+    host: Annotated[str, StringConstraints(max_length=64, pattern=r"^[0-9A-Fa-f:.]+$")] | None = None
+    """Address that the server listens on. `::` is for clusters with IPv6, alone or with IPv4. Default: from the
+    operator's settings, all IPv4 addresses."""
     served_model_names: Annotated[
         list[Annotated[str, StringConstraints(min_length=1, max_length=256)]],
         Field(max_length=16, json_schema_extra=SET_LIST),

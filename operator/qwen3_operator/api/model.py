@@ -154,6 +154,9 @@ class ModelCopy(ApiModel):
     """Size of the weight files."""
     config: ConfigFacts | None = None
     """Facts of config.json: architecture, heads, layers, quantization, native length."""
+    checkpoint: ConfigFacts | None = None
+    """Facts of the files beside it: bytes of the tensors that vLLM loads, what the chat template does, modelopt's
+    quantization, modules of sentence-transformers."""
 
 
 class Superseded(ApiModel):

@@ -307,6 +307,12 @@ class Reason(StrEnum):
         "Usage", _W, "the downloader does not take its arguments",
         "use the downloader's image of the operator's release")
     DISK_FULL = _person("DiskFull", _W, "a volume is too small", "enlarge it, as the message says")
+    VOLUME_NOT_WRITABLE = _person(
+        "VolumeNotWritable", _W, "the download's user may not write to the volume",
+        "give its root folder to the group of the pods, or set runAsUser and fsGroup of download.pod")
+    VOLUME_NOT_READABLE = _person(
+        "VolumeNotReadable", _W, "the download's user may not read files on the claim",
+        "let the group of the pods read them, or set runAsUser and fsGroup of download.pod")
 
     # ---- Fits
     FITS = _well("Fits", _F, "by all that is known the servers fit their GPUs")
@@ -428,6 +434,15 @@ class Reason(StrEnum):
     NO_GPU_IN_CONTAINER = _person(
         "NoGpuInContainer", _V, "the container sees no GPU", "check resourceName and runtimeClassName")
     GPU_FAILED = _person("GpuFailed", _V, "the GPU failed", "drain the node and test the GPU if it comes back")
+    TOO_MANY_SEQUENCES = _person(
+        "TooManySequences", _V, "the states of so many sequences do not fit beside the weights",
+        "lower spec.engine.maxNumSeqs")
+    CHECKPOINT_NOT_LOADED = _person(
+        "CheckpointNotLoaded", _V, "this version of vLLM does not know the layout of the checkpoint's weights",
+        "use a newer image, or another copy of the model")
+    KERNEL_NOT_BUILT = _person(
+        "KernelNotBuilt", _V, "the image cannot compile a kernel that the model needs",
+        "use an image with a compiler, such as vllm/vllm-openai")
     KERNEL_IMAGE_MISSING = _person(
         "KernelImageMissing", _V, "the image has no kernels for this GPU", "use an image built for it")
     SERVICE_LINK_COLLISION = _person(

@@ -11,6 +11,7 @@ from qwen3_operator.api.base import (
     ATOMIC_LIST,
     ATOMIC_MAP,
     EMPTY_DEFAULT,
+    AnnotationValue,
     ApiModel,
     ConfigMapKeyRef,
     LabelKey,
@@ -18,6 +19,7 @@ from qwen3_operator.api.base import (
     ObjectName,
     Quantity,
     QuantityRange,
+    ResourceMap,
     SecretKeyRef,
     Text,
     rule,
@@ -128,6 +130,35 @@ Patterns = Annotated[list[Pattern], Field(max_length=32, json_schema_extra=ATOMI
 Rate = Annotated[str | int, QuantityRange("16Ki", "1Ti", "must be a quantity from 16Ki to 1Ti, like 50Mi")]
 
 
+UserId = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class JobResources(ApiModel):
+    """CPU and memory of the download Job."""
+
+    requests: ResourceMap = {}
+    """What it asks for. Default: cpu 500m, memory 256Mi."""
+    limits: ResourceMap = {}
+    """What it may use at the most. Default: memory 1Gi; a quota on limits.cpu wants a cpu limit as well."""
+
+
+class DownloadPod(ApiModel):
+    """The pods of the Jobs that download, verify and remove a model."""
+
+    annotations: Annotated[
+        dict[Annotated[str, StringConstraints(max_length=317)], AnnotationValue], Field(max_length=32)
+    ] = {}
+    """More annotations, like sidecar.istio.io/inject: "false"."""
+    labels: Annotated[dict[Annotated[str, StringConstraints(max_length=317)], LabelValue], Field(max_length=32)] = {}
+    """More labels."""
+    resources: JobResources = JobResources()
+    """CPU and memory."""
+    run_as_user: UserId | None = None
+    """User id. Default: 65532, or the platform's where the operator's setting podIds says so."""
+    fs_group: UserId | None = None
+    """Group of the volume's files. Default: 2000, which servers have too, or the platform's."""
+
+
 class DownloadOptions(ApiModel):
     """How a model is downloaded."""
 
@@ -141,6 +172,8 @@ class DownloadOptions(ApiModel):
     """Connections to the hub at most; the download opens as many as make it faster. Default: 16."""
     ca_bundle_config_map_key_ref: ConfigMapKeyRef | None = None
     """Certificates (PEM) to trust in the place of the public ones. Default: from the operator's settings."""
+    pod: DownloadPod = DownloadPod()
+    """The pods of the Jobs that download, verify and remove."""
 
 
 class ModelSource(ApiModel):

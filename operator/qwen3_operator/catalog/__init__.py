@@ -6,27 +6,22 @@ from qwen3_operator.catalog.entry import (
     known_ids,
     lookup,
     not_served_reason,
-    resolve,
     suggest,
 )
-from qwen3_operator.catalog.facts import (
-    FACT_KEYS,
-    QUANTIZATION_KEYS,
-    VISION_KEYS,
-    ConfigError,
-    ModelFacts,
-    Quantization,
-)
+from qwen3_operator.catalog.facts import ModelFacts
+from qwen3_operator.catalog.files import Template
+from qwen3_operator.catalog.quantization import MLX, Quantization
+from qwen3_operator.catalog.reading import ConfigError
+from qwen3_operator.catalog.recognition import resolve
 
 __all__ = [
-    "FACT_KEYS",
-    "QUANTIZATION_KEYS",
-    "VISION_KEYS",
+    "MLX",
     "CatalogEntry",
     "ConfigError",
     "ModelFacts",
     "Quantization",
     "Sampling",
+    "Template",
     "known_ids",
     "lookup",
     "not_served_reason",

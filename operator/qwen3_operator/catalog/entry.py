@@ -1,9 +1,8 @@
-"""Look-up of what is known about a Qwen3 checkpoint by its ModelScope id. The data stand in qwen3.yaml."""
+"""What is known about a Qwen3 checkpoint by its ModelScope id. The data stand in qwen3.yaml."""
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -69,6 +68,8 @@ class CatalogEntry(BaseModel):
     """None: the architecture numbers are not known before the download."""
     weights_bytes: int | None = None
     """Bytes of the weight files on disk."""
+    told_by: Literal["catalogue", "template"] = "catalogue"
+    """Who says whether it thinks, and how it calls tools: the catalogue, or the checkpoint's own chat template."""
     source: tuple[str, ...] = ()
     """Where the row comes from, in words."""
 
@@ -109,92 +110,13 @@ def suggest(model_id: str) -> str | None:
 def not_served_reason(model_id: str) -> str | None:
     """Why vLLM cannot serve this checkpoint of the Qwen3 family, or None."""
     name = model_id.rsplit("/", 1)[-1]
-    reasons: dict[str, str] = _data().get("not_served", {})
+    reasons: dict[str, str] = catalogue_data().get("not_served", {})
     return next((reason for prefix, reason in reasons.items() if name.startswith(prefix)), None)
 
 
-_QUANTIZED_SUFFIX = re.compile(
-    r"[-_](fp8([-_](dynamic|block|kv))?|awq([-_](int4|4bit))?|gptq([-_](int4|int8|4bit|8bit))?|int4|int8|w4a16|w8a16|w8a8|nvfp4|mxfp4"
-    r"|autoround|bnb[-_]4bit|4bit|8bit|quantized[.]w\w+)+$",
-    re.IGNORECASE,
-)
-
-
-def resolve(model_id: str, facts: ModelFacts | None = None) -> CatalogEntry | None:
-    """The entry of a checkpoint, in the catalogue or not.
-
-    ``facts``: from the downloaded config.json; they replace the catalogue's. Without facts an id that the catalogue
-    lacks, and that is no quantized copy of one it has, gives None: wait for the config.json.
-    """
-    entry = lookup(model_id)
-    if entry is None:
-        name = model_id.rsplit("/", 1)[-1]
-        original = lookup(f"Qwen/{name}") or lookup(f"Qwen/{_QUANTIZED_SUFFIX.sub('', name)}")
-        if original is not None and (facts is None or _same_family(original, facts)):
-            quantized_copy = original.id.rsplit("/", 1)[-1] != name
-            update: dict[str, Any] = {"id": model_id, "known": False}
-            if quantized_copy:  # another quantization: the sizes are its own
-                update |= {"facts": None, "weights_bytes": None}
-            entry = original.model_copy(update=update)
-        elif facts is not None:
-            entry = _from_facts(model_id, facts)
-    if entry is None or facts is None:
-        return entry
-    completed = _completed(facts, entry)
-    return entry.model_copy(update={"facts": completed, "weights_bytes": facts.weights_bytes or entry.weights_bytes})
-
-
-def _completed(facts: ModelFacts, entry: CatalogEntry) -> ModelFacts:
-    """A small report leaves out the vision tower and the MTP layers; they are the catalogue's for the same shape."""
-    if entry.facts is None or not _same_family(entry, facts):
-        return facts
-    known = {"vision": entry.facts.vision, "mtp_layers": entry.facts.mtp_layers}
-    return facts.model_copy(update={name: value for name, value in known.items() if not getattr(facts, name)})
-
-
-def _same_family(entry: CatalogEntry, facts: ModelFacts) -> bool:
-    """A name alone does not make a model: the architecture must agree where both are known."""
-    return entry.facts is None or (entry.facts.model_type, entry.facts.num_layers) == (
-        facts.model_type,
-        facts.num_layers,
-    )
-
-
-def _from_facts(model_id: str, facts: ModelFacts) -> CatalogEntry:
-    """An entry for a checkpoint nobody told us about: served plainly, with nothing assumed about its thinking."""
-    architectures = " ".join(facts.architectures)
-    task: Task = "rerank" if "SequenceClassification" in architectures else "generate"
-    return CatalogEntry(
-        id=model_id,
-        known=False,
-        group="unknown",
-        task=task,
-        thinking="unknown",
-        native_length=facts.max_position_embeddings,
-        extended_length=facts.max_position_embeddings,
-        floor_version=next(
-            (floor for mark, floor in _ARCHITECTURE_FLOORS.items() if mark in architectures),
-            "0.8.5",
-        ),
-        facts=facts,
-        weights_bytes=facts.weights_bytes,
-        source=("config.json of the checkpoint",),
-    )
-
-
-# First of the vLLM releases compared whose model registry names the architecture.
-_ARCHITECTURE_FLOORS = {
-    "Qwen4Exp": "0.29.0",
-    "Qwen3_5": "0.17.0",
-    "Qwen3ASR": "0.16.0",
-    "Qwen3Omni": "0.11.1",
-    "Qwen3VL": "0.11.0",
-    "Qwen3Next": "0.10.2",
-}
-
-
 @cache
-def _data() -> dict[str, Any]:
+def catalogue_data() -> dict[str, Any]:
+    """qwen3.yaml."""
     text = resources.files("qwen3_operator.catalog").joinpath("qwen3.yaml").read_text(encoding="utf-8")
     loaded: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return loaded
@@ -203,7 +125,7 @@ def _data() -> dict[str, Any]:
 @cache
 def _entries() -> dict[str, CatalogEntry]:
     entries: dict[str, CatalogEntry] = {}
-    for row in _data()["checkpoints"]:
+    for row in catalogue_data()["checkpoints"]:
         owner = row.get("owner", "Qwen")
         entry = _entry(row, f"{owner}/{row['name']}", row.get("quantization"), row.get("gib"), row.get("disk"))
         entries[entry.id] = entry
@@ -216,7 +138,7 @@ def _entries() -> dict[str, CatalogEntry]:
 def _entry(
     row: Mapping[str, Any], model_id: str, quantization: str | None, gib: float | None, disk: int | None
 ) -> CatalogEntry:
-    data = _data()
+    data = catalogue_data()
     group: dict[str, Any] = data["groups"][row["group"]]
     sampling = group.get("sampling", {})
     shape = data["shapes"].get(row.get("shape"))

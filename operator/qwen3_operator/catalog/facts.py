@@ -3,119 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from qwen3_operator.catalog.files import LARGEST, Template, Tensors, is_pooling, part
+from qwen3_operator.catalog.quantization import Quantization, Width, Word, read_quantization
+from qwen3_operator.catalog.reading import MOST_LAYERS, ConfigError, items, mapping, required, text, whole
 from qwen3_operator.controller.decode import depth
 
-MOST_LAYERS = 4096
-WIDEST = 2**24
-"""No number of a config.json that decides anything is larger: not a width, not a vocabulary, not a length. Numbers and
-lists come from whoever owns the repository, so nothing may take longer, or more memory, the larger they are."""
 Layers = Annotated[int, Field(ge=0, le=MOST_LAYERS)]
-Width = Annotated[int, Field(ge=0, le=WIDEST)]
-Word = Annotated[str, StringConstraints(max_length=128)]
 _DEEPEST_ROPE, _LONGEST_ROPE = 4, 4096
-
-FACT_KEYS: tuple[str, ...] = (
-    "architectures",
-    "model_type",
-    "torch_dtype",
-    "dtype",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "vocab_size",
-    "max_position_embeddings",
-    "tie_word_embeddings",
-    "rope_theta",
-    "rope_scaling",
-    "rope_parameters",
-    "attention_bias",
-    "attn_output_gate",
-    "num_experts",
-    "num_experts_per_tok",
-    "moe_intermediate_size",
-    "shared_expert_intermediate_size",
-    "decoder_sparse_step",
-    "mlp_only_layers",
-    "full_attention_interval",
-    "linear_num_key_heads",
-    "linear_num_value_heads",
-    "linear_key_head_dim",
-    "linear_value_head_dim",
-    "linear_conv_kernel_dim",
-    "mamba_ssm_dtype",
-    "num_nextn_predict_layers",
-    "mtp_num_hidden_layers",
-)
-"""The keys of config.json (top level and `text_config`) that ``ModelFacts.from_config`` reads.
-
-A reporter that must stay small (the downloader's termination message) sends these, the ``quantization_config`` keys of
-``QUANTIZATION_KEYS`` and the ``vision_config`` keys of ``VISION_KEYS``, each under config.json's own names.
-`layer_types` (a long list) is read too, where `full_attention_interval` is missing.
-"""
-
-QUANTIZATION_KEYS: tuple[str, ...] = (
-    "quant_method",
-    "quant_algo",
-    "bits",
-    "group_size",
-    "weight_block_size",
-    "format",
-    "load_in_4bit",
-)
-VISION_KEYS: tuple[str, ...] = (
-    "depth",
-    "hidden_size",
-    "intermediate_size",
-    "out_hidden_size",
-    "spatial_merge_size",
-    "deepstack_visual_indexes",
-)
-
-
-class ConfigError(ValueError):
-    """A config.json that lacks, or contradicts, what a decision needs. The message names the key."""
-
-
-class Quantization(BaseModel):
-    """How the linear layers of a checkpoint are stored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    method: Word
-    """vLLM's name: fp8, awq, gptq, compressed-tensors, modelopt, ..."""
-    bits: int = Field(ge=1, le=64)
-    """Bits of one weight: 8 or 4."""
-    group_size: int | None = Field(default=None, ge=1, le=WIDEST)
-    """Weights that share a scale along the input dimension (AWQ, GPTQ); None: one scale a channel or tensor."""
-    block: tuple[Width, Width] | None = None
-    """Block of (output, input) weights that share a scale (Qwen's FP8: 128 x 128)."""
-
-    @property
-    def label(self) -> str:
-        """Short name for messages: ``fp8``, ``awq 4-bit``."""
-        return self.method if self.method == "fp8" else f"{self.method} {self.bits}-bit"
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Read config.json's ``quantization_config``."""
-        method = (_text(config, "quant_method") or ("modelopt" if "quant_algo" in config else "unknown")).lower()
-        block, group = _list(config, "weight_block_size"), config.get("group_size")
-        if block and len(block) != 2:
-            raise ConfigError(f"config.json: weight_block_size has {len(block)} numbers, not 2")
-        return cls(
-            method=method,
-            bits=_bits(config, method),
-            group_size=group if group and _int(config, "group_size", least=-1) > 0 else None,
-            block=(block[0], block[1]) if block else None,
-        )
 
 
 class VisionTower(BaseModel):
@@ -181,8 +80,14 @@ class ModelFacts(BaseModel):
     text_config_nested: bool = False
     """The language model's numbers stand under `text_config`, and so must an override."""
     quantization: Quantization | None = None
-    weights_bytes: int | None = Field(default=None, gt=0, le=2**53)
+    weights_bytes: int | None = Field(default=None, gt=0, le=LARGEST)
     """Bytes of the weight files on disk, when known."""
+    loaded_bytes: int | None = Field(default=None, gt=0, le=LARGEST)
+    """Bytes of the tensors that vLLM loads, as the safetensors headers of the files say; None before the download."""
+    template: Template | None = None
+    """What the chat template does; None where nobody has read it."""
+    pooling: bool = False
+    """The repository says that it makes a vector of a text (sentence-transformers' modules.json)."""
 
     @property
     def is_moe(self) -> bool:
@@ -195,15 +100,18 @@ class ModelFacts(BaseModel):
         return self.num_full_attention_layers < self.num_layers
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], weights_bytes: int | None = None) -> Self:
-        """Read a Hugging Face config.json, or the part of it that ``FACT_KEYS`` names.
+    def from_config(
+        cls, config: Mapping[str, Any], weights_bytes: int | None = None, files: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Read a config.json, whole or as the downloader recorded it: the one reader of both.
 
-        ``weights_bytes``: total bytes of the weight files, when known.
+        ``weights_bytes``: total bytes of the weight files, when known. ``files``: what is recorded of the files beside
+        it (catalog/files.py).
 
         Raises ``ConfigError`` naming the key that is missing or wrong.
         """
         try:
-            return cls._read(config, weights_bytes)
+            return cls._read(config, weights_bytes, files or {})
         except ConfigError:
             raise
         except ValidationError as error:
@@ -215,141 +123,96 @@ class ModelFacts(BaseModel):
             raise ConfigError(f"config.json is not that of a Qwen3 model: {str(error)[:200]}") from error
 
     @classmethod
-    def _read(cls, config: Mapping[str, Any], weights_bytes: int | None) -> Self:
-        nested = config.get("text_config")
-        if nested is None and isinstance(config.get("thinker_config"), Mapping):  # Omni: vLLM serves the thinker
-            config = {**config, **config["thinker_config"]}
-            nested = config.get("text_config")
-        text: Mapping[str, Any] = nested if isinstance(nested, Mapping) else config
-        layers = _required_int(text, "num_hidden_layers", most=MOST_LAYERS)
-        hidden = _required_int(text, "hidden_size")
-        heads = _required_int(text, "num_attention_heads")
-        experts = _int(text, "num_experts")
-        rope = _rope(text)
-        theta = text.get("rope_theta", rope.get("rope_theta"))
-        quantization = _mapping(config, "quantization_config") or _mapping(text, "quantization_config")
-        vision = config.get("vision_config")
+    def _read(cls, config: Mapping[str, Any], weights_bytes: int | None, files: Mapping[str, Any]) -> Self:
+        body = config
+        if "text_config" not in config and isinstance(config.get("thinker_config"), Mapping):
+            body = config["thinker_config"]  # Omni and ASR: vLLM serves the thinker
+        nested = body.get("text_config")
+        language: Mapping[str, Any] = nested if isinstance(nested, Mapping) else body
+        parts = (config, body, language)
+        layers = required(language, "num_hidden_layers", most=MOST_LAYERS)
+        hidden = required(language, "hidden_size")
+        heads = required(language, "num_attention_heads")
+        experts = whole(language, "num_experts")
+        rope = _rope(language)
+        theta = language.get("rope_theta", rope.get("rope_theta"))
+        dtypes = [text(p, key) for p in reversed(parts) for key in ("dtype", "torch_dtype")]
+        tied = [p["tie_word_embeddings"] for p in parts if p.get("tie_word_embeddings") is not None]
+        tensors = Tensors.from_record(part(files, "tensors"))
+        vision = body.get("vision_config")
         return cls(
-            architectures=tuple(_list(config, "architectures")),
-            model_type=_text(config, "model_type"),
-            dtype=_text(text, "dtype") or _text(text, "torch_dtype") or _text(config, "torch_dtype") or "bfloat16",
+            architectures=tuple(items(config, "architectures")),
+            model_type=text(config, "model_type"),
+            dtype=next(filter(None, dtypes), "bfloat16"),
             hidden_size=hidden,
-            intermediate_size=_int(text, "intermediate_size"),
+            intermediate_size=whole(language, "intermediate_size"),
             num_layers=layers,
-            num_full_attention_layers=_full_attention_layers(text, layers),
+            num_full_attention_layers=_full_attention_layers(language, layers),
             num_attention_heads=heads,
-            num_key_value_heads=_int(text, "num_key_value_heads") or heads,
-            head_dim=_int(text, "head_dim") or hidden // heads,
-            vocab_size=_required_int(text, "vocab_size"),
-            max_position_embeddings=_required_int(text, "max_position_embeddings"),
-            tie_word_embeddings=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))),
+            num_key_value_heads=whole(language, "num_key_value_heads") or heads,
+            head_dim=whole(language, "head_dim") or hidden // heads,
+            vocab_size=required(language, "vocab_size"),
+            max_position_embeddings=required(language, "max_position_embeddings"),
+            tie_word_embeddings=bool(tied[0]) if tied else False,
             rope_theta=float(theta) if theta is not None else None,
             rope_parameters=rope,
-            attention_output_gate=bool(text.get("attn_output_gate", _is_gated_delta(config))),
+            attention_output_gate=bool(language.get("attn_output_gate", _is_gated_delta(config))),
             experts=experts,
-            experts_per_token=_int(text, "num_experts_per_tok"),
-            moe_intermediate_size=_int(text, "moe_intermediate_size"),
-            shared_expert_intermediate_size=_int(text, "shared_expert_intermediate_size"),
-            num_moe_layers=_moe_layers(text, layers) if experts else 0,
-            linear_attention=_linear_attention(text, default_state=_default_state_dtype(config)),
-            mtp_layers=_int(text, "mtp_num_hidden_layers") or _int(text, "num_nextn_predict_layers"),
+            experts_per_token=whole(language, "num_experts_per_tok"),
+            moe_intermediate_size=whole(language, "moe_intermediate_size"),
+            shared_expert_intermediate_size=whole(language, "shared_expert_intermediate_size"),
+            num_moe_layers=_moe_layers(language, layers) if experts else 0,
+            linear_attention=_linear_attention(language, default_state=_default_state_dtype(config)),
+            mtp_layers=whole(language, "mtp_num_hidden_layers") or whole(language, "num_nextn_predict_layers"),
             vision=_vision(vision) if isinstance(vision, Mapping) else None,
-            text_config_nested=text is not config or _is_multimodal(config),
-            quantization=Quantization.from_config(quantization) if quantization else None,
+            text_config_nested=language is not config or _is_multimodal(config),
+            quantization=read_quantization(*parts, part(files, "quantization")),
             weights_bytes=weights_bytes or None,
+            loaded_bytes=_loaded(tensors, tied=bool(tied[0]) if tied else False),
+            template=Template.from_record(part(files, "template")),
+            pooling=is_pooling(files),
         )
 
 
-def _int(config: Mapping[str, Any], key: str, *, least: int = 0, most: int = WIDEST) -> int:
-    value = config.get(key)
-    if value is None:
-        return 0
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"config.json: {key} is {_shown(value)}, not a whole number")
-    if not least <= value <= most:
-        words = f"more than {most:,}" if value > most else "less than nothing"
-        raise ConfigError(f"config.json is not that of a Qwen3 model: {key} is {words}")
-    return value
+def _loaded(tensors: Tensors | None, *, tied: bool) -> int | None:
+    if tensors is None:
+        return None
+    return tensors.loaded - (tensors.lm_head if tied else 0) or None
 
 
-def _required_int(config: Mapping[str, Any], key: str, *, most: int = WIDEST) -> int:
-    value = _int(config, key, most=most)
-    if value <= 0:
-        raise ConfigError(f"config.json has no {key}: is this a Qwen3 language model?")
-    return value
-
-
-def _text(config: Mapping[str, Any], key: str) -> str:
-    value = config.get(key)
-    if value is not None and not isinstance(value, str):
-        raise ConfigError(f"config.json: {key} is {_shown(value)}, not a word")
-    return value or ""
-
-
-def _list(config: Mapping[str, Any], key: str) -> Sequence[Any]:
-    value = config.get(key)
-    if value is not None and not isinstance(value, list | tuple):
-        raise ConfigError(f"config.json: {key} is {_shown(value)}, not a list")
-    if len(value or ()) > MOST_LAYERS:
-        raise ConfigError(f"config.json: {key} has more than {MOST_LAYERS:,} items")
-    return value or ()
-
-
-def _mapping(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = config.get(key)
-    if value and not isinstance(value, Mapping):
-        raise ConfigError(f"config.json: {key} is {_shown(value)}, not a map")
-    return value or {}
-
-
-def _shown(value: Any) -> str:
-    return (
-        repr(value)
-        if isinstance(value, bool | float) or (isinstance(value, str) and len(value) < 64)
-        else "something else"
-    )
-
-
-def _rope(text: Mapping[str, Any]) -> dict[str, Any]:
+def _rope(language: Mapping[str, Any]) -> dict[str, Any]:
     """rope_parameters or rope_scaling without null values. They become part of a command line, so they are short."""
-    found = _mapping(text, "rope_parameters") or _mapping(text, "rope_scaling")
+    found = mapping(language, "rope_parameters") or mapping(language, "rope_scaling")
     rope = {key: value for key, value in found.items() if value is not None}
     if depth(rope, _DEEPEST_ROPE) > _DEEPEST_ROPE or len(json.dumps(rope, allow_nan=False)) > _LONGEST_ROPE:
         raise ConfigError("config.json is not that of a Qwen3 model: its rope parameters are too many")
     return rope
 
 
-def _bits(config: Mapping[str, Any], method: str) -> int:
-    if bits := _int(config, "bits"):
-        return bits
-    if config.get("load_in_4bit"):  # bitsandbytes
-        return 4
-    for group in list(_mapping(config, "config_groups").values())[:16]:
-        weights = _mapping(group, "weights") if isinstance(group, Mapping) else {}
-        if bits := _int(weights, "num_bits"):
-            return bits
-    text = f"{method} {_text(config, 'quant_algo')} {_text(config, 'format')}".lower()
-    return 4 if any(mark in text for mark in ("awq", "gptq", "int4", "nvfp4", "mxfp4", "w4a16")) else 8
-
-
-def _full_attention_layers(text: Mapping[str, Any], layers: int) -> int:
-    kinds = _list(text, "layer_types")
-    if kinds:
-        full = sum(1 for kind in kinds if kind != "linear_attention")
-        return min(full, layers) or layers
-    interval = _int(text, "full_attention_interval")
+def _full_attention_layers(language: Mapping[str, Any], layers: int) -> int:
+    if full := _count_of_full(language):
+        return min(full, layers)
+    interval = whole(language, "full_attention_interval")
     return max(layers // interval, 1) if interval > 1 else layers
 
 
-def _moe_layers(text: Mapping[str, Any], layers: int) -> int:
-    step = _int(text, "decoder_sparse_step") or 1
-    dense = {layer for layer in _list(text, "mlp_only_layers") if isinstance(layer, int) and 0 <= layer < layers}
+def _count_of_full(language: Mapping[str, Any]) -> int:
+    """Layers that are not linear attention; 0 where the config does not list them. The downloader counts the list."""
+    counted = language.get("layer_types")
+    if isinstance(counted, Mapping):
+        return sum(whole(counted, str(kind), most=MOST_LAYERS) for kind in counted if kind != "linear_attention")
+    return sum(1 for kind in items(language, "layer_types") if kind != "linear_attention")
+
+
+def _moe_layers(language: Mapping[str, Any], layers: int) -> int:
+    step = whole(language, "decoder_sparse_step") or 1
+    dense = {layer for layer in items(language, "mlp_only_layers") if isinstance(layer, int) and 0 <= layer < layers}
     return layers // step - sum(1 for layer in dense if (layer + 1) % step == 0)
 
 
 def _is_multimodal(config: Mapping[str, Any]) -> bool:
     """A reporter may have flattened `text_config`; the architecture still tells where vLLM expects its numbers."""
-    return any("ForConditionalGeneration" in str(name) for name in _list(config, "architectures"))
+    return any("ForConditionalGeneration" in str(name) for name in items(config, "architectures"))
 
 
 def _is_gated_delta(config: Mapping[str, Any]) -> bool:
@@ -361,17 +224,17 @@ def _default_state_dtype(config: Mapping[str, Any]) -> str:
     return "float32" if str(config.get("model_type", "")).startswith("qwen3_5") else "bfloat16"
 
 
-def _linear_attention(text: Mapping[str, Any], default_state: str) -> LinearAttention | None:
-    heads = _int(text, "linear_num_value_heads")
+def _linear_attention(language: Mapping[str, Any], default_state: str) -> LinearAttention | None:
+    heads = whole(language, "linear_num_value_heads")
     if not heads:
         return None
     return LinearAttention(
-        num_key_heads=_required_int(text, "linear_num_key_heads"),
+        num_key_heads=required(language, "linear_num_key_heads"),
         num_value_heads=heads,
-        key_head_dim=_required_int(text, "linear_key_head_dim"),
-        value_head_dim=_required_int(text, "linear_value_head_dim"),
-        conv_kernel=_int(text, "linear_conv_kernel_dim") or 4,
-        state_bytes=4 if (_text(text, "mamba_ssm_dtype") or default_state) == "float32" else 2,
+        key_head_dim=required(language, "linear_key_head_dim"),
+        value_head_dim=required(language, "linear_value_head_dim"),
+        conv_kernel=whole(language, "linear_conv_kernel_dim") or 4,
+        state_bytes=4 if (text(language, "mamba_ssm_dtype") or default_state) == "float32" else 2,
     )
 
 
@@ -379,10 +242,10 @@ def _vision(config: Mapping[str, Any]) -> VisionTower | None:
     if not config.get("depth"):
         return None
     return VisionTower(
-        depth=_required_int(config, "depth"),
-        hidden_size=_required_int(config, "hidden_size"),
-        intermediate_size=_int(config, "intermediate_size"),
-        out_hidden_size=_int(config, "out_hidden_size"),
-        spatial_merge_size=_int(config, "spatial_merge_size") or 2,
-        deepstack_levels=len(_list(config, "deepstack_visual_indexes")),
+        depth=required(config, "depth"),
+        hidden_size=required(config, "hidden_size"),
+        intermediate_size=whole(config, "intermediate_size"),
+        out_hidden_size=whole(config, "out_hidden_size"),
+        spatial_merge_size=whole(config, "spatial_merge_size") or 2,
+        deepstack_levels=len(items(config, "deepstack_visual_indexes")),
     )

@@ -67,11 +67,14 @@ class Planned:
 
 
 def read_facts(path: str | None) -> ModelFacts | None:
-    """Facts from a config.json. Raises BadInput."""
+    """Facts from a config.json, and from the hf_quant_config.json beside it where there is one. Raises BadInput."""
     if not path:
         return None
+    beside = Path(path).with_name("hf_quant_config.json")
     try:
-        return ModelFacts.from_config(json.loads(Path(path).read_text(encoding="utf-8")), None)
+        config = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        files = {"quantization": json.loads(beside.read_text(encoding="utf-8-sig"))} if beside.is_file() else {}
+        return ModelFacts.from_config(config, None, files)
     except (OSError, ValueError, ConfigError) as error:
         raise BadInput(f"{path}: {error}") from error
 

@@ -19,6 +19,7 @@ from qwen3_operator.api.deployment import GPU_OWNED, Gpu, Qwen3Deployment, Qwen3
 from qwen3_operator.api.model import Qwen3Model, Qwen3ModelSpec
 from qwen3_operator.api.patch import IS_TEXT
 from qwen3_operator.api.source import ModelSource
+from qwen3_operator.commands.rules import broken_rules
 from qwen3_operator.plan.batch import as_server
 
 Spec = Qwen3DeploymentSpec | Qwen3BatchSpec | Qwen3ModelSpec
@@ -132,7 +133,7 @@ def _spec(where: str, document: Mapping[str, Any]) -> Spec:
         first = error.errors()[0]
         words = first["msg"].removeprefix("Value error, ")
         raise BadInput(f"{where}: {'.'.join(map(str, ('spec', *first['loc'])))}: {words}") from error
-    if broken := list(_broken_rules(spec)):
+    if broken := [*broken_rules(document, _schema(kind)), *_broken_rules(spec)]:
         raise BadInput(f"{where}: {'; '.join(broken)}")
     return spec
 

@@ -168,7 +168,7 @@ def _pod(
         "enableServiceLinks": False,
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "securityContext": pod_security(USER, GROUP),
+        "securityContext": pod_security(USER, GROUP, settings),
         **pull_secrets(settings.image_pull_secrets),
         **server.scheduling.pod_fields(server=True),
         "containers": [

@@ -28,6 +28,10 @@ CONTAINER = "download"
 USER, GROUP = 65532, 2000
 """The downloader's user, and the group that servers share with it (vllm's own user is 2000 in the official image)."""
 
+REQUESTS = {"cpu": "500m", "memory": "256Mi"}
+LIMITS = {"memory": "1Gi"}
+"""The page cache counts too, and is given back."""
+
 PERMANENT_EXITS = [2, 10, 11, 12, 13, 20]
 """Exit codes of qwen3-download that another try at once does not mend."""
 TRIES = 6
@@ -70,8 +74,13 @@ def model_job(
     Qwen3Deployments whose servers may run on the volume now; the Job prefers their node, and is the same Job whoever
     they are. `revision`, `path`: what REMOVE frees.
     """
+    pod = spec.download.pod
+    labels = {key: value for key, value in pod.labels.items() if key not in model_labels(name)}
     template: dict[str, Any] = {
-        "metadata": {"labels": model_labels(name)},
+        "metadata": {
+            "labels": labels | model_labels(name),
+            **({"annotations": pod.annotations} if pod.annotations else {}),
+        },
         "spec": _pod(name, spec, settings, step, revision, path),
     }
     unique = digest([template, *causes])
@@ -113,6 +122,7 @@ def ca_bundle(spec: Qwen3ModelSpec, settings: Settings) -> tuple[str, str] | Non
 
 
 def _pod(name: str, spec: Qwen3ModelSpec, settings: Settings, step: Step, revision: str, path: str) -> dict[str, Any]:
+    pod = spec.download.pod
     mounts: list[dict[str, Any]] = []
     volumes: list[dict[str, Any]] = []
     if step is not Step.LIST:
@@ -130,7 +140,7 @@ def _pod(name: str, spec: Qwen3ModelSpec, settings: Settings, step: Step, revisi
         "enableServiceLinks": False,
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": 30,
-        "securityContext": pod_security(USER, GROUP),
+        "securityContext": pod_security(USER, GROUP, settings, pod),
         **pull_secrets(settings.image_pull_secrets),
         **spec.scheduling.pod_fields(server=False),
         "containers": [
@@ -140,8 +150,8 @@ def _pod(name: str, spec: Qwen3ModelSpec, settings: Settings, step: Step, revisi
                 "args": _arguments(spec, settings, step, revision or spec.revision, path or model_path(spec)),
                 "env": _environment(spec, settings, step),
                 "resources": {
-                    "requests": {"cpu": "500m", "memory": "256Mi"},
-                    "limits": {"memory": "1Gi"},  # the page cache counts too, and is given back
+                    "requests": REQUESTS | pod.resources.requests,
+                    "limits": LIMITS | pod.resources.limits,
                 },
                 "securityContext": CONTAINER_SECURITY,
                 "volumeMounts": mounts,

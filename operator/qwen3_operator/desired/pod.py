@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from qwen3_operator.api.source import DownloadPod
+from qwen3_operator.settings import Settings
 
-def pod_security(user: int, group: int) -> dict[str, Any]:
-    """The pod's security context. New files belong to `group`, so that Job and servers may read each other's."""
+
+def pod_security(user: int, group: int, settings: Settings, spec: DownloadPod | None = None) -> dict[str, Any]:
+    """The pod's security context. New files belong to `group`, so that Job and servers may read each other's.
+
+    Where the platform chooses ids (OpenShift: from the namespace's range), only those are named that `spec` names.
+    """
+    chosen = settings.pod_ids == "platform"
+    said_user, said_group = (spec.run_as_user, spec.fs_group) if spec else (None, None)
+    user_id, group_id = said_user or (None if chosen else user), said_group or (None if chosen else group)
+    ids = {"runAsUser": user_id, "runAsGroup": group_id, "fsGroup": group_id}
     return {
         "runAsNonRoot": True,
-        "runAsUser": user,
-        "runAsGroup": group,
-        "fsGroup": group,
+        **{name: value for name, value in ids.items() if value is not None},
         "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},
     }

@@ -113,7 +113,7 @@ def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -
         "enableServiceLinks": False,  # a Service called vllm would set VLLM_PORT to a URL
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": SETTLE_SECONDS + plan.drain_seconds + HANG_SECONDS,
-        "securityContext": pod_security(USER, GROUP),
+        "securityContext": pod_security(USER, GROUP, settings),
         **pull_secrets(settings.image_pull_secrets),
         **spec.scheduling.pod_fields(server=True),
         "containers": [

@@ -23,7 +23,7 @@ OWNED_FLAGS: Mapping[str, str] = {
     "--code-revision": "use spec.model.revision",
     "--download-dir": "the model is downloaded before the server starts; use spec.model.storage",
     "--served-model-name": "use spec.engine.servedModelNames",
-    "--host": "the server listens on all addresses of its pod",
+    "--host": "use spec.engine.host",
     "--port": "use spec.service.port",
     "--uds": "the Service reaches the server by TCP; use spec.service",
     "--config": "every option is a field of the spec or one of extraArgs",
@@ -50,11 +50,10 @@ OWNED_FLAGS: Mapping[str, str] = {
     "--chat-template": "use spec.engine.chatTemplate",
     "--default-chat-template-kwargs": "use spec.engine.thinking",
     "--override-generation-config": "use spec.engine.sampling",
-    "--enable-lora": "use spec.engine.loraAdapters",
-    "--lora-modules": "use spec.engine.loraAdapters",
     "--shutdown-timeout": "use spec.rollout.drainSeconds",
-    "--task": "the catalogue knows what the model is for",
-    "--runner": "the catalogue knows what the model is for",
+    "--task": "use spec.engine.task",
+    "--runner": "use spec.engine.task",
+    "--convert": "use spec.engine.task",
 }
 """Flags that are not the user's to give in extraArgs, with what to use instead."""
 

@@ -1,14 +1,16 @@
-"""Whether a vLLM release serves a checkpoint at all."""
+"""Whether a vLLM release serves a checkpoint at all, and whether any does."""
 
 from __future__ import annotations
 
 from qwen3_operator.api.reasons import Reason
-from qwen3_operator.catalog import CatalogEntry
+from qwen3_operator.catalog import MLX, CatalogEntry, ModelFacts
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.engine.version import NEWEST_KNOWN, OLDEST_SUPPORTED, EngineVersion
 
 VERSION_FIELD = "spec.engine.version"
 IMAGE_FIELD = "spec.engine.image"
+
+_OVERRULED = f"; if the image holds a newer vLLM than its tag says, name it in {VERSION_FIELD}"
 
 
 def check_version(version: EngineVersion | None, image: str, entry: CatalogEntry | None) -> list[Problem]:
@@ -26,7 +28,7 @@ def check_version(version: EngineVersion | None, image: str, entry: CatalogEntry
         return [
             Problem(
                 Reason.ENGINE_VERSION_TOO_OLD,
-                f"vLLM {version} does not know Qwen3: use {OLDEST_SUPPORTED} or newer",
+                f"vLLM {version} does not know Qwen3: use {OLDEST_SUPPORTED} or newer{_OVERRULED}",
                 IMAGE_FIELD,
             )
         ]
@@ -34,7 +36,7 @@ def check_version(version: EngineVersion | None, image: str, entry: CatalogEntry
         return [
             Problem(
                 Reason.ENGINE_VERSION_TOO_OLD,
-                f"{entry.id} needs vLLM {entry.floor_version} or newer, and {image} has {version}",
+                f"{entry.id} needs vLLM {entry.floor_version} or newer, and {image} has {version}{_OVERRULED}",
                 IMAGE_FIELD,
             )
         ]
@@ -48,3 +50,14 @@ def check_version(version: EngineVersion | None, image: str, entry: CatalogEntry
             )
         ]
     return []
+
+
+def check_format(model_id: str, facts: ModelFacts | None, *, named: str | None = None) -> list[Problem]:
+    """Why vLLM cannot load the files, whatever its release. ``named``: a quantization that the user names."""
+    if facts is None or facts.quantization is None or facts.quantization.method != MLX or named is not None:
+        return []
+    words = (
+        f"{model_id} is quantized for MLX (its quantization has no quant_method), which vLLM cannot load: take the "
+        "original, or an FP8, AWQ or GPTQ copy"
+    )
+    return [Problem(Reason.MODEL_NOT_SERVED, words, "spec.model.id")]

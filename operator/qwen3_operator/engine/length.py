@@ -44,14 +44,18 @@ def resolve_length(
     facts: ModelFacts | None,
     version: EngineVersion,
     kv_tokens: int | None = None,
+    own_way: str = "",
 ) -> LengthPlan:
     """``requested``: the spec's maxModelLen, tokens. ``kv_tokens``: tokens the KV cache is predicted to hold in all
-    (``Memory.kv_tokens``, less a margin), None when the GPU is not known."""
+    (``Memory.kv_tokens``, less a margin), None when the GPU is not known. ``own_way``: what of the spec says how the
+    model gets beyond its length; then that is not for the operator to judge."""
     own = facts.max_position_embeddings if facts is not None else entry.native_length
     if requested is None:
         return _default(entry, own, kv_tokens)
     if requested <= own:
         return LengthPlan(requested, f"set in the spec; {entry.id} takes {own} without YaRN")
+    if own_way:
+        return LengthPlan(requested, f"set in the spec; beyond {own} as {own_way} says", max_position=requested)
     if requested > entry.extended_length:
         return LengthPlan(requested, "set in the spec", problems=(_too_long(requested, entry, own),))
     if facts is None:  # the download tells; the length itself is fine
@@ -79,7 +83,8 @@ def _too_long(requested: int, entry: CatalogEntry, own: int) -> Problem:
     how = f"{own}, or {most} with YaRN" if most > own else f"{own}"
     return Problem(
         Reason.MAX_MODEL_LEN_TOO_LONG,
-        f"maxModelLen {requested} is beyond what {entry.id} can do: at most {how}",
+        f"maxModelLen {requested} is beyond what {entry.id} is known to do: at most {how}; if you know better, say how"
+        " in spec.engine.hfOverrides (rope_parameters and max_position_embeddings)",
         LENGTH_FIELD,
     )
 

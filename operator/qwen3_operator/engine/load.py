@@ -67,4 +67,4 @@ class Load:
         if self.facts.quantization is not None or wanted is None or not wanted.startswith("fp8"):
             return self.facts
         quantization = Quantization(method="fp8", bits=8)
-        return self.facts.model_copy(update={"quantization": quantization, "weights_bytes": None})
+        return self.facts.model_copy(update={"quantization": quantization, "weights_bytes": None, "loaded_bytes": None})

@@ -80,15 +80,21 @@ def _auto_reasoning(entry: CatalogEntry, version: EngineVersion) -> ParserChoice
         return ParserChoice(None, f"{entry.id} does not generate text")
     if entry.thinking == "unknown":
         return ParserChoice(
-            None, f"{entry.id} is not in the catalogue, so its thinking is not known; name one if it thinks"
+            None, f"neither the catalogue nor a chat template tells whether {entry.id} thinks; name one if it does"
         )
     if entry.thinking == "none":
-        return ParserChoice(None, f"{entry.id} never thinks: with a parser its whole answer would become reasoning")
+        return ParserChoice(None, f"{_who(entry)} never thinks: with a parser its whole answer would become reasoning")
     parser = by_version(entry.reasoning_parsers, version)
     if parser is None:
         return ParserChoice(None, f"vLLM {version} has no parser for {entry.id}")
-    mode = "thinks unless told not to" if entry.thinking == "hybrid" else "always thinks"
-    return ParserChoice(parser, f"{entry.id} {mode}; vLLM {version} reads that with {parser}")
+    mode = "thinks unless told not to" if entry.template_thinks_by_default else "thinks when it is asked to"
+    mode = mode if entry.thinking == "hybrid" else "always thinks"
+    return ParserChoice(parser, f"{_who(entry)} {mode}; vLLM {version} reads that with {parser}")
+
+
+def _who(entry: CatalogEntry) -> str:
+    """Who says so: the model is known, or its chat template was read."""
+    return f"{entry.id}, by its chat template," if entry.told_by == "template" else entry.id
 
 
 def _unsuitable_reasoning(parser: str, entry: CatalogEntry, version: EngineVersion) -> Problem | None:
@@ -101,9 +107,10 @@ def _unsuitable_reasoning(parser: str, entry: CatalogEntry, version: EngineVersi
     if entry.thinking == "none":
         return Problem(
             Reason.REASONING_PARSER_UNSUITABLE,
-            f"{entry.id} never thinks: with reasoningParser {parser!r} vLLM returns its whole answer as reasoning and "
-            "content is null; use auto or none",
+            f"{_who(entry)} never thinks: with reasoningParser {parser!r} vLLM returns its whole answer as reasoning "
+            "and content is null; use auto or none",
             REASONING_FIELD,
+            "error" if entry.told_by == "catalogue" else "warning",  # a fine-tune may think without its template
         )
     if entry.thinking == "unknown":
         return None
@@ -136,7 +143,7 @@ def choose_tool_parser(
         if fitting is None:
             why = "does not generate text" if entry.task != "generate" else "has no tool-call format that is known"
             return ParserChoice(None, f"{entry.id} {why}")
-        return ParserChoice(fitting, f"{entry.id} writes tool calls that vLLM {version} reads with {fitting}")
+        return ParserChoice(fitting, f"{_who(entry)} writes tool calls that vLLM {version} reads with {fitting}")
     problem = _unknown_parser("tool", requested, version, TOOL_FIELD, has_plugin)
     problem = problem or _unsuitable_tool(requested, entry, fitting, has_plugin)
     return ParserChoice(requested, "set in the spec", "spec", (problem,) if problem else ())
@@ -155,8 +162,9 @@ def _unsuitable_tool(parser: str, entry: CatalogEntry, fitting: str | None, has_
         return None
     return Problem(
         Reason.TOOL_CALL_PARSER_UNSUITABLE,
-        f"toolCallParser {parser!r} does not read the tool calls that {entry.id} writes; use auto ({fitting})",
+        f"toolCallParser {parser!r} does not read the tool calls that {_who(entry)} writes; use auto ({fitting})",
         TOOL_FIELD,
+        "error" if entry.told_by == "catalogue" else "warning",
     )
 
 

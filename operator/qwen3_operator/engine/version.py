@@ -14,6 +14,24 @@ _VERSION = re.compile(
 )
 
 
+_OTHER_PRODUCTS = (
+    "lmcache",
+    "llm-d",
+    "nvidia",
+    "nvcr.io",
+    "amd",
+    "rocm",
+    "intel",
+    "habana",
+    "dynamo",
+    "aibrix",
+    "kserve",
+)
+"""Parts of the names of images that hold a vLLM beside other things, and count their own releases."""
+_FIRST_YEAR = 20
+"""A tag such as 25.11 is a month."""
+
+
 @total_ordering
 @dataclass(frozen=True)
 class EngineVersion:
@@ -42,12 +60,17 @@ class EngineVersion:
 
     @classmethod
     def from_image(cls, image: str) -> Self | None:
-        """The version that an image's tag names; None for ``latest``, ``nightly``, a digest or no tag."""
+        """The version that the tag of one of vLLM's own images names; None for ``latest``, ``nightly``, a digest or no
+        tag, and for images of other products, whose tags count something else."""
         reference = image.split("@", 1)[0]
         name, separator, tag = reference.rpartition(":")
         if not separator or "/" in tag or not name:  # no tag; the colon belongs to a registry's port
             return None
-        return cls.parse(tag)
+        *owners, last = name.lower().split("/")
+        if "vllm" not in last or any(product in part for part in owners for product in _OTHER_PRODUCTS):
+            return None
+        version = cls.parse(tag)
+        return version if version is not None and version.numbers[0] < _FIRST_YEAR else None
 
     @property
     def series(self) -> tuple[int, int]:

@@ -65,12 +65,12 @@ def weights_bytes_per_rank(
 
     ``max_position``: positions of the rope cache where an override sets them, else the config's.
     ``fp8_workspace_bytes``: what some releases take beside the weights of an FP8 checkpoint.
-    A checkpoint whose files weigh other than its shape explains (layers left unquantized, say) counts with its files.
+    What the files hold beats what the shape explains, in either direction: layers left unquantized, a format that
+    nobody here knows. vLLM loads no more than there is.
     """
     stages = range(sharding.pipeline_parallel_size)
     rank = max(sum(tensor.allocated for tensor in _stage(facts, sharding, stage)) for stage in stages)
-    if facts.weights_bytes is not None:
-        rank *= _unexplained(facts)
+    rank *= _known_over_derived(facts)
     rope_cache = (max_position or facts.max_position_embeddings) * facts.head_dim * _ROPE_NUMBER_BYTES
     fp8 = fp8_workspace_bytes if facts.quantization is not None and facts.quantization.method == "fp8" else 0
     return rank + rope_cache + fp8
@@ -81,18 +81,26 @@ def parameter_bytes(facts: ModelFacts) -> float:
     return sum(tensor.bytes * tensor.count for tensor in _stage(facts, Sharding(), 0))
 
 
-def _unexplained(facts: ModelFacts) -> float:
-    """Bytes of the files over bytes of the shape, 1 where they agree. What is stored counts more than what is derived.
+_EXPLAINED = 0.02
+"""Share by which the shape and the files differ anyway: norms, biases, positions, padding."""
 
-    A stored copy of a tied lm_head is not loaded and does not count; layers for speculation are not loaded without it.
+
+def _known_over_derived(facts: ModelFacts) -> float:
+    """Bytes that the files hold over bytes that the shape explains; 1 where they agree, or only the shape is known.
+
+    The size of the files alone is more than what is loaded where a tied lm_head or MTP layers are stored, or float32.
     """
-    assert facts.weights_bytes is not None
     shape = parameter_bytes(facts)
+    if facts.loaded_bytes is not None:
+        ratio = facts.loaded_bytes / shape
+        return 1.0 if abs(ratio - 1) <= _EXPLAINED else ratio
+    if facts.weights_bytes is None:
+        return 1.0
     copy = _embedding(facts, 1).bytes if facts.tie_word_embeddings else 0
     stored = facts.weights_bytes / (2 if facts.dtype == "float32" else 1)  # vLLM loads it in 16 bits
     if stored < _LEAST_OF_SHAPE * shape:  # fewer bits than its config seems to say
         return stored / shape
-    if stored - shape <= max(copy, 0.02 * shape) * 1.01 or facts.mtp_layers:
+    if stored - shape <= max(copy, _EXPLAINED * shape) * 1.01 or facts.mtp_layers:
         return 1.0
     return stored / shape
 

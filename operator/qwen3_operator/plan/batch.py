@@ -77,7 +77,7 @@ def make_batch_plan(
     plan = make_plan(
         weights, server, settings, nodes, template_hash, gpus=gpus, gpus_per_node=gpus_per_node, middleware=False
     )
-    entry = resolve(server.source.id, weights.facts)
+    entry = resolve(server.source.id, weights.facts, server.engine.task)
     problems = [problem for problem in plan.problems if not _of_servers_alone(problem)]
     if entry is not None and entry.task != "generate":
         words = f"{entry.id} is for {entry.task}, and a Qwen3Batch generates text: take another model"

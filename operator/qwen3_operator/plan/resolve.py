@@ -11,7 +11,7 @@ from qwen3_operator.api.reasons import Reason
 from qwen3_operator.catalog import CatalogEntry, ModelFacts, not_served_reason, resolve
 from qwen3_operator.controller.quantity import gibibytes
 from qwen3_operator.engine.command import OWNED_FLAGS, ServeOptions, check_options, serve_command
-from qwen3_operator.engine.compatibility import check_version
+from qwen3_operator.engine.compatibility import check_format, check_version
 from qwen3_operator.engine.flags import check_extra_args, given
 from qwen3_operator.engine.gpu import Gpu
 from qwen3_operator.engine.hardware import check_gpu
@@ -27,12 +27,14 @@ from qwen3_operator.engine.weights import Sharding
 from qwen3_operator.naming import MIDDLEWARE, MODELS_DIR, TEMPLATE_DIR, TEMPLATE_FILE
 from qwen3_operator.plan.endpoint import check_endpoint
 from qwen3_operator.plan.middleware import PROBES, middleware_config
+from qwen3_operator.plan.overrides import merged, read_overrides, speaks_of_length
 from qwen3_operator.plan.preflight import candidate_gpus, judge, load_on
 from qwen3_operator.plan.shares import check_shares
 from qwen3_operator.plan.thinking import request_defaults
-from qwen3_operator.plan.types import Plan, Value, Weights
+from qwen3_operator.plan.types import Plan, Source, Value, Weights
 from qwen3_operator.settings import Settings
 
+_ALLOW_LONG = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
 TEMPLATE_ANNOTATION = "serving.qwen3.dev/chat-template-hash"
 
 
@@ -59,11 +61,17 @@ def make_plan(
     engine = spec.engine
     image, known_version, values = _image(spec, settings)
     version = known_version or NEWEST_KNOWN
-    entry = resolve(spec.source.id, weights.facts)
+    entry = resolve(spec.source.id, weights.facts, engine.task)
     known_facts = entry.facts if entry else None
     found = (
         _check_model(spec) + check_endpoint(spec.source, settings) + list(check_version(known_version, image, entry))
     )
+    found += check_format(spec.source.id, weights.facts, named=engine.quantization)
+    own_overrides, overrides_problems = read_overrides(engine.hf_overrides)
+    found += overrides_problems
+    task = entry.task if entry else engine.task or "generate"
+    if task != "generate" or engine.task is not None:
+        values.append(Value("task", task, *_told_task(engine.task, entry)))
 
     reasoning, tools = _parsers(spec, entry, version)
     for label, choice in (("reasoningParser", reasoning), ("toolCallParser", tools)):
@@ -112,7 +120,8 @@ def make_plan(
     options = ServeOptions(
         model_path="/".join(part for part in (MODELS_DIR, weights.path) if part),
         served_model_names=names,
-        task=entry.task if entry else "generate",
+        host=engine.host or settings.engine_host,
+        task=task,
         max_model_len=length.max_model_len,
         reasoning_parser=reasoning.parser,
         tool_call_parser=tools.parser,
@@ -129,7 +138,7 @@ def make_plan(
         chat_template=f"{TEMPLATE_DIR}/{TEMPLATE_FILE}" if engine.chat_template else None,
         default_chat_template_kwargs=defaults.chat_template_kwargs,
         override_generation_config=defaults.generation_config,
-        hf_overrides={**(entry.hf_overrides if entry else {}), **length.hf_overrides},
+        hf_overrides=merged({**(entry.hf_overrides if entry else {}), **length.hf_overrides}, own_overrides),
         speculative_config=speculative,
         shutdown_timeout_seconds=spec.rollout.drain_seconds,
         middleware=[MIDDLEWARE] if server else [],
@@ -174,6 +183,14 @@ def _check_model(spec: Qwen3DeploymentSpec) -> list[Problem]:
     return []
 
 
+def _told_task(said: str | None, entry: CatalogEntry | None) -> tuple[str, Source]:
+    if said is not None:
+        return "set in the spec", "spec"
+    if entry is None or entry.known:
+        return "what the catalogue says of it", "catalogue"
+    return "what the checkpoint's files say, or the model that it is a copy of", "checkpoint"
+
+
 def _image(spec: Qwen3DeploymentSpec, settings: Settings) -> tuple[str, EngineVersion | None, list[Value]]:
     engine = spec.engine
     if engine.image:
@@ -184,6 +201,9 @@ def _image(spec: Qwen3DeploymentSpec, settings: Settings) -> tuple[str, EngineVe
     if engine.version:
         values.append(Value("version", engine.version, "set in the spec", "spec"))
         return image, EngineVersion.of(engine.version), values
+    if not engine.image and settings.engine_version:
+        values.append(Value("version", settings.engine_version, "the operator's setting", "settings"))
+        return image, EngineVersion.of(settings.engine_version), values
     version = EngineVersion.from_image(image)
     reason = "the image's tag" if version else f"the tag of {image} tells none: the newest known is assumed"
     return image, version, [*values, Value("version", str(version or NEWEST_KNOWN), reason, "operator")]
@@ -218,11 +238,11 @@ def _length(
     gpus: Sequence[Gpu],
     chosen: int | None,
 ) -> LengthPlan:
-    requested = spec.engine.max_model_len
+    requested, own_way = spec.engine.max_model_len, _own_way(spec, version)
     if requested is None and chosen is not None:
         kept = LengthPlan(chosen, "")
         if entry is not None:
-            kept = resolve_length(chosen, entry, facts, version)
+            kept = resolve_length(chosen, entry, facts, version, own_way=own_way)
         return replace(kept, reason="as chosen when the servers were made for this spec", source="gpu")
     if entry is None:
         reason = "set in the spec" if requested else "a careful default until the checkpoint's config.json is known"
@@ -231,7 +251,19 @@ def _length(
     if requested is None and facts is not None and gpus:
         memory = predict(load_on(spec, facts, gpus[-1], version, sharding, pooling=entry.task != "generate"))
         tokens = memory.longest(memory.margin_gib)
-    return resolve_length(requested, entry, facts, version, tokens)
+    return resolve_length(requested, entry, facts, version, tokens, own_way)
+
+
+def _own_way(spec: Qwen3DeploymentSpec, version: EngineVersion) -> str:
+    """What of the spec says how the model gets beyond its length, in words; empty where nothing does."""
+    engine = spec.engine
+    if engine.hf_overrides and speaks_of_length(engine.hf_overrides):
+        return "spec.engine.hfOverrides"
+    if given(engine.extra_args, "--hf-overrides", version) is not None:
+        return "--hf-overrides of spec.engine.extraArgs"
+    if any(variable.name == _ALLOW_LONG and variable.value not in (None, "", "0") for variable in engine.env):
+        return f"{_ALLOW_LONG} of spec.engine.env"
+    return ""
 
 
 def _speculative(

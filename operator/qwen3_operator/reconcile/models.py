@@ -91,7 +91,8 @@ def hub_of(context: Context, source: ModelSource) -> str:
 def weights_of(model: Object | None, name: str, source: ModelSource) -> Weights:
     """Where the verified copy is, or where it will be. `name`: of the model, where it is not there yet."""
     if copy := verified_copy(model):
-        facts = ModelFacts.from_config(copy["config"], copy.get("weightsBytes")) if copy.get("config") else None
+        config, files = copy.get("config"), copy.get("checkpoint")
+        facts = ModelFacts.from_config(config, copy.get("weightsBytes"), files) if config else None
         return Weights(copy["claim"], copy["path"], facts)
     theirs = ModelSource.model_validate(model["spec"]) if model else source
     return Weights(claim_name(model["metadata"]["name"] if model else name, theirs), model_path(theirs))

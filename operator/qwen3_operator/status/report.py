@@ -72,6 +72,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "fileSystemBytes": is_size,
     "verifiedBy": lambda value: value in ("hub", "marker", "structure"),
     "config": are_facts,
+    "checkpoint": are_facts,
 }
 
 

@@ -24,7 +24,7 @@ from tests.cluster.constraints import (
 
 SERVER_ONLY = (
     *("servedModelNames", "reasoningParser", "toolCallParser", "thinking", "sampling", "compileCache"),
-    *("reasoningContentField", "resolve"),
+    *("reasoningContentField", "resolve", "host"),
 )
 _SERVED: Object = DEPLOYMENT["spec"]
 BATCH: Object = {

@@ -82,6 +82,13 @@ SOURCE: Object = {
         "ignorePatterns": ["*.md"],
         "bytesPerSecond": "50Mi",
         "maxConnections": 8,
+        "pod": {
+            "annotations": {"k": "v"},
+            "labels": {"k": "v"},
+            "resources": {"requests": {"k": "1"}, "limits": {"k": "1"}},
+            "runAsUser": 1000,
+            "fsGroup": 1000,
+        },
         "caBundleConfigMapKeyRef": {"name": "ca", "key": "ca.crt"},
     },
     "storage": {"size": "40Gi", "storageClassName": "fast", "accessMode": "ReadWriteMany", "retentionPolicy": "Delete"},
@@ -96,6 +103,7 @@ CONDITION: Object = {
 }
 DOWNLOAD: Object = {"job": "job", "startedAt": TIME, "finishedAt": TIME, "bytesDone": 1, "failure": {"reason": "X"}}
 COPY: Object = {"revision": "master", "commit": "abc", "claim": "claim", "path": "path", "bytes": 1, "config": {"k": 1}}
+COPY["checkpoint"] = {"k": 1}
 
 NAME_MESSAGE = "must be the name of an object: lower-case letters, digits, '-' and '.'"
 _ID_MESSAGE = "must be OWNER/NAME as on ModelScope, like Qwen/Qwen3-8B"
@@ -231,6 +239,21 @@ SOURCE_CASES = [
     *rule("download.bytesPerSecond", _RATE_MESSAGE, accept={"": "1G"}, reject={"": "10MB/s"}),
     *number("download.maxConnections", 1, 64),
     *key_reference("download.caBundleConfigMapKeyRef"),
+    *entries("download.pod.annotations", 32),
+    *text("download.pod.annotations{}", most=16384),
+    *entries("download.pod.labels", 32),
+    *text("download.pod.labels{}", most=63),
+    *matching("download.pod.labels{}", LABEL_PATTERN, "v-1.x_2", "a b"),
+    *(
+        case
+        for name in ("requests", "limits")
+        for case in (
+            *entries(f"download.pod.resources.{name}", 16, "1"),
+            *resource_quantity(f"download.pod.resources.{name}{{}}"),
+        )
+    ),
+    *number("download.pod.runAsUser", 1, 2**31 - 1),
+    *number("download.pod.fsGroup", 1, 2**31 - 1),
     *quantity("storage.size"),
     *object_name("storage.storageClassName"),
     *choice("storage.accessMode", "ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"),
@@ -405,6 +428,7 @@ STATUS_CASES = [
         for case in number(f"model.{name}", 0, INT64)
     ),
     *entries("model.config", 64, 1),
+    *entries("model.checkpoint", 64, 1),
     *choice("model.verifiedBy", "Hub", "Marker", "Structure"),
     *(case for name in ("job", "revision", "path", "progress") for case in text(f"download.{name}", most=1024)),
     *(case for name in ("startedAt", "finishedAt", "retryAt", "observedAt") for case in time(f"download.{name}")),

@@ -72,9 +72,9 @@ def test_every_row_is_consistent(row: CatalogEntry) -> None:
         ("Qwen/Qwen3-30B-A3B-Thinking-2507-FP8", "thinking", 262144, 262144, "0.8.5"),
         ("Qwen/Qwen3-Coder-30B-A3B-Instruct", "none", 262144, 1048576, "0.10.0"),
         ("Qwen/Qwen3-Next-80B-A3B-Thinking", "thinking", 262144, 1010000, "0.10.2"),
-        ("Qwen/Qwen3-VL-8B-Instruct", "none", 262144, 262144, "0.11.0"),
+        ("Qwen/Qwen3-VL-8B-Instruct", "none", 262144, 1010000, "0.11.0"),
         ("Qwen/Qwen3.5-27B", "hybrid", 262144, 1010000, "0.17.0"),
-        ("Qwen/Qwen3.8-Flash-Next", "hybrid", 262144, 262144, "0.29.0"),
+        ("Qwen/Qwen3.8-Flash-Next", "hybrid", 262144, 1010000, "0.29.0"),
     ],
 )
 def test_how_groups_are_served(model_id: str, thinking: str, native: int, extended: int, floor: str) -> None:

@@ -79,7 +79,7 @@ def test_facts_of_plain_quantized_and_vision_models() -> None:
     }
     assert pick(quantized) == {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}
     vision = {"architectures": ["Qwen3VL"], "text_config": {"architectures": None, "hidden_size": 8, "model_type": "t"}}
-    assert pick(vision) == {"architectures": ["Qwen3VL"], "hidden_size": 8, "model_type": "t"}
+    assert pick(vision) == {"architectures": ["Qwen3VL"], "text_config": {"hidden_size": 8, "model_type": "t"}}
 
 
 def test_numbers_for_people() -> None:

@@ -83,9 +83,43 @@ def test_repositories_that_cannot_be_served(names: tuple[str, ...], words: str) 
     assert caught.value.exit_code == 20
 
 
-def test_adapters_are_models_too() -> None:
-    adapter = files("adapter_config.json", "adapter_model.safetensors")
-    assert select(adapter, (), ()) == adapter
+ROOT = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+def test_an_adapter_is_no_model() -> None:
+    with pytest.raises(Failure, match=r"an adapter \(adapter_config.json\), no model: merge it into its base") as told:
+        select(files("adapter_config.json", "adapter_model.safetensors"), (), ())
+    assert told.value.reason is Reason.INVALID_REPOSITORY
+
+
+def test_training_checkpoints_beside_the_model_stay_out() -> None:
+    left = ("checkpoint-500/config.json", "checkpoint-500/model.safetensors", "run [1]/pytorch_model.bin", "run [1]/x")
+    chosen = select(files(*ROOT, *left, "docs/notes.md"), (), ())
+    assert paths(chosen) == [*ROOT, "docs/notes.md"]
+    assert [f.path for f in chosen if f.is_weights] == ["model.safetensors"]
+
+
+def test_modules_of_sentence_transformers_are_part_of_the_model() -> None:
+    modules = ("1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors")
+    assert paths(select(files(*ROOT, *modules), (), ())) == [*ROOT, *modules]
+
+
+def test_a_user_may_ask_for_what_stays_out() -> None:
+    assert paths(select(files(*ROOT, "sub/model.safetensors"), ("*",), ())) == [*ROOT, "sub/model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("run-1/config.json", "run-1/model.safetensors"), "no config.json.*at its root.*weights in run-1: publish"),
+        (("config.json", "checkpoint-9/model.safetensors"), "no weights.*at its root.*weights in checkpoint-9"),
+        (("config.json", "Qwen3-8B-Q4_K_M.gguf"), "no weights.*GGUF repository: take the safetensors"),
+        (("Qwen3-8B-Q4_K_M.gguf",), "no config.json.*GGUF repository"),
+    ],
+)
+def test_what_a_repository_is_instead(names: tuple[str, ...], words: str) -> None:
+    with pytest.raises(Failure, match=words):
+        select(files(*names), (), ())
 
 
 def test_newest_commit() -> None:

@@ -119,6 +119,54 @@ def test_a_wrapped_error_is_unwrapped() -> None:
     assert cause.message == "the server failed: something new is wrong"
 
 
+def test_a_bare_assertion_is_quoted_with_what_it_asserts() -> None:
+    cause = diagnose_log(
+        "(Worker_TP0 pid=300) ERROR 11-02 09:15:44 [multiproc_executor.py:700]     assert heads_of(rank) == 4\n"
+        "(Worker_TP0 pid=300) ERROR 11-02 09:15:44 [multiproc_executor.py:700]            ^^^^^^^^^^^^^^^^^^^\n"
+        "(Worker_TP0 pid=300) ERROR 11-02 09:15:44 [multiproc_executor.py:700] AssertionError\n"
+    )
+    assert cause is not None
+    assert cause.message == "the server failed: AssertionError: assert heads_of(rank) == 4"
+
+
+CUT_TOOL_CALL = (
+    "(APIServer pid=1) ERROR 11-26 10:00:00 [hermes_tool_parser.py:117] Traceback (most recent call last):\n"
+    "(APIServer pid=1) ERROR 11-26 10:00:00 [hermes_tool_parser.py:117] json.decoder.JSONDecodeError: Unterminated "
+    "string starting at: line 1 column 10 (char 9)\n"
+)
+"""Logged for a request that is answered by 200 (shared/reference/gpu-vllm-033.md)."""
+
+
+def test_what_the_engine_says_goes_before_what_a_request_met() -> None:
+    engine = "(EngineCore_DP0 pid=121) ERROR 11-26 11:00:00 [core.py:1131] FrobnicationError: out of range\n"
+    echo = "(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above.\n"
+    assert cause_of(pod(**ended(1)), CUT_TOOL_CALL + engine + echo).message.endswith("FrobnicationError: out of range")
+    assert cause_of(pod(**ended(137)), CUT_TOOL_CALL + engine).message.endswith("FrobnicationError: out of range")
+
+
+def test_what_ends_a_process_goes_before_what_it_logged() -> None:
+    fatal = "(APIServer pid=1) OSError: the end\n"
+    assert cause_of(pod(**ended(1)), CUT_TOOL_CALL + fatal).message == "the server failed: OSError: the end"
+
+
+def test_an_engine_that_died_says_of_what() -> None:
+    log = (
+        "(EngineCore_DP0 pid=9) ERROR 11-26 11:00:00 [core.py:1131] FrobnicationError: out of range\n"
+        "(APIServer pid=1) ERROR 11-26 11:00:01 [async_llm.py:1] vllm.EngineDeadError: it encountered an issue\n"
+    )
+    cause = cause_of(pod(**ended(0, "Completed")), log)
+    assert (cause.reason, "FrobnicationError: out of range" in cause.message) == ("EngineDied", True)
+
+
+@pytest.mark.parametrize(("code", "reason"), [(134, "Aborted"), (137, "Killed"), (139, "SegmentationFault")])
+def test_a_signal_goes_before_a_guess(code: int, reason: str) -> None:
+    assert cause_of(pod(**ended(code)), CUT_TOOL_CALL).reason == reason
+
+
+def test_a_guess_is_better_than_nothing() -> None:
+    assert "JSONDecodeError" in cause_of(pod(**ended(1)), CUT_TOOL_CALL).message
+
+
 def test_a_log_without_errors_tells_nothing() -> None:
     assert diagnose_log("INFO 11-23 01:02:03 [core.py:1] all is well") is None
 

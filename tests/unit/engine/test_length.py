@@ -69,14 +69,14 @@ def test_nested_models_are_overridden_where_their_numbers_stand() -> None:
     [
         ("Qwen3-8B", 131073, "at most 40960, or 131072 with YaRN"),
         ("Qwen3-4B-Instruct-2507", 262145, "at most 262144"),
-        ("Qwen3-VL-8B-Instruct", 400000, "at most 262144"),
+        ("Qwen3-VL-8B-Instruct", 1010001, "at most 262144, or 1010000 with YaRN"),
         ("Qwen3-8B-Base", 65536, "at most 40960"),
     ],
 )
 def test_beyond_everything(name: str, length: int, says: str) -> None:
     (problem,) = plan(name, length).problems
     assert (problem.reason, problem.field) == ("MaxModelLenTooLong", "spec.engine.maxModelLen")
-    assert says in problem.message
+    assert says in problem.message and "spec.engine.hfOverrides" in problem.message
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,26 @@ def test_a_file_larger_than_its_shape_counts_with_its_size() -> None:
     assert predict(heavy).weights_gib == pytest.approx(20, abs=0.1)
 
 
+def known(it: Load, **update: int | None) -> float:
+    """GiB of weights where the files are known to hold so much."""
+    return predict(replace(it, facts=it.facts.model_copy(update=update))).weights_gib
+
+
+def test_nobody_loads_more_than_there_is() -> None:
+    """A format whose bits are not known here, by the files and by their headers (llm-compressor 1406)."""
+    plain = load("Qwen3-30B-A3B")
+    assert known(plain, weights_bytes=17_200_000_000) == pytest.approx(16.0, abs=0.1)
+    assert known(plain, weights_bytes=None, loaded_bytes=17_200_000_000) == pytest.approx(16.0, abs=0.1)
+
+
+def test_tensors_that_are_loaded_beat_the_size_of_the_files() -> None:
+    """Three copies in a repository, or MTP layers beside the model: the headers of what is loaded tell."""
+    plain = load("Qwen3-8B")
+    size = 16_381_470_720
+    assert known(plain, weights_bytes=3 * size, loaded_bytes=size) == predict(plain).weights_gib
+    assert known(plain, weights_bytes=size, loaded_bytes=20 * GIB, mtp_layers=1) == pytest.approx(20, abs=0.1)
+
+
 def test_a_file_smaller_than_its_shape_counts_with_its_size() -> None:
     """review case 02: 4 bits that the config did not seem to say; 17.2 GB were taken for 29 GiB."""
     plain = load("Qwen3-30B-A3B-FP8", gpu=Gpu.named("RTX-4090"), max_num_seqs=16)
@@ -116,6 +136,8 @@ def test_a_float32_file_is_loaded_in_16_bits() -> None:
 
 
 def test_quantizing_while_loading_halves_the_layers() -> None:
+    plain = load("Qwen3-32B", quantization="fp8")
+    assert known(plain, loaded_bytes=65_524_246_528) == predict(plain).weights_gib
     assert predict(load("Qwen3-32B", quantization="fp8")).weights_gib == pytest.approx(32.1, abs=0.3)
 
 

@@ -22,6 +22,7 @@ NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 STARTED, ENDED = "2026-01-01T11:00:00Z", "2026-01-01T11:59:50Z"
 SPEC = Qwen3ModelSpec.model_validate({"id": "Qwen/Qwen3-8B"})
 REPORT = {"result": "Complete", "commit": "c0ffee", "bytes": 100, "files": 3, "weightsBytes": 90, "config": {"a": 1}}
+REPORT["checkpoint"] = {"tensors": {"model": {"BF16": 90}}}
 BOUND = {"metadata": {"name": "claim", "uid": "claim-1"}, "status": {"phase": "Bound", "capacity": {"storage": "18Gi"}}}
 PENDING = {"metadata": {"name": "claim", "uid": "claim-1"}, "status": {"phase": "Pending"}}
 
@@ -188,6 +189,7 @@ def test_the_copy_is_what_the_report_says() -> None:
         "files": 3,
         "weightsBytes": 90,
         "config": {"a": 1},
+        "checkpoint": {"tensors": {"model": {"BF16": 90}}},
         "verifiedAt": "2026-01-01T11:59:50Z",
     }
     assert is_complete(SPEC, {"model": copy}, BOUND)

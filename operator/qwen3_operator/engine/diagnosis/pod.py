@@ -8,7 +8,7 @@ from typing import Any
 
 from qwen3_in_engine.server.contract import EXIT_WRONG_ANSWERS, WRONG_ANSWERS
 from qwen3_operator.api.reasons import Reason
-from qwen3_operator.engine.diagnosis.log import first_error
+from qwen3_operator.engine.diagnosis.log import Weight, first_error
 from qwen3_operator.engine.diagnosis.patterns import Cause, first_cause, patterns
 from qwen3_operator.engine.text import bounded
 
@@ -248,15 +248,19 @@ def _terminated(
         return killed
     if exit_code == 0:  # vLLM's server leaves with 0 when its engine dies, and on SIGTERM
         return _engine_died(text, container)
-    return first_error(text) or _by_exit_code(exit_code, context["container"])
+    by_code = _by_exit_code(exit_code, context["container"])
+    # What the engine says, then the signal that ended the process, and only then what else looks like an error.
+    return first_error(text, Weight.ENGINE) or (exit_code in _EXIT_CODES and by_code) or first_error(text) or by_code
 
 
 def _engine_died(text: str, container: Mapping[str, Any]) -> Cause | None:
     if "EngineDeadError" not in text and not container.get("restartCount"):
         return None
+    said = first_error(text, Weight.ENGINE)
+    why = f" ({said.message.removeprefix('the server failed: ')})" if said else ""
     return Cause(
         Reason.ENGINE_DIED,
-        "the server ended by itself: its engine process died",
+        f"the server ended by itself: its engine process died{why}",
         "read the previous log (kubectl logs --previous); it is restarted",
     )
 

@@ -1,0 +1,87 @@
+"""The CRDs' rules (CEL) that are no part of the pydantic models, for files: what the API server would refuse.
+
+There is no CEL interpreter here. Rules of two common forms are read from their text; the others stand below, each under
+its own message. A test holds that every row of tests/cluster/constraint_tables comes out as on a real API server.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+Schema = Mapping[str, Any]
+_MATCHES = re.compile(r"self\.matches\('(?P<pattern>[^']+)'\)(?P<and> && !self\.contains\('\.\.'\))?")
+_AT_MOST = re.compile(r"double\(self\) <= (?P<most>[\d.]+)")
+_NAME = re.compile(
+    r"self\.metadata\.name\.size\(\) <= (?P<most>\d+) && self\.metadata\.name\.matches\('(?P<pattern>[^']+)'\)"
+)
+
+
+def broken_rules(value: Any, schema: Schema, path: str = "") -> Iterator[str]:
+    """`path: words` of every rule that the value breaks, as far as it is a rule of the value alone."""
+    for rule in schema.get("x-kubernetes-validations", ()):
+        check = _check(rule["rule"], rule["message"])
+        if check is not None and not check(value):
+            yield f"{path or 'metadata.name'}: {rule['message']}"
+    if isinstance(value, list):
+        if len(set(keys := list(_keys(value, schema)))) < len(keys):
+            yield f"{path}: has the same item twice"
+        for index, item in enumerate(value):
+            yield from broken_rules(item, schema.get("items", {}), f"{path}[{index}]")
+    elif isinstance(value, Mapping):
+        properties, more = schema.get("properties", {}), schema.get("additionalProperties")
+        for key, item in value.items():
+            below = properties.get(key, more)
+            if isinstance(below, Mapping) and item is not None:
+                yield from broken_rules(item, below, f"{path}.{key}".lstrip("."))
+
+
+def _keys(value: list[Any], schema: Schema) -> Iterator[str]:
+    """By what the items of a set, or of a list that is a map, are told apart; nothing of other lists."""
+    kind, names = schema.get("x-kubernetes-list-type"), schema.get("x-kubernetes-list-map-keys", ())
+    if kind == "set":
+        yield from map(str, value)
+    elif kind == "map":
+        yield from (str([item.get(name) for name in names]) for item in value if isinstance(item, Mapping))
+
+
+def _check(rule: str, message: str) -> Callable[[Any], bool] | None:
+    if match := _MATCHES.fullmatch(rule):
+        pattern, dots = re.compile(match["pattern"]), bool(match["and"])
+        return lambda it: pattern.search(it) is not None and not (dots and ".." in it)
+    if match := _AT_MOST.fullmatch(rule):
+        most = float(match["most"])
+        return lambda it: float(it) <= most
+    if match := _NAME.fullmatch(rule):
+        longest, name = int(match["most"]), re.compile(match["pattern"])
+        return lambda it: len(it["metadata"]["name"]) <= longest and name.search(it["metadata"]["name"]) is not None
+    return next((check for words, check in _BY_MESSAGE.items() if message.startswith(words)), None)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def _inside(text: str) -> bool:
+    return not text.startswith("/") and ".." not in text.split("/")
+
+
+_BY_MESSAGE: Mapping[str, Callable[[Any], bool]] = {
+    "must be a URL of the hub": _is_address,
+    "must be a folder inside the volume": _inside,
+    "must be a file inside the volume": lambda it: _inside(it) and not it.endswith("/"),
+    "must be one pattern": lambda it: "," not in it,
+    "value and valueFrom exclude each other": lambda it: not ("value" in it and "valueFrom" in it),
+    "existingClaim excludes size": lambda it: (
+        "existingClaim" not in it or not {"size", "storageClassName", "accessMode"} & set(it)
+    ),
+    "an existingClaim is always retained": lambda it: (
+        "existingClaim" not in it or it.get("retentionPolicy", "Retain") == "Retain"
+    ),
+}

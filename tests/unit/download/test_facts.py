@@ -1,0 +1,160 @@
+"""What is copied from the files of a checkpoint: small, in its place, and only what vLLM loads."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qwen3_download import report
+from qwen3_download.errors import Failure, Reason
+from qwen3_download.facts import pick, read_facts, read_files
+from qwen3_download.structure import check_files, check_folder
+from qwen3_download.template import describe
+
+
+def safetensors(path: Path, **tensors: tuple[str, int]) -> None:
+    """A file whose tensors have names with `__` for `.`: (dtype, bytes)."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, (dtype, size) in tensors.items():
+        header[name.replace("__", ".")] = {"dtype": dtype, "shape": [size], "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(end))
+
+
+def test_nested_parts_keep_their_place() -> None:
+    config = {
+        "architectures": ["Qwen3OmniMoeForConditionalGeneration"],
+        "thinker_config": {"text_config": {"hidden_size": 8, "pad_token_id": 1}, "vision_config": {"depth": 27}},
+        "talker_config": {"text_config": {"hidden_size": 1024}},
+        "id2label": {"0": "a"},
+    }
+    assert pick(config) == {
+        "architectures": ["Qwen3OmniMoeForConditionalGeneration"],
+        "thinker_config": {"text_config": {"hidden_size": 8}, "vision_config": {"depth": 27}},
+    }
+
+
+def test_layers_are_counted_and_groups_are_looked_into() -> None:
+    group = {"targets": ["Linear"], "weights": {"num_bits": 4, "group_size": 32, "actorder": None}}
+    config = {
+        "layer_types": ["linear_attention"] * 48 + ["full_attention"] * 16,
+        "quantization_config": {"quant_method": "compressed-tensors", "ignore": ["lm_head"] * 400},
+    }
+    config["quantization_config"]["config_groups"] = {"any name": group}  # type: ignore[call-overload]
+    assert pick(config) == {
+        "layer_types": {"linear_attention": 48, "full_attention": 16},
+        "quantization_config": {
+            "quant_method": "compressed-tensors",
+            "config_groups": {"group_0": {"weights": {"num_bits": 4, "group_size": 32}}},
+        },
+    }
+
+
+def test_only_the_root_and_only_what_the_index_names_is_counted(tmp_path: Path) -> None:
+    first: dict[str, tuple[str, int]] = {"model__a": ("BF16", 64), "model__s": ("F32", 4), "lm_head__w": ("BF16", 8)}
+    safetensors(tmp_path / "model-1.safetensors", **first)
+    safetensors(tmp_path / "model-2.safetensors", mtp__a=("BF16", 2), model__b=("F8_E4M3", 16))
+    safetensors(tmp_path / "consolidated.safetensors", model__a=("BF16", 64))
+    safetensors(tmp_path / "checkpoint-500" / "model.safetensors", model__a=("BF16", 64))
+    index = {"weight_map": {"model.a": "model-1.safetensors", "model.b": "model-2.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert read_files(tmp_path) == {
+        "tensors": {
+            "model": {"BF16": 64, "F32": 4, "F8_E4M3": 16},
+            "lm_head": {"BF16": 8},
+            "mtp": {"BF16": 2},
+        }
+    }
+
+
+def test_what_stands_beside_the_config(tmp_path: Path) -> None:
+    quantization = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "group_size": 16}}
+    (tmp_path / "hf_quant_config.json").write_text(json.dumps(quantization))
+    modules = [{"idx": 0, "type": f"sentence_transformers.models.{kind}"} for kind in ("Transformer", "Pooling")]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    assert read_files(tmp_path) == {
+        "quantization": {"quantization": {"quant_algo": "NVFP4", "group_size": 16}},
+        "modules": ["Transformer", "Pooling"],
+    }
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{", "[" * 100_000, '{"a": NaN'])
+def test_a_config_that_cannot_be_read_is_no_facts(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    assert read_facts(tmp_path) == {}
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(b'\xef\xbb\xbf{"hidden_size": 8}')
+    assert read_facts(tmp_path) == {"hidden_size": 8}
+
+
+def test_a_report_that_is_too_long_loses_its_longest_facts_only() -> None:
+    text = {"hidden_size": 4096, "architectures": ["x" * 120] * 60}
+    whole = {"result": "Complete", "checkpoint": {"a": {"b": 1}}}
+    said = json.loads(report.encode(whole | {"config": {"text_config": text}}))
+    assert said == whole | {"config": {"text_config": {"hidden_size": 4096}}}
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 49\n")
+    with pytest.raises(Failure, match="Git LFS pointer") as told:
+        check_files(["config.json", "model.safetensors"], lambda name: tmp_path / name)
+    assert told.value.reason is Reason.INVALID_REPOSITORY
+    with pytest.raises(Failure, match="Git LFS pointer"):
+        check_folder(tmp_path)
+
+
+def test_a_claim_may_hold_what_a_download_accepts(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model-00001-of-00001.bin").write_bytes(b"PK")
+    assert check_folder(tmp_path) == ["config.json", "pytorch_model-00001-of-00001.bin"]
+
+
+HYBRID = (
+    "{%- if tools %}<tools>{% endif %}{%- if '</think>' in content %}{%- set x = 1 %}{%- endif %}"
+    "{%- if add_generation_prompt %}\n    {{- '<|im_start|>assistant\\n' }}\n"
+    "    {%- if enable_thinking is defined and enable_thinking is false %}\n"
+    "        {{- '<think>\\n\\n</think>\\n\\n' }}\n    {%- endif %}\n{%- endif %}"
+)
+ALWAYS = "{%- if add_generation_prompt %}\n    {{- '<|im_start|>assistant\\n<think>\\n' }}\n{%- endif %}<tool_call>"
+NEVER = "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}<tool_call><function=name>"
+OFF_BY_DEFAULT = (
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}"
+    "{%- if enable_thinking is defined and enable_thinking is true %}{{- '<think>\\n' }}"
+    "{%- else %}{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}{%- endif %}"
+)
+ASKED = "enable_thinking is defined and enable_thinking is true"
+OPENED = OFF_BY_DEFAULT.replace(ASKED, "not (enable_thinking is false)")
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        pytest.param(HYBRID, {"thinks": "switchable", "byDefault": True}, id="Qwen3"),
+        pytest.param(ALWAYS, {"thinks": "always", "tools": "json"}, id="Thinking-2507"),
+        pytest.param(NEVER, {"thinks": "never", "tools": "xml"}, id="Coder"),
+        pytest.param(OFF_BY_DEFAULT, {"thinks": "switchable", "byDefault": False}, id="Qwen3.5-0.8B"),
+        pytest.param(OPENED, {"thinks": "switchable", "byDefault": True}, id="opened unless told not to"),
+        pytest.param(NEVER.replace("<tool", "</think><tool"), {"tools": "xml"}, id="takes thoughts out of history"),
+        pytest.param(HYBRID.replace("is false", "in messages"), {}, id="a condition of another kind"),
+        pytest.param("{%- if add_generation_prompt %}{{ '<think>' }}", {}, id="no end"),
+        pytest.param("{{ messages }}", {}, id="no generation prompt"),
+        pytest.param("", {}, id="no template"),
+    ],
+)
+def test_what_a_template_does(template: str, said: dict[str, Any]) -> None:
+    assert describe(template) == said
+
+
+@pytest.mark.parametrize("piece", ["{% if ", "{%- if add_generation_prompt %}", "{{ '", "{%", "{#", "{% if x %}"])
+def test_no_template_takes_long(piece: str) -> None:
+    assert isinstance(describe(piece * (512 * 1024 // len(piece))), dict)
