@@ -161,7 +161,7 @@ class Qwen3DeploymentSpec(ApiModel):
     """What becomes of a server that will not fit its GPUs: not made, made with a warning, or not asked."""
     rollout: Annotated[Rollout, Field(json_schema_extra=EMPTY_DEFAULT)] = Rollout()
     """How servers are replaced."""
-    verify: Verify = Verify()
+    verify: Annotated[Verify, Field(json_schema_extra=EMPTY_DEFAULT)] = Verify()
     """What a server must be seen to do before it gets users."""
     pod_template_patch: PodTemplatePatch | None = None
     """Strategic merge patch of the server's pod template, as text (YAML or JSON), for what has no field here.
