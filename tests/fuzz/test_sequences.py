@@ -32,6 +32,7 @@ PARTS = range(MODE["sequences"] // 2 // EACH)
 MOST_DRAWN = 3 * EACH
 AT_ONCE = int(os.environ.get("QWEN3_FUZZ_AT_ONCE", "8"))
 PROGRESS_SECONDS = 20.0
+DOWNLOAD_SECONDS = 100.0
 REST_SECONDS = 1.5
 MOST_REQUESTS_AT_REST = 120
 """Looks at what nobody watches come each second here; a hot loop makes hundreds."""
@@ -75,8 +76,12 @@ class Subject:
             return self.world.conditions("Qwen3Deployment", "chat")
 
         self.world.wait(told, "a look at the newest spec", within=30)
-        deadline = time.monotonic() + PROGRESS_SECONDS
-        while not self._is_over() and time.monotonic() < deadline:  # a pod may well have to wait for a node
+        began = time.monotonic()
+        # A server may well have to wait for a node, and would for ever; a download comes to its end.
+        while kinds := self._under_way():
+            patience = DOWNLOAD_SECONDS if "Qwen3Model" in kinds else PROGRESS_SECONDS
+            if time.monotonic() - began > patience:
+                break
             time.sleep(LOOK_SECONDS)
         self.case.wait_quiet(self.operator, lambda: True, "rest")
         status = self.world.must("Qwen3Deployment", "chat")["status"]
@@ -88,11 +93,14 @@ class Subject:
         assert self.operator.changes == changes, f"writes at rest: {self.operator.hook.writes[writes:]}"
         assert self.operator.sent - requests < MOST_REQUESTS_AT_REST, "a hot loop"
 
-    def _is_over(self) -> bool:
-        """Whether neither chat nor a model has anything under way: a model may still download for a stalled chat."""
-        found = [obj for kind in ("Qwen3Deployment", "Qwen3Model") for obj in self.world.list(kind)]
-        told = [{c["type"]: c["status"] for c in obj.get("status", {}).get("conditions") or ()} for obj in found]
-        return all(conditions.get("Reconciling") == "False" for conditions in told)
+    def _under_way(self) -> set[str]:
+        """Kinds of which an object has something under way: a model may still download for a stalled chat."""
+        found = [(kind, obj) for kind in ("Qwen3Deployment", "Qwen3Model") for obj in self.world.list(kind)]
+        told = [
+            (kind, {c["type"]: c["status"] for c in obj.get("status", {}).get("conditions") or ()})
+            for kind, obj in found
+        ]
+        return {kind for kind, conditions in told if conditions.get("Reconciling") != "False"}
 
     @property
     def settled(self) -> bool:

@@ -131,7 +131,8 @@ def _end(message: str, leave: Callable[[int], Any] = os._exit) -> None:
     words = f"{WRONG_ANSWERS}: {message}"[:LONGEST_MESSAGE]
     _log(words)
     with suppress(OSError):
-        TERMINATION_LOG.write_text(words, encoding="utf-8")
+        if TERMINATION_LOG.exists():  # the kubelet makes it
+            TERMINATION_LOG.write_text(words, encoding="utf-8")
     leave(EXIT_WRONG_ANSWERS)
 
 
