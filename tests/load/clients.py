@@ -1,4 +1,4 @@
-"""Users of an endpoint: pooled connections, streams and whole answers, without a pause. Counts what became of each request.
+"""Users of an endpoint: pooled connections, streams and whole answers. Counts what became of each request.
 
 Run as a program (in a pod, beside vLLM's own libraries or none) it needs the standard library alone.
 """

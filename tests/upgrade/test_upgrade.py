@@ -11,9 +11,9 @@ from tests.cluster.rights import is_refusal
 from tests.upgrade import golden, objects
 from tests.upgrade.takeover import Takeover
 
-Object = dict[str, Any]
-
 from qwen3_operator.desired.drift import holds_all_of
+
+Object = dict[str, Any]
 
 
 def named(it: Object) -> str:

@@ -1,4 +1,4 @@
-"""The preStop hook: `python3 pre_stop.py PORT SETTLE_SECONDS MOST_SECONDS [FOLDER]`. Ends when nobody uses the server any more.
+"""The preStop hook: `pre_stop.py PORT SETTLE_SECONDS MOST_SECONDS [FOLDER]`. Ends when nobody uses the server any more.
 
 The mount is no installed package: the path that vLLM gets by PYTHONPATH is found from this file.
 """
