@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,8 +103,9 @@ def test_a_wrong_server_gets_no_user(what: str, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jinja"
     broken.write_text((CHECKPOINT / "chat_template.jinja").read_text().replace("message.content", "message.contents"))
     arguments = {flag: value.format(template=broken) for flag, value in {**ARGUMENTS, **changes}.items()}
-    config = CONFIG
-    with serving(tmp_path, config, arguments) as server:
+    assert CONFIG.verify is not None
+    told = replace(CONFIG.verify, reasoning_parser=arguments["--reasoning-parser"])
+    with serving(tmp_path, replace(CONFIG, verify=told), arguments) as server:
         seen = set()
         while server.process.poll() is None:
             seen.add(server.get(READY_PATH)[0])
