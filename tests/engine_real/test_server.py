@@ -101,7 +101,7 @@ WRONG = {
 def test_a_wrong_server_gets_no_user(what: str, tmp_path: Path) -> None:
     changes, words = WRONG[what]
     broken = tmp_path / "broken.jinja"
-    broken.write_text((CHECKPOINT / "chat_template.jinja").read_text().replace("message.content", "message.contents"))
+    broken.write_text((CHECKPOINT / "chat_template.jinja").read_text().replace("message.content", "'x'"))
     arguments = {flag: value.format(template=broken) for flag, value in {**ARGUMENTS, **changes}.items()}
     assert CONFIG.verify is not None
     told = replace(CONFIG.verify, reasoning_parser=arguments["--reasoning-parser"])
