@@ -91,7 +91,7 @@ class Api:
             f"{self._host}{path}{'?' + words if words else ''}",
             headers=headers,
             body=body if body is None or isinstance(body, bytes) else json.dumps(body).encode(),
-            timeout=30,
+            timeout=90,  # two cores are shared by several control planes
         )
         parsed: Object
         if stream:

@@ -137,6 +137,10 @@ CHANGES: dict[str, Change] = {
     "engine.maxNumSeqs": engine(args("--max-num-seqs", "17"), maxNumSeqs=17),
     "engine.maxNumBatchedTokens": engine(args("--max-num-batched-tokens", "4096"), maxNumBatchedTokens=4096),
     "engine.enablePrefixCaching": engine(args("--no-enable-prefix-caching"), enablePrefixCaching=False),
+    "engine.hfOverrides": engine(
+        lambda world: "--hf-overrides" in world.container("chat")["args"], hfOverrides='{"rope_theta": 1000001}'
+    ),
+    "engine.host": engine(args("--host", "::"), host="::"),
     "engine.compileCache": Change(
         lambda cr: cr.engine(compileCache=_CACHE),
         lambda world: (
@@ -217,7 +221,7 @@ ELSEWHERE = {
     "model.download",  # test_model_sources.py
     *("model.storage.storageClassName", "model.storage.accessMode"),
     # Only for families that have what they speak of: tests/unit/engine.
-    *("engine.enableExpertParallel", "engine.speculativeDecoding"),
+    *("engine.enableExpertParallel", "engine.speculativeDecoding", "engine.task"),
     "preflight",  # test_preflight_* below
     *("modelRef", "engine.resolve"),  # test_holders.py, test_made_from.py
 }

@@ -75,7 +75,7 @@ def test_suspend_and_resume(chat: World, stop: dict[str, object], ready: str, re
 def test_suspended_from_the_beginning(world: World) -> None:
     """The weights come, a server does not."""
     world.apply(Q3d().set(suspend=True))
-    world.wait_condition("chat", "ModelReady", "True")
+    world.wait_condition("chat", "ModelReady", "True", within=30)
     world.wait_condition("chat", "Ready", "False", reason="Suspended")
     stays(lambda: not world.list("Pod", labelSelector="app.kubernetes.io/component=server"), seconds=1)
     world.set_spec("chat", suspend=False)

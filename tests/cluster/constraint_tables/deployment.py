@@ -92,6 +92,7 @@ DEPLOYMENT: Object = {
         "auth": {"apiKeySecretRef": {"name": "key", "key": "key"}},
         "preflight": "Enforce",
         "rollout": {"drainSeconds": 30},
+        "verify": {"mode": "Auto", "prompts": [{"prompt": "2+2?", "contains": ["4"], "thinking": False}]},
         "podTemplatePatch": "spec: {}",
         "suspend": True,
     },
@@ -275,6 +276,19 @@ DEPLOYMENT_CASES = [
     *quantity("spec.gpu.memory"),
     *choice("spec.preflight", "Enforce", "Warn", "Off"),
     *number("spec.rollout.drainSeconds", 0, 3600),
+    *choice("spec.verify.mode", "Auto", "Off"),
+    *items("spec.verify.prompts", 8, lambda i: {"prompt": f"{i}?", "contains": ["a"]}),
+    *required("spec.verify.prompts[]", "prompt", "contains"),
+    *text("spec.verify.prompts[].prompt", least=1, most=4096),
+    *items("spec.verify.prompts[].contains", 8, lambda i: f"word {i}"),
+    Case(
+        "spec.verify.prompts[].contains",
+        "minItems",
+        {"spec.verify.prompts.0.contains": ["a"]},
+        {"spec.verify.prompts.0.contains": []},
+        "should have at least 1 items",
+    ),
+    *text("spec.verify.prompts[].contains[]", least=1, most=256),
     *(
         case
         for name in ("requests", "limits")
