@@ -188,7 +188,7 @@ CHANGES: dict[str, Change] = {
     "rollout.drainSeconds": spec(args("--shutdown-timeout", "77"), rollout={"drainSeconds": 77}),
     "verify.mode": spec(told(verify=None), verify={"mode": "Off"}),
     "verify.prompts": spec(
-        lambda world: middleware(world)["verify"]["prompts"] == [{"prompt": "2+2?", "contains": ["4"]}],
+        lambda world: (middleware(world)["verify"] or {}).get("prompts") == [{"prompt": "2+2?", "contains": ["4"]}],
         verify={"prompts": [{"prompt": "2+2?", "contains": ["4"]}]},
     ),
     "podTemplatePatch": spec(pod("hostname", "patched"), podTemplatePatch={"spec": {"hostname": "patched"}}),
