@@ -238,7 +238,7 @@ def test_another_user_on_a_shared_volume(setup: Setup, serve: Serve) -> None:
     setup.write(model=6 * MIB)
     serve()
     for path in (setup.folder, *setup.folder.parents):
-        if path.name.startswith("pytest-"):
+        if path.name.startswith(("pytest-", "popen-")):
             path.chmod(0o755)
     volume = setup.folder / "volume"
     shutil.chown(volume, group=2000)
