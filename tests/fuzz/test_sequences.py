@@ -32,7 +32,6 @@ PARTS = range(MODE["sequences"] // 2 // EACH)
 MOST_DRAWN = 3 * EACH
 AT_ONCE = int(os.environ.get("QWEN3_FUZZ_AT_ONCE", "8"))
 PROGRESS_SECONDS = 20.0
-DOWNLOAD_SECONDS = 100.0
 REST_SECONDS = 1.5
 MOST_REQUESTS_AT_REST = 120
 """Looks at what nobody watches come each second here; a hot loop makes hundreds."""
@@ -77,20 +76,19 @@ class Subject:
 
         self.world.wait(told, "a look at the newest spec", within=30)
         began = time.monotonic()
-        # A server may well have to wait for a node, and would for ever; a download comes to its end.
-        while kinds := self._under_way():
-            patience = DOWNLOAD_SECONDS if "Qwen3Model" in kinds else PROGRESS_SECONDS
-            if time.monotonic() - began > patience:
-                break
+        # A server may well have to wait for a node, and would for ever.
+        while self._under_way() and time.monotonic() - began < PROGRESS_SECONDS:
             time.sleep(LOOK_SECONDS)
         self.case.wait_quiet(self.operator, lambda: True, "rest")
         status = self.world.must("Qwen3Deployment", "chat")["status"]
         found = {c["type"]: c["status"] for c in status["conditions"]}
         assert list(found) == [str(t) for t in DEPLOYMENT_TYPES], "exactly the declared conditions"
         assert found["Ready"] == "True" or "True" in (found["Reconciling"], found["Stalled"]) or _idle(status), found
+        downloads = "Qwen3Model" in self._under_way()
         changes, writes, requests = self.operator.changes, len(self.operator.hook.writes), self.operator.sent
         time.sleep(REST_SECONDS)
-        assert self.operator.changes == changes, f"writes at rest: {self.operator.hook.writes[writes:]}"
+        # A model that is still downloading has progress to tell.
+        assert downloads or self.operator.changes == changes, f"writes at rest: {self.operator.hook.writes[writes:]}"
         assert self.operator.sent - requests < MOST_REQUESTS_AT_REST, "a hot loop"
 
     def _under_way(self) -> set[str]:
