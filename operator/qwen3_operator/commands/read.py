@@ -81,8 +81,9 @@ def read_resources(path: str, namespace: str) -> Resources:
         raise BadInput(f"{path}: holds no {', no '.join(SPECS)}")
     found = [(w := _where(path, document), _meta(w, document, namespace), _spec(w, document)) for document in documents]
     models = [Model(meta, spec) for _, meta, spec in found if isinstance(spec, Qwen3ModelSpec)]
+    by_name = {_key(model.meta): model.spec for model in models}
     servers = {
-        _key(meta): _resolved(where, meta, spec, {_key(model.meta): model.spec for model in models})
+        _key(meta): _resolved(where, meta, spec, by_name)
         for where, meta, spec in found
         if isinstance(spec, Qwen3DeploymentSpec)
     }

@@ -24,6 +24,7 @@ from qwen3_operator.desired.made_from import MadeFrom, inputs_of, made_from
 from qwen3_operator.desired.patch import PatchError
 from qwen3_operator.desired.server import CONTAINER, length_in, server_deployment, server_template
 from qwen3_operator.desired.service import server_service
+from qwen3_operator.engine.node_gpus import NodeGpus
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.plan import Plan, Weights, make_plan
@@ -126,8 +127,7 @@ class _Reconciliation(Reconciliation):
             self._ensure_compile_cache(spec),
             self._find_references(spec),
         )
-        nodes = self.context.nodes.gpus(spec.scheduling.node_selector, spec.gpu.resource_name)
-        self.gpus_by_node = {node: gpus.count for node, gpus in nodes.items()}
+        self.gpus_by_node = {node: gpus.count for node, gpus in self._nodes(spec).items()}
         spec = self._with_source(spec)
         if spec.model is None:  # the model of its modelRef is not there
             await self._ensure_replicas(spec)
@@ -255,8 +255,7 @@ class _Reconciliation(Reconciliation):
 
     def _plan(self, spec: Qwen3DeploymentSpec, weights: Weights, made: MadeFrom | None) -> Plan:
         """The plan for `spec`: with the values of the servers that were made from it, or with those of now."""
-        nodes = self.context.nodes.gpus(spec.scheduling.node_selector, spec.gpu.resource_name)
-        kinds = sorted(set(nodes.values()))
+        kinds = self._kinds_of_nodes(spec)
         fresh = make_plan(weights, spec, self.context.settings, kinds, self.template_hash)
         if made is None:
             return fresh
@@ -265,6 +264,14 @@ class _Reconciliation(Reconciliation):
         )
         plan = judged.as_made(made.plan, fresh)
         return plan.seen_to_fit() if _serves(self.server) else plan
+
+    def _nodes(self, spec: Qwen3DeploymentSpec) -> Mapping[str, NodeGpus]:
+        """Nodes that a server may land on: name -> their GPUs."""
+        return self.context.nodes.gpus(spec.scheduling.node_selector, spec.gpu.resource_name)
+
+    def _kinds_of_nodes(self, spec: Qwen3DeploymentSpec) -> list[NodeGpus]:
+        """The unlike among them."""
+        return sorted(set(self._nodes(spec).values()))
 
     def _made_of(self, spec: Qwen3DeploymentSpec, inputs: str, plan: Plan) -> MadeFrom:
         """What servers of `plan` are made from. Raises PatchError."""
@@ -276,9 +283,9 @@ class _Reconciliation(Reconciliation):
         if self.server is None or verified_copy(self.model) is None:
             return None
         template = self.server["spec"]["template"]
-        nodes = sorted(set(self.context.nodes.gpus(spec.scheduling.node_selector, spec.gpu.resource_name).values()))
         settings, length = self.context.settings, length_in(template)
-        plan = make_plan(weights, spec, settings, nodes, self.template_hash, chosen_length=length, middleware=False)
+        kinds = self._kinds_of_nodes(spec)
+        plan = make_plan(weights, spec, settings, kinds, self.template_hash, chosen_length=length, middleware=False)
         try:
             made = self._made_of(spec, inputs, plan)
         except PatchError:
