@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.cluster.waiting import wait_until
 from tests.engine_real.server import ARGUMENTS, CHECKPOINT, CONFIG, Server, serving
 from tests.load.balancer import Balancer
 from tests.load.clients import use
@@ -47,13 +48,14 @@ def test_users_of_pooled_connections_lose_nothing_when_one_goes(two: tuple[Serve
     going, staying = two
     balancer = Balancer([going.port, staying.port])
     tally, stop, users = use("127.0.0.1", balancer.port, 6)
-    time.sleep(3)
+    wait_until(lambda: tally.ok >= 10, within=60, what="users are served")
     threading.Timer(PROPAGATES_SECONDS, lambda: balancer.endpoints.remove(going.port)).start()
     hook = [sys.executable, str(PRE_STOP), str(going.port), "3", "33", str(going.folder)]
     subprocess.run(hook, check=True, timeout=60)
     going.process.send_signal(signal.SIGTERM)
     assert going.process.wait(60) == 0
-    time.sleep(3)
+    served = tally.ok
+    wait_until(lambda: tally.ok >= served + 10, within=60, what="the other server serves on")
     stop.set()
     for user in users:
         user.join(60)
@@ -80,15 +82,13 @@ def test_an_engine_that_hangs_is_seen(two: tuple[Server, Server]) -> None:
         assert "the engine has not answered for" in words
     finally:
         os.kill(core, signal.SIGCONT)
-    time.sleep(3)
-    assert server.get(LIVE_PATH) == (200, "ok")
+    wait_until(lambda: server.get(LIVE_PATH) == (200, "ok"), within=10, what="it is well again")
 
 
 def test_an_engine_that_was_killed_is_seen_at_once(two: tuple[Server, Server]) -> None:
     _, server = two
     os.kill(server.engine(), signal.SIGKILL)
-    time.sleep(2)
-    assert server.get(LIVE_PATH)[0] in (503, 0)
+    wait_until(lambda: server.get(LIVE_PATH)[0] in (503, 0), within=2, what="it is seen")
 
 
 WRONG = {
