@@ -171,6 +171,25 @@ def test_what_others_own_stays(chat: World, addition: str) -> None:
     chat.api.apply(theirs, manager="somebody")  # takes it back
 
 
+def test_a_port_of_somebody_stays_where_ours_was_edited(chat: World) -> None:
+    """What the edit leaves in the managed fields makes the API server refuse our next port at first."""
+    port = chat.must("Service", "chat")["spec"]["ports"][0]["port"]
+    theirs = {"name": "metrics", "port": 9091, "protocol": "TCP"}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "chat", "namespace": chat.namespace}}
+
+    def ports() -> list[tuple[str, int]]:
+        return [(p["name"], p["port"]) for p in chat.must("Service", "chat")["spec"]["ports"]]
+
+    chat.patch("Service", "chat", EDITS["Service: port"][1])
+    chat.wait(lambda: ports() == [("http", port)], "the edit is undone")
+    chat.api.apply(service | {"spec": {"ports": [theirs]}}, manager="somebody", force=False)
+    for number in (8201, 8202):
+        chat.set_spec("chat", service={"port": number})
+        chat.wait(lambda want=number: ("http", want) in ports(), "the operator's next write")  # type: ignore[misc]
+        assert sorted(ports()) == [("http", number), ("metrics", 9091)]
+    chat.api.apply(service, manager="somebody")  # takes it back
+
+
 def test_the_claim_keeps_what_is_ours(chat: World) -> None:
     (claim,) = chat.list("PersistentVolumeClaim")
     name, labels = claim["metadata"]["name"], claim["metadata"]["labels"]

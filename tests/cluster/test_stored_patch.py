@@ -67,7 +67,7 @@ def test_an_object_that_is_stored_goes_on(stored: World) -> None:
     assert stored.must("Qwen3Deployment", "chat")["spec"]["podTemplatePatch"] == PATCH
     assert {"name": "A", "value": "1"} in stored.container("chat")["env"]
 
-    # A pod that goes makes the operator write the status twice.
+    # A pod that goes makes the operator write the status twice: the next one takes long enough to be seen.
     (pod,) = stored.list("Pod", labelSelector=stored.must("Qwen3Deployment", "chat")["status"]["selector"])
     stored.delete("Pod", pod["metadata"]["name"])
     stored.wait(lambda: not stored.is_ready("chat"), "the status follows")

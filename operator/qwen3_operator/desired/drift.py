@@ -35,21 +35,31 @@ def holds_all_of(live: Any, desired: Any) -> bool:
 
 
 def with_ports_of(live: dict[str, Any], desired: dict[str, Any]) -> dict[str, Any]:
-    """`live` with the ports of `desired` in the place of its own.
+    """`live` with the ports of `desired` in the place of those that have their names or numbers.
 
     Ports are merged by number, and a number changed by hand makes another port that takes the name of ours: an apply
-    would then be refused for ever.
+    would then be refused for ever. Ports that somebody added under names of their own stay.
     """
     result = dict(live)
     for key, value in desired.items():
         if key == "ports" and key in live:
-            result[key] = value
+            result[key] = _merged_ports(live[key], value)
         elif isinstance(value, dict) and isinstance(live.get(key), dict):
             result[key] = with_ports_of(live[key], value)
         elif key == "containers" and key in live:
             ours = {container["name"]: container for container in value}
             result[key] = [with_ports_of(c, ours[c["name"]]) if c["name"] in ours else c for c in live[key]]
     return result
+
+
+def _merged_ports(live: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    taken = {port.get("name") for port in ours} | {_number(port) for port in ours}
+    as_they_are = [next((there for there in live if _covers(there, port, "")), port) for port in ours]
+    return as_they_are + [port for port in live if not {port.get("name"), _number(port)} & taken]
+
+
+def _number(port: dict[str, Any]) -> tuple[Any, Any]:
+    return port.get("port") or port.get("containerPort"), port.get("protocol", "TCP")
 
 
 def _covers(live: Any, desired: Any, field: str) -> bool:

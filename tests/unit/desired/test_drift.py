@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen3_operator.desired.drift import stamped, up_to_date
+from qwen3_operator.desired.drift import stamped, up_to_date, with_ports_of
 from qwen3_operator.naming import APPLIED_HASH
 
 DESIRED: dict[str, Any] = {
@@ -170,3 +170,20 @@ def test_what_was_applied_as_it_is_is_up_to_date(obj: dict[str, Any]) -> None:
 @given(OBJECTS, OBJECTS)
 def test_another_wish_is_never_up_to_date(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert up_to_date(stamped(one), stamped(other)) == (stamped(one) == stamped(other))
+
+
+OURS = {"name": "http", "port": 8001, "targetPort": "http", "protocol": "TCP"}
+
+
+@pytest.mark.parametrize(
+    ("live", "merged"),
+    [
+        ([OURS | {"port": 9000}], [OURS]),
+        ([OURS | {"nodePort": 30001}], [OURS | {"nodePort": 30001}]),
+        ([OURS | {"name": "web"}], [OURS]),
+        ([OURS | {"port": 8000}, {"name": "metrics", "port": 9090}], [OURS, {"name": "metrics", "port": 9090}]),
+        ([OURS | {"name": "dns", "protocol": "UDP"}], [OURS, OURS | {"name": "dns", "protocol": "UDP"}]),
+    ],
+)
+def test_only_ports_that_stand_in_the_way_of_ours_go(live: list[dict[str, Any]], merged: list[dict[str, Any]]) -> None:
+    assert with_ports_of({"spec": {"ports": live}}, {"spec": {"ports": [OURS]}}) == {"spec": {"ports": merged}}
