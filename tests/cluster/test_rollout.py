@@ -186,6 +186,14 @@ CHANGES: dict[str, Change] = {
         variable("VLLM_API_KEY", valueFrom={"secretKeyRef": {"name": "api-key", "key": "key"}}), auth=_KEY
     ),
     "rollout.drainSeconds": spec(args("--shutdown-timeout", "77"), rollout={"drainSeconds": 77}),
+    "rollout.maxUnavailable": spec(
+        lambda world: world.must("Deployment", "chat")["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 1,
+        rollout={"maxUnavailable": 1},
+    ),
+    "rollout.progressDeadlineSeconds": spec(
+        lambda world: world.must("Deployment", "chat")["spec"]["progressDeadlineSeconds"] == 777,
+        rollout={"progressDeadlineSeconds": 777},
+    ),
     "verify.mode": spec(told(verify=None), verify={"mode": "Off"}),
     "verify.prompts": spec(
         lambda world: (middleware(world)["verify"] or {}).get("prompts") == [{"prompt": "2+2?", "contains": ["4"]}],
@@ -222,6 +230,7 @@ ELSEWHERE = {
     *("model.storage.storageClassName", "model.storage.accessMode"),
     # Only for families that have what they speak of: tests/unit/engine.
     *("engine.enableExpertParallel", "engine.speculativeDecoding", "engine.task"),
+    "rollout.strategy",  # test_rollback.py
     "preflight",  # test_preflight_* below
     *("modelRef", "engine.resolve"),  # test_holders.py, test_made_from.py
 }

@@ -91,6 +91,14 @@ class Rollout(ApiModel):
 
     drain_seconds: Annotated[int, Field(ge=0, le=3600)] = 30
     """Seconds that running requests have to finish when a server ends (vLLM 0.18 and newer)."""
+    strategy: Literal["Auto", "Surge", "Recreate"] = "Auto"
+    """Auto: a new server comes before an old one goes, where there is room for it; else the old one goes first. Surge:
+    always the new one first. Recreate: all old ones go before the first new one comes."""
+    max_unavailable: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Servers that may be missing meanwhile, beside the one that goes first where there is no room."""
+    progress_deadline_seconds: Annotated[int, Field(ge=60, le=86400)] | None = None
+    """Seconds without progress after which the roll-out is said to have failed. Default: the longest start of the
+    model that is no failure, and ten minutes."""
 
 
 class VerifyPrompt(ApiModel):

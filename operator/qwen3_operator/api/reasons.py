@@ -477,6 +477,9 @@ class Reason(StrEnum):
     ANSWERS_WRONG = _person(
         "AnswersWrong", _U, "the server does not answer as its model, and got no user",
         "correct the parser, template or model that the message names; spec.verify.mode Off serves all the same")
+    ROLLED_BACK = _person(
+        "RolledBack", _U, "the servers of this spec failed, and those of the spec before serve again",
+        "correct what the message names; the next change of the spec is tried anew")
     ENGINE_HUNG = _passes(
         "EngineHung", _U, "the engine stopped answering, and the server is restarted",
         "if it comes again, read the previous log (kubectl logs --previous)")

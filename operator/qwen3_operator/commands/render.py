@@ -57,7 +57,8 @@ def server_manifests(
         found.append((CONFIG_MAPS, in_engine_config_map(namespace, name, UID, config_map_name(name))))
     weights = Weights(plan.claim, model_path(spec.source))
     made = MadeFrom(inputs_of(spec, weights, ""), plan, server_template(name, spec, plan, settings))
-    found.append((DEPLOYMENTS, server_deployment(namespace, name, UID, 0 if spec.suspend else spec.replicas, made)))
+    replicas = 0 if spec.suspend else spec.replicas
+    found.append((DEPLOYMENTS, server_deployment(namespace, name, UID, replicas, made, spec.rollout)))
     return _typed(found)
 
 

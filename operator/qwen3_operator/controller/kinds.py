@@ -21,6 +21,8 @@ class Kind:
 
 
 DEPLOYMENTS = Kind("apps/v1", "Deployment", "deployments")
+REPLICA_SETS = Kind("apps/v1", "ReplicaSet", "replicasets")
+DISRUPTION_BUDGETS = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 SERVICES = Kind("v1", "Service", "services")
 CLAIMS = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 JOBS = Kind("batch/v1", "Job", "jobs")

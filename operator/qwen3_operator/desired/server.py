@@ -8,13 +8,14 @@ from typing import Any
 
 from qwen3_in_engine.server.contract import VARIABLE
 from qwen3_operator.api import API_VERSION
-from qwen3_operator.api.deployment import Qwen3Deployment, Qwen3DeploymentSpec
+from qwen3_operator.api.deployment import Qwen3Deployment, Qwen3DeploymentSpec, Rollout
 from qwen3_operator.desired import in_engine
 from qwen3_operator.desired.compile_cache import cache_claim_name
 from qwen3_operator.desired.made_from import ANNOTATION as MADE_FROM
 from qwen3_operator.desired.made_from import MadeFrom
 from qwen3_operator.desired.patch import patched
 from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets, secret_env
+from qwen3_operator.desired.rollout import RolledBack, strategy
 from qwen3_operator.desired.service import PORT_NAME
 from qwen3_operator.naming import (
     MODELS_DIR,
@@ -56,22 +57,32 @@ def server_template(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: 
     return template
 
 
-def server_deployment(namespace: str, name: str, uid: str, replicas: int, made_from: MadeFrom) -> dict[str, Any]:
-    """The Deployment of the Qwen3Deployment `name`."""
+def server_deployment(
+    namespace: str,
+    name: str,
+    uid: str,
+    replicas: int,
+    made_from: MadeFrom,
+    rollout: Rollout,
+    *,
+    delete_first: bool = False,
+    refused: RolledBack | None = None,
+) -> dict[str, Any]:
+    """The Deployment of the Qwen3Deployment `name`. `delete_first`: a new server has no room beside the old ones.
+    `refused`: a spec whose servers failed."""
     return {
         "metadata": {
             "namespace": namespace,
             "name": name,
             "labels": server_labels(name),
-            "annotations": {MADE_FROM: made_from.written()},
+            "annotations": {MADE_FROM: made_from.written()} | (refused.written() if refused else {}),
             "ownerReferences": [owner_reference(Qwen3Deployment.KIND, API_VERSION, name, uid, controller=True)],
         },
         "spec": {
             "replicas": replicas,
             "revisionHistoryLimit": 3,
-            # GPUs are scarce: a server that is replaced gives its GPUs to the one that replaces it.
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
-            "progressDeadlineSeconds": made_from.plan.startup_seconds + 600,
+            "strategy": strategy(rollout, delete_first=delete_first),
+            "progressDeadlineSeconds": rollout.progress_deadline_seconds or made_from.plan.startup_seconds + 600,
             "selector": {"matchLabels": server_selector(name)},
             "template": made_from.template,
         },

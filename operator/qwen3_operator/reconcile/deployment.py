@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
+from qwen3_operator.api.conditions import shorten
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.source import ModelSource
@@ -22,6 +23,7 @@ from qwen3_operator.desired.earlier import command_in, without_middleware
 from qwen3_operator.desired.in_engine import config_map_name, config_map_of, in_engine_config_map
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of, made_from
 from qwen3_operator.desired.patch import PatchError
+from qwen3_operator.desired.rollout import RolledBack, must_delete_first, rolled_back
 from qwen3_operator.desired.server import CONTAINER, length_in, server_deployment, server_template
 from qwen3_operator.desired.service import server_service
 from qwen3_operator.engine.node_gpus import NodeGpus
@@ -45,6 +47,7 @@ from qwen3_operator.reconcile.pods import newest_startup, views_of
 from qwen3_operator.reconcile.reconciliation import Reconciliation, observed, together, undecodable
 from qwen3_operator.reconcile.references import Reference, find_references
 from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
+from qwen3_operator.reconcile.rollout import failed_rollout
 from qwen3_operator.reconcile.watched import BY_OWNER, owner_key
 from qwen3_operator.status.accepted import unreadable
 from qwen3_operator.status.deployment import DeploymentView, deployment_status
@@ -89,6 +92,7 @@ class _Reconciliation(Reconciliation):
     endpoint: str = ""
     template_hash: str = ""
     warnings: list[Problem] = field(default_factory=list)
+    refused: RolledBack | None = None
 
     def view(self) -> DeploymentView:
         return DeploymentView(
@@ -99,6 +103,7 @@ class _Reconciliation(Reconciliation):
             model=self.model,
             server=self.server,
             pods=self.pods,
+            ending=self._ending(),
             gpus_by_node=self.gpus_by_node,
             startup=self.startup,
             endpoint=self.endpoint,
@@ -143,6 +148,7 @@ class _Reconciliation(Reconciliation):
             return
         if not _rolled_out(self.server):
             self.pods = await views_of(self.context, self._server_pods(), CONTAINER)
+            await self._go_back(spec)
         elif self.server["spec"].get("replicas"):
             await self._read_startup()
 
@@ -152,6 +158,8 @@ class _Reconciliation(Reconciliation):
         makers = [self.server["spec"]["template"]["spec"]] if self.server is not None else []
         makers += [pod["spec"] for pod in self._server_pods()]
         keep = models_in_use(held, makers) | ({self.model_name} if self.model_name else set())
+        if self.server is not None and not _rolled_out(self.server):
+            keep |= {model["metadata"]["name"] for model in held}  # it may have to go back to what served
         note_models(self.context, QWEN3_DEPLOYMENTS, self.obj, keep)
         return keep
 
@@ -170,6 +178,13 @@ class _Reconciliation(Reconciliation):
         owner = owner_key(self._namespace, QWEN3_DEPLOYMENTS.kind, self._name)
         pods = self.context.store.find(PODS, BY_OWNER, owner)
         return [pod for pod in pods if _is_of_replica_set(pod, self._name)]
+
+    def _ending(self) -> int:
+        """Servers that end and have a node, and its GPUs, until then."""
+        return sum(
+            bool(pod["metadata"].get("deletionTimestamp") and pod["spec"].get("nodeName"))
+            for pod in self._server_pods()
+        )
 
     async def _read_startup(self) -> None:
         """See what the log says of the start. A kubelet may be slow: Ready does not wait for it."""
@@ -243,7 +258,11 @@ class _Reconciliation(Reconciliation):
         inputs = inputs_of(spec, weights, self.template_hash)
         made = made_from(self.server) or self._unrecorded(spec, weights, inputs)
         kept = made if made is not None and made.inputs == inputs else None
+        self._look_at_refusal(inputs, kept)
         self.plan = self._plan(spec, weights, kept)
+        if self.refused is not None and made is not None:
+            await self._apply_server(spec, made)
+            return
         blocked = bool(self.problems) or not self.plan.servable
         if blocked or verified_copy(self.model) is None:
             await self._ensure_replicas(spec)
@@ -252,6 +271,27 @@ class _Reconciliation(Reconciliation):
             await self._apply_server(spec, kept or self._made_of(spec, inputs, self.plan))
         except PatchError as error:
             self.problems.append(Problem(Reason.INVALID_PATCH, str(error), "spec.podTemplatePatch"))
+
+    def _look_at_refusal(self, inputs: str, kept: MadeFrom | None) -> None:
+        """A spec whose servers failed is not tried again until it changes."""
+        refused = rolled_back(self.server)
+        self.refused = refused if refused is not None and refused.inputs == inputs and kept is None else None
+        if self.refused is not None:
+            words = f"the servers of this spec failed ({self.refused.reason}): {self.refused.message}"
+            self.problems.append(Problem(Reason.ROLLED_BACK, words, "spec"))
+
+    async def _go_back(self, spec: Qwen3DeploymentSpec) -> None:
+        """Where servers of this spec fail for good, have those of the spec before again."""
+        if self.server is None or self.problems or not self.pods:
+            return
+        if (found := await failed_rollout(self.context, self.server, self.pods)) is None:
+            return
+        trouble, before = found
+        failed = made_from(self.server)
+        assert failed is not None
+        self.refused = RolledBack(failed.inputs, trouble.reason, shorten(trouble.message))
+        await self._apply_server(spec, before)
+        self._look_at_refusal(failed.inputs, None)
 
     def _plan(self, spec: Qwen3DeploymentSpec, weights: Weights, made: MadeFrom | None) -> Plan:
         """The plan for `spec`: with the values of the servers that were made from it, or with those of now."""
@@ -302,7 +342,23 @@ class _Reconciliation(Reconciliation):
 
     async def _apply_server(self, spec: Qwen3DeploymentSpec, made: MadeFrom) -> None:
         replicas = 0 if spec.suspend else spec.replicas
-        wanted = server_deployment(self._namespace, self._name, self._uid, replicas, made)
+        first = must_delete_first(
+            spec.rollout,
+            self.server,
+            self._server_pods(),
+            self.gpus_by_node or {},
+            self.context.now(),
+        )
+        wanted = server_deployment(
+            self._namespace,
+            self._name,
+            self._uid,
+            replicas,
+            made,
+            spec.rollout,
+            delete_first=first,
+            refused=self.refused,
+        )
         try:
             if called := config_map_of(made.template):
                 await self._ensure_middleware(called)

@@ -7,10 +7,10 @@ import logging
 
 from qwen3_operator.api.conditions import Condition, Type, carry_over, shorten
 from qwen3_operator.api.reasons import Reason
+from qwen3_operator.api.times import timestamp
 from qwen3_operator.controller.kinds import Kind
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.key import Key
-from qwen3_operator.status.times import timestamp
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from qwen3_operator.api.model import Qwen3ModelSpec
 from qwen3_operator.api.reasons import Reason
+from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, JOBS, SECRETS
 from qwen3_operator.controller.quantity import quantity
@@ -36,7 +37,6 @@ from qwen3_operator.status.model import is_complete, model_status, unreadable_st
 from qwen3_operator.status.model_fault import suspected_at
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.report import final_report
-from qwen3_operator.status.times import parse_time
 from qwen3_operator.status.view import ModelView
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from qwen3_operator.api.model import Qwen3ModelSpec
+from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import DEPLOYMENTS, JOBS, PODS
 from qwen3_operator.desired.download import Step, model_job
@@ -19,7 +20,6 @@ from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.in_use import may_use_another
 from qwen3_operator.status.download import LONGEST_RETRY
 from qwen3_operator.status.jobs import job_result
-from qwen3_operator.status.times import parse_time
 
 
 async def free_superseded(context: Context, model: Object, spec: Qwen3ModelSpec, users: Sequence[str]) -> list[str]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from qwen3_in_engine.batch_runner.contract import PROGRESS_SECONDS
 from qwen3_operator.api.batch import MAX_SHARDS
+from qwen3_operator.api.times import parse_time, timestamp
 from qwen3_operator.desired.server import CONTAINER
 from qwen3_operator.status.pods import PodView
-from qwen3_operator.status.times import parse_time, timestamp
 from qwen3_operator.status.words import LIMIT, counts, is_reason, is_size, is_text, json_object, newest_event
 
 Object = Mapping[str, Any]

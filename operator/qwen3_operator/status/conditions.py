@@ -9,7 +9,7 @@ from typing import Any
 
 from qwen3_operator.api.conditions import Condition, Status, Type, carry_over
 from qwen3_operator.api.reasons import Act, Reason
-from qwen3_operator.status.times import parse_time, timestamp
+from qwen3_operator.api.times import parse_time, timestamp
 
 GRACE = timedelta(seconds=10)
 """How long what a new spec refers to may be missing before a person must act: it may be applied a moment later."""

@@ -10,7 +10,8 @@ from typing import Any
 from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, Type
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
-from qwen3_operator.engine.diagnosis import diagnose_create_failure
+from qwen3_operator.desired.rollout import is_rolling, order
+from qwen3_operator.engine.diagnosis import diagnose_create_failure, waits_for_room
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import server_selector
 from qwen3_operator.plan import Plan
@@ -40,7 +41,9 @@ class DeploymentView:
     server: Object | None = None
     """The Deployment."""
     pods: Sequence[PodView] = ()
-    """Pods of the servers, newest first; none when all is well."""
+    """Pods of the servers, newest first, those that are ending left out; none when all is well."""
+    ending: int = 0
+    """Servers that are ending, and hold their GPUs until then."""
     gpus_by_node: Mapping[str, int] | None = None
     startup: Object | None = None
     """`status.startup`, when it is known."""
@@ -142,7 +145,10 @@ def _set_servers(conditions: Conditions, spec: Qwen3DeploymentSpec, server: Obje
         return
     unplaced = [pod for pod in view.pods if pod.unplaced]
     placed = sum(pod.placed for pod in view.pods)
-    if trouble := pod_trouble(unplaced, view.gpus_by_node):
+    trouble = pod_trouble(unplaced, view.gpus_by_node)
+    if trouble and (words := _room_to_come(spec, server, view, unplaced)):
+        conditions.set(Type.SCHEDULED, "Unknown", Reason.SCHEDULING, words)
+    elif trouble:
         conditions.set(Type.SCHEDULED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
     elif placed >= wanted:
         conditions.set(Type.SCHEDULED, "True", Reason.SCHEDULED, f"{wanted} of {wanted} servers have a node")
@@ -160,6 +166,17 @@ def _set_servers(conditions: Conditions, spec: Qwen3DeploymentSpec, server: Obje
         conditions.set(Type.AVAILABLE, "False", Reason.STARTING, _progress(server, wanted, current=current))
 
 
+def _room_to_come(spec: Qwen3DeploymentSpec, server: Object, view: DeploymentView, unplaced: Sequence[PodView]) -> str:
+    """Whose place a server without a node will have; empty where no server makes way for it."""
+    if not all(waits_for_room(pod.pod, view.gpus_by_node or {}) for pod in unplaced):
+        return ""
+    if view.ending:
+        return f"a new server waits for the GPUs of {view.ending} that are ending"
+    if spec.rollout.strategy == "Auto" and is_rolling(server):
+        return "no node has room for a new server beside those before: one of these goes first"
+    return ""
+
+
 def _set_no_servers(conditions: Conditions, server: Object, *, gone: bool) -> None:
     """Scheduled and Available where no server is wanted."""
     words = "no server is wanted"
@@ -175,10 +192,8 @@ def _progress(server: Object, wanted: int, *, current: bool) -> str:
     ready, updated = _count(server, "readyReplicas"), _count(server, "updatedReplicas")
     if not current:
         return "the change has just begun"
-    if updated < wanted:
-        return f"{updated} of {wanted} servers are replaced, {ready} are ready"
-    if _count(server, "replicas") > updated:
-        return f"{_count(server, 'replicas') - updated} servers of before are ending"
+    if is_rolling(server):
+        return f"{updated} of {wanted} servers are replaced ({order(server)}), {ready} are ready"
     return f"{ready} of {wanted} servers are ready"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from qwen3_operator.api.conditions import shorten
 from qwen3_operator.api.model import Qwen3ModelSpec
 from qwen3_operator.api.reasons import Reason
+from qwen3_operator.api.times import parse_time, timestamp
 from qwen3_operator.controller.quantity import gibibytes, quantity
 from qwen3_operator.desired.download import Step
 from qwen3_operator.engine.host import volume_bytes
@@ -17,7 +18,6 @@ from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.report import final_report, latest_progress
 from qwen3_operator.status.sizes import progress_of
-from qwen3_operator.status.times import parse_time, timestamp
 from qwen3_operator.status.view import FIRST_RETRY_SECONDS, ModelView
 
 Object = Mapping[str, Any]

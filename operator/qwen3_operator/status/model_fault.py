@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from qwen3_operator.api.reasons import Reason
+from qwen3_operator.api.times import parse_time, timestamp
 from qwen3_operator.engine.diagnosis import diagnose_log
 from qwen3_operator.status.pods import PodView
-from qwen3_operator.status.times import parse_time, timestamp
 
 Object = Mapping[str, Any]
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from qwen3_operator.api.times import parse_time
 from qwen3_operator.desired.server import CONTAINER
 from qwen3_operator.engine.startup_log import parse_startup_log
 from qwen3_operator.status.pods import condition
-from qwen3_operator.status.times import parse_time
 
 
 def startup_status(pod: Mapping[str, Any], log: str) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, MAX_MESSAGE, Type
 from qwen3_operator.api.reasons import Reason
+from qwen3_operator.api.times import parse_time, timestamp
 from qwen3_operator.status.conditions import GRACE, Before, Conditions, Idle
-from qwen3_operator.status.times import parse_time, timestamp
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DETAILS = DEPLOYMENT_TYPES[:5]

@@ -34,12 +34,19 @@ def model(ready: str = "True", reason: str = "Ready", *, stalled: str = "False",
 
 
 def server(
-    replicas: int = 1, ready: int = 1, updated: int | None = None, *, observed: int = 1, refusal: str = ""
+    replicas: int = 1,
+    ready: int = 1,
+    updated: int | None = None,
+    *,
+    observed: int = 1,
+    refusal: str = "",
+    surge: int = 1,
 ) -> dict[str, Any]:
     conditions = [condition("ReplicaFailure", "True", "FailedCreate", refusal)] if refusal else []
     counts = {"replicas": replicas, "readyReplicas": ready, "updatedReplicas": replicas if updated is None else updated}
     return {
         "metadata": {"generation": 1},
+        "spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge}}},
         "status": counts | {"observedGeneration": observed, "conditions": conditions},
     }
 
@@ -47,7 +54,9 @@ def server(
 def unplaced() -> PodView:
     words = "0/4 nodes are available: 4 Insufficient nvidia.com/gpu."
     scheduled = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}]
-    return PodView({"metadata": {"name": "p"}, "status": {"phase": "Pending", "conditions": scheduled}})
+    wanted = {"containers": [{"resources": {"limits": {"nvidia.com/gpu": "1"}}}]}
+    status = {"phase": "Pending", "conditions": scheduled}
+    return PodView({"metadata": {"name": "p"}, "spec": wanted, "status": status})
 
 
 def placed(waiting: str = "", message: str = "") -> PodView:
@@ -167,6 +176,21 @@ SITUATIONS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, tuple[str,
         {"replicas": 2},
         {"model": model(), "server": server(2, 2, updated=1), "pods": [placed(), placed()]},
         {"Available": ("False", "Starting"), "Ready": ("False", "Starting")},
+    ),
+    "a roll-out where no node has room yet: an old one goes first": (
+        {},
+        {"model": model(), "server": server(2, 1, updated=1), "pods": [unplaced(), placed()], "gpus_by_node": {"a": 1}},
+        {"Scheduled": ("Unknown", "Scheduling"), "Stalled": ("False", "NotStalled")},
+    ),
+    "a roll-out where no node is so large": (
+        {},
+        {"model": model(), "server": server(2, 1, updated=1), "pods": [unplaced(), placed()], "gpus_by_node": {"a": 0}},
+        {"Scheduled": ("False", "InsufficientGpu")},
+    ),
+    "a roll-out that waits for GPUs of one that ends": (
+        {},
+        {"model": model(), "server": server(1, 0), "pods": [unplaced()], "ending": 1, "gpus_by_node": {"a": 1}},
+        {"Scheduled": ("Unknown", "Scheduling"), "Available": ("False", "Starting")},
     ),
     "suspended": (
         {"suspend": True},

@@ -10,12 +10,12 @@ import pytest
 
 from qwen3_operator.api.model import Qwen3ModelSpec, Qwen3ModelStatus
 from qwen3_operator.api.reasons import Reason
+from qwen3_operator.api.times import parse_time, timestamp
 from qwen3_operator.desired.download import Step
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.status.download import LONGEST_RETRY, retry_at
 from qwen3_operator.status.model import is_complete, model_status, unreadable_status
 from qwen3_operator.status.pods import PodView
-from qwen3_operator.status.times import parse_time, timestamp
 from qwen3_operator.status.view import FIRST_RETRY_SECONDS, ModelView
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)

@@ -2,6 +2,6 @@
 
 from qwen3_operator.engine.diagnosis.log import diagnose_log
 from qwen3_operator.engine.diagnosis.patterns import Cause
-from qwen3_operator.engine.diagnosis.pod import diagnose_create_failure, diagnose_pod
+from qwen3_operator.engine.diagnosis.pod import diagnose_create_failure, diagnose_pod, waits_for_room
 
-__all__ = ["Cause", "diagnose_create_failure", "diagnose_log", "diagnose_pod"]
+__all__ = ["Cause", "diagnose_create_failure", "diagnose_log", "diagnose_pod", "waits_for_room"]

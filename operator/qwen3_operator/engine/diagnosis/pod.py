@@ -105,6 +105,16 @@ def _unschedulable(pod: Mapping[str, Any], gpus_by_node: Mapping[str, int] | Non
     return Cause(main.reason, f"no node takes the pod: {words}", main.remedy)
 
 
+def waits_for_room(pod: Mapping[str, Any], gpus_by_node: Mapping[str, int]) -> bool:
+    """Whether the scheduler would place the pod once another one ends: not where no node has so many GPUs."""
+    condition = _condition(pod.get("status", {}), "PodScheduled") or {}
+    if condition.get("status") != "False" or condition.get("reason") != "Unschedulable":
+        return False
+    reasons = [text for _, text in _node_reasons(bounded(str(condition.get("message", ""))))]
+    full = any(text.startswith("Insufficient ") or text == "Too many pods" for text in reasons)
+    return full and _gpus_wanted(pod) <= max(gpus_by_node.values(), default=0)
+
+
 MOST_NODE_REASONS = 64
 """Kinds of reasons that a scheduler has are some twenty."""
 
