@@ -20,7 +20,7 @@ from tests.cluster.wrappers import ANNOTATION, Q3d
 
 Object = dict[str, Any]
 PATCH = {
-    "metadata": {"annotations": {"team": "a", f"{ANNOTATION}start-delay": "100ms"}},
+    "metadata": {"annotations": {"team": "a", f"{ANNOTATION}start-delay": "2s"}},
     "spec": {"containers": [{"name": "vllm", "env": [{"name": "A", "value": "1"}]}]},
 }
 
