@@ -17,6 +17,7 @@ from qwen3_operator.controller.kinds import (
     CLAIMS,
     CONFIG_MAPS,
     DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
     EVENTS,
     JOBS,
     PODS,
@@ -31,6 +32,7 @@ Object = dict[str, Any]
 NAMESPACES = Kind("v1", "Namespace", "namespaces")
 ROLES = Kind("rbac.authorization.k8s.io/v1", "Role", "roles")
 ROLE_BINDINGS = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
+QUOTAS = Kind("v1", "ResourceQuota", "resourcequotas")
 STAGES = Kind("kwok.x-k8s.io/v1alpha1", "Stage", "stages")
 STORAGE_CLASSES = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses")
 KINDS = {
@@ -40,6 +42,7 @@ KINDS = {
             CLAIMS,
             CONFIG_MAPS,
             DEPLOYMENTS,
+            DISRUPTION_BUDGETS,
             JOBS,
             PODS,
             SECRETS,
@@ -48,7 +51,7 @@ KINDS = {
             QWEN3_MODELS,
             QWEN3_BATCHES,
         ),
-        *(NAMESPACES, ROLES, ROLE_BINDINGS, STAGES, STORAGE_CLASSES),
+        *(NAMESPACES, ROLES, ROLE_BINDINGS, QUOTAS, STAGES, STORAGE_CLASSES),
         *(EVENTS, Kind("coordination.k8s.io/v1", "Lease", "leases")),
     )
 }

@@ -231,6 +231,7 @@ ELSEWHERE = {
     # Only for families that have what they speak of: tests/unit/engine.
     *("engine.enableExpertParallel", "engine.speculativeDecoding", "engine.task"),
     "rollout.strategy",  # test_rollback.py
+    "disruptionBudget",  # test_disruption.py
     "preflight",  # test_preflight_* below
     *("modelRef", "engine.resolve"),  # test_holders.py, test_made_from.py
 }

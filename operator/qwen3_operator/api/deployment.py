@@ -169,6 +169,9 @@ class Qwen3DeploymentSpec(ApiModel):
     """What becomes of a server that will not fit its GPUs: not made, made with a warning, or not asked."""
     rollout: Annotated[Rollout, Field(json_schema_extra=EMPTY_DEFAULT)] = Rollout()
     """How servers are replaced."""
+    disruption_budget: Literal["Auto", "Off"] = "Auto"
+    """Auto: two servers and more have a PodDisruptionBudget, and one at a time is evicted, as by a node's drain; none
+    is made where another one selects them. Off: none."""
     verify: Annotated[Verify, Field(json_schema_extra=EMPTY_DEFAULT)] = Verify()
     """What a server must be seen to do before it gets users."""
     pod_template_patch: PodTemplatePatch | None = None

@@ -240,6 +240,8 @@ class Reason(StrEnum):
         "PersistentVolumeClaimRefused", _C, "the API server refuses the claim", "do as the message says")
     DEPLOYMENT_REFUSED = _person(
         "DeploymentRefused", _C, "the API server refuses the Deployment", "do as the message says")
+    DISRUPTION_BUDGET_REFUSED = _person(
+        "PodDisruptionBudgetRefused", _C, "the API server refuses the PodDisruptionBudget", "do as the message says")
     CONFIG_MAP_REFUSED = _person(
         "ConfigMapRefused", _C, "the API server refuses the ConfigMap", "do as the message says")
     JOB_REFUSED = _person("JobRefused", _C, "the API server refuses the Job", "do as the message says")

@@ -8,11 +8,12 @@ from typing import Any
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.model import Qwen3ModelSpec
-from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, JOBS, SERVICES, Kind
+from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, DISRUPTION_BUDGETS, JOBS, SERVICES, Kind
 from qwen3_operator.desired.batch import batch_job
 from qwen3_operator.desired.batch_config import batch_config_map
 from qwen3_operator.desired.claim import claim_size, model_claim
 from qwen3_operator.desired.compile_cache import cache_claim
+from qwen3_operator.desired.disruption import disruption_budget, wants_budget
 from qwen3_operator.desired.download import Step, model_job
 from qwen3_operator.desired.in_engine import config_map_name, in_engine_config_map
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of
@@ -55,6 +56,8 @@ def server_manifests(
         found.append((CLAIMS, cache_claim(namespace, name, UID, spec.engine.compile_cache)))
     if plan.server:
         found.append((CONFIG_MAPS, in_engine_config_map(namespace, name, UID, config_map_name(name))))
+    if wants_budget(spec):
+        found.append((DISRUPTION_BUDGETS, disruption_budget(namespace, name, UID)))
     weights = Weights(plan.claim, model_path(spec.source))
     made = MadeFrom(inputs_of(spec, weights, ""), plan, server_template(name, spec, plan, settings))
     replicas = 0 if spec.suspend else spec.replicas

@@ -11,6 +11,7 @@ from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.deployment import Qwen3Deployment, Qwen3DeploymentSpec, Rollout
 from qwen3_operator.desired import in_engine
 from qwen3_operator.desired.compile_cache import cache_claim_name
+from qwen3_operator.desired.disruption import spread
 from qwen3_operator.desired.made_from import ANNOTATION as MADE_FROM
 from qwen3_operator.desired.made_from import MadeFrom
 from qwen3_operator.desired.patch import patched
@@ -127,6 +128,7 @@ def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -
         "securityContext": pod_security(USER, GROUP, settings),
         **pull_secrets(settings.image_pull_secrets),
         **spec.scheduling.pod_fields(server=True),
+        **spread(name, spec),
         "containers": [
             {
                 "name": CONTAINER,

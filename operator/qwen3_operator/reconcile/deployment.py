@@ -19,7 +19,7 @@ from qwen3_operator.controller.ownership import controller_of
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
 from qwen3_operator.desired.drift import holds_all_of
-from qwen3_operator.desired.earlier import command_in, without_middleware
+from qwen3_operator.desired.earlier import command_in, without_middleware, without_spread
 from qwen3_operator.desired.in_engine import config_map_name, config_map_of, in_engine_config_map
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of, made_from
 from qwen3_operator.desired.patch import PatchError
@@ -32,6 +32,7 @@ from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.plan import Plan, Weights, make_plan
 from qwen3_operator.reconcile.compile_cache import ensure_compile_cache
 from qwen3_operator.reconcile.context import Context, refused
+from qwen3_operator.reconcile.disruption import ensure_budget
 from qwen3_operator.reconcile.holders import settle
 from qwen3_operator.reconcile.in_use import models_in_use
 from qwen3_operator.reconcile.key import Key
@@ -129,6 +130,7 @@ class _Reconciliation(Reconciliation):
         await together(
             self._ensure_model(spec),
             self._ensure_service(spec),
+            self._ensure_budget(spec),
             self._ensure_compile_cache(spec),
             self._find_references(spec),
         )
@@ -233,6 +235,9 @@ class _Reconciliation(Reconciliation):
         domain = self.context.settings.cluster_domain
         self.endpoint = f"http://{self._name}.{self._namespace}.svc.{domain}:{spec.service.port}/v1"
 
+    async def _ensure_budget(self, spec: Qwen3DeploymentSpec) -> None:
+        self.warnings += await ensure_budget(self.context, self.obj, spec)
+
     async def _ensure_compile_cache(self, spec: Qwen3DeploymentSpec) -> None:
         found = await ensure_compile_cache(self.context, self.obj, spec.engine.compile_cache)
         self.warnings += [problem for problem in found if problem.severity == "warning"]
@@ -330,7 +335,7 @@ class _Reconciliation(Reconciliation):
             made = self._made_of(spec, inputs, plan)
         except PatchError:
             return None
-        if not holds_all_of(without_middleware(template), made.template):
+        if not holds_all_of(without_middleware(template), without_spread(made.template, self._name, spec)):
             return None
         return replace(made, template=template, plan=replace(plan, command=command_in(template)))
 

@@ -11,7 +11,16 @@ from qwen3_operator.api.batch import Qwen3Batch
 from qwen3_operator.api.deployment import Qwen3Deployment
 from qwen3_operator.api.model import Qwen3Model
 from qwen3_operator.api.source import ModelSource
-from qwen3_operator.controller.kinds import CLAIMS, DEPLOYMENTS, JOBS, NODES, PODS, SERVICES, Kind
+from qwen3_operator.controller.kinds import (
+    CLAIMS,
+    DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
+    JOBS,
+    NODES,
+    PODS,
+    SERVICES,
+    Kind,
+)
 from qwen3_operator.controller.store import Kept, Object
 from qwen3_operator.naming import (
     BATCH_LABEL,
@@ -30,7 +39,7 @@ OWNER_LABELS = {
     MODEL_LABEL: Qwen3Model.KIND,
 }
 """Labels of a child that name its owner; the first that it has counts."""
-CHILDREN: tuple[Kind, ...] = (DEPLOYMENTS, SERVICES, CLAIMS, JOBS, PODS)
+CHILDREN: tuple[Kind, ...] = (DEPLOYMENTS, SERVICES, DISRUPTION_BUDGETS, CLAIMS, JOBS, PODS)
 """Kinds of which only what carries our managed-by label is watched."""
 
 BY_OWNER, BY_MODEL, BY_WANTED, BY_ID, BY_OUTPUT, BY_JOB = "ownerName", "model", "wanted", "id", "output", "job"

@@ -91,6 +91,7 @@ DEPLOYMENT: Object = {
         "service": {"type": "ClusterIP", "port": 8000, "annotations": {"k": "v"}, "labels": {"k": "v"}},
         "auth": {"apiKeySecretRef": {"name": "key", "key": "key"}},
         "preflight": "Enforce",
+        "disruptionBudget": "Off",
         "rollout": {
             "drainSeconds": 30,
             "strategy": "Auto",
@@ -280,6 +281,7 @@ DEPLOYMENT_CASES = [
     ),
     *quantity("spec.gpu.memory"),
     *choice("spec.preflight", "Enforce", "Warn", "Off"),
+    *choice("spec.disruptionBudget", "Auto", "Off"),
     *number("spec.rollout.drainSeconds", 0, 3600),
     *choice("spec.rollout.strategy", "Auto", "Surge", "Recreate"),
     *number("spec.rollout.maxUnavailable", 0, 1000),

@@ -1,0 +1,42 @@
+"""The PodDisruptionBudget of a Qwen3Deployment. It is never in the way of the servers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.controller.cluster import ApiError, Object
+from qwen3_operator.controller.kinds import DISRUPTION_BUDGETS
+from qwen3_operator.controller.ownership import controller_of
+from qwen3_operator.desired.disruption import disruption_budget, selects_servers, wants_budget
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.naming import server_labels
+from qwen3_operator.reconcile.context import Context, refused
+
+MOST_BUDGETS = 500
+"""Of a namespace, that are looked at for one that selects the servers."""
+
+
+async def ensure_budget(context: Context, owner: Object, spec: Qwen3DeploymentSpec) -> list[Problem]:
+    """Have the budget while it is wanted, and not when not. Returns warnings."""
+    meta = owner["metadata"]
+    namespace, name, uid = meta["namespace"], meta["name"], meta["uid"]
+    live = context.store.get(DISRUPTION_BUDGETS, namespace, name)
+    if live is not None and (controller_of(live) or {}).get("uid") != uid:
+        live = None
+    try:
+        if wants_budget(spec):
+            if live is not None or not await _others_select(context, namespace, name):
+                await context.ensure(DISRUPTION_BUDGETS, disruption_budget(namespace, name, uid))
+        elif live is not None:
+            await context.delete(DISRUPTION_BUDGETS, live)
+    except ApiError as error:
+        return [replace(refused(DISRUPTION_BUDGETS, name, error), severity="warning", field="spec.disruptionBudget")]
+    return []
+
+
+async def _others_select(context: Context, namespace: str, name: str) -> bool:
+    """Whether somebody else's budget covers the servers: a pod that two cover cannot be evicted at all."""
+    found = await context.cluster.list(DISRUPTION_BUDGETS, namespace, limit=MOST_BUDGETS)
+    labels = server_labels(name)
+    return any(selects_servers(budget, labels) for budget in found if budget["metadata"]["name"] != name)
