@@ -54,7 +54,10 @@ test-fuzz: .venv/.done ## 2,000 sequences of specs, by their seed on file (night
 	QWEN3_FUZZ=full $(PYTEST) tests/fuzz -n 2 --dist loadgroup $(ARGS)
 
 test-e2e: .venv/.done ## the whole chain on a real node, with a real vLLM
-	$(PYTEST) tests -m e2e
+	$(PYTEST) tests -m "e2e and not load"
+
+test-load: .venv/.done ## users on the real node through roll-outs, drains, faults: requests, failures, gaps (half an hour; ARGS="-k drain")
+	$(PYTEST) tests -m load -s $(ARGS)
 
 bench-scale: .venv/.done ## a thousand Qwen3Deployments and more on simulated nodes (40 minutes; ARGS="--case hundred")
 	$(PY) -m tests.perf.scale $(ARGS)
@@ -87,4 +90,4 @@ devcluster-up: .venv/.done ## start a development cluster (ARGS="--real-node" fo
 devcluster-down: .venv/.done ## end the development cluster
 	$(PY) -m devcluster down $(ARGS)
 
-.PHONY: help setup lock demo demo-down test test-unit test-download test-cluster test-faults-sample test-faults test-fuzz test-e2e bench-scale bench-download verify format crds images images-push devcluster-up devcluster-down
+.PHONY: help setup lock demo demo-down test test-unit test-download test-cluster test-faults-sample test-faults test-fuzz test-e2e test-load bench-scale bench-download verify format crds images images-push devcluster-up devcluster-down

@@ -10,6 +10,7 @@ import pytest
 from demo import questions
 from demo.kube import wait_until
 from tests.e2e.world import EXAMPLE, MODEL, WRITES, World
+from tests.load.in_cluster import users
 
 TINY = EXAMPLE["metadata"]["name"]
 TWO = "tiny-tp2"
@@ -30,6 +31,8 @@ NOT_IN_THIS_STORY = {
     *((verb, "", "configmaps") for verb in ("get", "create", "patch")),  # a chat template, a batch, a middleware
     ("patch", "serving.qwen3.dev", "qwen3batches/status"),
     ("update", "serving.qwen3.dev", "qwen3batches/finalizers"),
+    ("list", "apps", "replicasets"),  # to go back to
+    *((verb, "policy", "poddisruptionbudgets") for verb in ("get", "create", "patch", "delete")),  # of two servers
     ("get", "storage.k8s.io", "storageclasses"),  # one that a Qwen3Deployment names
     ("update", "events.k8s.io", "events"),  # the same thing said again
     ("get", "events.k8s.io", "events"),
@@ -82,10 +85,15 @@ def test_a_restart_of_the_operator_restarts_no_server_and_writes_nothing(world: 
     assert writes(world.operator_requests())[already:] == []
 
 
-def test_another_length_is_rolled_out(world: World) -> None:
-    world.patch(TINY, {"engine": {"maxModelLen": 1024}})
-    live = world.ready(TINY)
+def test_another_length_is_rolled_out_and_no_request_is_lost(world: World) -> None:
+    """The second GPU is free: the new server comes first. More of the kind: `make test-load`."""
+    with users(world, TINY, count=4) as asking:
+        world.patch(TINY, {"engine": {"maxModelLen": 1024}})
+        live = world.ready(TINY)
+        asking.wait_for(20, timeout=60)
     assert live["status"]["engine"]["maxModelLen"] == 1024
+    assert asking.tally["failed"] == {}, asking.tally["examples"]
+    assert asking.tally["requests"] > 50
     with world.url(TINY) as url:
         assert questions.model_length(url, MODEL) == 1024
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import signal
 import socket
 import sys
 import threading
@@ -17,8 +18,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 QUESTION = {"role": "user", "content": "Count from 1 to 40."}
-TOKENS = 100
 TIMEOUT = 120.0
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What every user asks for."""
+
+    model: str = "Qwen3-8B"
+    tokens: int = 100
+    """Length of an answer."""
+    pause: float = 0.0
+    """Seconds between two requests of a user."""
 
 
 @dataclass
@@ -67,9 +78,9 @@ class Cut(Exception):
 class User(threading.Thread):
     """One user with one kept connection, as every pooled client has them."""
 
-    def __init__(self, host: str, port: int, tally: Tally, stop: threading.Event, number: int, pause: float) -> None:
+    def __init__(self, host: str, port: int, tally: Tally, stop: threading.Event, number: int, ask: Ask) -> None:
         super().__init__(daemon=True)
-        self.host, self.port, self.tally, self.stop, self.pause = host, port, tally, stop, pause
+        self.host, self.port, self.tally, self.stop, self.ask = host, port, tally, stop, ask
         self.stream = number % 2 == 0
         self.connection: http.client.HTTPConnection | None = None
 
@@ -85,12 +96,12 @@ class User(threading.Thread):
                 self.tally.bad(type(error).__name__, repr(error))
                 self._close()
                 self.stop.wait(0.2)
-            self.stop.wait(self.pause)
+            self.stop.wait(self.ask.pause)
         self._close()
 
     def _ask(self) -> None:
-        body = {"model": "", "messages": [QUESTION], "max_tokens": TOKENS, "temperature": 0, "stream": self.stream}
-        response = self._send(json.dumps(body | {"model": self.model()}).encode())
+        ask, wanted = self.ask, {"messages": [QUESTION], "temperature": 0, "stream": self.stream}
+        response = self._send(json.dumps(wanted | {"model": ask.model, "max_tokens": ask.tokens}).encode())
         text = response.read()
         if response.status != 200:
             self.tally.bad(f"HTTP {response.status}", text[:200].decode("utf-8", "replace"))
@@ -103,10 +114,6 @@ class User(threading.Thread):
             self.tally.good()
         if response.will_close:
             self._close()
-
-    def model(self) -> str:
-        """The model's name at the endpoint."""
-        return NAME
 
     def _send(self, body: bytes) -> http.client.HTTPResponse:
         """The response; a kept connection that its server closed before it was used is replaced, as pools do it."""
@@ -131,9 +138,6 @@ class User(threading.Thread):
             self.connection = None
 
 
-NAME = "Qwen3-8B"
-
-
 def _is_closed(sock: socket.socket) -> bool:
     """Whether the other side closed a connection that waits: what a pool looks at before it takes one."""
     sock.setblocking(False)
@@ -147,28 +151,32 @@ def _is_closed(sock: socket.socket) -> bool:
         sock.settimeout(TIMEOUT)
 
 
-def use(host: str, port: int, users: int, pause: float = 0.0) -> tuple[Tally, threading.Event, list[User]]:
+def use(host: str, port: int, users: int, ask: Ask = Ask()) -> tuple[Tally, threading.Event, list[User]]:
     """Begin with so many users."""
     tally, stop = Tally(), threading.Event()
-    found = [User(host, port, tally, stop, number, pause) for number in range(users)]
+    found = [User(host, port, tally, stop, number, ask) for number in range(users)]
     for user in found:
         user.start()
     return tally, stop, found
 
 
 def main() -> None:
-    """Use an endpoint for some seconds and print the tally, and every five seconds how far it is."""
+    """Use an endpoint until SIGTERM, or for some seconds; prints the tally each second, and at the end."""
     parser = argparse.ArgumentParser()
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     parser.add_argument("--users", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=3600)
-    parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--model", default=Ask.model)
+    parser.add_argument("--tokens", type=int, default=Ask.tokens)
+    parser.add_argument("--pause", type=float, default=Ask.pause)
     arguments = parser.parse_args()
-    tally, stop, users = use(arguments.host, arguments.port, arguments.users, arguments.pause)
+    ask = Ask(arguments.model, arguments.tokens, arguments.pause)
+    tally, stop, users = use(arguments.host, arguments.port, arguments.users, ask)
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
     until = time.monotonic() + arguments.seconds
-    while time.monotonic() < until:
-        time.sleep(1)
+    while not ended.wait(1) and time.monotonic() < until:
         print(json.dumps(tally.as_json()), flush=True)
     stop.set()
     for user in users:

@@ -227,6 +227,8 @@ class Startup(ApiModel):
     """From the container's start until it was ready."""
     kv_cache_tokens: Int64 | None = None
     """Tokens that the KV cache holds, as vLLM logs it."""
+    without_middleware: Text | None = None
+    """Why the server runs without the operator's middleware, where it does."""
 
 
 class PlanEntry(ApiModel):

@@ -189,6 +189,9 @@ class Reason(StrEnum):
         "take the field back; or turn the cache off, delete the claim, and turn it on again")
     CLAIM_UNUSED = _note(
         "ClaimUnused", _S, "the compile cache is off, and its claim is still there", "delete the claim")
+    MIDDLEWARE_NOT_LOADED = _note(
+        "MiddlewareNotLoaded", _S, "a server runs without the operator's middleware",
+        "name an image whose Python can load it; the message says what is wrong")
     INVALID_MODEL_CONFIG = _person(
         "InvalidModelConfig", _S, "the model's config.json makes no sense", "correct it, or choose another model")
     INSECURE_ENDPOINT = _person(
@@ -240,7 +243,7 @@ class Reason(StrEnum):
         "PersistentVolumeClaimRefused", _C, "the API server refuses the claim", "do as the message says")
     DEPLOYMENT_REFUSED = _person(
         "DeploymentRefused", _C, "the API server refuses the Deployment", "do as the message says")
-    DISRUPTION_BUDGET_REFUSED = _person(
+    POD_DISRUPTION_BUDGET_REFUSED = _person(
         "PodDisruptionBudgetRefused", _C, "the API server refuses the PodDisruptionBudget", "do as the message says")
     CONFIG_MAP_REFUSED = _person(
         "ConfigMapRefused", _C, "the API server refuses the ConfigMap", "do as the message says")

@@ -6,7 +6,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from qwen3_in_engine.server.contract import NOT_LOADED
 from qwen3_operator.engine.text import LONGEST_LINE
+
+MOST_WORDS = 200
+"""Characters of what a server says about itself that are told on."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class StartupLog:
     max_concurrency: float | None = None
     """Full-length sequences that fit at once."""
     ready: bool = False
+    without_middleware: str | None = None
+    """Why the server runs without our middleware; None where it does not say so."""
 
     @property
     def stage(self) -> str:
@@ -51,13 +57,15 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
 def parse_startup_log(lines: Iterable[str]) -> StartupLog:
     """Read the lines of one start, in order. With several ranks the slowest stage and the smallest cache count."""
     found: dict[str, list[float]] = {name: [] for name in _PATTERNS}
-    ready = False
+    ready, without_middleware = False, None
     for line in (line[:LONGEST_LINE] for line in lines):
         for name, pattern in _PATTERNS.items():
             match = pattern.search(line)
             if match:
                 found[name].append(float(match[1].replace(",", "")))
         ready = ready or "Application startup complete" in line
+        if NOT_LOADED in line:
+            without_middleware = line.partition(NOT_LOADED)[2].strip()[:MOST_WORDS]
     slowest = {name: max(values, default=None) for name, values in found.items()}
     smallest = {name: min(values, default=None) for name, values in found.items()}
     tokens = smallest["kv_cache_tokens"]
@@ -71,4 +79,5 @@ def parse_startup_log(lines: Iterable[str]) -> StartupLog:
         kv_cache_tokens=int(tokens) if tokens is not None else None,
         max_concurrency=smallest["max_concurrency"],
         ready=ready,
+        without_middleware=without_middleware,
     )

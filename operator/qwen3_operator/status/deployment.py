@@ -57,13 +57,14 @@ def deployment_status(
 ) -> dict[str, Any]:
     """The status of the Qwen3Deployment `name`, from its `previous` status and what was seen."""
     conditions = Conditions(DEPLOYMENT_TYPES, Before(previous, generation, view.now))
+    startup = view.startup or previous.get("startup") or {}
     fault = fault_at(previous, view.pods, verified_copy(view.model))
     idle = None
     if spec is None:
         set_accepted(conditions, view.problems, (), view.running)
         conditions.keep((Type.MODEL_READY, Type.FITS, Type.SCHEDULED, Type.AVAILABLE))
     else:
-        problems, warnings = _problems(view)
+        problems, warnings = _problems(view, startup)
         set_accepted(conditions, problems, warnings, view.running)
         set_model_ready(conditions, view.model, fault)
         _set_fit(conditions, view)
@@ -90,7 +91,7 @@ def deployment_status(
     _add_model(result, spec, previous, view)
     if fault:
         result["modelFaultAt"] = fault
-    if startup := view.startup or previous.get("startup"):
+    if startup:
         result["startup"] = dict(startup)
     if view.plan is not None:
         result["engine"] = view.plan.engine_status()
@@ -116,11 +117,21 @@ def _when_ready(spec: Qwen3DeploymentSpec | None, view: DeploymentView) -> tuple
     return Reason.SERVING, f"{view.endpoint} answers"
 
 
-def _problems(view: DeploymentView) -> tuple[list[Problem], list[Problem]]:
+def _problems(view: DeploymentView, startup: Object) -> tuple[list[Problem], list[Problem]]:
     """What keeps the servers from being made or changed, and what cannot take effect."""
     problems = view.plan.problems if view.plan else ()
     warnings = view.plan.warnings if view.plan else ()
-    return [*problems, *view.problems], [*warnings, *view.warnings, *of_shared_model(view.model)]
+    beside = [*view.warnings, *of_shared_model(view.model), *_without_middleware(startup)]
+    return [*problems, *view.problems], [*warnings, *beside]
+
+
+def _without_middleware(startup: Object) -> list[Problem]:
+    """That the newest server runs without our middleware: it serves, and that is all."""
+    if not (why := startup.get("withoutMiddleware")):
+        return []
+    words = f"server {startup.get('pod')} runs without the operator's middleware ({why}): its answers are not verified,"
+    words += " a hang is not found, and requests may be lost when it ends"
+    return [Problem(Reason.MIDDLEWARE_NOT_LOADED, words, "spec.engine.image", severity="warning")]
 
 
 def _set_fit(conditions: Conditions, view: DeploymentView) -> None:

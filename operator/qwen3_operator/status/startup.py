@@ -30,6 +30,7 @@ def startup_status(pod: Mapping[str, Any], log: str) -> dict[str, Any]:
         "graphsSeconds": _whole(said.graphs_seconds),
         "readySeconds": _between(started, ready),
         "kvCacheTokens": said.kv_cache_tokens,
+        "withoutMiddleware": said.without_middleware,
     }
     return {"pod": meta["name"]} | {stage: value for stage, value in stages.items() if value is not None}
 

@@ -73,3 +73,10 @@ def test_several_ranks_count_with_the_slowest_and_the_smallest() -> None:
 
 def test_an_empty_log() -> None:
     assert parse_startup_log([]) == StartupLog()
+
+
+def test_a_server_that_runs_without_the_middleware_says_why() -> None:
+    line = "(APIServer pid=7) qwen3: the middleware is not loaded: SyntaxError('invalid syntax', ('drain.py', 3))"
+    assert parse_startup_log([*V26, line]).without_middleware == "SyntaxError('invalid syntax', ('drain.py', 3))"
+    assert parse_startup_log(V26).without_middleware is None
+    assert len(parse_startup_log([line + "x" * 10_000]).without_middleware or "") == 200

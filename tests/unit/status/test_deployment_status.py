@@ -327,3 +327,15 @@ def test_what_scale_and_people_read() -> None:
     assert found["selector"] == "app.kubernetes.io/component=server,serving.qwen3.dev/deployment=chat"
     assert found["engine"]["command"][:2] == ["vllm", "serve"]
     assert {entry["field"] for entry in found["plan"]} >= {"image", "maxModelLen"}
+
+
+def test_a_server_without_the_middleware_serves_with_a_warning() -> None:
+    seen = {"model": model(), "server": server(), "startup": {"pod": "chat-1", "withoutMiddleware": "SyntaxError()"}}
+    found = status(spec(), **seen)
+    (accepted,) = (c for c in found["conditions"] if c["type"] == "Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("True", "AcceptedWithWarnings")
+    assert "chat-1 runs without the operator's middleware (SyntaxError())" in accepted["message"]
+    assert told(found)["Ready"] == ("True", "Serving")
+    # What was read of the start once is not read again.
+    again = status(spec(), found, **(seen | {"startup": None}))
+    assert again["conditions"] == found["conditions"]
