@@ -97,8 +97,7 @@ def the_operator(
 @pytest.fixture
 def operator(the_operator: OperatorProcess) -> OperatorProcess:
     """The operator, at work; a test that stopped it may leave it so."""
-    if not the_operator.running:
-        the_operator.start()
+    the_operator.keep_running()
     return the_operator
 
 
@@ -127,8 +126,7 @@ def world(api: Api, operator: OperatorProcess, make_world: Callable[[str], World
 @pytest.fixture(scope="module")
 def serving(api: Api, the_operator: OperatorProcess, make_world: Callable[[str], World]) -> Iterator[World]:
     """A namespace for a module's tests that share a Qwen3Deployment."""
-    if not the_operator.running:
-        the_operator.start()
+    the_operator.keep_running()
     it = make_world("serving")
     yield it
     _remove(api, it.namespace)

@@ -85,6 +85,14 @@ class OperatorProcess:
         """Whether it was started and not stopped."""
         return self._process is not None
 
+    def keep_running(self) -> None:
+        """Start it where it does not run, as a kubelet does: what ended it has failed the test of that moment."""
+        if self._process is not None and self._process.poll() is not None:
+            print(f"the operator had ended with {self._process.returncode}\n{self.log_tail()}")
+            self._process = None
+        if self._process is None:
+            self.start()
+
     def http(self, path: str) -> tuple[int, str]:
         """GET from the operator's own port: status (0 when nobody listens) and body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
