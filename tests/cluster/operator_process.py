@@ -27,7 +27,7 @@ class OperatorProcess:
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the process without waiting for anything."""
-        assert self._process is None, "it runs already"
+        assert not self.running, "it runs already"
         variables = {
             "KUBECONFIG": str(self.kubeconfig),
             "QWEN3_OPERATOR_HTTP_HOST": "127.0.0.1",
@@ -82,16 +82,16 @@ class OperatorProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it was started and not stopped."""
-        return self._process is not None
+        """Whether it was started, and has neither been stopped nor ended by itself."""
+        return self._process is not None and self._process.poll() is None
 
     def keep_running(self) -> None:
         """Start it where it does not run, as a kubelet does: what ended it has failed the test of that moment."""
-        if self._process is not None and self._process.poll() is not None:
+        if self.running:
+            return
+        if self._process is not None:
             print(f"the operator had ended with {self._process.returncode}\n{self.log_tail()}")
-            self._process = None
-        if self._process is None:
-            self.start()
+        self.start()
 
     def http(self, path: str) -> tuple[int, str]:
         """GET from the operator's own port: status (0 when nobody listens) and body."""

@@ -64,8 +64,7 @@ class Seen:
 @pytest.fixture(scope="module")
 def seen(api: Api, the_operator: OperatorProcess, make_world: Callable[[str], World]) -> Iterator[dict[str, Seen]]:
     """Make every mistake, wait for the conditions, mend, wait until all are Ready."""
-    if not the_operator.running:
-        the_operator.start()
+    the_operator.keep_running()
     found = {name: Seen(make_world(name)) for name in BAD_INPUTS}
     for name, bad in BAD_INPUTS.items():
         bad.cause(found[name].world)

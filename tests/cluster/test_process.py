@@ -53,8 +53,7 @@ def another(
     for it in made:
         if it.running:
             it.stop()
-    if not the_operator.running:
-        the_operator.start()
+    the_operator.keep_running()
 
 
 def test_at_rest_nothing_is_written(
