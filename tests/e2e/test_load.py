@@ -13,7 +13,7 @@ import pytest
 from demo.kube import wait_until
 from demo.manifests import NAMESPACE
 from tests.e2e.world import World
-from tests.load.in_cluster import Users, users
+from tests.load.in_cluster import RESTRICTED, RESTRICTED_CONTAINER, Users, users
 
 pytestmark = pytest.mark.load
 
@@ -167,8 +167,14 @@ def full(one: World) -> Iterator[World]:
     """One server, and somebody else on the other GPU."""
     image = one.servers(NAME)[0]["spec"]["containers"][0]["image"]
     resources = {"limits": {"nvidia.com/gpu": "1"}}
-    container = {"name": "other", "image": image, "command": ["sleep", "3600"], "resources": resources}
-    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    container = {
+        "name": "other",
+        "image": image,
+        "command": ["sleep", "3600"],
+        "resources": resources,
+        "securityContext": RESTRICTED_CONTAINER,
+    }
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0, "securityContext": RESTRICTED}
     meta = {"name": "other", "namespace": NAMESPACE}
     one.kube.apply([{"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}])
     one.kubectl("wait", "pod", "other", "--for=condition=Ready", "--timeout=60s")

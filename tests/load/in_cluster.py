@@ -17,6 +17,9 @@ from tests.e2e.world import MODEL, World
 from tests.load import clients
 
 PROGRAM = Path(clients.__file__)
+RESTRICTED = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+"""Security of a pod in the demo's namespace, and of its containers."""
+RESTRICTED_CONTAINER = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 END = "import os, signal; os.kill(1, signal.SIGTERM)"
 
 
@@ -54,12 +57,14 @@ def users(world: World, endpoint: str, *, count: int = 6, tokens: int = 24) -> I
         "name": "users",
         "image": image,
         "command": ["python3", "/load/clients.py", *words],
+        "securityContext": RESTRICTED_CONTAINER,
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
         "volumeMounts": [{"name": "program", "mountPath": "/load"}],
     }
     spec = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": 1,
+        "securityContext": RESTRICTED,
         "containers": [container],
         "volumes": [{"name": "program", "configMap": {"name": name}}],
     }
