@@ -20,6 +20,8 @@ NO_ROOM = timedelta(seconds=10)
 """The scheduler has no node for a new server beside the old ones for so long: one of these has to go first."""
 NO_VOLUME = timedelta(seconds=60)
 """A new server has a node and no container for so long: its volume may be held by the old one, on another node."""
+MOST_GONE_BACK = 8
+"""More than a Deployment keeps ReplicaSets of."""
 _TEMPLATE_HASH = "pod-template-hash"
 
 
@@ -30,6 +32,8 @@ class RolledBack:
     inputs: str
     reason: str
     message: str
+    also: tuple[str, ...] = ()
+    """Digests of earlier specs whose servers failed as well when they were gone back to."""
 
     def written(self) -> dict[str, str]:
         """As annotations."""
@@ -41,8 +45,9 @@ def rolled_back(server: Object | None) -> RolledBack | None:
     text = ((server or {}).get("metadata", {}).get("annotations") or {}).get(REFUSED)
     try:
         said = json.loads(text or "")
-        return RolledBack(str(said["inputs"]), str(said["reason"]), str(said["message"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
+        also = tuple(str(it) for it in list(said.get("also") or ())[:MOST_GONE_BACK])
+        return RolledBack(str(said["inputs"]), str(said["reason"]), str(said["message"]), also)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -80,6 +85,13 @@ def is_rolling(server: Object) -> bool:
     status = server.get("status") or {}
     current = status.get("observedGeneration") == server["metadata"].get("generation")
     return not current or (status.get("replicas") or 0) > (status.get("updatedReplicas") or 0)
+
+
+def has_completed(server: Object) -> bool:
+    """Whether the present template was once rolled out: then what fails now is no fault of the change."""
+    conditions = (server.get("status") or {}).get("conditions") or ()
+    progress: Object = next((c for c in conditions if c["type"] == "Progressing"), {})
+    return progress.get("reason") == "NewReplicaSetAvailable"
 
 
 def deletes_first(server: Object) -> bool:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
-from qwen3_operator.api.conditions import shorten
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.source import ModelSource
@@ -281,22 +280,24 @@ class _Reconciliation(Reconciliation):
         """A spec whose servers failed is not tried again until it changes."""
         refused = rolled_back(self.server)
         self.refused = refused if refused is not None and refused.inputs == inputs and kept is None else None
+        self._tell_refusal()
+
+    def _tell_refusal(self) -> None:
         if self.refused is not None:
             words = f"the servers of this spec failed ({self.refused.reason}): {self.refused.message}"
             self.problems.append(Problem(Reason.ROLLED_BACK, words, "spec"))
 
     async def _go_back(self, spec: Qwen3DeploymentSpec) -> None:
         """Where servers of this spec fail for good, have those of the spec before again."""
-        if self.server is None or self.problems or not self.pods:
+        if self.server is None or not self.pods or (self.problems and self.refused is None):
             return
-        if (found := await failed_rollout(self.context, self.server, self.pods)) is None:
+        if (found := await failed_rollout(self.context, self.server, self.pods, self.refused)) is None:
             return
-        trouble, before = found
-        failed = made_from(self.server)
-        assert failed is not None
-        self.refused = RolledBack(failed.inputs, trouble.reason, shorten(trouble.message))
+        known = self.refused is not None
+        self.refused, before = found
         await self._apply_server(spec, before)
-        self._look_at_refusal(failed.inputs, None)
+        if not known:
+            self._tell_refusal()
 
     def _plan(self, spec: Qwen3DeploymentSpec, weights: Weights, made: MadeFrom | None) -> Plan:
         """The plan for `spec`: with the values of the servers that were made from it, or with those of now."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from qwen3_operator.api.conditions import shorten
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import REPLICA_SETS
 from qwen3_operator.controller.ownership import controller_of
 from qwen3_operator.desired.made_from import ANNOTATION, MadeFrom, made_from
-from qwen3_operator.desired.rollout import template_hash
+from qwen3_operator.desired.rollout import RolledBack, has_completed, template_hash
 from qwen3_operator.naming import DEPLOYMENT_LABEL
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.status.pods import PodView, Trouble, pod_trouble
@@ -16,13 +18,17 @@ from qwen3_operator.status.pods import PodView, Trouble, pod_trouble
 _REVISION = "deployment.kubernetes.io/revision"
 
 
-async def failed_rollout(context: Context, server: Object, pods: Sequence[PodView]) -> tuple[Trouble, MadeFrom] | None:
-    """What is wrong with the servers of the newest template, and what the ones before were made from.
+async def failed_rollout(
+    context: Context, server: Object, pods: Sequence[PodView], refused: RolledBack | None
+) -> tuple[RolledBack, MadeFrom] | None:
+    """What to write on the Deployment whose newest servers failed, and what the servers to go back to are made from.
 
-    None where nothing is wrong that needs a person, or where there is nothing to go back to. ReplicaSets carry what
-    their servers were made from: their Deployment gave it to them.
+    None where nothing failed that needs a person, where the template was rolled out once, or where there is nothing to
+    go back to. ReplicaSets carry what their servers were made from: their Deployment gave it to them. `refused`: the
+    spec that was gone back from already, while this one is not tried.
     """
-    if not _needs_a_person(pods):
+    present = made_from(server)
+    if present is None or has_completed(server) or not _needs_a_person(pods):
         return None
     meta = server["metadata"]
     found = await context.cluster.list(
@@ -35,10 +41,15 @@ async def failed_rollout(context: Context, server: Object, pods: Sequence[PodVie
     if newest is None:
         return None
     trouble = _needs_a_person([view for view in pods if template_hash(view.pod) == template_hash(newest)])
-    present = made_from(server)
-    before = [made for it in ours if it is not newest and (made := made_from(it)) is not None]
-    before = [made for made in before if present is None or made.inputs != present.inputs]
-    return (trouble, before[0]) if trouble and before else None
+    before = [(it, made) for it in ours if it is not newest and (made := made_from(it)) is not None]
+    if trouble is None or any(made.inputs == present.inputs for _, made in before):
+        return None  # kubectl rollout restart: it is not the spec that changed
+    known = refused or RolledBack(present.inputs, trouble.reason, shorten(trouble.message))
+    if refused is not None:
+        known = replace(refused, also=(*refused.also, present.inputs))
+    before = [(it, made) for it, made in before if made.inputs not in (known.inputs, *known.also)]
+    before.sort(key=lambda pair: not pair[0].get("status", {}).get("readyReplicas"))  # those that serve first
+    return (known, before[0][1]) if before else None
 
 
 def _needs_a_person(pods: Sequence[PodView]) -> Trouble | None:

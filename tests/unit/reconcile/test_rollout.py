@@ -1,0 +1,125 @@
+"""To which servers a failed roll-out goes back."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from tests.cluster.wrappers import Q3d
+
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.controller.kinds import REPLICA_SETS, Kind
+from qwen3_operator.desired.made_from import ANNOTATION, MadeFrom, inputs_of
+from qwen3_operator.desired.rollout import RolledBack
+from qwen3_operator.desired.server import server_template
+from qwen3_operator.plan import Weights, make_plan
+from qwen3_operator.reconcile.context import Context
+from qwen3_operator.reconcile.rollout import failed_rollout
+from qwen3_operator.settings import Settings
+from qwen3_operator.status.pods import PodView
+
+WRONG = {"exitCode": 86, "message": "AnswersWrong: tool-call parser hermes: a call is left in the content"}
+WEIGHTS = Weights("weights", "Qwen3-0.6B-1")
+
+
+def made(length: int) -> MadeFrom:
+    spec = Qwen3DeploymentSpec.model_validate(Q3d().engine(maxModelLen=length).spec)
+    settings = Settings(identity="test")
+    plan = make_plan(WEIGHTS, spec, settings, [])
+    return MadeFrom(inputs_of(spec, WEIGHTS, ""), plan, server_template("chat", spec, plan, settings))
+
+
+A, B, C = made(1024), made(2048), made(4096)
+
+
+def replica_set(of: MadeFrom, revision: int, *, ready: int = 0, uid: str = "u") -> dict[str, Any]:
+    return {
+        "metadata": {
+            "labels": {"pod-template-hash": of.inputs},
+            "annotations": {ANNOTATION: of.written(), "deployment.kubernetes.io/revision": str(revision)},
+            "ownerReferences": [{"kind": "Deployment", "name": "chat", "uid": uid, "controller": True}],
+        },
+        "status": {"readyReplicas": ready},
+    }
+
+
+def server(of: MadeFrom, progress: str = "ReplicaSetUpdated") -> dict[str, Any]:
+    return {
+        "metadata": {"name": "chat", "namespace": "team", "uid": "u", "annotations": {ANNOTATION: of.written()}},
+        "status": {"conditions": [{"type": "Progressing", "status": "True", "reason": progress}]},
+    }
+
+
+def failed_pod(of: MadeFrom, *, placed: bool = True) -> PodView:
+    conditions = [{"type": "PodScheduled", "status": "True" if placed else "False", "reason": "Unschedulable"}]
+    state = {"name": "vllm", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": WRONG}}
+    status = {"phase": "Running", "conditions": conditions, "containerStatuses": [state]}
+    return PodView({"metadata": {"name": "p", "labels": {"pod-template-hash": of.inputs}}, "status": status})
+
+
+class Listing:
+    """The API server, as far as it lists ReplicaSets."""
+
+    def __init__(self, sets: list[dict[str, Any]]) -> None:
+        self.sets = sets
+
+    async def list(self, kind: Kind, namespace: str, **_: Any) -> list[dict[str, Any]]:
+        assert (kind, namespace) == (REPLICA_SETS, "team")
+        return self.sets
+
+
+async def gone_back(
+    sets: list[dict[str, Any]], it: dict[str, Any], pods: list[PodView], refused: RolledBack | None = None
+) -> tuple[RolledBack, MadeFrom] | None:
+    context = cast(Context, type("Only", (), {"cluster": Listing(sets)}))
+    return await failed_rollout(context, it, pods, refused)
+
+
+async def test_to_the_one_before() -> None:
+    found = await gone_back([replica_set(A, 1), replica_set(B, 2)], server(B), [failed_pod(B)])
+    assert found is not None
+    refused, before = found
+    assert (refused.inputs, refused.reason, refused.also) == (B.inputs, "AnswersWrong", ())
+    assert "tool-call parser hermes" in refused.message
+    assert before.inputs == A.inputs
+
+
+@pytest.mark.parametrize(
+    ("what", "sets", "it", "pods"),
+    [
+        ("nothing to go back to", [replica_set(B, 1)], server(B), [failed_pod(B)]),
+        ("it was rolled out once", [replica_set(A, 1), replica_set(B, 2)], server(B, "NewReplicaSetAvailable"),
+         [failed_pod(B)]),
+        ("what fails is an old one", [replica_set(A, 1), replica_set(B, 2)], server(B), [failed_pod(A)]),
+        ("it has no node", [replica_set(A, 1), replica_set(B, 2)], server(B), [failed_pod(B, placed=False)]),
+        ("the spec is the same: kubectl rollout restart", [replica_set(A, 1), replica_set(B, 2), replica_set(B, 3)],
+         server(B), [failed_pod(B)]),
+        ("of somebody else", [replica_set(A, 1, uid="other"), replica_set(B, 2)], server(B), [failed_pod(B)]),
+        ("not made by us", [replica_set(A, 1), replica_set(B, 2)], {**server(B), "metadata": {
+            "name": "chat", "namespace": "team", "uid": "u"}}, [failed_pod(B)]),
+    ],
+)  # fmt: skip
+async def test_not_where(what: str, sets: list[dict[str, Any]], it: dict[str, Any], pods: list[PodView]) -> None:
+    assert await gone_back(sets, it, pods) is None, what
+
+
+async def test_those_that_serve_go_before_newer_ones() -> None:
+    """B was still starting when C came."""
+    sets = [replica_set(A, 1, ready=1), replica_set(B, 2), replica_set(C, 3)]
+    found = await gone_back(sets, server(C), [failed_pod(C)])
+    assert found is not None
+    assert found[1].inputs == A.inputs
+
+
+async def test_it_does_not_go_to_and_fro() -> None:
+    """None serves: B is gone back to, fails as well, and A is next; C stays the spec that is refused."""
+    sets = [replica_set(A, 1), replica_set(B, 2), replica_set(C, 3)]
+    first = await gone_back(sets, server(C), [failed_pod(C)])
+    assert first is not None
+    assert first[1].inputs == B.inputs
+    sets = [replica_set(A, 1), replica_set(C, 3), replica_set(B, 4)]
+    second = await gone_back(sets, server(B), [failed_pod(B)], first[0])
+    assert second is not None
+    assert (second[0].inputs, second[0].also, second[1].inputs) == (C.inputs, (B.inputs,), A.inputs)
+    sets = [replica_set(C, 3), replica_set(B, 4), replica_set(A, 5)]
+    assert await gone_back(sets, server(A), [failed_pod(A)], second[0]) is None
