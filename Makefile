@@ -36,7 +36,7 @@ demo-down: .venv/.done ## end what `make demo` left running, and nothing else
 test: test-unit test-download test-cluster test-faults-sample test-e2e ## what CI runs: unit, download, cluster, faults, e2e
 
 test-unit: .venv/.done ## the fast tests: no cluster, seconds
-	$(PYTEST) tests -m "not cluster and not faults and not e2e and not download"
+	$(PYTEST) tests -m "not cluster and not faults and not e2e and not download" -n 2
 
 test-download: .venv/.done ## the downloader against a hub with faults
 	$(PYTEST) tests -m download $(AT_ONCE)

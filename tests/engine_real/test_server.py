@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,8 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from images.vllm_bundle import bundle
 from tests.cluster.waiting import wait_until
-from tests.engine_real.server import ARGUMENTS, CHECKPOINT, CONFIG, Server, serving
+from tests.engine_real.server import ARGUMENTS, CHECKPOINT, CONFIG, NAME, Server, serving
+from tests.load import libraries
 from tests.load.balancer import Balancer
 from tests.load.clients import use
 
@@ -47,7 +50,15 @@ def test_a_right_server_is_verified_within_seconds(two: tuple[Server, Server]) -
 def test_users_of_pooled_connections_lose_nothing_when_one_goes(two: tuple[Server, Server]) -> None:
     going, staying = two
     balancer = Balancer([going.port, staying.port])
-    tally, stop, users = use("127.0.0.1", balancer.port, 6)
+    tally, stop, users = use("127.0.0.1", balancer.port, 4)
+    others = subprocess.Popen(
+        [sys.executable, libraries.__file__, f"http://127.0.0.1:{balancer.port}", NAME],
+        env={**os.environ, "PYTHONPATH": str(bundle())},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert others.stdout is not None
+    assert others.stdout.readline() == "served\n"
     wait_until(lambda: tally.ok >= 10, within=60, what="users are served")
     threading.Timer(PROPAGATES_SECONDS, lambda: balancer.endpoints.remove(going.port)).start()
     hook = [sys.executable, str(PRE_STOP), str(going.port), "3", "33", str(going.folder)]
@@ -57,10 +68,13 @@ def test_users_of_pooled_connections_lose_nothing_when_one_goes(two: tuple[Serve
     served = tally.ok
     wait_until(lambda: tally.ok >= served + 10, within=60, what="the other server serves on")
     stop.set()
+    others.terminate()
+    told = json.loads(others.communicate(timeout=120)[0])
     for user in users:
         user.join(60)
     balancer.close()
-    print(tally.as_json())
+    print(tally.as_json(), {name: it["ok"] for name, it in told.items()})
+    assert {name: it["lost"] for name, it in told.items()} == {name: [] for name in libraries.USERS}
     assert tally.ok >= 30
     assert not tally.failures, tally.as_json()
 
