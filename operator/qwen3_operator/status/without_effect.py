@@ -58,7 +58,6 @@ def of_compile_cache(cache: CompileCache | None, claim: Object | None, fixed_cla
         found.append(_smaller(f"{_CACHE}.size", str(cache.size), claim, has))
     elif has and quantity(cache.size) > quantity(has) and fixed_class:
         grows = f"StorageClass {fixed_class} does not let claim {name} ({has}) grow"
-        grows = f"StorageClass {fixed_class} does not let claim {name} ({has}) grow"
         words = f"{_CACHE}.size is {cache.size}, but {grows}: {_WAYS}"
         found.append(_warning(Reason.FIELD_WITHOUT_EFFECT, words, f"{_CACHE}.size"))
     return found
