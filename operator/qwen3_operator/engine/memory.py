@@ -83,9 +83,9 @@ def predict(load: Load) -> Memory:
     layout = kv_layout(load)
     unmeasured = tuple(dict.fromkeys(_unmeasured(load, editions)))
     margin = max(0.5, 0.03 * requested) if unmeasured else max(0.15, 0.01 * max(left, 0))
-    flashinfer = side.overhead_gib(load, flashinfer=True) - overhead if load.flashinfer_sampler else 0.0
-    if flashinfer:
-        unmeasured += ("FlashInfer's sampler",)
+    all_reduce = side.edition.fused_all_reduce_gib(load)
+    if all_reduce:
+        unmeasured += ("FlashInfer's all-reduce",)
     return Memory(
         gpu_gib=load.gpu.memory_gib,
         requested_gib=requested,
@@ -95,7 +95,7 @@ def predict(load: Load) -> Memory:
         kv_tokens=max(0, int(left * GIB // (BLOCK_TOKENS * layout.bytes_per_token)) * BLOCK_TOKENS),
         layout=layout,
         free_at_start_gib=load.gpu.memory_gib - max(e.held_gib(load.facts, load.sharding) for _, e in editions),
-        margin_gib=margin + flashinfer,
+        margin_gib=margin + all_reduce,
         more_gib=margin + weights + overhead - min(each.taken_gib(load) for each in sides),
         unmeasured=unmeasured,
     )
@@ -115,8 +115,8 @@ class _Side:
         )
         return weights / GIB
 
-    def overhead_gib(self, load: Load, *, flashinfer: bool = False) -> float:
-        return self.edition.overhead_gib(load, self.kind, flashinfer=flashinfer)
+    def overhead_gib(self, load: Load) -> float:
+        return self.edition.overhead_gib(load, self.kind)
 
     def taken_gib(self, load: Load) -> float:
         return self.weights_gib(load) + self.overhead_gib(load)

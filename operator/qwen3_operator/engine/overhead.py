@@ -20,6 +20,9 @@ _GRAPHS_COUNTED_SINCE = EngineVersion.of("0.21.0")
 _LARGEST_GRAPH = 512
 """Tokens of the largest CUDA graph (config/vllm.py, _set_cudagraph_sizes)."""
 _REPACKED = ("awq", "gptq")
+_MANY_HEADS = 33
+"""Heads on a rank from which each graph was seen to be larger: 40 and 64, but not 32."""
+_HOPPER = (9, 0)
 
 
 class _Data(BaseModel):
@@ -73,6 +76,13 @@ class _Sampler(_Data):
     """Bytes by token, expert of a token, and width of the experts: stays allocated."""
 
 
+class _FlashInferSampler(_Data):
+    """What it has instead of the terms of the same names."""
+
+    logit: float
+    fixed_mib: float
+
+
 class _Activations(_Data):
     mlp: float
     hidden: float
@@ -83,7 +93,21 @@ class _Graphs(_Data):
     least_mib: float = 0
     layer_mib: float
     head_mib: float = 0
+    head_mib_with_fp8_cache: float = 0
+    graph_mib_per_layer: float = 0
+    graph_mib_most: float = 0
+    """Where a graph of many layers stays."""
+    graph_mib_per_layer_of_many_heads: float = 0
+    graph_mib_per_layer_in_fp8: float = 0
     graph_mib_per_layer_and_head: float = 0
+
+    def graph_mib(self, layers: int, heads: float, *, fp8: bool) -> float:
+        """Of each graph of a whole step after the first."""
+        plain = min(self.graph_mib_per_layer * layers, self.graph_mib_most)
+        if heads >= _MANY_HEADS:
+            plain = self.graph_mib_per_layer_of_many_heads * layers
+        more = self.graph_mib_per_layer_in_fp8 * layers if fp8 else 0.0
+        return plain + more + self.graph_mib_per_layer_and_head * layers * heads
 
 
 class _OnV1(_Data):
@@ -103,7 +127,10 @@ class Edition(_Data):
     penalty_bytes_per_logit: float
     buffers_mib: _Buffers
     sampler: dict[Kind, _Sampler]
-    flashinfer_bytes_per_logit: float
+    flashinfer_sampler: _FlashInferSampler | None = None
+    """None: measured with and without, the same."""
+    fused_all_reduce_mib: dict[int, float] = {}
+    """The largest message of FlashInfer's all-reduce by the number of GPUs."""
     pooling_samples: bool
     """Whether pooling models are taken to make logits as well: on the safe side where they were not measured."""
     activations: _Activations
@@ -119,20 +146,25 @@ class Edition(_Data):
             return ("moe",)
         return ("dense", "moe") if load.version < EngineVersion.of(self.on_v1.perhaps_dense_before) else ("dense",)
 
-    def overhead_gib(self, load: Load, kind: Kind, *, flashinfer: bool = False) -> float:
-        """All that vLLM takes off the KV cache beside weights, by the constants of a kind.
-
-        ``flashinfer``: with its sampler, which nobody measured where it makes a difference.
-        """
+    def overhead_gib(self, load: Load, kind: Kind) -> float:
+        """All that vLLM takes off the KV cache beside weights, by the constants of a kind."""
         penalties = 0.0 if load.pooling else self.penalty_bytes_per_logit * _logits(load)
         repacked = load.loaded_facts.quantization is not None and load.loaded_facts.quantization.method in _REPACKED
         buffers = MIB * (self.buffers_mib.repacked if repacked else self.buffers_mib.plain)
-        taken = penalties + buffers + self._peak_bytes(load, kind, flashinfer) + self._graph_bytes(load, kind)
+        taken = penalties + buffers + self._peak_bytes(load, kind) + self._graph_bytes(load, kind)
         return self._non_torch_gib(load, kind) + taken / GIB
 
     def held_gib(self, facts: ModelFacts, sharding: Sharding) -> float:
         """Used on a GPU before vLLM's first look: CUDA context, and with several GPUs NCCL."""
         return self.held_before_start_gib.on_each(facts, sharding)
+
+    def fused_all_reduce_gib(self, load: Load) -> float:
+        """What FlashInfer's all-reduce may take more on each GPU: the images have it, and nobody measured it."""
+        tp, facts = load.sharding.tensor_parallel_size, load.facts
+        if tp == 1 or load.gpu.compute_capability != _HOPPER:
+            return 0.0
+        message = min(self.fused_all_reduce_mib.get(tp, 0.0) * MIB, 2 * load.batched_tokens * facts.hidden_size)
+        return 4 * tp * message / GIB
 
     def unmeasured(self, load: Load) -> Iterator[str]:
         """Why the constants may not hold for a load of this release, in words."""
@@ -160,7 +192,7 @@ class Edition(_Data):
             return counted.moe_with_graphs
         return counted.on_each(load.facts, load.sharding)
 
-    def _peak_bytes(self, load: Load, kind: Kind, flashinfer: bool) -> float:
+    def _peak_bytes(self, load: Load, kind: Kind) -> float:
         """Peak of the profiling run: the largest of sampler, activations, and (first start) compilation."""
         facts, tp, batch = load.loaded_facts, load.sharding.tensor_parallel_size, load.batched_tokens
         fp8 = facts.quantization is not None and facts.quantization.method == "fp8"
@@ -169,20 +201,20 @@ class Edition(_Data):
         activations = 2 * batch * (terms.mlp * facts.intermediate_size / tp + hidden * facts.hidden_size)
         compilation = 2 * facts.hidden_size * (facts.vocab_size / tp + 2 * batch)
         return max(
-            0.0 if load.pooling and not self.pooling_samples else self._sampler_bytes(load, kind, flashinfer),
+            0.0 if load.pooling and not self.pooling_samples else self._sampler_bytes(load, kind),
             0.0 if facts.is_moe else activations,
             0.0 if load.enforce_eager or load.kind not in self.compiles else compilation,
         )
 
-    def _sampler_bytes(self, load: Load, kind: Kind, flashinfer: bool) -> float:
+    def _sampler_bytes(self, load: Load, kind: Kind) -> float:
         facts, tp, term = load.facts, load.sharding.tensor_parallel_size, self.sampler[kind]
-        logit = term.logit * (2 + 1 / tp if term.gathered and tp > 1 else 1)
-        if flashinfer:
-            logit += self.flashinfer_bytes_per_logit
+        logit, fixed = term.logit * (2 + 1 / tp if term.gathered and tp > 1 else 1), term.fixed_mib
+        if load.flashinfer_sampler and self.flashinfer_sampler is not None:
+            logit, fixed = self.flashinfer_sampler.logit, self.flashinfer_sampler.fixed_mib
         width = max(facts.hidden_size, 2 * facts.moe_intermediate_size / tp)
         experts = term.expert_workspace * facts.experts_per_token * load.batched_tokens * width
         rows = (term.token * load.batched_tokens + term.sequence * load.sequences) * facts.hidden_size
-        return logit * _logits(load) + rows + experts + term.fixed_mib * MIB
+        return logit * _logits(load) + rows + experts + fixed * MIB
 
     def _graph_bytes(self, load: Load, kind: Kind) -> float:
         term = self.graphs.get(kind)
@@ -192,9 +224,13 @@ class Edition(_Data):
         pieces = max(term.least_mib, term.layer_mib * layers)
         if load.pooling:  # it has no graphs of whole steps
             return pieces * MIB
-        accumulators = term.head_mib * heads * min(load.sequences, _LARGEST_GRAPH) / _LARGEST_GRAPH
-        more = term.graph_mib_per_layer_and_head * (full_graphs(load.sequences) - 1) * layers * heads
-        return (pieces + accumulators + more) * MIB
+        fp8_cache = (load.kv_cache_dtype or "").startswith("fp8")
+        head = term.head_mib + (term.head_mib_with_fp8_cache if fp8_cache else 0.0)
+        accumulators = head * heads * min(load.sequences, _LARGEST_GRAPH) / _LARGEST_GRAPH
+        quantization = load.loaded_facts.quantization
+        fp8 = quantization is not None and quantization.method == "fp8"
+        graphs = (full_graphs(load.sequences) - 1) * term.graph_mib(layers, heads, fp8=fp8)
+        return (pieces + accumulators + graphs) * MIB
 
 
 def full_graphs(sequences: int) -> int:

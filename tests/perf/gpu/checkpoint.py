@@ -49,6 +49,22 @@ def _config(facts: ModelFacts) -> dict[str, Any]:
             "mlp_only_layers": [],
             "norm_topk_prob": True,
         }
+    quantization = facts.quantization
+    if quantization and quantization.method == "fp8":
+        config["quantization_config"] = {
+            "quant_method": "fp8",
+            "fmt": "e4m3",
+            "activation_scheme": "dynamic",
+            "weight_block_size": list(quantization.block or (128, 128)),
+        }
+    elif quantization and quantization.method == "awq":
+        config["quantization_config"] = {
+            "quant_method": "awq",
+            "bits": quantization.bits,
+            "group_size": quantization.group_size,
+            "zero_point": True,
+            "version": "gemm",
+        }
     return config
 
 

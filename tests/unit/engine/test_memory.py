@@ -166,7 +166,7 @@ def test_key_value_heads_are_repeated_beyond_their_number() -> None:
         ("Qwen3-14B", "RTX-4090", 1, 8192, "DoesNotFit", 2),
         ("Qwen3-32B", "H100", 1, 16384, "Fits", 1),
         ("Qwen3-32B", "H100", 1, 40960, "DoesNotFit", 2),
-        ("Qwen3-32B", "H100", 1, 28672, "Tight", 2),
+        ("Qwen3-32B", "H100", 1, 27648, "Tight", 2),
         ("Qwen3-235B-A22B-FP8", "H100", 2, 8192, "DoesNotFit", 4),
         ("Qwen3-235B-A22B-FP8", "H100", 8, 40960, "Fits", 4),
         ("Qwen3-235B-A22B", "H100", 4, 8192, "DoesNotFit", 8),
