@@ -353,6 +353,7 @@ DEPLOYMENT_CASES = [
             *(case for name in ("field", "value", "reason", "next") for case in text(f"plan[].{name}", most=1024)),
             *text("model.id", most=1024),
             *text("startup.pod", most=1024),
+            *text("startup.withoutMiddleware", most=1024),
             *(
                 case
                 for name in (
