@@ -60,13 +60,20 @@ def _matches(expression: Object, labels: Mapping[str, str]) -> bool:
             return value is None
 
 
+def volume_of_one_node(spec: Qwen3DeploymentSpec) -> bool:
+    """Whether servers mount a volume that only one node may have at a time."""
+    cache = spec.engine.compile_cache
+    modes = [spec.source.storage.access_mode] + ([cache.access_mode] if cache is not None and cache.enabled else [])
+    return any(mode not in _MANY_NODES for mode in modes)
+
+
 def spread(name: str, spec: Qwen3DeploymentSpec) -> dict[str, Any]:
     """Default topology spread of the servers, as fields of a PodSpec: a wish, which never keeps one from its node.
 
     Nothing where the spec has constraints of its own, or where the volume with the weights ties them to one node.
     """
-    storage = spec.source.storage
-    if spec.scheduling.topology_spread_constraints or storage.existing_claim or storage.access_mode not in _MANY_NODES:
+    of_one_node = spec.source.storage.existing_claim or volume_of_one_node(spec)
+    if spec.scheduling.topology_spread_constraints or of_one_node:
         return {}
     constraints = [
         {

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from qwen3_operator.api import GROUP
 from qwen3_operator.api.deployment import Rollout
 from qwen3_operator.api.times import parse_time
-from qwen3_operator.engine.diagnosis import waits_for_room
+from qwen3_operator.controller.quantity import quantity
+from qwen3_operator.engine.diagnosis import gpus_wanted, is_gpu, short_of, waits_for_room
 
 Object = Mapping[str, Any]
 REFUSED = f"{GROUP}/rolled-back"
@@ -62,22 +66,58 @@ def strategy(rollout: Rollout, *, delete_first: bool) -> dict[str, Any]:
 
 
 def must_delete_first(
-    rollout: Rollout, server: Object | None, pods: Sequence[Object], gpus_by_node: Mapping[str, int], now: datetime
+    rollout: Rollout,
+    server: Object | None,
+    pods: Sequence[Object],
+    gpus_by_node: Mapping[str, int],
+    now: datetime,
+    *,
+    volume_of_one_node: bool,
 ) -> bool:
     """Whether an old server has to go before a new one can come: asked of the scheduler, which knows GPUs, quota,
-    priorities and volumes, by trying.
+    priorities and volumes, by trying. Only where the end of an old one makes room: else nothing is taken down.
 
-    `pods`: of the servers, old and new. `gpus_by_node`: of the nodes where they may run. Once an old server went first
-    it stays so until the roll-out is over.
+    `pods`: of the servers, old and new. `gpus_by_node`: of the nodes where they may run. `volume_of_one_node`: servers
+    mount a volume that only one node may have. Once an old server went first it stays so until the roll-out is over.
     """
     if rollout.strategy != "Auto" or server is None or not is_rolling(server):
         return False
-    if deletes_first(server):
+    if deletes_first(server) or _quota_is_held(server):
         return True
     living = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
     if len({template_hash(pod) for pod in living}) < 2:
-        return _refused(server)
-    return _refused(server) or any(_is_stuck(pod, gpus_by_node, now) for pod in living)
+        return False
+    if volume_of_one_node and any(_waits_for_volume(pod, now) for pod in living):
+        return True
+    stuck = [pod for pod in living if _since(pod, "PodScheduled", "False", now) >= NO_ROOM]
+    return any(waits_for_room(pod, gpus_by_node) and makes_room(living, pod, gpus_by_node) for pod in stuck)
+
+
+def makes_room(pods: Sequence[Object], new: Object, gpus_by_node: Mapping[str, int]) -> bool:
+    """Whether the end of one of `pods` would let the scheduler place `new`, as far as can be known: it has a node where
+    servers of the new spec may run, with GPUs enough, and of CPU, memory and the rest it holds no less."""
+    wanted = _requests(new)
+    for old in pods:
+        node = str((old.get("spec") or {}).get("nodeName", ""))
+        if node not in gpus_by_node or template_hash(old) == template_hash(new):
+            continue
+        held = _requests(old)
+        if gpus_wanted(new) <= gpus_by_node[node] and all(
+            wanted[name] <= held.get(name, 0) for name in short_of(new) if name in wanted
+        ):
+            return True
+    return False
+
+
+def _requests(pod: Object) -> dict[str, Decimal]:
+    """What a pod asks for beside GPUs: sums of its containers."""
+    found: dict[str, Decimal] = {}
+    for container in (pod.get("spec") or {}).get("containers") or ():
+        resources = container.get("resources") or {}
+        for name, value in {**(resources.get("limits") or {}), **(resources.get("requests") or {})}.items():
+            with suppress(ValueError):
+                found[name] = found.get(name, Decimal(0)) + (Decimal(0) if is_gpu(name) else quantity(value))
+    return found
 
 
 def is_rolling(server: Object) -> bool:
@@ -89,9 +129,18 @@ def is_rolling(server: Object) -> bool:
 
 def has_completed(server: Object) -> bool:
     """Whether the present template was once rolled out: then what fails now is no fault of the change."""
+    status = server.get("status") or {}
+    progress: Object = next((c for c in status.get("conditions") or () if c["type"] == "Progressing"), {})
+    current = status.get("observedGeneration") == server["metadata"].get("generation")
+    return current and progress.get("reason") == "NewReplicaSetAvailable"
+
+
+def has_timed_out(server: Object) -> bool:
+    """Whether old servers went first and no new one could come since: longer than the progress deadline."""
     conditions = (server.get("status") or {}).get("conditions") or ()
-    progress: Object = next((c for c in conditions if c["type"] == "Progressing"), {})
-    return progress.get("reason") == "NewReplicaSetAvailable"
+    late = any(c["type"] == "Progressing" and c.get("reason") == "ProgressDeadlineExceeded" for c in conditions)
+    recreates = (server["spec"].get("strategy") or {}).get("type") == "Recreate"
+    return late and (recreates or deletes_first(server))
 
 
 def deletes_first(server: Object) -> bool:
@@ -114,21 +163,37 @@ def template_hash(obj: Object) -> str:
     return str((obj["metadata"].get("labels") or {}).get(_TEMPLATE_HASH, ""))
 
 
-def _is_stuck(pod: Object, gpus_by_node: Mapping[str, int], now: datetime) -> bool:
-    status = pod.get("status") or {}
-    conditions: Sequence[Object] = status.get("conditions") or ()
-    placed: Object = next((c for c in conditions if c["type"] == "PodScheduled"), {})
-    since = parse_time(placed.get("lastTransitionTime"))
-    if since is None:
+def _waits_for_volume(pod: Object, now: datetime) -> bool:
+    """Whether a pod has a node and no sandbox: its volumes are mounted before. While an image is pulled it has one."""
+    return (pod.get("status") or {}).get("phase") == "Pending" and (
+        _since(pod, "PodReadyToStartContainers", "False", now) >= NO_VOLUME
+    )
+
+
+def _since(pod: Object, kind: str, status: str, now: datetime) -> timedelta:
+    """For how long a condition of a pod has had this status; nothing where it has another."""
+    conditions: Sequence[Object] = (pod.get("status") or {}).get("conditions") or ()
+    found: Object = next((c for c in conditions if c["type"] == kind and c["status"] == status), {})
+    since = parse_time(found.get("lastTransitionTime"))
+    return now - since if since is not None else timedelta()
+
+
+_QUOTA = re.compile(
+    r"exceeded quota: [^,\n]{1,253}, requested: (?P<wanted>\S{1,500}), used: \S{1,500}, limited: (?P<most>\S{1,500})"
+)
+
+
+def _quota_is_held(server: Object) -> bool:
+    """Whether the API server refuses one more pod for a quota that one pod alone would not exceed."""
+    conditions: Sequence[Object] = (server.get("status") or {}).get("conditions") or ()
+    failure: Object = next((c for c in conditions if c["type"] == "ReplicaFailure" and c["status"] == "True"), {})
+    match = _QUOTA.search(str(failure.get("message", ""))[:4096])
+    if match is None:
         return False
-    if placed.get("status") == "False":
-        return now - since >= NO_ROOM and waits_for_room(pod, gpus_by_node)
-    begun = any("waiting" not in (c.get("state") or {}) for c in status.get("containerStatuses") or ())
-    pulling = any(status.get("containerStatuses") or ())
-    return status.get("phase") == "Pending" and not begun and not pulling and now - since >= NO_VOLUME
-
-
-def _refused(server: Object) -> bool:
-    """Whether the API server refuses one more pod: a quota."""
-    conditions = (server.get("status") or {}).get("conditions") or ()
-    return any(c["type"] == "ReplicaFailure" and c["status"] == "True" for c in conditions)
+    wanted, most = (
+        dict(part.split("=", 1) for part in match[name].split(",") if "=" in part) for name in ("wanted", "most")
+    )
+    try:
+        return all(name in most and quantity(value) <= quantity(most[name]) for name, value in wanted.items())
+    except ValueError:
+        return False

@@ -17,6 +17,7 @@ from qwen3_operator.controller.kinds import CONFIG_MAPS, DEPLOYMENTS, PODS, SECR
 from qwen3_operator.controller.ownership import controller_of
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
+from qwen3_operator.desired.disruption import volume_of_one_node
 from qwen3_operator.desired.drift import holds_all_of
 from qwen3_operator.desired.earlier import command_in, without_middleware, without_spread
 from qwen3_operator.desired.in_engine import config_map_name, config_map_of, in_engine_config_map
@@ -289,7 +290,7 @@ class _Reconciliation(Reconciliation):
 
     async def _go_back(self, spec: Qwen3DeploymentSpec) -> None:
         """Where servers of this spec fail for good, have those of the spec before again."""
-        if self.server is None or not self.pods or (self.problems and self.refused is None):
+        if self.server is None or (self.problems and self.refused is None):
             return
         if (found := await failed_rollout(self.context, self.server, self.pods, self.refused)) is None:
             return
@@ -344,6 +345,7 @@ class _Reconciliation(Reconciliation):
         """Servers stop when they are to stop, whatever else is wrong; all else stays as it is."""
         made = made_from(self.server)
         if made is not None and (spec.suspend or spec.replicas == 0):
+            self.refused = self.refused or rolled_back(self.server)
             await self._apply_server(spec, made)
 
     async def _apply_server(self, spec: Qwen3DeploymentSpec, made: MadeFrom) -> None:
@@ -354,6 +356,7 @@ class _Reconciliation(Reconciliation):
             self._server_pods(),
             self.gpus_by_node or {},
             self.context.now(),
+            volume_of_one_node=volume_of_one_node(spec),
         )
         wanted = server_deployment(
             self._namespace,

@@ -25,9 +25,8 @@ async def ensure_budget(context: Context, owner: Object, spec: Qwen3DeploymentSp
     if live is not None and (controller_of(live) or {}).get("uid") != uid:
         live = None
     try:
-        if wants_budget(spec):
-            if live is not None or not await _others_select(context, namespace, name):
-                await context.ensure(DISRUPTION_BUDGETS, disruption_budget(namespace, name, uid))
+        if wants_budget(spec) and not await _others_select(context, namespace, name):
+            await context.ensure(DISRUPTION_BUDGETS, disruption_budget(namespace, name, uid))
         elif live is not None:
             await context.delete(DISRUPTION_BUDGETS, live)
     except ApiError as error:

@@ -10,6 +10,7 @@ from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import DEPLOYMENTS, JOBS, PODS
 from qwen3_operator.desired.download import Step, model_job
+from qwen3_operator.desired.rollout import has_completed
 from qwen3_operator.naming import (
     MODEL_LABEL,
     QWEN3_MODELS,
@@ -17,7 +18,7 @@ from qwen3_operator.naming import (
     model_path,
 )
 from qwen3_operator.reconcile.context import Context
-from qwen3_operator.reconcile.in_use import may_use_another
+from qwen3_operator.reconcile.in_use import may_use_another, mounts
 from qwen3_operator.status.download import LONGEST_RETRY
 from qwen3_operator.status.jobs import job_result
 
@@ -65,6 +66,9 @@ async def _servers_are_elsewhere(context: Context, model: Object, spec: Qwen3Mod
     makers = [*context.store.list(DEPLOYMENTS, namespace), *others]
     if any(may_use_another(maker["spec"]["template"]["spec"], claim, path) for maker in makers):
         return True
+    servers = [it for it in context.store.list(DEPLOYMENTS, namespace) if mounts(it["spec"]["template"]["spec"], claim)]
+    if any(not has_completed(it) for it in servers):
+        return True  # it may have to go back to servers of a revision before
     return any(
         may_use_another(pod["spec"], claim, path)
         for pod in await context.cluster.list(PODS, namespace)

@@ -4,17 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from qwen3_operator.api.conditions import shorten
+from qwen3_operator.api.reasons import Reason
+from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import REPLICA_SETS
 from qwen3_operator.controller.ownership import controller_of
 from qwen3_operator.desired.made_from import ANNOTATION, MadeFrom, made_from
-from qwen3_operator.desired.rollout import RolledBack, has_completed, template_hash
+from qwen3_operator.desired.rollout import RolledBack, has_completed, has_timed_out, template_hash
 from qwen3_operator.naming import DEPLOYMENT_LABEL
 from qwen3_operator.reconcile.context import Context
-from qwen3_operator.status.pods import PodView, Trouble, pod_trouble
+from qwen3_operator.status.pods import PodView, Trouble, condition, pod_trouble
 
+REPEATED = 3
+"""A server that failed so often does not heal by another start."""
+PULLED_BY = timedelta(minutes=5)
+"""A registry that fails for so long."""
+_MAY_PASS = {
+    Reason.KILLED,
+    Reason.SERVER_FAILED,
+    Reason.ABORTED,
+    Reason.SEGMENTATION_FAULT,
+    Reason.GPU_FAILED,
+    Reason.NCCL_FAILED,
+    Reason.GPU_RUNTIME_FAILED,
+    Reason.LIVENESS_PROBE_FAILED,
+    Reason.RUN_CONTAINER_ERROR,
+    Reason.CREATE_CONTAINER_ERROR,
+}
+_OF_REGISTRY = {Reason.IMAGE_PULL_FAILED, Reason.IMAGE_PULL_NO_SPACE}
 _REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -27,8 +47,8 @@ async def failed_rollout(
     go back to. ReplicaSets carry what their servers were made from: their Deployment gave it to them. `refused`: the
     spec that was gone back from already, while this one is not tried.
     """
-    present = made_from(server)
-    if present is None or has_completed(server) or not _needs_a_person(pods):
+    present, late = made_from(server), has_timed_out(server)
+    if present is None or has_completed(server) or not (late or _final(pods, context.now())):
         return None
     meta = server["metadata"]
     found = await context.cluster.list(
@@ -40,9 +60,12 @@ async def failed_rollout(
     newest = next((it for it in ours if (it["metadata"].get("annotations") or {}).get(ANNOTATION) == record), None)
     if newest is None:
         return None
-    trouble = _needs_a_person([view for view in pods if template_hash(view.pod) == template_hash(newest)])
+    new = [view for view in pods if template_hash(view.pod) == template_hash(newest)]
+    if any((condition(view.pod, "Ready") or {}).get("status") == "True" for view in new):
+        return None  # the spec serves: what fails is one server, or its node
+    trouble = _final(new, context.now()) or (_never_came(new) if late else None)
     before = [(it, made) for it in ours if it is not newest and (made := made_from(it)) is not None]
-    if trouble is None or any(made.inputs == present.inputs for _, made in before):
+    if trouble is None or (before and before[0][1].inputs == present.inputs):
         return None  # kubectl rollout restart: it is not the spec that changed
     known = refused or RolledBack(present.inputs, trouble.reason, shorten(trouble.message))
     if refused is not None:
@@ -52,10 +75,32 @@ async def failed_rollout(
     return (known, before[0][1]) if before else None
 
 
-def _needs_a_person(pods: Sequence[PodView]) -> Trouble | None:
-    """The trouble of servers that have a node: one without is the scheduler's matter, and may come."""
-    trouble = pod_trouble([view for view in pods if view.placed])
-    return trouble if trouble is not None and trouble.needs_a_person else None
+def _final(pods: Sequence[PodView], now: datetime) -> Trouble | None:
+    """The trouble of servers that have a node, where time will not heal it: one without is the scheduler's matter.
+
+    What one node, a registry or a crash may cause counts only when it has come again, or lasts.
+    """
+    for view in pods:
+        trouble = pod_trouble([view]) if view.placed else None
+        if trouble is None or not trouble.needs_a_person:
+            continue
+        age = now - (parse_time(view.pod["metadata"].get("creationTimestamp")) or now)
+        passes = (trouble.reason in _MAY_PASS and _restarts(view) < REPEATED) or (
+            trouble.reason in _OF_REGISTRY and age < PULLED_BY
+        )
+        if not passes:
+            return trouble
+    return None
+
+
+def _never_came(pods: Sequence[PodView]) -> Trouble:
+    """Why no new server has a place, after the whole progress deadline."""
+    words = "no new server could come within the progress deadline"
+    return pod_trouble([view for view in pods if view.unplaced]) or Trouble(Reason.ENGINE_NOT_READY_IN_TIME, words)
+
+
+def _restarts(view: PodView) -> int:
+    return max((int(c.get("restartCount") or 0) for c in view.pod["status"].get("containerStatuses") or ()), default=0)
 
 
 def _revision(replica_set: Object) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, Type
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
-from qwen3_operator.desired.rollout import is_rolling, order
+from qwen3_operator.desired.rollout import is_rolling, makes_room, order
 from qwen3_operator.engine.diagnosis import diagnose_create_failure, waits_for_room
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import server_selector
@@ -179,11 +179,14 @@ def _set_servers(conditions: Conditions, spec: Qwen3DeploymentSpec, server: Obje
 
 def _room_to_come(spec: Qwen3DeploymentSpec, server: Object, view: DeploymentView, unplaced: Sequence[PodView]) -> str:
     """Whose place a server without a node will have; empty where no server makes way for it."""
-    if not all(waits_for_room(pod.pod, view.gpus_by_node or {}) for pod in unplaced):
+    gpus = view.gpus_by_node or {}
+    if not all(waits_for_room(pod.pod, gpus) for pod in unplaced):
         return ""
     if view.ending:
         return f"a new server waits for the GPUs of {view.ending} that are ending"
-    if spec.rollout.strategy == "Auto" and is_rolling(server):
+    others = [pod.pod for pod in view.pods]
+    replaces = spec.rollout.strategy == "Auto" and is_rolling(server)
+    if replaces and all(makes_room(others, pod.pod, gpus) for pod in unplaced):
         return "no node has room for a new server beside those before: one of these goes first"
     return ""
 

@@ -25,7 +25,13 @@ NODES = {"a": 8, "b": 8}
 SECOND = timedelta(seconds=1)
 
 
-def server(*, surge: int = 1, replicas: int = 2, updated: int = 1, refused: bool = False) -> dict[str, Any]:
+QUOTA = (
+    'pods "b" is forbidden: exceeded quota: gpus, requested: requests.nvidia.com/gpu=1,'
+    " used: requests.nvidia.com/gpu=1, limited: requests.nvidia.com/gpu="
+)
+
+
+def server(*, surge: int = 1, replicas: int = 2, updated: int = 1, refused: str = "") -> dict[str, Any]:
     return {
         "metadata": {"generation": 4},
         "spec": {"strategy": {"rollingUpdate": {"maxSurge": surge}}},
@@ -33,22 +39,26 @@ def server(*, surge: int = 1, replicas: int = 2, updated: int = 1, refused: bool
             "observedGeneration": 4,
             "replicas": replicas,
             "updatedReplicas": updated,
-            "conditions": [{"type": "ReplicaFailure", "status": "True"}] if refused else [],
+            "conditions": [{"type": "ReplicaFailure", "status": "True", "message": refused}] if refused else [],
         },
     }
 
 
-def pod(template: str = "new", *, ending: bool = False, gpus: int = 1, **status: Any) -> dict[str, Any]:
+def pod(
+    template: str = "new", *, ending: bool = False, gpus: int = 1, node: str = "", memory: str = "8Gi", **status: Any
+) -> dict[str, Any]:
     meta: dict[str, Any] = {"labels": {"pod-template-hash": template}}
-    limits = {"nvidia.com/gpu": str(gpus)}
+    resources = {"limits": {"nvidia.com/gpu": str(gpus)}, "requests": {"memory": memory}}
     return {
         "metadata": meta | ({"deletionTimestamp": "2026-11-27T11:59:00Z"} if ending else {}),
-        "spec": {"containers": [{"resources": {"limits": limits}}]},
+        "spec": {"containers": [{"resources": resources}]} | ({"nodeName": node} if node else {}),
         "status": status,
     }
 
 
-def unplaced(since: timedelta, reason: str = "1 Insufficient nvidia.com/gpu", *, gpus: int = 1) -> dict[str, Any]:
+def unplaced(
+    since: timedelta, reason: str = "1 Insufficient nvidia.com/gpu", *, gpus: int = 1, memory: str = "8Gi"
+) -> dict[str, Any]:
     placed = {
         "type": "PodScheduled",
         "status": "False",
@@ -56,15 +66,22 @@ def unplaced(since: timedelta, reason: str = "1 Insufficient nvidia.com/gpu", *,
         "message": f"0/2 nodes are available: {reason}.",
         "lastTransitionTime": (NOW - since).isoformat(),
     }
-    return pod(gpus=gpus, phase="Pending", conditions=[placed])
+    return pod(gpus=gpus, memory=memory, phase="Pending", conditions=[placed])
 
 
-def without_volume(since: timedelta, **more: Any) -> dict[str, Any]:
-    placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": (NOW - since).isoformat()}
-    return pod(phase="Pending", conditions=[placed], **more)
+def without_volume(since: timedelta, sandbox: str = "False") -> dict[str, Any]:
+    """As a kubelet writes it: the container waits from the beginning."""
+    moment = (NOW - since).isoformat()
+    conditions = [
+        {"type": "PodScheduled", "status": "True", "lastTransitionTime": moment},
+        {"type": "PodReadyToStartContainers", "status": sandbox, "lastTransitionTime": moment},
+    ]
+    waits = [{"name": "vllm", "state": {"waiting": {"reason": "ContainerCreating"}}}]
+    return pod(node="b", phase="Pending", conditions=conditions, containerStatuses=waits)
 
 
-OLD = pod("old", phase="Running")
+OLD = pod("old", node="a", phase="Running")
+ELSEWHERE = pod("old", node="of-another-pool", phase="Running")
 ONE_FULL = "1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint {a: b}"
 
 
@@ -79,12 +96,37 @@ ONE_FULL = "1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint {a: b
         # No place comes free by the end of an old one.
         ((AUTO, server(), [OLD, unplaced(NO_ROOM, "2 node(s) had untolerated taint {a: b}")]), False),
         ((AUTO, server(), [OLD, unplaced(NO_ROOM, gpus=16)]), False),
+        (
+            (AUTO, server(), [ELSEWHERE, unplaced(NO_ROOM, "1 node(s) didn't match, 2 Insufficient nvidia.com/gpu")]),
+            False,
+        ),
+        ((AUTO, server(), [OLD, unplaced(NO_ROOM, "2 Insufficient memory", memory="9Gi")]), False),
+        ((AUTO, server(), [OLD, unplaced(NO_ROOM, "2 Insufficient memory")]), True),
+        # What is no resource, and one server keeps from another.
+        ((AUTO, server(), [OLD, unplaced(NO_ROOM, "2 node(s) didn't match pod anti-affinity rules")]), True),
+        (
+            (
+                AUTO,
+                server(),
+                [
+                    OLD,
+                    unplaced(
+                        NO_ROOM,
+                        "1 node has pod using PersistentVolumeClaim with the same name and"
+                        " ReadWriteOncePod access mode",
+                    ),
+                ],
+            ),
+            True,
+        ),
         # A volume that another node holds; an image that is pulled is no such thing.
         ((AUTO, server(), [OLD, without_volume(NO_VOLUME)]), True),
         ((AUTO, server(), [OLD, without_volume(NO_VOLUME - SECOND)]), False),
-        ((AUTO, server(), [OLD, without_volume(NO_VOLUME, containerStatuses=[{"state": {"waiting": {}}}])]), False),
-        # A quota.
-        ((AUTO, server(refused=True), [OLD]), True),
+        ((AUTO, server(), [OLD, without_volume(NO_VOLUME, sandbox="True")]), False),
+        # A quota that one server alone does not exceed; and no other refusal.
+        ((AUTO, server(refused=QUOTA + "1"), [OLD]), True),
+        ((AUTO, server(refused=QUOTA + "0"), [OLD]), False),
+        ((AUTO, server(refused='pods "b" is forbidden: violates PodSecurity "restricted:latest"'), [OLD]), False),
         # It stays so until the roll-out is over, and no longer.
         ((AUTO, server(surge=0), [pod("old", ending=True), unplaced(SECOND)]), True),
         ((AUTO, server(surge=0, updated=2), [pod(phase="Running")]), False),
@@ -97,7 +139,12 @@ ONE_FULL = "1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint {a: b
 def test_an_old_one_goes_first_only_where_a_new_one_has_no_room(
     what: tuple[Rollout, dict[str, Any] | None, list[dict[str, Any]]], first: bool
 ) -> None:
-    assert must_delete_first(*what, NODES, NOW) is first
+    assert must_delete_first(*what, NODES, NOW, volume_of_one_node=True) is first
+
+
+def test_a_volume_of_many_nodes_waits_for_nobody() -> None:
+    pods = [OLD, without_volume(NO_VOLUME)]
+    assert not must_delete_first(AUTO, server(), pods, NODES, NOW, volume_of_one_node=False)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -43,9 +44,10 @@ def replica_set(of: MadeFrom, revision: int, *, ready: int = 0, uid: str = "u") 
     }
 
 
-def server(of: MadeFrom, progress: str = "ReplicaSetUpdated") -> dict[str, Any]:
+def server(of: MadeFrom, progress: str = "ReplicaSetUpdated", surge: int = 1) -> dict[str, Any]:
     return {
         "metadata": {"name": "chat", "namespace": "team", "uid": "u", "annotations": {ANNOTATION: of.written()}},
+        "spec": {"strategy": {"rollingUpdate": {"maxSurge": surge}}},
         "status": {"conditions": [{"type": "Progressing", "status": "True", "reason": progress}]},
     }
 
@@ -55,6 +57,30 @@ def failed_pod(of: MadeFrom, *, placed: bool = True) -> PodView:
     state = {"name": "vllm", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": WRONG}}
     status = {"phase": "Running", "conditions": conditions, "containerStatuses": [state]}
     return PodView({"metadata": {"name": "p", "labels": {"pod-template-hash": of.inputs}}, "status": status})
+
+
+def crashed_pod(of: MadeFrom, restarts: int) -> PodView:
+    """A node that rebooted, or a program that ends each time."""
+    state = {"name": "vllm", "state": {"terminated": {"exitCode": 1}}, "restartCount": restarts}
+    status = {"phase": "Running", "conditions": [PLACED], "containerStatuses": [state]}
+    return PodView({"metadata": {"name": "p", "labels": {"pod-template-hash": of.inputs}}, "status": status})
+
+
+def pulling_pod(of: MadeFrom, created: datetime) -> PodView:
+    state = {"name": "vllm", "state": {"waiting": {"reason": "ErrImagePull", "message": "registry: EOF"}}}
+    status = {"phase": "Pending", "conditions": [PLACED], "containerStatuses": [state]}
+    meta = {"name": "p", "labels": {"pod-template-hash": of.inputs}, "creationTimestamp": created.isoformat()}
+    return PodView({"metadata": meta, "status": status})
+
+
+def ready_pod(of: MadeFrom) -> PodView:
+    conditions = [PLACED, {"type": "Ready", "status": "True"}]
+    status = {"phase": "Running", "conditions": conditions}
+    return PodView({"metadata": {"name": "r", "labels": {"pod-template-hash": of.inputs}}, "status": status})
+
+
+NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
+PLACED = {"type": "PodScheduled", "status": "True"}
 
 
 class Listing:
@@ -71,7 +97,7 @@ class Listing:
 async def gone_back(
     sets: list[dict[str, Any]], it: dict[str, Any], pods: list[PodView], refused: RolledBack | None = None
 ) -> tuple[RolledBack, MadeFrom] | None:
-    context = cast(Context, type("Only", (), {"cluster": Listing(sets)}))
+    context = cast(Context, type("Only", (), {"cluster": Listing(sets), "now": staticmethod(lambda: NOW)}))
     return await failed_rollout(context, it, pods, refused)
 
 
@@ -94,6 +120,9 @@ async def test_to_the_one_before() -> None:
         ("it has no node", [replica_set(A, 1), replica_set(B, 2)], server(B), [failed_pod(B, placed=False)]),
         ("the spec is the same: kubectl rollout restart", [replica_set(A, 1), replica_set(B, 2), replica_set(B, 3)],
          server(B), [failed_pod(B)]),
+        ("another of it serves", [replica_set(A, 1), replica_set(B, 2)], server(B), [failed_pod(B), ready_pod(B)]),
+        ("it may have been the node", [replica_set(A, 1), replica_set(B, 2)], server(B), [crashed_pod(B, 1)]),
+        ("it may be the registry", [replica_set(A, 1), replica_set(B, 2)], server(B), [pulling_pod(B, NOW)]),
         ("of somebody else", [replica_set(A, 1, uid="other"), replica_set(B, 2)], server(B), [failed_pod(B)]),
         ("not made by us", [replica_set(A, 1), replica_set(B, 2)], {**server(B), "metadata": {
             "name": "chat", "namespace": "team", "uid": "u"}}, [failed_pod(B)]),
@@ -123,3 +152,28 @@ async def test_it_does_not_go_to_and_fro() -> None:
     assert (second[0].inputs, second[0].also, second[1].inputs) == (C.inputs, (B.inputs,), A.inputs)
     sets = [replica_set(C, 3), replica_set(B, 4), replica_set(A, 5)]
     assert await gone_back(sets, server(A), [failed_pod(A)], second[0]) is None
+
+
+async def test_what_may_pass_counts_when_it_lasts() -> None:
+    sets = [replica_set(A, 1), replica_set(B, 2)]
+    for pods in ([crashed_pod(B, 3)], [pulling_pod(B, NOW - timedelta(minutes=6))]):
+        found = await gone_back(sets, server(B), pods)
+        assert found is not None, pods
+        assert found[1].inputs == A.inputs
+
+
+async def test_old_ones_come_back_where_their_end_made_no_room() -> None:
+    sets, waiting = [replica_set(A, 1), replica_set(B, 2)], [failed_pod(B, placed=False)]
+    assert await gone_back(sets, server(B, "ProgressDeadlineExceeded"), waiting) is None, "nothing was taken down"
+    for pods in (waiting, []):
+        found = await gone_back(sets, server(B, "ProgressDeadlineExceeded", surge=0), pods)
+        assert found is not None
+        assert found[1].inputs == A.inputs
+
+
+async def test_a_spec_that_is_tried_again_can_fail_again() -> None:
+    """Its ReplicaSet of the first time is still there, with another template."""
+    sets = [replica_set(B, 2), replica_set(C, 3), replica_set(B, 4)]
+    found = await gone_back(sets, server(B), [failed_pod(B)])
+    assert found is not None
+    assert found[1].inputs == C.inputs

@@ -64,7 +64,8 @@ def placed(waiting: str = "", message: str = "") -> PodView:
     containers = [{"name": "vllm", "image": "x:1", "ready": False, "state": state}]
     scheduled = [{"type": "PodScheduled", "status": "True"}]
     status = {"phase": "Pending", "conditions": scheduled, "containerStatuses": containers}
-    return PodView({"metadata": {"name": "p"}, "status": status})
+    meta = {"name": "p", "labels": {"pod-template-hash": "before"}}
+    return PodView({"metadata": meta, "spec": {"nodeName": "a"}, "status": status})
 
 
 def status(it: Qwen3DeploymentSpec, previous: dict[str, Any] | None = None, **seen: Any) -> dict[str, Any]:

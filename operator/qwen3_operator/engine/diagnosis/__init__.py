@@ -2,6 +2,22 @@
 
 from qwen3_operator.engine.diagnosis.log import diagnose_log
 from qwen3_operator.engine.diagnosis.patterns import Cause
-from qwen3_operator.engine.diagnosis.pod import diagnose_create_failure, diagnose_pod, waits_for_room
+from qwen3_operator.engine.diagnosis.pod import (
+    diagnose_create_failure,
+    diagnose_pod,
+    gpus_wanted,
+    is_gpu,
+    short_of,
+    waits_for_room,
+)
 
-__all__ = ["Cause", "diagnose_create_failure", "diagnose_log", "diagnose_pod", "waits_for_room"]
+__all__ = [
+    "Cause",
+    "diagnose_create_failure",
+    "diagnose_log",
+    "diagnose_pod",
+    "gpus_wanted",
+    "is_gpu",
+    "short_of",
+    "waits_for_room",
+]

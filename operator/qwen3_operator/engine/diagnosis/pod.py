@@ -111,8 +111,23 @@ def waits_for_room(pod: Mapping[str, Any], gpus_by_node: Mapping[str, int]) -> b
     if condition.get("status") != "False" or condition.get("reason") != "Unschedulable":
         return False
     reasons = [text for _, text in _node_reasons(bounded(str(condition.get("message", ""))))]
-    full = any(text.startswith("Insufficient ") or text == "Too many pods" for text in reasons)
-    return full and _gpus_wanted(pod) <= max(gpus_by_node.values(), default=0)
+    full = any(text.startswith(_SHORT_OF) or text == "Too many pods" or _HELD.search(text) for text in reasons)
+    return full and gpus_wanted(pod) <= max(gpus_by_node.values(), default=0)
+
+
+_SHORT_OF = "Insufficient "
+_HELD = re.compile(
+    r"anti-affinity rules|free ports for the requested pod ports|ReadWriteOncePod access mode"
+    r"|topology spread constraints"
+)
+"""What one server keeps from another on its node, beside resources."""
+
+
+def short_of(pod: Mapping[str, Any]) -> set[str]:
+    """Resources of which no node, or not each, has enough for the pod, as the scheduler says."""
+    condition = _condition(pod.get("status", {}), "PodScheduled") or {}
+    reasons = [text for _, text in _node_reasons(bounded(str(condition.get("message", ""))))]
+    return {text.removeprefix(_SHORT_OF) for text in reasons if text.startswith(_SHORT_OF)}
 
 
 MOST_NODE_REASONS = 64
@@ -133,7 +148,7 @@ def _nodes(count: int) -> str:
 
 
 def _too_few_gpus(pod: Mapping[str, Any], words: str, remedy: str, gpus_by_node: Mapping[str, int]) -> Cause:
-    wanted = _gpus_wanted(pod)
+    wanted = gpus_wanted(pod)
     sizes: dict[int, int] = {}
     for gpus in gpus_by_node.values():
         sizes[gpus] = sizes.get(gpus, 0) + 1
@@ -156,16 +171,17 @@ def _gpus(count: int, kind: str = "") -> str:
     return f"1 {kind}GPU" if count == 1 else f"{count} {kind}GPUs"
 
 
-def _gpus_wanted(pod: Mapping[str, Any]) -> int:
+def gpus_wanted(pod: Mapping[str, Any]) -> int:
     """GPUs that the pod's containers ask for; they may ask for other devices as well, RDMA for example."""
     wanted = 0
     for container in pod.get("spec", {}).get("containers") or ():
         limits = (container.get("resources") or {}).get("limits") or {}
-        wanted += sum(int(value) for name, value in limits.items() if _is_gpu(name) and str(value).isdigit())
+        wanted += sum(int(value) for name, value in limits.items() if is_gpu(name) and str(value).isdigit())
     return wanted
 
 
-def _is_gpu(resource: str) -> bool:
+def is_gpu(resource: str) -> bool:
+    """Whether a resource is GPUs, or shares of them."""
     cause = first_cause("scheduling", f"Insufficient {resource}")
     return cause is not None and cause.reason is Reason.INSUFFICIENT_GPU
 
