@@ -37,6 +37,7 @@ from qwen3_operator.reconcile.holders import settle
 from qwen3_operator.reconcile.in_use import models_in_use
 from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.models import (
+    hear_of,
     note_models,
     other_hub,
     referred_model,
@@ -204,7 +205,7 @@ class _Reconciliation(Reconciliation):
             self.model_name = spec.model_ref.name
         else:
             self.model_name = wanted_name(self.context, self.obj, spec.model)
-        note_models(self.context, QWEN3_DEPLOYMENTS, self.obj, {self.model_name})
+        hear_of(self.context, QWEN3_DEPLOYMENTS, self.obj, self.model_name)
         try:
             if spec.model is None:
                 self.model = await referred_model(self.context, QWEN3_DEPLOYMENTS, self.obj, self.model_name)

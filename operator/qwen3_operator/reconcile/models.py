@@ -57,6 +57,7 @@ async def shared_model_for(context: Context, kind: Kind, user: Object, spec: Qwe
 async def hold_claim(context: Context, model: Object, kind: Kind, user: Object) -> None:
     """Hold the claim of a model under Delete: it stays while the user is there, though the model may be deleted."""
     meta = model["metadata"]
+    hear_of(context, kind, user, meta["name"])
     if retention(context, model) == "Delete":
         claim = context.store.get(CLAIMS, meta["namespace"], meta["name"])
         if claim is not None:
@@ -156,7 +157,17 @@ async def referred_model(context: Context, kind: Kind, user: Object, name: str) 
     return model
 
 
+def hear_of(context: Context, kind: Kind, user: Object, name: str) -> None:
+    """Have `user` reconciled when this model changes, too: also while it is being reconciled, from a store that is a
+    moment old. What it hears of besides stays until `note_models`."""
+    context.users.add(_key(kind, user), name)
+
+
 def note_models(context: Context, kind: Kind, user: Object, names: set[str]) -> None:
-    """Have `user` reconciled when one of these models changes."""
+    """Have `user` reconciled when one of just these models changes."""
+    context.users.note(_key(kind, user), names)
+
+
+def _key(kind: Kind, user: Object) -> Key:
     meta = user["metadata"]
-    context.users.note(Key(kind.kind, meta["namespace"], meta["name"]), names)
+    return Key(kind.kind, meta["namespace"], meta["name"])

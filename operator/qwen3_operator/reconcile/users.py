@@ -32,6 +32,10 @@ class ModelUsers:
         if not models:
             del self._models[user]
 
+    def add(self, user: Key, model: str) -> None:
+        """`user` is to hear of `model` as well."""
+        self.note(user, {*self._models.get(user, ()), model})
+
     def forget(self, user: Key) -> None:
         """`user` is gone."""
         self.note(user, set())

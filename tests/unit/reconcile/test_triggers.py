@@ -173,3 +173,18 @@ def test_a_child_that_names_another_owner_leads_to_the_one_before_as_well(watch:
     assert watch.see(DEPLOYMENTS, child("other")) == [DEPLOYMENT, other]
     assert watch.see(DEPLOYMENTS, obj("child")) == [other]
     assert watch.see(DEPLOYMENTS, child("chat")) == [DEPLOYMENT]
+
+
+def test_a_user_hears_of_every_model_while_it_is_reconciled() -> None:
+    """What it was served from until then is deleted meanwhile: that must not be news to nobody."""
+    watch, chat = Watch(), Key("Qwen3Deployment", "team", "chat")
+    platform: dict[str, Any] = {
+        "metadata": {"namespace": "team", "name": "platform", "uid": "p"},
+        "spec": {"id": "a/b"},
+    }
+    watch.see(QWEN3_MODELS, platform)
+    watch.users.note(chat, {"platform"})
+    watch.users.add(chat, "one-of-its-own")  # a reconcile begins with the name that it would give
+    assert chat in watch.see(QWEN3_MODELS, platform, deleted=True)
+    watch.users.note(chat, {"one-of-its-own"})  # and ends with what it is served from
+    assert watch.users.of("team", "platform") == []
