@@ -93,8 +93,10 @@ def _final(pods: Sequence[PodView], now: datetime) -> Trouble | None:
     return None
 
 
-def _never_came(pods: Sequence[PodView]) -> Trouble:
-    """Why no new server has a place, after the whole progress deadline."""
+def _never_came(pods: Sequence[PodView]) -> Trouble | None:
+    """Why no new server has a place, after the whole progress deadline; None where one has, and starts."""
+    if any(view.placed for view in pods):
+        return None
     words = "no new server could come within the progress deadline"
     return pod_trouble([view for view in pods if view.unplaced]) or Trouble(Reason.ENGINE_NOT_READY_IN_TIME, words)
 

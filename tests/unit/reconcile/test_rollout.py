@@ -171,6 +171,12 @@ async def test_old_ones_come_back_where_their_end_made_no_room() -> None:
         assert found[1].inputs == A.inputs
 
 
+async def test_a_slow_start_is_no_reason_to_go_back() -> None:
+    starting = PodView(ready_pod(B).pod | {"status": {"phase": "Pending", "conditions": [PLACED]}})
+    sets, late = [replica_set(A, 1), replica_set(B, 2)], server(B, "ProgressDeadlineExceeded", surge=0)
+    assert await gone_back(sets, late, [starting]) is None
+
+
 async def test_a_spec_that_is_tried_again_can_fail_again() -> None:
     """Its ReplicaSet of the first time is still there, with another template."""
     sets = [replica_set(B, 2), replica_set(C, 3), replica_set(B, 4)]
