@@ -108,6 +108,13 @@ class Subject:
         return bool(told["Ready"][0] == "True")
 
 
+def _hubs_of_last_model(specs: list[Spec]) -> int:
+    """How many hubs were named for the model of the last spec."""
+    last = (specs[-1].get("model") or {}).get("id")
+    models = [spec.get("model") or {} for spec in specs]
+    return len({model.get("endpoint") for model in models if last and model.get("id") == last})
+
+
 def _reason(condition: dict[str, Any]) -> str:
     """The reason, without warnings of claims: these outlive the spec that made them, and say so."""
     if condition["reason"] != Reason.ACCEPTED_WITH_WARNINGS:
@@ -152,6 +159,8 @@ def test_the_way_does_not_matter(bench: Bench, part: int) -> None:
             taken = [spec for spec in sequence if walked.set(spec)]
             if len(taken) < 2:
                 return "one spec was admitted"
+            if _hubs_of_last_model(taken) > 1:
+                return "a model that is held goes on under its name with another hub: by design, see wanted_name"
             assert direct.set(taken[-1]), "what was taken from one is taken from another"
             if not direct.settled:
                 assert walked.look()["conditions"]["Accepted"] == direct.look()["conditions"]["Accepted"]
