@@ -34,6 +34,8 @@ MOST_DRAWN = 3 * EACH
 AT_ONCE = int(os.environ.get("QWEN3_FUZZ_AT_ONCE", "8"))
 PROGRESS_SECONDS = 20.0
 REST_SECONDS = 1.5
+BY_DESIGN = "a model that is held goes on under its name with another hub"
+"""See reconcile/models.py, wanted_name."""
 MOST_REQUESTS_AT_REST = 120
 """Looks at what nobody watches come each second here; a hot loop makes hundreds."""
 
@@ -160,7 +162,7 @@ def test_the_way_does_not_matter(bench: Bench, part: int) -> None:
             if len(taken) < 2:
                 return "one spec was admitted"
             if _hubs_of_last_model(taken) > 1:
-                return "a model that is held goes on under its name with another hub: by design, see wanted_name"
+                return BY_DESIGN
             assert direct.set(taken[-1]), "what was taken from one is taken from another"
             if not direct.settled:
                 assert walked.look()["conditions"]["Accepted"] == direct.look()["conditions"]["Accepted"]
@@ -176,6 +178,8 @@ def test_the_way_does_not_matter(bench: Bench, part: int) -> None:
 def test_there_and_back_again(bench: Bench, part: int) -> None:
     def check(sequence: list[Spec]) -> str:
         away, home = sequence[0], sequence[-1]
+        if _hubs_of_last_model([away, home]) > 1:
+            return BY_DESIGN
         with bench.case("back") as case:
             subject = Subject(case)
             if not subject.set(home):
