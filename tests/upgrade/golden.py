@@ -22,6 +22,7 @@ from qwen3_operator.controller.kinds import (
     DEPLOYMENTS,
     JOBS,
     PODS,
+    REPLICA_SETS,
     SECRETS,
     SERVICES,
     Kind,
@@ -31,7 +32,6 @@ from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS
 Object = dict[str, Any]
 FILE = Path(__file__).parent / "data" / "objects.json.gz"
 
-REPLICA_SETS = Kind("apps/v1", "ReplicaSet", "replicasets")
 VOLUMES = Kind("v1", "PersistentVolume", "persistentvolumes")
 OURS = (
     *(QWEN3_DEPLOYMENTS, QWEN3_MODELS, QWEN3_BATCHES),

@@ -40,6 +40,11 @@ def controller_of(obj: Object) -> Mapping[str, Any] | None:
     return next((owner for owner in owners if owner.get("controller")), None)
 
 
+def is_controlled_by(obj: Object | None, uid: str) -> bool:
+    """Whether an object is there, and its controller is the one with this uid."""
+    return obj is not None and (controller_of(obj) or {}).get("uid") == uid
+
+
 def prove_ours(kind: Kind, live: Object, desired: Object, labels: Mapping[str, str]) -> None:
     """Check that `live` is the object that `desired` describes. Raises NameTaken, OwnerGoing.
 

@@ -120,25 +120,26 @@ def _requests(pod: Object) -> dict[str, Decimal]:
     return found
 
 
+def is_current(server: Object) -> bool:
+    """Whether the Deployment's own status speaks of its present spec."""
+    seen = (server.get("status") or {}).get("observedGeneration")
+    return bool(seen == server["metadata"].get("generation"))
+
+
 def is_rolling(server: Object) -> bool:
     """Whether servers of an earlier template are still there."""
     status = server.get("status") or {}
-    current = status.get("observedGeneration") == server["metadata"].get("generation")
-    return not current or (status.get("replicas") or 0) > (status.get("updatedReplicas") or 0)
+    return not is_current(server) or (status.get("replicas") or 0) > (status.get("updatedReplicas") or 0)
 
 
 def has_completed(server: Object) -> bool:
     """Whether the present template was once rolled out: then what fails now is no fault of the change."""
-    status = server.get("status") or {}
-    progress: Object = next((c for c in status.get("conditions") or () if c["type"] == "Progressing"), {})
-    current = status.get("observedGeneration") == server["metadata"].get("generation")
-    return current and progress.get("reason") == "NewReplicaSetAvailable"
+    return is_current(server) and _condition(server, "Progressing").get("reason") == "NewReplicaSetAvailable"
 
 
 def has_timed_out(server: Object) -> bool:
     """Whether old servers went first and no new one could come since: longer than the progress deadline."""
-    conditions = (server.get("status") or {}).get("conditions") or ()
-    late = any(c["type"] == "Progressing" and c.get("reason") == "ProgressDeadlineExceeded" for c in conditions)
+    late = _condition(server, "Progressing").get("reason") == "ProgressDeadlineExceeded"
     recreates = (server["spec"].get("strategy") or {}).get("type") == "Recreate"
     return late and (recreates or deletes_first(server))
 
@@ -172,10 +173,21 @@ def _waits_for_volume(pod: Object, now: datetime) -> bool:
 
 def _since(pod: Object, kind: str, status: str, now: datetime) -> timedelta:
     """For how long a condition of a pod has had this status; nothing where it has another."""
-    conditions: Sequence[Object] = (pod.get("status") or {}).get("conditions") or ()
-    found: Object = next((c for c in conditions if c["type"] == kind and c["status"] == status), {})
-    since = parse_time(found.get("lastTransitionTime"))
+    found = _condition(pod, kind)
+    since = parse_time(found.get("lastTransitionTime")) if found.get("status") == status else None
     return now - since if since is not None else timedelta()
+
+
+def _condition(obj: Object, kind: str) -> Object:
+    """A condition of a pod or a Deployment; empty where it has none of the kind."""
+    conditions: Sequence[Object] = (obj.get("status") or {}).get("conditions") or ()
+    return next((c for c in conditions if c["type"] == kind), {})
+
+
+def create_failure(server: Object) -> str:
+    """Why the API server refuses the pods; empty when it does not."""
+    failure = _condition(server, "ReplicaFailure")
+    return str(failure.get("message", "")) if failure.get("status") == "True" else ""
 
 
 _QUOTA = re.compile(
@@ -185,9 +197,7 @@ _QUOTA = re.compile(
 
 def _quota_is_held(server: Object) -> bool:
     """Whether the API server refuses one more pod for a quota that one pod alone would not exceed."""
-    conditions: Sequence[Object] = (server.get("status") or {}).get("conditions") or ()
-    failure: Object = next((c for c in conditions if c["type"] == "ReplicaFailure" and c["status"] == "True"), {})
-    match = _QUOTA.search(str(failure.get("message", ""))[:4096])
+    match = _QUOTA.search(create_failure(server)[:4096])
     if match is None:
         return False
     wanted, most = (

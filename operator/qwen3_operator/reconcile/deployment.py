@@ -14,7 +14,7 @@ from qwen3_operator.api.source import ModelSource
 from qwen3_operator.catalog import ConfigError
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, SERVICES
-from qwen3_operator.controller.ownership import controller_of
+from qwen3_operator.controller.ownership import controller_of, is_controlled_by
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
 from qwen3_operator.desired.disruption import volume_of_one_node
@@ -23,7 +23,7 @@ from qwen3_operator.desired.earlier import command_in, without_middleware, witho
 from qwen3_operator.desired.in_engine import config_map_name, config_map_of, in_engine_config_map
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of, made_from
 from qwen3_operator.desired.patch import PatchError
-from qwen3_operator.desired.rollout import RolledBack, must_delete_first, rolled_back
+from qwen3_operator.desired.rollout import RolledBack, is_current, must_delete_first, rolled_back
 from qwen3_operator.desired.server import CONTAINER, length_in, server_deployment, server_template
 from qwen3_operator.desired.service import server_service
 from qwen3_operator.engine.node_gpus import NodeGpus
@@ -115,7 +115,7 @@ class _Reconciliation(Reconciliation):
     def read_spec(self) -> Qwen3DeploymentSpec | None:
         """The spec; None, and a problem, where it cannot be read."""
         server = self.context.store.get(DEPLOYMENTS, self._namespace, self._name)
-        if server is not None and (controller_of(server) or {}).get("uid") == self._uid:
+        if is_controlled_by(server, self._uid):
             self.server = server
         if problem := undecodable(self.obj):
             self.problems.append(problem)
@@ -405,7 +405,7 @@ def _serves(server: Object | None) -> bool:
     status = (server or {}).get("status") or {}
     return (
         server is not None
-        and status.get("observedGeneration") == server["metadata"].get("generation")
+        and is_current(server)
         and 0 < (status.get("updatedReplicas") or 0) == (status.get("replicas") or 0)
         and (status.get("readyReplicas") or 0) > 0
     )
@@ -415,7 +415,7 @@ def _rolled_out(server: Object) -> bool:
     """Whether every pod of the Deployment is of its present template and ready."""
     status, wanted = server.get("status") or {}, server["spec"].get("replicas", 1)
     return bool(
-        status.get("observedGeneration") == server["metadata"].get("generation")
+        is_current(server)
         and (status.get("replicas") or 0) == wanted
         and (status.get("updatedReplicas") or 0) == wanted
         and (status.get("readyReplicas") or 0) == wanted

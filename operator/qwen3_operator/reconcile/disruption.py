@@ -7,7 +7,7 @@ from dataclasses import replace
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import DISRUPTION_BUDGETS
-from qwen3_operator.controller.ownership import controller_of
+from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.desired.disruption import disruption_budget, selects_servers, wants_budget
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import server_labels
@@ -22,7 +22,7 @@ async def ensure_budget(context: Context, owner: Object, spec: Qwen3DeploymentSp
     meta = owner["metadata"]
     namespace, name, uid = meta["namespace"], meta["name"], meta["uid"]
     live = context.store.get(DISRUPTION_BUDGETS, namespace, name)
-    if live is not None and (controller_of(live) or {}).get("uid") != uid:
+    if not is_controlled_by(live, uid):
         live = None
     try:
         if wants_budget(spec) and not await _others_select(context, namespace, name):

@@ -8,7 +8,7 @@ from typing import Any
 from qwen3_operator.controller import metrics
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import PODS
-from qwen3_operator.controller.ownership import controller_of
+from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.desired.server import CONTAINER as SERVER_CONTAINER
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.watched import BY_JOB, in_namespace
@@ -26,7 +26,7 @@ def pods_of_job(context: Context, job: Object) -> list[Object]:
     """The pods of a Job: a label alone is no proof."""
     meta = job["metadata"]
     found = context.store.find(PODS, BY_JOB, in_namespace(meta["namespace"], meta["name"]))
-    return [pod for pod in found if (controller_of(pod) or {}).get("uid") == meta["uid"]]
+    return [pod for pod in found if is_controlled_by(pod, meta["uid"])]
 
 
 async def views_of(context: Context, pods: Iterable[Object], container: str) -> list[PodView]:

@@ -11,7 +11,7 @@ from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import REPLICA_SETS
-from qwen3_operator.controller.ownership import controller_of
+from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.desired.made_from import ANNOTATION, MadeFrom, made_from
 from qwen3_operator.desired.rollout import RolledBack, has_completed, has_timed_out, template_hash
 from qwen3_operator.naming import DEPLOYMENT_LABEL
@@ -54,7 +54,7 @@ async def failed_rollout(
     found = await context.cluster.list(
         REPLICA_SETS, meta["namespace"], labels=f"{DEPLOYMENT_LABEL}={meta['name']}", limit=50
     )
-    ours = [it for it in found if (controller_of(it) or {}).get("uid") == meta["uid"]]
+    ours = [it for it in found if is_controlled_by(it, meta["uid"])]
     ours.sort(key=_revision, reverse=True)
     record = (meta.get("annotations") or {}).get(ANNOTATION)
     newest = next((it for it in ours if (it["metadata"].get("annotations") or {}).get(ANNOTATION) == record), None)
@@ -67,8 +67,9 @@ async def failed_rollout(
     before = [(it, made) for it in ours if it is not newest and (made := made_from(it)) is not None]
     if trouble is None or (before and before[0][1].inputs == present.inputs):
         return None  # kubectl rollout restart: it is not the spec that changed
-    known = refused or RolledBack(present.inputs, trouble.reason, shorten(trouble.message))
-    if refused is not None:
+    if refused is None:
+        known = RolledBack(present.inputs, trouble.reason, shorten(trouble.message))
+    else:
         known = replace(refused, also=(*refused.also, present.inputs))
     before = [(it, made) for it, made in before if made.inputs not in (known.inputs, *known.also)]
     before.sort(key=lambda pair: not pair[0].get("status", {}).get("readyReplicas"))  # those that serve first

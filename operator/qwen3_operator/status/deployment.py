@@ -10,7 +10,7 @@ from typing import Any
 from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, Type
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
-from qwen3_operator.desired.rollout import is_rolling, makes_room, order
+from qwen3_operator.desired.rollout import create_failure, is_current, is_rolling, makes_room, order
 from qwen3_operator.engine.diagnosis import diagnose_create_failure, waits_for_room
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import server_selector
@@ -144,7 +144,7 @@ def _set_fit(conditions: Conditions, view: DeploymentView) -> None:
 
 def _set_servers(conditions: Conditions, spec: Qwen3DeploymentSpec, server: Object, view: DeploymentView) -> None:
     wanted, ready = spec.replicas, _count(server, "readyReplicas")
-    current = server.get("status", {}).get("observedGeneration") == server["metadata"].get("generation")
+    current = is_current(server)
     updated = _count(server, "updatedReplicas")
     rolled_out = current and updated >= wanted and _count(server, "replicas") == updated
     if wanted == 0:
@@ -165,7 +165,7 @@ def _set_servers(conditions: Conditions, spec: Qwen3DeploymentSpec, server: Obje
         conditions.set(Type.SCHEDULED, "True", Reason.SCHEDULED, f"{wanted} of {wanted} servers have a node")
     else:
         conditions.set(Type.SCHEDULED, "Unknown", Reason.SCHEDULING, f"{placed} of {wanted} servers have a node")
-    if words := _refusal(server):
+    if words := create_failure(server):
         cause = diagnose_create_failure(words)
         remedy = f". To do: {cause.remedy}" if cause.remedy else ""
         words = cause.message + remedy
@@ -209,14 +209,6 @@ def _progress(server: Object, wanted: int, *, current: bool) -> str:
     if is_rolling(server):
         return f"{updated} of {wanted} servers are replaced ({order(server)}), {ready} are ready"
     return f"{ready} of {wanted} servers are ready"
-
-
-def _refusal(server: Object) -> str:
-    """Why the API server refuses the pods; empty when it does not."""
-    for condition in server.get("status", {}).get("conditions") or []:
-        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            return str(condition.get("message", ""))
-    return ""
 
 
 def _add_model(result: dict[str, Any], spec: Qwen3DeploymentSpec, previous: Object, view: DeploymentView) -> None:

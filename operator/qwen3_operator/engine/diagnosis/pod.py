@@ -110,7 +110,7 @@ def waits_for_room(pod: Mapping[str, Any], gpus_by_node: Mapping[str, int]) -> b
     condition = _condition(pod.get("status", {}), "PodScheduled") or {}
     if condition.get("status") != "False" or condition.get("reason") != "Unschedulable":
         return False
-    reasons = [text for _, text in _node_reasons(bounded(str(condition.get("message", ""))))]
+    reasons = _texts(condition)
     full = any(text.startswith(_SHORT_OF) or text == "Too many pods" or _HELD.search(text) for text in reasons)
     return full and gpus_wanted(pod) <= max(gpus_by_node.values(), default=0)
 
@@ -126,8 +126,12 @@ _HELD = re.compile(
 def short_of(pod: Mapping[str, Any]) -> set[str]:
     """Resources of which no node, or not each, has enough for the pod, as the scheduler says."""
     condition = _condition(pod.get("status", {}), "PodScheduled") or {}
-    reasons = [text for _, text in _node_reasons(bounded(str(condition.get("message", ""))))]
-    return {text.removeprefix(_SHORT_OF) for text in reasons if text.startswith(_SHORT_OF)}
+    return {text.removeprefix(_SHORT_OF) for text in _texts(condition) if text.startswith(_SHORT_OF)}
+
+
+def _texts(placed: Mapping[str, Any]) -> list[str]:
+    """The scheduler's reasons in the condition PodScheduled."""
+    return [text for _, text in _node_reasons(bounded(str(placed.get("message", ""))))]
 
 
 MOST_NODE_REASONS = 64
