@@ -117,3 +117,12 @@ def test_a_platforms_model_is_named_by_reference(world: World) -> None:
     assert status["model"]["name"] == "shared" and status["model"]["id"] == "Qwen/Qwen3-0.6B"
     assert [model["metadata"]["name"] for model in world.list("Qwen3Model")] == ["shared"]
     assert "Qwen3-0.6B" in world.container("chat")["args"]
+
+
+def test_servers_stop_although_the_model_that_is_named_now_does_not_exist(world: World) -> None:
+    cr = Q3d()
+    world.apply(cr)
+    world.wait_ready("chat")
+    world.set_spec("chat", model=None, modelRef={"name": "missing"}, suspend=True)
+    world.wait_condition("chat", "Accepted", "False", reason="Qwen3ModelNotFound")
+    world.wait(lambda: world.must("Deployment", "chat")["spec"]["replicas"] == 0, "no server is wanted")

@@ -60,8 +60,14 @@ def _matches(expression: Object, labels: Mapping[str, str]) -> bool:
             return value is None
 
 
-def volume_of_one_node(spec: Qwen3DeploymentSpec) -> bool:
-    """Whether servers mount a volume that only one node may have at a time."""
+def is_of_one_node(claim: Object | None) -> bool:
+    """Whether only one node at a time may have the volume of a claim; so it is where nobody knows the claim."""
+    modes = ((claim or {}).get("spec") or {}).get("accessModes") or ()
+    return not any(mode in _MANY_NODES for mode in modes)
+
+
+def _asks_for_one_node(spec: Qwen3DeploymentSpec) -> bool:
+    """Whether servers will mount a volume that only one node may have at a time."""
     cache = spec.engine.compile_cache
     modes = [spec.source.storage.access_mode] + ([cache.access_mode] if cache is not None and cache.enabled else [])
     return any(mode not in _MANY_NODES for mode in modes)
@@ -72,7 +78,7 @@ def spread(name: str, spec: Qwen3DeploymentSpec) -> dict[str, Any]:
 
     Nothing where the spec has constraints of its own, or where the volume with the weights ties them to one node.
     """
-    of_one_node = spec.source.storage.existing_claim or volume_of_one_node(spec)
+    of_one_node = spec.source.storage.existing_claim or _asks_for_one_node(spec)
     if spec.scheduling.topology_spread_constraints or of_one_node:
         return {}
     constraints = [

@@ -13,11 +13,11 @@ from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.source import ModelSource
 from qwen3_operator.catalog import ConfigError
 from qwen3_operator.controller.cluster import ApiError, Object
-from qwen3_operator.controller.kinds import CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, SERVICES
+from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, SERVICES
 from qwen3_operator.controller.ownership import controller_of, is_controlled_by
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
-from qwen3_operator.desired.disruption import volume_of_one_node
+from qwen3_operator.desired.disruption import is_of_one_node
 from qwen3_operator.desired.drift import holds_all_of
 from qwen3_operator.desired.earlier import command_in, without_middleware, without_spread
 from qwen3_operator.desired.in_engine import config_map_name, config_map_of, in_engine_config_map
@@ -34,7 +34,7 @@ from qwen3_operator.reconcile.compile_cache import ensure_compile_cache
 from qwen3_operator.reconcile.context import Context, refused
 from qwen3_operator.reconcile.disruption import ensure_budget
 from qwen3_operator.reconcile.holders import settle
-from qwen3_operator.reconcile.in_use import models_in_use
+from qwen3_operator.reconcile.in_use import claims_of, models_in_use
 from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.models import (
     hear_of,
@@ -351,13 +351,14 @@ class _Reconciliation(Reconciliation):
 
     async def _apply_server(self, spec: Qwen3DeploymentSpec, made: MadeFrom) -> None:
         replicas = 0 if spec.suspend else spec.replicas
+        claims = [self.context.store.get(CLAIMS, self._namespace, claim) for claim in claims_of(made.template["spec"])]
         first = must_delete_first(
             spec.rollout,
             self.server,
             self._server_pods(),
             self.gpus_by_node or {},
             self.context.now(),
-            volume_of_one_node=volume_of_one_node(spec),
+            volume_of_one_node=any(map(is_of_one_node, claims)),
         )
         wanted = server_deployment(
             self._namespace,

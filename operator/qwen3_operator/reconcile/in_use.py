@@ -26,8 +26,13 @@ def may_use_another(pod: PodSpec, claim: str, path: str) -> bool:
 
 def mounts(pod: PodSpec, claim: str) -> bool:
     """Whether a PodSpec mounts the claim."""
-    volumes = pod.get("volumes") or ()
-    return any((volume.get("persistentVolumeClaim") or {}).get("claimName") == claim for volume in volumes)
+    return claim in claims_of(pod)
+
+
+def claims_of(pod: PodSpec) -> list[str]:
+    """Names of the claims that a PodSpec mounts."""
+    claims = [volume.get("persistentVolumeClaim") for volume in pod.get("volumes") or ()]
+    return [str(claim.get("claimName", "")) for claim in claims if claim]
 
 
 def _uses(pod: PodSpec, model: Object) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from tests.cluster.wrappers import Q3d
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
-from qwen3_operator.desired.disruption import selects_servers, spread, wants_budget
+from qwen3_operator.desired.disruption import is_of_one_node, selects_servers, spread, wants_budget
 
 LABELS = {"app": "vllm", "team": "a"}
 
@@ -49,3 +49,18 @@ def test_only_servers_that_can_leave_the_volumes_node_are_spread() -> None:
     own = {"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}
     for other in (Q3d(), Q3d().storage(accessMode="ReadWriteOnce"), many.scheduling(topologySpreadConstraints=[own])):
         assert spread("chat", spec(other)) == {}
+
+
+@pytest.mark.parametrize(
+    ("claim", "one"),
+    [
+        (None, True),
+        ({"spec": {}}, True),
+        ({"spec": {"accessModes": ["ReadWriteOnce"]}}, True),
+        ({"spec": {"accessModes": ["ReadWriteOncePod"]}}, True),
+        ({"spec": {"accessModes": ["ReadWriteMany"]}}, False),
+        ({"spec": {"accessModes": ["ReadWriteOnce", "ReadOnlyMany"]}}, False),
+    ],
+)
+def test_which_volumes_are_of_one_node(claim: dict[str, Any] | None, one: bool) -> None:
+    assert is_of_one_node(claim) is one
