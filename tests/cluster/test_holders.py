@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.cluster.downloads import NEVER_ENDS, stage
 from tests.cluster.waiting import stays
-from tests.cluster.world import World, shared_name
+from tests.cluster.world import COLLECTED_SECONDS, World, shared_name
 from tests.cluster.wrappers import Q3d, Q3m
 
 WRONG = "Qwen/Qwen3-235B-A22B"
@@ -27,7 +27,11 @@ def test_a_wrong_id_that_is_corrected_is_let_go(world: World) -> None:
     world.wait(lambda: world.list("Job", labelSelector=f"serving.qwen3.dev/model={wrong}"), "the wrong one downloads")
     world.set_spec("chat", model={"id": "Qwen/Qwen3-0.6B"})
     world.wait_gone("Qwen3Model", wrong)
-    world.wait(lambda: not world.list("Job", labelSelector=f"serving.qwen3.dev/model={wrong}"), "its download stops")
+    world.wait(
+        lambda: not world.list("Job", labelSelector=f"serving.qwen3.dev/model={wrong}"),
+        "its download stops",
+        within=COLLECTED_SECONDS,
+    )
     world.wait_ready("chat")
     assert world.get("Qwen3Model", shared_name(Q3d())) is not None
 

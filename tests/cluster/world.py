@@ -16,6 +16,8 @@ Object = dict[str, Any]
 T = TypeVar("T")
 
 READY_SECONDS = 30.0
+COLLECTED_SECONDS = 60.0
+"""The garbage collector hears of a kind up to half a minute after its CRD came."""
 
 
 class World:
@@ -103,7 +105,7 @@ class World:
 
         return self.wait(as_wanted, f"{kind} {name} has {type}={status} {reason}", within=within)
 
-    def wait_gone(self, kind: str, name: str, *, within: float = 20.0) -> None:
+    def wait_gone(self, kind: str, name: str, *, within: float = COLLECTED_SECONDS) -> None:
         """Wait until the object is gone."""
         self.wait(lambda: self.get(kind, name) is None, f"{kind} {name} is gone", within=within)
 
