@@ -217,3 +217,14 @@ def test_the_shared_model_is_ours(chat: World) -> None:
     chat.patch("Qwen3Model", name, {"spec": {"revision": "other"}})
     chat.wait(lambda: chat.must("Qwen3Model", name)["spec"]["revision"] == "master", "the revision")
     chat.wait_ready("chat")
+
+
+def test_what_a_starting_server_has_to_mount_comes_back(world: World) -> None:
+    """The ConfigMap with the middleware is watched by nobody: a server that waits for it is what tells."""
+    world.apply(Q3d().pod(start_delay="20s"))
+    selector = "serving.qwen3.dev/deployment=chat"
+    world.wait(lambda: world.list("Pod", labelSelector=selector), "a server is starting", within=60)
+    (mounted,) = world.list("ConfigMap", labelSelector=selector)
+    world.api.delete("ConfigMap", world.namespace, mounted["metadata"]["name"])
+    world.wait(lambda: world.list("ConfigMap", labelSelector=selector), "it is back")
+    assert world.list("ConfigMap", labelSelector=selector)[0]["data"] == mounted["data"]

@@ -307,9 +307,9 @@ class _Reconciliation(Reconciliation):
         fresh = make_plan(weights, spec, self.context.settings, kinds, self.template_hash)
         if made is None:
             return fresh
-        judged = make_plan(
-            weights, spec, self.context.settings, kinds, self.template_hash, chosen_length=made.plan.max_model_len
-        )
+        judged, length = fresh, made.plan.max_model_len
+        if fresh.max_model_len != length:
+            judged = make_plan(weights, spec, self.context.settings, kinds, self.template_hash, chosen_length=length)
         plan = judged.as_made(made.plan, fresh)
         return plan.seen_to_fit() if _serves(self.server) else plan
 
@@ -371,14 +371,19 @@ class _Reconciliation(Reconciliation):
             refused=self.refused,
         )
         try:
-            if called := config_map_of(made.template):
-                await self._ensure_middleware(called)
+            await self._ensure_middleware(config_map_of(made.template))
             self.server = await self.context.ensure(DEPLOYMENTS, wanted)
         except ApiError as error:
             self.problems.append(refused(DEPLOYMENTS, self._name, error))
 
     async def _ensure_middleware(self, called: str) -> None:
-        """Have the ConfigMap that the servers mount. One of an earlier release is theirs as it is: it is immutable."""
+        """Have the ConfigMap that the servers mount. One of an earlier release is theirs as it is: it is immutable.
+
+        Nobody watches it: it is read where servers are to mount it, and while one has a node and does not start.
+        """
+        mounted = config_map_of(self.server["spec"]["template"]) if self.server is not None else ""
+        if not called or (called == mounted and not any(map(_is_starting, self._server_pods()))):
+            return
         live = await self.context.observe(CONFIG_MAPS, self._namespace, called)
         wanted = in_engine_config_map(self._namespace, self._name, self._uid, called)
         if live is None or called == config_map_name(self._name):
@@ -399,6 +404,11 @@ class _Reconciliation(Reconciliation):
 def _is_of_replica_set(pod: Object, deployment: str) -> bool:
     by = controller_of(pod) or {}
     return by.get("kind") == "ReplicaSet" and str(by["name"]).startswith(f"{deployment}-")
+
+
+def _is_starting(pod: Object) -> bool:
+    """Whether a pod has a node, and its containers were not started yet: its volumes may be what it waits for."""
+    return bool(pod["spec"].get("nodeName")) and (pod.get("status") or {}).get("phase") == "Pending"
 
 
 def _serves(server: Object | None) -> bool:
