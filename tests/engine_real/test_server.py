@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,12 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from devcluster.golang import environment, find_go
 from images.vllm_bundle import bundle
 from tests.cluster.waiting import wait_until
 from tests.engine_real.server import ARGUMENTS, CHECKPOINT, CONFIG, NAME, Server, serving
 from tests.load import libraries
 from tests.load.balancer import Balancer
 from tests.load.clients import use
+from tests.load.nginx import proxy
 
 from qwen3_in_engine.server.contract import EXIT_WRONG_ANSWERS, LIVE_PATH, READY_PATH
 
@@ -47,36 +50,56 @@ def test_a_right_server_is_verified_within_seconds(two: tuple[Server, Server]) -
         assert server.get(READY_PATH) == (200, "ok")
 
 
-def test_users_of_pooled_connections_lose_nothing_when_one_goes(two: tuple[Server, Server]) -> None:
+def test_users_of_pooled_connections_lose_nothing_when_one_goes(two: tuple[Server, Server], tmp_path: Path) -> None:
     going, staying = two
     balancer = Balancer([going.port, staying.port])
-    tally, stop, users = use("127.0.0.1", balancer.port, 4)
-    others = subprocess.Popen(
-        [sys.executable, libraries.__file__, f"http://127.0.0.1:{balancer.port}", NAME],
-        env={**os.environ, "PYTHONPATH": str(bundle())},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert others.stdout is not None
-    assert others.stdout.readline() == "served\n"
-    wait_until(lambda: tally.ok >= 10, within=60, what="users are served")
-    threading.Timer(PROPAGATES_SECONDS, lambda: balancer.endpoints.remove(going.port)).start()
-    hook = [sys.executable, str(PRE_STOP), str(going.port), "3", "33", str(going.folder)]
-    subprocess.run(hook, check=True, timeout=60)
-    going.process.send_signal(signal.SIGTERM)
-    assert going.process.wait(60) == 0
-    served = tally.ok
-    wait_until(lambda: tally.ok >= served + 10, within=60, what="the other server serves on")
-    stop.set()
-    others.terminate()
-    told = json.loads(others.communicate(timeout=120)[0])
-    for user in users:
-        user.join(60)
+    with proxy(tmp_path / "nginx", balancer.port) as behind, others(tmp_path, balancer.port) as programs:
+        direct, stop, users = use("127.0.0.1", balancer.port, 4)
+        proxied, stop_proxied, users_of_proxy = use("127.0.0.1", behind, 2)
+        for tally in (direct, proxied):
+            wait_until(lambda tally=tally: tally.ok >= 10, within=60, what="users are served")
+        threading.Timer(PROPAGATES_SECONDS, lambda: balancer.endpoints.remove(going.port)).start()
+        hook = [sys.executable, str(PRE_STOP), str(going.port), "3", "33", str(going.folder)]
+        subprocess.run(hook, check=True, timeout=60)
+        going.process.send_signal(signal.SIGTERM)
+        assert going.process.wait(60) == 0
+        for tally in (direct, proxied):
+            wait_until(lambda tally=tally, more=tally.ok + 10: tally.ok >= more, within=60, what="the other serves on")
+        stop.set()
+        stop_proxied.set()
+        told = {}
+        for program in programs:
+            program.terminate()
+            told |= json.loads(program.communicate(timeout=120)[0])
+        for user in (*users, *users_of_proxy):
+            user.join(60)
     balancer.close()
-    print(tally.as_json(), {name: it["ok"] for name, it in told.items()})
-    assert {name: it["lost"] for name, it in told.items()} == {name: [] for name in libraries.USERS}
-    assert tally.ok >= 30
-    assert not tally.failures, tally.as_json()
+    print(direct.as_json(), proxied.as_json(), {name: it["ok"] for name, it in told.items()})
+    assert {name: it["lost"] for name, it in told.items()} == {name: [] for name in (*libraries.USERS, "go")}
+    for tally in (direct, proxied):
+        assert tally.ok >= 20
+        assert not tally.failures, tally.as_json()
+
+
+@contextlib.contextmanager
+def others(folder: Path, port: int) -> Iterator[list[subprocess.Popen[str]]]:
+    """Users by client libraries, each a program that was served once: Python's and curl, and Go's."""
+    go_user = folder / "go-user"
+    build = [find_go(), "build", "-o", go_user, "."]
+    subprocess.run(build, cwd=Path(libraries.__file__).parent / "go_user", env=environment(), check=True)
+    url = f"http://127.0.0.1:{port}"
+    commands = ([sys.executable, libraries.__file__, url, NAME], [str(go_user), url, NAME])
+    variables = {**os.environ, "PYTHONPATH": str(bundle())}
+    with contextlib.ExitStack() as stack:
+        found = []
+        for command in commands:
+            program = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True)
+            found.append(stack.enter_context(program))
+            stack.callback(program.kill)
+        for program in found:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "served\n"
+        yield found
 
 
 def test_an_engine_that_hangs_is_seen(two: tuple[Server, Server]) -> None:

@@ -1,0 +1,3 @@
+module go_user
+
+go 1.21
