@@ -36,6 +36,8 @@ PROGRESS_SECONDS = 20.0
 REST_SECONDS = 1.5
 BY_DESIGN = "a model that is held goes on under its name with another hub"
 """See reconcile/models.py, wanted_name."""
+MOST_NEWS = 2
+"""Times that what is under way may get on in the time of rest."""
 MOST_REQUESTS_AT_REST = 120
 """Looks at what nobody watches come each second here; a hot loop makes hundreds."""
 
@@ -87,12 +89,16 @@ class Subject:
         found = {c["type"]: c["status"] for c in status["conditions"]}
         assert list(found) == [str(t) for t in DEPLOYMENT_TYPES], "exactly the declared conditions"
         assert found["Ready"] == "True" or "True" in (found["Reconciling"], found["Stalled"]) or _idle(status), found
-        downloads = "Qwen3Model" in self._under_way()
-        changes, writes, requests = self.operator.changes, len(self.operator.hook.writes), self.operator.sent
-        time.sleep(REST_SECONDS)
-        # A model that is still downloading has progress to tell.
-        assert downloads or self.operator.changes == changes, f"writes at rest: {self.operator.hook.writes[writes:]}"
-        assert self.operator.sent - requests < MOST_REQUESTS_AT_REST, "a hot loop"
+        # On a machine under load a pod may come late, and is news; one that has no end of news is at fault.
+        for left in range(MOST_NEWS if self._under_way() else 0, -1, -1):
+            # A model that is still downloading has progress to tell.
+            downloads = "Qwen3Model" in self._under_way()
+            changes, writes, requests = self.operator.changes, len(self.operator.hook.writes), self.operator.sent
+            time.sleep(REST_SECONDS)
+            assert self.operator.sent - requests < MOST_REQUESTS_AT_REST, "a hot loop"
+            if downloads or self.operator.changes == changes:
+                return
+            assert left, f"writes at rest: {self.operator.hook.writes[writes:]}"
 
     def _under_way(self) -> set[str]:
         """Kinds of which an object has something under way: a model may still download for a stalled chat."""
