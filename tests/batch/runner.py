@@ -65,7 +65,7 @@ class Batch:
 
     def run(self, shard: int = 0, **how: Any) -> int:
         """Run a shard to its end; its exit code."""
-        return self.start(shard, **how).wait(300)
+        return self.start(shard, **how).wait(900)
 
     def run_killed(self, kills: list[tuple[int, int]], *, shards: int, seconds: float, **how: Any) -> None:
         """Run all shards at once; SIGKILL a shard when its part has grown by so many bytes since its last start.

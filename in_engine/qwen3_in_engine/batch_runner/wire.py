@@ -110,7 +110,8 @@ async def _reply(reader: asyncio.StreamReader) -> Reply:
 async def _head_of(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     pairs = (line.partition(":") for line in head[1:] if line)
-    return int(head[0].split()[1]), {name.strip().lower(): value.strip() for name, _, value in pairs}
+    status = head[0].split()[1:2] or [""]
+    return int(status[0]), {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
 async def _chunks(reader: asyncio.StreamReader) -> bytes:
