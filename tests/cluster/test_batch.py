@@ -196,7 +196,25 @@ def test_what_may_pass_is_tried_again(there: World) -> None:
         "it is over",
         within=60,
     )
-    assert len(there.list("Pod", labelSelector="serving.qwen3.dev/batch=nightly")) == 2, "one more try"
+    pods = there.list("Pod", labelSelector="serving.qwen3.dev/batch=nightly")
+    assert len([pod for pod in pods if "-deliver-" not in pod["metadata"]["name"]]) == 2, "one more try"
+
+
+def test_what_is_finished_of_a_batch_that_was_given_up_is_delivered(there: World) -> None:
+    broken = failed("EngineDied", "vLLM's engine died")
+    there.apply(Q3b().set(backoffLimit=0).pod(exit_code="1", termination_message=broken))
+    there.wait(
+        lambda: there.must(KIND, "nightly").get("status", {}).get("job", {}).get("delivery") == "Complete",
+        "the delivery",
+        within=60,
+    )
+    name = there.must(KIND, "nightly")["status"]["job"]["name"]
+    container = there.must("Job", f"{name}-deliver")["spec"]["template"]["spec"]["containers"][0]
+    assert container["args"][1:3] == ["deliver", "engine_died"]
+    assert "nvidia.com/gpu" not in json.dumps(container["resources"])
+    assert there.must(KIND, "nightly")["status"]["output"] == "answers:out.jsonl"
+    assert there.condition("nightly", "Completed", kind=KIND)["reason"] == "EngineDied"
+    assert there.condition("nightly", "Stalled", kind=KIND)["status"] == "True"
 
 
 def ended(world: World, result: str = "Complete", name: str = "nightly") -> Object:

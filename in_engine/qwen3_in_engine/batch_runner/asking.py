@@ -45,7 +45,9 @@ class Asker:
         """Finish a line with an error."""
         self._put(index, error_line(self._batch, index, error), None)
 
-    async def answer(self, make: Callable[[], Server], ready: Callable[[Server], None], server: Server | None) -> None:
+    async def answer(
+        self, make: Callable[[], Server], ready: Callable[[Server | None], None], server: Server | None
+    ) -> None:
         """Answer what is missing. `server`: one that is ready already; `make`: another after its death; `ready`: shown
         each that is. Raises Stop."""
         fruitless = 0
@@ -70,6 +72,7 @@ class Asker:
                     words = f"vLLM's engine died {fruitless} times, and answered nothing in between"
                     raise Stop(AGAIN, "EngineDied", f"{words}: see the pod's log") from None
             finally:
+                ready(None)
                 await server.end()
             server = None
 

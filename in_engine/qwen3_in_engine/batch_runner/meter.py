@@ -25,6 +25,8 @@ class Meter:
     def read(self, text: str) -> None:
         """Take in the metrics as text."""
         found = totals(text)
+        if not found:
+            return
         now, prompt, generated = self._now(), found.get(PROMPT, 0.0), found.get(GENERATED, 0.0)
         if prompt != self._prompt or generated != self.generated:
             self.moved_at = now

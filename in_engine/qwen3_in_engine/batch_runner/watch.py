@@ -10,6 +10,7 @@ from contextlib import suppress
 from qwen3_in_engine.batch_runner.asking import Asker
 from qwen3_in_engine.batch_runner.contract import AGAIN, METRICS_PORT, PROGRESS_SECONDS, Stop
 from qwen3_in_engine.batch_runner.engine import OwnEngine, Server
+from qwen3_in_engine.batch_runner.meter import Meter
 from qwen3_in_engine.batch_runner.report import Progress, say
 
 READ_SECONDS = 1.0
@@ -25,18 +26,16 @@ class Watch:
         self._progress, self._asker, self._stall = progress, asker, stall_seconds
         self._server: Server | None = None
 
-    def ready(self, server: Server) -> None:
-        """Another server is there."""
-        self._server, self._progress.meter = server, server.meter
-        server.meter.touch()
+    def ready(self, server: Server | None) -> None:
+        """Another server is there; None: there is none at the time."""
+        self._server, self._progress.meter = server, server.meter if server else Meter()
+        self._progress.meter.touch()
 
     async def work(self) -> None:
         """For ever. Raises Stop where the engine hangs."""
         while True:
             await asyncio.sleep(READ_SECONDS if not self._progress.meter.generated else PROGRESS_SECONDS)
             server = self._server
-            if server is None:
-                continue
             self._progress.running = len(self._asker.in_flight)
             if isinstance(server, OwnEngine):
                 server.meter.read(await server.metrics())

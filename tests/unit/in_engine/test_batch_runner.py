@@ -108,7 +108,7 @@ def test_the_rate_is_there_before_a_line_is_finished() -> None:
     clock = Clock()
     progress = Progress(0, 10, 10, Tally(), now=clock)
     progress.meter = Meter(clock)
-    progress.meter.read("")
+    progress.meter.read(counted(0))
     clock.now += 5
     progress.meter.read(counted(500))
     rates = progress.rates()
@@ -120,7 +120,7 @@ def test_what_is_half_done_counts_for_the_time_to_go() -> None:
     clock, tally = Clock(), Tally()
     progress = Progress(0, 10, 10, tally, now=clock)
     progress.meter = Meter(clock)
-    progress.meter.read("")
+    progress.meter.read(counted(0))
     clock.now += 10
     tally.done, tally.completion_tokens = 2, 200
     progress.meter.read(counted(600))
@@ -138,6 +138,8 @@ def test_an_engine_that_stands_still_is_seen() -> None:
     meter = Meter(clock)
     meter.read(counted(5))
     clock.now += 100
+    meter.read(counted(5))
+    meter.read("")  # metrics that cannot be read say nothing
     meter.read(counted(5))
     assert clock.now - meter.moved_at == 100
 
