@@ -1,7 +1,7 @@
 """What the runner starts in the place of `vllm serve`: a server on a Unix socket that answers without a model.
 
 A request whose text holds one of these words gets more than an answer: `poison` (the process dies), `hang` (no answer,
-and no token any more), `mistake` (HTTP 500), `too long` (HTTP 400).
+and no token any more), `mistake` (HTTP 500), `too long` (HTTP 400), `busy` (HTTP 429, five times).
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Fake:
 
     generated = 0
     hangs = False
+    busy = 5
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request."""
@@ -66,6 +67,9 @@ class Fake:
         self.hangs = self.hangs or "hang" in text
         if self.hangs:
             await asyncio.Event().wait()
+        if "busy" in text and self.busy:
+            self.busy -= 1
+            return 429, {"error": {"message": "the queue is full", "code": 429}}
         if "mistake" in text:
             return 500, {"error": {"message": "a mistake of the server", "code": 500}}
         if "too long" in text or (asked.get("max_tokens") or 0) > 1000:

@@ -137,6 +137,12 @@ def test_defaults_of_lines_that_think_and_of_those_that_do_not(tmp_path: Path) -
     assert [a.get("max_tokens") for a in asked] == [50, None, None, 5]
 
 
+def test_a_full_queue_is_no_fault_of_the_line(tmp_path: Path) -> None:
+    batch = Batch(tmp_path, ["busy"], text=True)
+    assert batch.run() == 0
+    assert codes(batch) == [""]
+
+
 def test_progress_is_told_to_people_too(tmp_path: Path) -> None:
     batch = Batch(tmp_path, ["one", "two"], text=True)
     assert batch.run() == 0

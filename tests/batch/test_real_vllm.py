@@ -279,3 +279,22 @@ def test_arguments_that_vllm_does_not_take_end_the_batch_for_good(tmp_path: Path
     assert batch.run(**batch.how) == 2
     assert batch.message()["reason"] == "EngineArgumentsRefused"
     assert "--max-num-seqs" in batch.log()
+
+
+def test_embeddings(tmp_path: Path) -> None:
+    lines: list[Any] = [
+        {"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {"input": [HELLO, FACTORIAL]}},
+        {"prompt": HELLO},
+        {"input": HELLO, "encoding_format": "base64"},
+        chat(HELLO),
+    ]
+    batch = RealBatch(tmp_path, lines, task="embed")
+    generating = batch.config["engine"].index("--reasoning-parser")
+    batch.config["engine"] = [*batch.config["engine"][:generating], "--runner=pooling", "--convert=embed"]
+    assert batch.run(**batch.how) == 0, batch.log()[-4000:]
+    two, plain, encoded, refused_line = batch.answers()
+    vectors = [item["embedding"] for item in body(two)["data"]]
+    assert len(vectors) == 2 and vectors[0] == pytest.approx(body(plain)["data"][0]["embedding"], abs=1e-2)
+    assert isinstance(body(encoded)["data"][0]["embedding"], str)
+    assert refused(refused_line)[0] == "unsupported_url"
+    assert batch.message()["promptTokens"] > 0

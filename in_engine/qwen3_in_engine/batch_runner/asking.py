@@ -10,7 +10,7 @@ from typing import Any
 from qwen3_in_engine.batch_runner.answers import Tally, Usage, answer_line, error_line, refusal
 from qwen3_in_engine.batch_runner.contract import AGAIN, DIED, Config, Stop
 from qwen3_in_engine.batch_runner.defaults import Body, completed
-from qwen3_in_engine.batch_runner.engine import EngineDied, Server
+from qwen3_in_engine.batch_runner.engine import EngineDied, Server, started
 from qwen3_in_engine.batch_runner.ledger import GROUP, Ledger
 from qwen3_in_engine.batch_runner.lines import CHAT, BadLine, Request, custom_id_of, parse
 from qwen3_in_engine.batch_runner.source import Source
@@ -56,8 +56,7 @@ class Asker:
             if all(self._finished):
                 return
             if server is None:
-                server = make()
-                await server.start()
+                server = await started(make())
             ready(server)
             before, self._was_well = self._tally.finished, False
             try:

@@ -104,6 +104,16 @@ class Server:
         return ""
 
 
+async def started(server: Server) -> Server:
+    """A server that is ready. Raises Stop, and leaves nothing running then."""
+    try:
+        await server.start()
+    except BaseException:
+        await server.end()
+        raise
+    return server
+
+
 class OwnEngine(Server):
     """vLLM's server in this pod, for this shard alone."""
 
@@ -141,16 +151,18 @@ class OwnEngine(Server):
         await self._learn()
 
     async def ask(self, path: str, body: bytes) -> Reply:
-        reply = None
-        for left in range(TRIES, 0, -1):
+        reply, left = None, TRIES
+        while left:
+            left -= 1
             with suppress(Unreachable):
                 reply = await self._address.ask("POST", path, body)
                 if reply.status < 500 and reply.status not in BUSY:
                     return reply
             if not await self._is_alive():
                 raise EngineDied
-            if left > 1:
-                await asyncio.sleep(AGAIN_SECONDS)
+            if reply is not None and reply.status in BUSY:
+                left += 1  # its queue is full: no fault of the line's
+            await asyncio.sleep(AGAIN_SECONDS)
         return reply or Reply(500, b"the engine gave no answer")
 
     async def end(self) -> None:

@@ -34,7 +34,8 @@ class Watch:
     async def work(self) -> None:
         """For ever. Raises Stop where the engine hangs."""
         while True:
-            await asyncio.sleep(READ_SECONDS if not self._progress.meter.generated else PROGRESS_SECONDS)
+            young = not self._progress.meter.generated
+            await asyncio.sleep(READ_SECONDS if young else min(PROGRESS_SECONDS, max(self._stall, READ_SECONDS)))
             server = self._server
             self._progress.running = len(self._asker.in_flight)
             if isinstance(server, OwnEngine):
