@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
-FAKE = Path(__file__).parent / "fake_runner.py"
+FAKE = (sys.executable, str(Path(__file__).parent / "fake_vllm.py"))
+RUNNER = [sys.executable, "-m", "qwen3_in_engine.batch_runner"]
 
 
 class Batch:
@@ -29,6 +31,8 @@ class Batch:
             "fingerprint": "f",
             "input": str(self.input),
             "output": str(self.output),
+            "engine": FAKE,
+            "models": ["Qwen3-8B"],
         } | config
 
     @property
@@ -36,7 +40,12 @@ class Batch:
         return self.output.parent / f".{self.output.name}.parts"
 
     def start(
-        self, shard: int = 0, *, command: list[str] | None = None, env: dict[str, str] | None = None
+        self,
+        shard: int = 0,
+        *,
+        command: list[str] | None = None,
+        env: dict[str, str] | None = None,
+        words: Sequence[str] = (),
     ) -> subprocess.Popen[str]:
         """Start a shard; its termination message goes to `message(shard)`."""
         config = self.folder / f"config-{shard}.json"
@@ -46,15 +55,17 @@ class Batch:
             **os.environ,
             "JOB_COMPLETION_INDEX": str(shard),
             "TERMINATION_LOG": str(self.message_file(shard)),
+            "BATCH_METRICS_PORT": "0",
+            "FAKE_START_LOG": str(self.folder / "starts"),
             **(env or {}),
         }
-        words = [*(command or [sys.executable, str(FAKE)]), str(config)]
+        words = [*(command or RUNNER), str(config), *words]
         log = (self.folder / f"log-{shard}").open("a", encoding="utf-8")
         return subprocess.Popen(words, env=environment, stdout=log, stderr=log, text=True)
 
     def run(self, shard: int = 0, **how: Any) -> int:
         """Run a shard to its end; its exit code."""
-        return self.start(shard, **how).wait(300)
+        return self.start(shard, **how).wait(900)
 
     def run_killed(self, kills: list[tuple[int, int]], *, shards: int, seconds: float, **how: Any) -> None:
         """Run all shards at once; SIGKILL a shard when its part has grown by so many bytes since its last start.
@@ -85,6 +96,12 @@ class Batch:
 
     def log(self, shard: int = 0) -> str:
         return (self.folder / f"log-{shard}").read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def starts(self) -> int:
+        """How often an engine was started."""
+        log = self.folder / "starts"
+        return len(log.read_text(encoding="utf-8").split()) if log.exists() else 0
 
     def answers(self) -> list[dict[str, Any]]:
         """The lines of the output."""

@@ -15,7 +15,7 @@ def test_ten_thousand_lines_two_shards_three_kills(tmp_path: Path) -> None:
     count, rng = 10_000, random.Random(5)
     batch = Batch(tmp_path, [{"custom_id": f"c{i}", "prompt": f"question {i}"} for i in range(count)], shards=2)
     kills = [(kill % 2, rng.randint(3, 40) * 1000) for kill in range(3)]
-    batch.run_killed(kills, shards=2, seconds=120, env={"FAKE_STEP_SECONDS": "0.002"})
+    batch.run_killed(kills, shards=2, seconds=120, env={"FAKE_SECONDS": "0.01"})
     answers = batch.answers()
     assert [a["custom_id"] for a in answers] == [f"c{i}" for i in range(count)]
     assert [content(a) for a in answers] == [f"answer to question {i}" for i in range(count)]
@@ -48,7 +48,7 @@ def test_running_again_after_the_end_changes_nothing(tmp_path: Path) -> None:
 
 def test_sigterm_keeps_what_is_finished(tmp_path: Path) -> None:
     batch = Batch(tmp_path, [f"line {i}" for i in range(2000)], text=True)
-    process = batch.start(env={"FAKE_STEP_SECONDS": "0.005"})
+    process = batch.start(env={"FAKE_SECONDS": "0.02", "FAKE_AT_ONCE": "8"})
     part = batch.parts / "shard-00000"
     deadline = time.monotonic() + 30
     while not part.exists() or part.stat().st_size < 5000:
@@ -67,33 +67,28 @@ BAD_LINES = [
     ('{"prompt": ', "invalid_json", "line 2 is not JSON: Expecting value at column 12"),
     ("", "empty_line", "line 3 is empty"),
     ("[1]", "invalid_request", "line 4 is no JSON object"),
-    ('{"question": "x"}', "invalid_request", "line 5: a line has a prompt, messages, or"),
+    ('{"question": "x"}', "invalid_request", "line 5: a line has one of prompt, messages, input, documents, or"),
     ('{"custom_id": "b", "body": {"messages": []}}', "invalid_request", "line 6: messages must be a list"),
     ('{"custom_id": "e", "url": "/v1/embeddings", "body": {}}', "unsupported_url", "/v1/embeddings"),
-    ('{"prompt": "x", "logprobs": true}', "unsupported_parameter", "line 8: logprobs is not supported"),
-    ('{"prompt": "x", "temperature": "hot"}', "invalid_request", "line 9: temperature must be a number"),
-    (
-        '{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}',
-        "unsupported_content",
-        "only parts of type text",
-    ),
-    (json.dumps({"prompt": "long " * 500}), "context_length_exceeded", "line 11"),
+    ('{"prompt": "x", "min_p": 0.1}', "unsupported_parameter", "line 8: min_p is not supported by this vLLM"),
+    (json.dumps({"prompt": "too long"}), "context_length_exceeded", "line 9: This model's maximum context length"),
     ('{"prompt": "x", "temperature": NaN}', "invalid_json", "it has NaN"),
-    ('{"prompt": "x", "temperature": 1e999}', "invalid_request", "temperature must be a number"),
-    ('{"prompt": "x", "seed": 9223372036854775808}', "invalid_request", "seed must be a whole number from -922"),
-    ('{"prompt": "x", "max_tokens": 1.5}', "invalid_request", "max_tokens must be a whole number"),
-    ('{"prompt": "x", "stop": [1]}', "invalid_request", "stop must be a text or a list of texts"),
+    ('{"prompt": "x", "temperature": 1e999}', "invalid_json", "it has the number 1e999, which is too large"),
+    ('{"prompt": "x", "seed": 9223372036854775808}', "invalid_request", "seed must be a whole number of 64 bits"),
     ('{"prompt": "x", "stop_token_ids": "1"}', "invalid_request", "stop_token_ids must be a list of token ids"),
-    ('{"prompt": "x", "ignore_eos": 1}', "invalid_request", "ignore_eos must be true or false"),
+    ('{"prompt": "x", "stop_token_ids": [640]}', "invalid_request", "stop_token_ids must be below 640"),
+    ('{"prompt": "x", "n": 129}', "invalid_request", "n must be at most 128"),
     ('{"custom_id": "\\ud800", "prompt": "x"}', "invalid_unicode", "half a character"),
-    ('{"prompt": ' + "[" * 100_000 + "}", "invalid_json", "line 20 is nested too deep"),
+    ('{"prompt": ' + "[" * 100_000 + "}", "invalid_json", "line 17 is nested too deep"),
     ('{"prompt": "x", "stream": true}', "unsupported_parameter", "stream"),
-    ('{"messages": [{"role": "user", "content": [{"type": "text", "text": "parts"}]}]}', None, ""),
+    ('{"prompt": "x", "model": "gpt-4o-mini"}', "model_not_found", "line 19: model gpt-4o-mini is not what answers"),
+    ('{"prompt": "a mistake"}', "server_error", "line 20: a mistake of the server"),
+    ('{"messages": [{"role": "user", "content": "a chat"}]}', None, ""),
 ]
 
 
 def test_bad_lines_become_error_lines_and_the_rest_is_answered(tmp_path: Path) -> None:
-    batch = Batch(tmp_path, [line for line, _, _ in BAD_LINES])
+    batch = Batch(tmp_path, [line for line, _, _ in BAD_LINES], vocabulary=640)
     batch.input.write_bytes(batch.input.read_bytes() + b'{"prompt": "\xff"}\n')
     assert batch.run() == 0
     answers = batch.answers()
@@ -106,27 +101,28 @@ def test_bad_lines_become_error_lines_and_the_rest_is_answered(tmp_path: Path) -
             assert answer["error"]["code"] == code, line
             assert words in answer["error"]["message"], line
     assert answers[5]["custom_id"] == "b"
-    assert answers[-1]["error"]["message"] == "line 23 is not UTF-8 (byte 13)"
-    assert (batch.message()["done"], batch.message()["failed"]) == (2, 21)
+    assert answers[-1]["error"]["message"] == "line 22 is not UTF-8 (byte 13)"
+    assert (batch.message()["done"], batch.message()["failed"]) == (2, 20)
 
 
 def test_the_output_is_openais_batch_format(tmp_path: Path) -> None:
     chat = {"method": "POST", "url": "/v1/chat/completions"}
     lines = [
-        {"custom_id": "a", **chat, "body": {"model": "m", "messages": [{"role": "user", "content": "hi"}]}},
+        {"custom_id": "a", **chat, "body": {"model": "Qwen3-8B", "messages": [{"role": "user", "content": "hi"}]}},
         {"custom_id": "b", "method": "POST", "url": "/v1/completions", "body": {"prompt": "once"}},
     ]
-    batch = Batch(tmp_path, lines, model_name="Qwen3-8B", include_prompt=True)
+    batch = Batch(tmp_path, lines)
     assert batch.run() == 0
     first, second = batch.answers()
     assert first["id"] == "batch_req_team-nightly-0"
     assert first["response"]["status_code"] == 200
     body = first["response"]["body"]
-    assert (body["object"], body["model"], body["prompt"]) == ("chat.completion", "m", "hi")
+    assert (body["object"], body["model"]) == ("chat.completion", "Qwen3-8B")
     assert body["choices"][0]["message"] == {"role": "assistant", "content": "answer to hi"}
     assert body["usage"] == {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
     assert second["response"]["body"]["object"] == "text_completion"
     assert second["response"]["body"]["model"] == "Qwen3-8B"
+    assert second["response"]["body"]["asked"]["max_tokens"] is None
     assert second["response"]["body"]["choices"][0]["text"] == "answer to once"
 
 

@@ -35,8 +35,9 @@ def there(world: World) -> World:
 
 
 def jobs(world: World, name: str = "nightly") -> list[Object]:
-    """The Jobs of a batch."""
-    return world.list("Job", labelSelector=f"serving.qwen3.dev/batch={name}")
+    """The Jobs of a batch, but those that deliver what one has finished."""
+    found = world.list("Job", labelSelector=f"serving.qwen3.dev/batch={name}")
+    return [job for job in found if not job["metadata"]["name"].endswith("-deliver")]
 
 
 def the_job(world: World, name: str = "nightly") -> Object:
@@ -195,7 +196,25 @@ def test_what_may_pass_is_tried_again(there: World) -> None:
         "it is over",
         within=60,
     )
-    assert len(there.list("Pod", labelSelector="serving.qwen3.dev/batch=nightly")) == 2, "one more try"
+    pods = there.list("Pod", labelSelector="serving.qwen3.dev/batch=nightly")
+    assert len([pod for pod in pods if "-deliver-" not in pod["metadata"]["name"]]) == 2, "one more try"
+
+
+def test_what_is_finished_of_a_batch_that_was_given_up_is_delivered(there: World) -> None:
+    broken = failed("EngineDied", "vLLM's engine died")
+    there.apply(Q3b().set(backoffLimit=0).pod(exit_code="1", termination_message=broken))
+    there.wait(
+        lambda: there.must(KIND, "nightly").get("status", {}).get("job", {}).get("delivery") == "Complete",
+        "the delivery",
+        within=60,
+    )
+    name = there.must(KIND, "nightly")["status"]["job"]["name"]
+    container = there.must("Job", f"{name}-deliver")["spec"]["template"]["spec"]["containers"][0]
+    assert container["args"][1:3] == ["deliver", "engine_died"]
+    assert "nvidia.com/gpu" not in json.dumps(container["resources"])
+    assert there.must(KIND, "nightly")["status"]["output"] == "answers:out.jsonl"
+    assert there.condition("nightly", "Completed", kind=KIND)["reason"] == "EngineDied"
+    assert there.condition("nightly", "Stalled", kind=KIND)["status"] == "True"
 
 
 def ended(world: World, result: str = "Complete", name: str = "nightly") -> Object:
@@ -341,7 +360,6 @@ def test_the_output_of_another_batch_is_refused(there: World) -> None:
             "no key k",
         ),
         (lambda b: b.set(input={"claim": {"name": "answers", "path": "./out.jsonl"}}), "OutputIsInput", "itself"),
-        (lambda b: b.set(model={"id": "Qwen/Qwen3-Embedding-0.6B"}), "NotGenerative", "generates text"),
         (
             lambda b: b.set(model={"id": "Qwen/Qwen3-4B-Instruct-2507"}, sampling={"thinking": "Enabled"}),
             "ThinkingNotSwitchable",

@@ -86,10 +86,11 @@ def answers(world: World, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def told(answer: dict[str, Any]) -> tuple[str, str]:
-    """The prompt as the model saw it, and what it answered."""
+def told(answer: dict[str, Any]) -> tuple[str, str, str]:
+    """The prompt as the model saw it, what it answered, and what it thought."""
     body = answer["response"]["body"]
-    return body["prompt"], body["choices"][0]["message"]["content"]
+    message = body["choices"][0]["message"]
+    return body.get("prompt", ""), message["content"], message.get("reasoning") or ""
 
 
 def test_the_tutorials_prompts_thinking(there: World) -> None:
@@ -100,9 +101,9 @@ def test_the_tutorials_prompts_thinking(there: World) -> None:
     assert live["status"]["tokens"]["completion"] > 20
     assert live["status"]["output"] == f"{CLAIM}:thinking/answers.jsonl"
     for answer, question in zip(answers(there, "thinking"), (FACTORIAL, HELLO), strict=True):
-        prompt, text = told(answer)
+        prompt, text, thoughts = told(answer)
         assert prompt == f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
-        assert text.startswith("<think>\n") and "</think>\n\n" in text
+        assert thoughts.strip() and "think>" not in text
 
 
 def test_the_tutorials_prompts_not_thinking_from_a_file_with_bad_lines(there: World) -> None:
@@ -116,9 +117,9 @@ def test_the_tutorials_prompts_not_thinking_from_a_file_with_bad_lines(there: Wo
     assert completed(there, "plain")["status"]["requests"] == {"total": 4, "done": 2, "failed": 2}
     found = answers(there, "plain")
     for answer, question in zip(found[:2], (FACTORIAL, HELLO), strict=True):
-        prompt, words = told(answer)
+        prompt, words, thoughts = told(answer)
         assert prompt == f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
-        assert "<think>" not in words
+        assert "<think>" not in words and not thoughts
     assert told(found[0])[1] == "5的阶乘是 **120**。"
     assert found[2]["error"]["code"] == "context_length_exceeded"
     assert found[3]["error"]["message"].startswith("line 4 is not JSON")
@@ -129,3 +130,36 @@ def test_the_job_of_a_batch_holds_a_gpu_and_its_pods_end(there: World) -> None:
     assert [pod["status"]["phase"] for pod in pods] == ["Succeeded"]
     assert pods[0]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert not there.get("deployments", LENDER)["status"].get("replicas")
+
+
+def test_servers_that_run_answer_without_a_gpu_of_the_batch(there: World) -> None:
+    there.apply(there.example("tiny-asked"))
+    there.ready("tiny-asked")
+    asked = batch("asked", input={"prompts": [FACTORIAL, HELLO]}, sampling={"temperature": "0"})
+    asked["spec"] |= {"deploymentRef": {"name": "tiny-asked"}, "target": "Running", "concurrency": 2}
+    there.apply(asked)
+    assert completed(there, "asked")["status"]["requests"] == {"total": 2, "done": 2, "failed": 0}
+    assert told(answers(there, "asked")[0])[1].strip() == "5的阶乘是 **120**。"
+    (pod,) = there.get("pods", "-l", "serving.qwen3.dev/batch=asked")["items"]
+    assert "nvidia.com/gpu" not in json.dumps(pod["spec"]["containers"][0]["resources"])
+    there.delete("tiny-asked")
+
+
+def test_what_is_finished_is_delivered_when_the_time_is_out(there: World) -> None:
+    lines = [{"prompt": HELLO}, *({"prompt": HELLO, "ignore_eos": True, "max_tokens": 2000} for _ in range(400))]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    there.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "long"}, "data": {"in.jsonl": text}})
+    source = {"configMapKeyRef": {"name": "long", "key": "in.jsonl"}}
+    there.apply(batch("late", input=source, activeDeadlineSeconds=120))
+
+    def delivered() -> bool:
+        job = there.get("qwen3batch", "late").get("status", {}).get("job", {})
+        return bool(job.get("delivery") == "Complete")
+
+    wait_until("the delivery of late", delivered, timeout=SECONDS)
+    status = there.get("qwen3batch", "late")["status"]
+    assert (status["job"]["result"], status["output"]) == ("Failed", f"{CLAIM}:late/answers.jsonl")
+    found = answers(there, "late")
+    assert len(found) == len(lines)
+    codes = {answer["error"]["code"] for answer in found if answer["error"]}
+    assert codes == {"batch_expired"}

@@ -14,9 +14,11 @@ from tests.unit.test_batch_plan import SETTINGS, batch_spec, plan
 
 from qwen3_in_engine.batch_runner.contract import PERMANENT
 from qwen3_operator.api.batch import Qwen3BatchSpec
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.commands.output import to_yaml
 from qwen3_operator.desired.batch import batch_job, job_name
 from qwen3_operator.desired.batch_config import PACKAGE, batch_config_map, runner_items
+from qwen3_operator.desired.batch_delivery import delivery_job
 from qwen3_operator.plan.batch import as_server
 
 GOLDEN = Path(__file__).with_name("batch_job.yaml")
@@ -65,7 +67,11 @@ def test_exit_codes_that_nothing_mends_fail_the_job() -> None:
             {"configMapKeyRef": {"name": "m", "key": "k"}},
             {"configMap": {"name": "m", "items": [{"key": "k", "path": "input"}]}},
         ),
-        ({"claim": {"name": "c", "path": "a/in"}}, {"persistentVolumeClaim": {"claimName": "c"}}),
+        (
+            {"claim": {"name": "c", "path": "a/in"}},
+            {"persistentVolumeClaim": {"claimName": "c", "readOnly": True}},
+        ),
+        ({"claim": {"name": "answers", "path": "a/in"}}, {"persistentVolumeClaim": {"claimName": "answers"}}),
     ],
 )
 def test_where_the_input_comes_from(source: dict[str, Any], volume: dict[str, Any]) -> None:
@@ -101,7 +107,7 @@ def test_the_config_map_carries_the_whole_runner() -> None:
 
 
 def test_the_runner_stands_on_the_standard_library_alone() -> None:
-    """In the pod there is only vLLM's image; vLLM is imported when the engine starts, so that refusals are quick."""
+    """In the pod there is only vLLM's image, or the downloader's."""
     folder = Path(sys.modules["qwen3_in_engine.batch_runner"].__path__[0])
     for path in folder.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -110,5 +116,47 @@ def test_the_runner_stands_on_the_standard_library_alone() -> None:
             for name in names:
                 root = str(name).partition(".")[0]
                 ours = str(name).startswith(PACKAGE)
-                vllm = root == "vllm" and path.name == "vllm_engine.py" and node.col_offset > 0
-                assert ours or vllm or root in sys.stdlib_module_names, f"{path.name} imports {name}"
+                assert ours or root in sys.stdlib_module_names, f"{path.name} imports {name}"
+
+
+def test_a_pod_that_asks_servers_has_neither_gpu_nor_weights() -> None:
+    deployment = Qwen3DeploymentSpec.model_validate(
+        {
+            "model": {"id": "Qwen/Qwen3-8B"},
+            "auth": {"apiKeySecretRef": {"name": "keys", "key": "chat"}},
+            "podTemplatePatch": "spec: {hostIPC: true}",
+        }
+    )
+    spec = batch_spec(model=None, deploymentRef={"name": "chat"}, target="Running")
+    made = batch_job(META, spec, as_server(spec, deployment), plan(spec, deployment), "nightly-batch-0", SETTINGS)
+    found = made["spec"]["template"]["spec"]
+    (container,) = found["containers"]
+    assert container["image"] == SETTINGS.downloader_image
+    assert container["resources"] == {"requests": {"cpu": "500m", "memory": "1Gi"}}
+    key = {"secretKeyRef": {"name": "keys", "key": "chat"}}
+    assert container["env"][1:] == [{"name": "VLLM_API_KEY", "valueFrom": key}]
+    assert {v["name"] for v in found["volumes"]} == {"runner", "input", "output", "home", "tmp"}
+    assert "hostIPC" not in found
+
+
+def test_other_peoples_weights_are_not_regrouped() -> None:
+    storage = {"existingClaim": {"name": "weights", "path": "qwen"}}
+    spec = batch_spec(model={"id": "Qwen/Qwen3-8B", "storage": storage})
+    volume = pod(spec)["volumes"][0]["persistentVolumeClaim"]
+    assert volume == {"claimName": "claim", "readOnly": True}
+
+
+def test_what_is_finished_is_delivered_by_a_job_of_the_same_volumes() -> None:
+    main = job(batch_spec(input={"claim": {"name": "prompts", "path": "in.jsonl"}}))
+    main["metadata"]["uid"] = "job-uid"
+    made = delivery_job(main, "batch_expired", "late" * 1000, SETTINGS)
+    assert made["metadata"]["name"] == f"{main['metadata']['name']}-deliver"
+    assert "kueue.x-k8s.io/queue-name" not in made["metadata"]["labels"]
+    (owner,) = made["metadata"]["ownerReferences"]
+    assert (owner["uid"], owner["controller"], owner["blockOwnerDeletion"]) == ("job-uid", True, False)
+    found = made["spec"]["template"]["spec"]
+    (container,) = found["containers"]
+    assert container["args"][:3] == ["/etc/qwen3/batch/config.json", "deliver", "batch_expired"]
+    assert len(container["args"][3]) == 500
+    assert "nvidia.com/gpu" not in str(container["resources"])
+    assert {v["name"] for v in found["volumes"]} == {m["name"] for m in container["volumeMounts"]}

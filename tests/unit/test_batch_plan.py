@@ -10,7 +10,7 @@ import pytest
 from qwen3_in_engine.batch_runner.contract import Config
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
-from qwen3_operator.engine.offline import engine_arguments
+from qwen3_operator.engine.batch_command import engine_command
 from qwen3_operator.plan import NodeGpus, Weights
 from qwen3_operator.plan.batch import BatchPlan, as_server, make_batch_plan
 from qwen3_operator.settings import Settings
@@ -36,22 +36,33 @@ def plan(spec: Qwen3BatchSpec, deployment: Qwen3DeploymentSpec | None = None, te
     return make_batch_plan("team", "nightly", spec, server, Weights("claim", "folder"), SETTINGS, NODES, template)
 
 
-def test_the_engine_gets_the_servers_flags_without_those_of_a_server() -> None:
+def test_the_engine_is_started_as_a_server_of_the_same_words() -> None:
     spec = batch_spec(
         engine={"maxModelLen": 4096, "tensorParallelSize": 2, "extraArgs": ["--enforce-eager", "--swap-space=8"]}
     )
     words = list(plan(spec).runner.engine)
-    assert words[:2] == ["--model", "/models/folder"]
-    assert words[words.index("--max-model-len") + 1] == "4096"
-    assert words[words.index("--tensor-parallel-size") + 1] == "2"
+    assert words[:3] == ["vllm", "serve", "/models/folder"]
+    for flag, value in (
+        ("--max-model-len", "4096"),
+        ("--tensor-parallel-size", "2"),
+        ("--served-model-name", "Qwen3-8B"),
+        ("--reasoning-parser", "qwen3"),
+        ("--tool-call-parser", "hermes"),
+    ):
+        assert words[words.index(flag) + 1] == value
     assert "--enforce-eager" in words
-    for flag in ("--host", "--port", "--served-model-name", "--reasoning-parser", "--tool-call-parser", "qwen3"):
+    for flag in ("--host", "--port", "--shutdown-timeout", "--disable-access-log-for-endpoints", "--middleware"):
         assert flag not in words
 
 
 def test_flags_with_several_values_go_with_them() -> None:
-    serve = ["vllm", "serve", "/m", "--served-model-name", "a", "b", "--dtype", "half", "--lora-modules", "x=1", "y=2"]
-    assert engine_arguments(serve) == ["--model", "/m", "--dtype", "half"]
+    serve = ["vllm", "serve", "/m", "--port", "1", "--lora-modules", "x=1", "y=2", "--middleware", "a", "b", "--x"]
+    assert engine_command(serve) == ["vllm", "serve", "/m", "--lora-modules", "x=1", "y=2", "--x"]
+
+
+def test_a_vllm_without_a_socket_is_too_old() -> None:
+    (problem,) = plan(batch_spec(engine={"image": "vllm/vllm-openai:v0.9.2"})).engine.problems
+    assert (problem.reason, "has no --uds" in problem.message) == ("UnsupportedByEngine", True)
 
 
 def test_sampling_is_the_authors_advice_for_each_mode() -> None:
@@ -77,9 +88,37 @@ def test_a_model_that_cannot_think_is_not_told_to() -> None:
     assert plan(batch_spec(model={"id": "Qwen/Qwen3-4B-Instruct-2507"})).runner.thinks is None
 
 
-def test_an_embedding_model_generates_nothing() -> None:
-    (problem,) = plan(batch_spec(model={"id": "Qwen/Qwen3-Embedding-0.6B"})).engine.problems
-    assert problem.reason == "NotGenerative"
+def test_an_embedding_model_is_asked_for_embeddings() -> None:
+    found = plan(batch_spec(model={"id": "Qwen/Qwen3-Embedding-0.6B"}))
+    assert found.engine.problems == ()
+    assert found.runner.task == "embed"
+
+
+def test_lines_may_name_what_is_served_or_the_checkpoint() -> None:
+    runner = plan(batch_spec()).runner
+    assert (runner.models, runner.any_model) == (("Qwen3-8B", "Qwen/Qwen3-8B"), False)
+    assert plan(batch_spec(input={"prompts": ["x"], "model": "Any"})).runner.any_model
+
+
+def test_servers_that_run_are_asked_without_a_gpu() -> None:
+    deployment = Qwen3DeploymentSpec.model_validate(
+        {
+            "model": {"id": "Qwen/Qwen3-8B"},
+            "engine": {"servedModelNames": ["chat"]},
+            "service": {"port": 80},
+            "auth": {"apiKeySecretRef": {"name": "a", "key": "b"}},
+            "scheduling": {"nodeSelector": {"gpu": "yes"}},
+        }
+    )
+    spec = batch_spec(model=None, deploymentRef={"name": "chat"}, target="Running")
+    found = plan(spec, deployment)
+    assert (found.runner.url, found.runner.engine) == ("http://chat.team.svc:80", ())
+    assert (found.runner.concurrency, found.runner.models[0]) == (32, "chat")
+    assert found.runner.sampling_thinking == {}, "the servers have their own"
+    assert found.engine.image == SETTINGS.downloader_image
+    assert not found.engine.fit.blocks
+    assert as_server(spec, deployment).auth is not None
+    assert as_server(spec, deployment).scheduling.node_selector == {}
 
 
 def test_a_deployment_lends_its_model_and_engine() -> None:
@@ -110,6 +149,7 @@ SAME = [
     {"parallelism": 2},
     {"output": {"claim": {"name": "other", "path": "elsewhere"}}},
     {"backoffLimit": 1},
+    {"stallSeconds": 900},
 ]
 OTHER = [
     {"model": {"id": "Qwen/Qwen3-4B"}},
@@ -117,6 +157,11 @@ OTHER = [
     {"sampling": {"temperature": "0.1"}},
     {"sampling": {"thinking": "Disabled"}},
     {"completions": 2},
+    {"engine": {"dtype": "float16"}},
+    {"engine": {"quantization": "fp8"}},
+    {"engine": {"maxModelLen": 2048}},
+    {"engine": {"extraArgs": ["--enforce-eager"]}},
+    {"input": {"prompts": ["hello"], "model": "Any"}},
     {"input": {"prompts": ["hello"], "applyChatTemplate": False}},
 ]
 
@@ -129,6 +174,17 @@ def test_answers_go_on_after_a_change_that_does_not_change_them(change: dict[str
 @pytest.mark.parametrize("change", OTHER, ids=json.dumps)
 def test_answers_of_other_settings_have_another_fingerprint(change: dict[str, Any]) -> None:
     assert plan(batch_spec(**change)).runner.fingerprint != plan(batch_spec()).runner.fingerprint
+
+
+def test_answers_of_another_commit_have_another_fingerprint() -> None:
+    spec = batch_spec()
+    found = {
+        make_batch_plan(
+            "team", "nightly", spec, as_server(spec, None), Weights("c", "f"), SETTINGS, NODES, commit=commit
+        ).runner.fingerprint
+        for commit in ("", "a", "b")
+    }
+    assert len(found) == 3
 
 
 def test_the_configuration_survives_its_way_to_the_pod() -> None:

@@ -101,7 +101,11 @@ def test_shards_are_added_up() -> None:
     assert result["tokens"] == {"prompt": 400, "completion": 4000}
     assert result["tokensPerSecond"] == 800
     assert result["etaSeconds"] == 20  # 60 lines to go, 1 and 2 a second
-    assert told(result, "Completed") == ("False", "Running", "40 of 100 lines are finished")
+    assert told(result, "Completed") == (
+        "False",
+        "Running",
+        "40 of 100 lines are finished, 800 tokens/s, about 20 s to go",
+    )
     assert told(result, "Reconciling")[0] == "True"
 
 
@@ -277,3 +281,15 @@ def test_shards_that_claim_more_than_there_is_are_cut() -> None:
     found = [{"index": i, "total": most, "done": most, "failed": most, "etaSeconds": 0} for i in range(3)]
     counted = progress({}, found, 4, NOW)
     assert counted["requests"] == {"done": most, "failed": most, "total": 4}
+
+
+def test_the_pace_is_shown_before_the_first_line_is_finished() -> None:
+    shard = {"index": 0, "total": 10, "done": 0, "failed": 0, "tokensPerSecond": 0}
+    first = progress({}, [shard], 10, NOW)
+    assert first["requests"] == {"done": 0, "failed": 0, "total": 10}
+    later = NOW + timedelta(seconds=10)
+    second = progress(first, [shard | {"tokensPerSecond": 5210}], 10, later)
+    assert (second["tokensPerSecond"], second["progressAt"]) == (5210, "2026-01-01T12:00:10Z")
+    third = progress(second, [shard | {"tokensPerSecond": 5000}], 10, later + timedelta(seconds=10))
+    assert third == second, "the pace alone is written once a minute"
+    assert progress(second, [shard | {"tokensPerSecond": 5000}], 10, later + timedelta(seconds=61)) != second

@@ -18,6 +18,15 @@ PERMANENT = (BAD_ARGUMENTS, BAD_INPUT, BAD_OUTPUT)
 
 PROGRESS_SECONDS = 5.0
 """Least time between two progress lines in the log."""
+METRICS_PORT = 8000
+"""Where a shard shows its metrics, and vLLM's."""
+DELIVER = "deliver"
+"""Second argument of a runner that only delivers what is finished; then the code of the other lines' errors, and why
+they have none, for a person."""
+EXPIRED, DIED, GIVEN_UP = "batch_expired", "engine_died", "shard_given_up"
+"""Codes of lines that were not answered: no time was left, the engine died of them, their shard was given up."""
+KEY_VARIABLE = "VLLM_API_KEY"
+"""Environment variable with the key of the server that is asked; vLLM's own reads the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +52,27 @@ class Config:
     """What the template's own default is: it chooses the sampling defaults."""
     sampling_thinking: Mapping[str, Any] = field(default_factory=dict)
     sampling_plain: Mapping[str, Any] = field(default_factory=dict)
-    """Names of vLLM's SamplingParams -> defaults of lines that think, and of those that do not."""
+    """Fields of a request -> defaults of lines that think, and of those that do not."""
     seed: int | None = None
     """Line i (from 0) is sampled with seed + i: the same whatever the shards, and another for a repeated prompt."""
-    chat_template: str | None = None
-    model_name: str = ""
+    task: str = "generate"
+    """What the model is for: generate, embed or rerank."""
+    vocabulary: int | None = None
+    """Tokens that the model knows; None: not known."""
+    models: tuple[str, ...] = ()
+    """Names that a line may ask for; the first is what the server is asked for where a line names none."""
+    any_model: bool = False
+    """Lines that name another model are answered too, under the name of the one that answers."""
     engine: tuple[str, ...] = ()
-    """Arguments of vLLM's EngineArgs, as on its command line."""
+    """`vllm serve PATH ...`: the engine of this pod; empty where a server that runs is asked."""
+    url: str = ""
+    """Base URL of a server that runs."""
+    concurrency: int | None = None
+    """Most lines that are asked at the same time. None: so many that an engine of this pod never waits."""
+    startup_seconds: int = 3600
+    """Longest start of the engine that is no failure."""
+    stall_seconds: int = 600
+    """An engine that owes answers and makes no token for so long hangs; a server may be out of reach for so long."""
 
     def as_json(self) -> dict[str, Any]:
         """As `from_json` reads it."""
@@ -59,12 +82,10 @@ class Config:
     def from_json(cls, values: Mapping[str, Any]) -> Config:
         """The other way round; unknown keys are dropped."""
         known = {f.name for f in fields(cls)}
-        given: dict[str, Any] = {k: tuple(v) if k == "engine" else v for k, v in values.items() if k in known}
+        given: dict[str, Any] = {
+            k: tuple(v) if k in ("engine", "models") else v for k, v in values.items() if k in known
+        }
         return cls(**given)
-
-
-class Terminated(BaseException):
-    """SIGTERM. No Exception, so that nobody on the way takes it for a failure of their own."""
 
 
 class Stop(Exception):

@@ -1,32 +1,45 @@
-"""The input: lines of a file, each a request or an error in words."""
+"""The lines of an input: each a request for vLLM's API, or an error in words.
+
+What a request may say is vLLM's to judge. Refused here is only what vLLM would answer wrong or die of, and what is
+known without it: so a file without one good line never starts an engine.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from qwen3_in_engine.batch_runner.contract import BAD_INPUT, Stop
+from qwen3_in_engine.batch_runner.contract import Config
 
-CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
-# What vLLM itself does not check, or only where the engine dies of it.
-_INTEGERS = {
-    "top_k": (-1, 2**31 - 1),
-    "max_tokens": (1, 2**31 - 1),
-    "max_completion_tokens": (1, 2**31 - 1),
-    "min_tokens": (0, 2**31 - 1),
-    "seed": (-(2**63), 2**63 - 1),
-    "n": (1, 128),
+CHAT, COMPLETION, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
+EMBEDDINGS, RERANK = "/v1/embeddings", "/v1/rerank"
+_GENERATING = (CHAT, COMPLETION, RESPONSES)
+_POOLING = (EMBEDDINGS, "/v1/score", "/score", RERANK, "/v2/rerank", "/rerank", "/pooling", "/classify")
+PATHS: Mapping[str, tuple[str, ...]] = {"generate": _GENERATING, "embed": _POOLING, "rerank": _POOLING}
+"""Task of a model -> the URLs that its lines may have."""
+
+# Fields of OpenAI's that change no answer, and values that ask for nothing.
+_WITHOUT_EFFECT = {
+    *("user", "metadata", "store", "service_tier", "safety_identifier"),
+    *("prompt_cache_key", "prompt_cache_retention", "stream_options"),
 }
-_DECIMALS = {"temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"}
-_SWITCHES = {"ignore_eos", "skip_special_tokens"}
-_SAMPLING = {*_INTEGERS, *_DECIMALS, *_SWITCHES, "stop", "stop_token_ids"}
-_IGNORED = {"model", "user", "metadata", "store", "service_tier", "stream_options", "safety_identifier"}
-_CHAT_ONLY = {"messages", "tools", "tool_choice", "chat_template_kwargs"}
+_ASKS_NOTHING: Mapping[str, Any] = {
+    "stream": False,
+    "background": False,
+    "best_of": 1,
+    "echo": False,
+    "logprobs": False,
+    "logit_bias": {},
+    "modalities": ["text"],
+    "parallel_tool_calls": True,
+    "suffix": "",
+    "verbosity": "medium",
+}
+_MOST_CHOICES = 128
+_INT64 = range(-(2**63), 2**63)
 
 
 class BadLine(ValueError):
@@ -39,55 +52,17 @@ class BadLine(ValueError):
 
 @dataclass(frozen=True)
 class Request:
-    """One line that can be answered. `index` counts lines from 0."""
+    """One line that can be asked. `index` counts lines from 0."""
 
     index: int
     custom_id: str
-    messages: list[dict[str, Any]] | None = None
-    """A chat; None: `prompt` is completed as it stands."""
-    prompt: str = ""
-    tools: list[dict[str, Any]] | None = None
-    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    sampling: Mapping[str, Any] = field(default_factory=dict)
-    model: str = ""
+    path: str
+    body: Mapping[str, Any]
+    """What the line says itself; see defaults.py for what it gets besides."""
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What a file is: its lines, and the hash of its bytes."""
-
-    lines: int
-    sha256: str
-
-
-def summarize(path: Path) -> Summary:
-    """Count and hash the lines. Raises Stop for a file that is not there, cannot be read, or is empty."""
-    digest, count = hashlib.sha256(), 0
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                digest.update(line)
-                count += 1
-    except FileNotFoundError:
-        raise Stop(BAD_INPUT, "InputNotFound", f"the input {path} does not exist on the volume") from None
-    except OSError as error:
-        raise Stop(BAD_INPUT, "InputNotReadable", f"the input {path} cannot be read: {error.strerror}") from error
-    if count == 0:
-        raise Stop(BAD_INPUT, "InputEmpty", f"the input {path} is empty: there is nothing to answer")
-    return Summary(count, digest.hexdigest())
-
-
-def shard_lines(path: Path, shard: int, shards: int) -> Iterator[tuple[int, bytes]]:
-    """(index, line without its end) of the lines of one shard: those with index modulo `shards` == `shard`."""
-    with path.open("rb") as file:
-        for index, line in enumerate(file):
-            if index % shards == shard:
-                text = line.rstrip(b"\r\n")
-                yield index, text.removeprefix(b"\xef\xbb\xbf") if index == 0 else text
-
-
-def parse(line: bytes, index: int, *, text: bool, chat: bool) -> Request:
-    """The request of a line: `text` takes it as a prompt, otherwise it is JSON. Raises BadLine."""
+def parse(line: bytes, index: int, config: Config) -> Request:
+    """The request of a line. Raises BadLine."""
     number = index + 1
     try:
         words = line.decode("utf-8")
@@ -95,10 +70,28 @@ def parse(line: bytes, index: int, *, text: bool, chat: bool) -> Request:
         raise BadLine("invalid_utf8", f"line {number} is not UTF-8 (byte {error.start + 1})") from None
     if not words.strip():
         raise BadLine("empty_line", f"line {number} is empty")
-    if text:
-        return _of_prompt(words, index, f"line-{number}", chat, {})
+    if config.text:
+        return _of_plain({"prompt": words}, index, f"line-{number}", config)
+    entry = _json(words, number)
+    said = entry.get("custom_id", entry.get("id"))
+    custom_id = f"line-{number}" if said is None else str(said)
     try:
-        entry = json.loads(words, parse_constant=_no_constant)
+        return (_of_openai if "body" in entry else _of_plain)(entry, index, custom_id, config)
+    except BadLine as error:
+        raise BadLine(error.code, f"line {number}: {error.message}", custom_id) from None
+
+
+def custom_id_of(line: bytes, index: int, config: Config) -> str:
+    """The name of a line, whether it can be asked or not."""
+    try:
+        return parse(line, index, config).custom_id
+    except BadLine as error:
+        return error.custom_id or f"line-{index + 1}"
+
+
+def _json(words: str, number: int) -> dict[str, Any]:
+    try:
+        entry = json.loads(words, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
         raise BadLine("invalid_json", f"line {number} is nested too deep") from None
     except ValueError as error:
@@ -108,133 +101,114 @@ def parse(line: bytes, index: int, *, text: bool, chat: bool) -> Request:
         raise BadLine("invalid_unicode", f"line {number} has an escape that is half a character (a lone surrogate)")
     if not isinstance(entry, dict):
         raise BadLine("invalid_request", f"line {number} is no JSON object")
-    said = entry.get("custom_id", entry.get("id"))
-    custom_id = f"line-{number}" if said is None else str(said)
-    try:
-        return _of_openai(entry, index, custom_id) if "body" in entry else _of_plain(entry, index, custom_id, chat)
-    except BadLine as error:
-        raise BadLine(error.code, f"line {number}: {error.message}", custom_id) from None
+    return entry
 
 
-def _of_openai(entry: dict[str, Any], index: int, custom_id: str) -> Request:
+def _of_openai(entry: dict[str, Any], index: int, custom_id: str, config: Config) -> Request:
     """An OpenAI batch line: custom_id, method, url, body."""
-    url, body = str(entry.get("url", CHAT)), entry["body"]
+    paths = PATHS[config.task]
+    url, body = str(entry.get("url") or paths[0]), entry["body"]
     if entry.get("method", "POST") != "POST":
         raise BadLine("invalid_request", "method must be POST")
     if not isinstance(body, dict):
         raise BadLine("invalid_request", "body must be a JSON object")
-    if url == CHAT:
-        return _of_messages(body, index, custom_id)
-    if url == COMPLETION:
-        return _of_prompt(body.get("prompt"), index, custom_id, False, body)
-    raise BadLine("unsupported_url", f"url {url} is not answered here: use {CHAT} or {COMPLETION}")
+    if url not in paths:
+        raise BadLine("unsupported_url", f"url {url} is not answered by this model: use {', '.join(paths)}")
+    return Request(index, custom_id, url, _checked(body, config))
 
 
-def _of_plain(entry: dict[str, Any], index: int, custom_id: str, chat: bool) -> Request:
-    body = {k: v for k, v in entry.items() if k not in ("id", "custom_id")}
-    if ("prompt" in body) == ("messages" in body):
-        raise BadLine("invalid_request", "a line has a prompt, messages, or (OpenAI's batch format) a body")
-    if "messages" in body:
-        return _of_messages(body, index, custom_id)
-    return _of_prompt(body["prompt"], index, custom_id, chat, body)
+def _of_plain(entry: dict[str, Any], index: int, custom_id: str, config: Config) -> Request:
+    body = {key: value for key, value in entry.items() if key not in ("id", "custom_id")}
+    found = sorted(body.keys() & _PLAIN)
+    if len(found) != 1:
+        names = ", ".join(_PLAIN)
+        raise BadLine("invalid_request", f"a line has one of {names}, or (OpenAI's batch format) a body")
+    path, body = _PLAIN[found[0]](body, config)
+    if path not in PATHS[config.task]:
+        raise BadLine("unsupported_url", f"a line with {found[0]} is not answered by a model for {config.task}")
+    return Request(index, custom_id, path, _checked(body, config))
 
 
-def _of_prompt(prompt: Any, index: int, custom_id: str, chat: bool, body: dict[str, Any]) -> Request:
+def _prompt(body: dict[str, Any], config: Config) -> tuple[str, dict[str, Any]]:
+    prompt = body.pop("prompt")
     if not isinstance(prompt, str) or not prompt:
         raise BadLine("invalid_request", "prompt must be a text that is not empty")
-    if chat:
-        rest = {k: v for k, v in body.items() if k != "prompt"}
-        return _of_messages(rest | {"messages": [{"role": "user", "content": prompt}]}, index, custom_id)
-    sampling = _sampling(body, {"prompt"})
-    return Request(index, custom_id, None, prompt, sampling=sampling, model=str(body.get("model") or ""))
+    if config.task != "generate":
+        return EMBEDDINGS, {**body, "input": prompt}
+    if config.chat:
+        return CHAT, {**body, "messages": [{"role": "user", "content": prompt}]}
+    return COMPLETION, {**body, "prompt": prompt}
 
 
-def _of_messages(body: dict[str, Any], index: int, custom_id: str) -> Request:
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
+_PLAIN: Mapping[str, Callable[[dict[str, Any], Config], tuple[str, dict[str, Any]]]] = {
+    "prompt": _prompt,
+    "messages": lambda body, _: (CHAT, body),
+    "input": lambda body, _: (EMBEDDINGS, body),
+    "documents": lambda body, _: (RERANK, body),
+}
+"""Field that says what a line without `body` is."""
+
+
+def _checked(body: dict[str, Any], config: Config) -> dict[str, Any]:
+    """The body without what asks for nothing. Raises BadLine."""
+    given = {
+        key: value
+        for key, value in body.items()
+        if value is not None and key not in _WITHOUT_EFFECT and not _asks_nothing(key, value)
+    }
+    if given.get("stream") or given.get("background"):
+        raise BadLine("unsupported_parameter", "stream and background make no sense in a file")
+    if "messages" in given and not (isinstance(given["messages"], list) and given["messages"]):
         raise BadLine("invalid_request", "messages must be a list that is not empty")
-    tools, kwargs = body.get("tools"), body.get("chat_template_kwargs") or {}
-    if tools is not None and not isinstance(tools, list):
-        raise BadLine("invalid_request", "tools must be a list")
-    if not isinstance(kwargs, dict):
+    _check_model(given, config)
+    _check_numbers(given, config)
+    if "enable_thinking" in given:  # as DashScope takes it
+        kwargs = given.get("chat_template_kwargs") or {}
+        given["chat_template_kwargs"] = {"enable_thinking": given.pop("enable_thinking"), **kwargs}
+    if not isinstance(given.get("chat_template_kwargs", {}), dict):
         raise BadLine("invalid_request", "chat_template_kwargs must be a JSON object")
-    if body.get("tool_choice") not in (None, "auto", "none"):
-        raise BadLine("unsupported_parameter", "tool_choice may be auto or none")
-    return Request(
-        index,
-        custom_id,
-        [_message(m) for m in messages],
-        tools=None if body.get("tool_choice") == "none" else tools,
-        template_kwargs=kwargs,
-        sampling=_sampling(body, _CHAT_ONLY),
-        model=str(body.get("model") or ""),
-    )
-
-
-def _message(message: Any) -> dict[str, Any]:
-    """A message as chat templates take it: text parts joined, arguments of tool calls as objects."""
-    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-        raise BadLine("invalid_request", "each of messages must be an object with a role")
-    result = dict(message)
-    content = message.get("content")
-    if isinstance(content, list):
-        texts = [p.get("text") for p in content if isinstance(p, dict) and p.get("type") == "text"]
-        if len(texts) != len(content) or not all(isinstance(t, str) for t in texts):
-            raise BadLine("unsupported_content", "only parts of type text can be answered: no images, audio or video")
-        result["content"] = "\n".join(texts)  # type: ignore[arg-type]
-    elif content is None:
-        result["content"] = ""
-    elif not isinstance(content, str):
-        raise BadLine("invalid_request", "content must be a text or a list of parts")
-    if isinstance(message.get("tool_calls"), list):
-        result["tool_calls"] = [_tool_call(call) for call in message["tool_calls"]]
-    return result
-
-
-def _tool_call(call: Any) -> Any:
-    function = call.get("function") if isinstance(call, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("arguments"), str):
-        return call
-    try:
-        return call | {"function": function | {"arguments": json.loads(function["arguments"] or "{}")}}
-    except ValueError:
-        raise BadLine("invalid_request", "arguments of a tool call are not JSON") from None
-
-
-def _sampling(body: dict[str, Any], known: set[str]) -> dict[str, Any]:
-    """The fields of a body that vLLM's SamplingParams take. Raises BadLine for one that would be ignored."""
-    given = {k: v for k, v in body.items() if k not in known and k not in _IGNORED and v is not None}
-    if given.pop("stream", False):
-        raise BadLine("unsupported_parameter", "stream makes no sense in a file")
-    if unsupported := sorted(given.keys() - _SAMPLING):
-        raise BadLine("unsupported_parameter", f"{', '.join(unsupported)} is not supported in a Qwen3Batch")
-    for name, value in given.items():
-        if problem := _problem(name, value):
-            raise BadLine("invalid_request", f"{name} must be {problem}")
-    if "max_completion_tokens" in given:
-        given["max_tokens"] = given.pop("max_completion_tokens")
     return given
 
 
-def _problem(name: str, value: Any) -> str:
-    """What a sampling parameter must be and is not; empty where all is well."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if name in _INTEGERS:
-        least, most = _INTEGERS[name]
-        fits = number and isinstance(value, int) and least <= value <= most
-        return "" if fits else f"a whole number from {least} to {most}"
-    if name in _DECIMALS:
-        return "" if number and math.isfinite(value) else "a number"
-    if name in _SWITCHES:
-        return "" if isinstance(value, bool) else "true or false"
-    kind, words = (str, "a text or a list of texts") if name == "stop" else (int, "a list of token ids")
-    found = [value] if name == "stop" and isinstance(value, str) else value
-    fits = isinstance(found, list) and all(isinstance(v, kind) and not isinstance(v, bool) for v in found)
-    return "" if fits else words
+def _asks_nothing(key: str, value: Any) -> bool:
+    return key in _ASKS_NOTHING and value == _ASKS_NOTHING[key] and type(value) is type(_ASKS_NOTHING[key])
+
+
+def _check_model(body: dict[str, Any], config: Config) -> None:
+    """An answer never comes under the name of a model that did not give it."""
+    if config.any_model:
+        body.pop("model", None)
+    model = body.get("model")
+    if model is not None and config.models and model not in config.models:
+        words = f"model {model} is not what answers here ({', '.join(config.models)})"
+        raise BadLine("model_not_found", f"{words}: spec.input.model: Any has it answer all the same")
+
+
+def _check_numbers(body: Mapping[str, Any], config: Config) -> None:
+    """What vLLM does not check, or only where the engine dies of it."""
+    for name in ("n", "best_of"):
+        if isinstance(count := body.get(name), int) and count > _MOST_CHOICES:
+            raise BadLine("invalid_request", f"{name} must be at most {_MOST_CHOICES}")
+    if isinstance(seed := body.get("seed"), int) and seed not in _INT64:
+        raise BadLine("invalid_request", "seed must be a whole number of 64 bits")
+    tokens = body.get("stop_token_ids")
+    if tokens is None:
+        return
+    if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
+        raise BadLine("invalid_request", "stop_token_ids must be a list of token ids")
+    most = config.vocabulary or 2**31
+    if not all(0 <= token < most for token in tokens):
+        raise BadLine("invalid_request", f"stop_token_ids must be below {most}, the size of the vocabulary")
 
 
 def _no_constant(name: str) -> Any:
     raise ValueError(name)
+
+
+def _finite(text: str) -> float:
+    if math.isfinite(number := float(text)):
+        return number
+    raise ValueError(f"the number {text[:20]}, which is too large")
 
 
 def _is_text(words: str) -> bool:

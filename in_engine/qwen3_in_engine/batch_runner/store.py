@@ -3,8 +3,12 @@
 Beside the output `answers.jsonl` stands the folder `.answers.jsonl.parts`:
     owner.json        the Qwen3Batch, and the input and settings that its answers belong to
     shard-00000       finished lines of a shard, in the order in which they finished: INDEX <tab> JSON
+    shard-00000.asked see ledger.py
     shard-00000.done  written when the shard has them all: its counts
-The last shard to finish writes the lines of all parts in the order of the input and renames the result into place.
+    partial.json      the output in place is not whole: what was finished when the batch was given up
+The last shard to finish writes the lines of all parts in the order of the input and renames the result into place. A
+batch that is given up is delivered in the same way, with an error line for each line that is not finished; its parts
+stay, and the batch may be made again and go on.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import json
 import os
 from array import array
@@ -20,10 +25,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from qwen3_in_engine.batch_runner.contract import AGAIN, BAD_OUTPUT, Config, Stop
-from qwen3_in_engine.batch_runner.lines import Summary
+from qwen3_in_engine.batch_runner.source import Summary
 
 _PERMANENT_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR}
-_LONG_AGO = (1 << 64) - 1
+_NOWHERE = (1 << 64) - 1
 
 
 @contextlib.contextmanager
@@ -48,19 +53,21 @@ class Store:
         self.folder = self.output.parent / f".{self.output.name}.parts"
         self._part: BinaryIO | None = None
 
-    def claim(self, summary: Summary) -> None:
-        """Make the output this batch's, or see that it is. Raises Stop where it is somebody else's."""
-        ours = {
-            "namespace": self.config.namespace,
-            "name": self.config.name,
-            "fingerprint": self.config.fingerprint,
-            "input": {"sha256": summary.sha256, "lines": summary.lines},
-            "shards": self.config.shards,
-        }
+    def look(self) -> None:
+        """Raises Stop where the output is seen to be somebody else's before the input is read."""
+        owner = self.folder / "owner.json"
         with volume_errors(self.output):
             if not self.folder.exists() and self.output.exists():
                 raise Stop(BAD_OUTPUT, "OutputExists", f"{self.output} exists already: move it, or name another path")
             self.folder.mkdir(parents=True, exist_ok=True)
+            if owner.exists():
+                self._compare(_read_json(owner), self._ours())
+
+    def claim(self, summary: Summary) -> None:
+        """Make the output this batch's, or see that it is. Raises Stop where it is somebody else's."""
+        ours = self._ours() | {"input": {"sha256": summary.sha256, "lines": summary.lines}}
+        self.look()
+        with volume_errors(self.output):
             owner, mine = self.folder / "owner.json", self.folder / f"owner-{self.shard}"
             if not owner.exists():
                 _write_whole(mine, json.dumps(ours).encode())
@@ -73,9 +80,17 @@ class Store:
                 mine.unlink(missing_ok=True)
             self._compare(_read_json(owner), ours)
 
+    def _ours(self) -> dict[str, Any]:
+        return {
+            "namespace": self.config.namespace,
+            "name": self.config.name,
+            "fingerprint": self.config.fingerprint,
+            "shards": self.config.shards,
+        }
+
     def _compare(self, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
         def differ(*keys: str) -> bool:
-            return any(theirs.get(key) != ours[key] for key in keys)
+            return any(key in ours and theirs.get(key) != ours[key] for key in keys)
 
         if differ("namespace", "name"):
             whose = f"Qwen3Batch {theirs.get('namespace')}/{theirs.get('name')}"
@@ -89,8 +104,17 @@ class Store:
 
     @property
     def merged(self) -> bool:
-        """Whether the output is in place."""
-        return self.output.exists()
+        """Whether the output is in place, with the answers of all shards."""
+        return self.output.exists() and not self._partial.exists()
+
+    @property
+    def _partial(self) -> Path:
+        return self.folder / "partial.json"
+
+    @property
+    def ledger(self) -> Path:
+        """Path of the shard's ledger."""
+        return self._path(self.shard, ".asked")
 
     def open_part(self, seen: Callable[[int, dict[str, Any]], None]) -> None:
         """Open this shard's part for writing, after showing its lines to `seen`; one that was cut off is dropped.
@@ -137,31 +161,49 @@ class Store:
             shards = range(self.config.shards)
             if self.merged or not all(self._path(shard, ".done").exists() for shard in shards):
                 return False
-            whole = self.folder / f"whole-{self.shard}"  # two that finish together write the same, each its own file
-            parts: list[BinaryIO] = []
             try:
-                parts += [self._path(shard).open("rb") for shard in shards]
-                offsets = [_offsets(part, shard, len(shards), lines) for shard, part in enumerate(parts)]
-                with whole.open("wb") as file:
-                    for index in range(lines):
-                        shard, position = index % len(shards), index // len(shards)
-                        parts[shard].seek(offsets[shard][position])
-                        file.write(parts[shard].readline().partition(b"\t")[2])
-                    file.flush()
-                    _sync(file.fileno())
+                self._merge(lines, _nothing_is_missing)
             except FileNotFoundError:
                 return False  # the other was quicker
-            finally:
-                for part in parts:
-                    part.close()
-            whole.replace(self.output)
-            _sync_folder(self.output.parent)
+            self._partial.unlink(missing_ok=True)
             return True
+
+    def deliver(self, lines: int, missing: Callable[[int], str]) -> None:
+        """Write the output from what is finished, and `missing` of each index that is not. The parts stay."""
+        with volume_errors(self.output):
+            _write_whole(self._partial, json.dumps({"lines": lines}).encode())
+            self._merge(lines, missing)
+
+    def _merge(self, lines: int, missing: Callable[[int], str]) -> None:
+        shards = range(self.config.shards)
+        whole = self.folder / f"whole-{self.shard}"  # two that finish together write the same, each its own file
+        with contextlib.ExitStack() as opened:
+            parts: list[BinaryIO] = [opened.enter_context(self._part_of(shard, missing)) for shard in shards]
+            offsets = [_offsets(part, shard, len(shards), lines) for shard, part in enumerate(parts)]
+            with whole.open("wb") as file:
+                for index in range(lines):
+                    shard, position = index % len(shards), index // len(shards)
+                    if (offset := offsets[shard][position]) == _NOWHERE:
+                        file.write(f"{missing(index)}\n".encode())
+                    else:
+                        parts[shard].seek(offset)
+                        file.write(parts[shard].readline().partition(b"\t")[2])
+                file.flush()
+                _sync(file.fileno())
+        whole.replace(self.output)
+        _sync_folder(self.output.parent)
+
+    def _part_of(self, shard: int, missing: Callable[[int], str]) -> BinaryIO:
+        path = self._path(shard)
+        if missing is not _nothing_is_missing and not path.exists():
+            return io.BytesIO()
+        return path.open("rb")
 
     def remove_parts(self) -> None:
         """Once the output is in place the parts are only its copy; owner.json and the counts stay."""
         for shard in range(self.config.shards):
-            self._path(shard).unlink(missing_ok=True)
+            for ending in ("", ".asked"):
+                self._path(shard, ending).unlink(missing_ok=True)
 
     def counts(self) -> dict[str, Any] | None:
         """What `done` said of this shard."""
@@ -183,15 +225,19 @@ def _record(line: bytes, shard: int, shards: int) -> tuple[int, dict[str, Any]] 
         return None
 
 
+def _nothing_is_missing(index: int) -> str:
+    raise Stop(AGAIN, "PartIncomplete", f"line {index + 1} is not there although its shard is done")
+
+
 def _offsets(part: BinaryIO, shard: int, shards: int, lines: int) -> array[int]:
-    """Where the record of each of the shard's lines begins. Raises Stop where one is missing."""
-    result = array("Q", [_LONG_AGO]) * len(range(shard, lines, shards))
+    """Where the record of each of the shard's lines begins; _NOWHERE where there is none."""
+    result = array("Q", [_NOWHERE]) * len(range(shard, lines, shards))
     offset = 0
     for line in part:
-        result[int(line.partition(b"\t")[0]) // shards] = offset
+        index = line.partition(b"\t")[0]
+        if line.endswith(b"\n") and index.isdigit() and int(index) < lines:  # not one that was cut off
+            result[int(index) // shards] = offset
         offset += len(line)
-    if _LONG_AGO in result:
-        raise Stop(AGAIN, "PartIncomplete", f"{part.name} lacks a line although its shard is done")
     return result
 
 

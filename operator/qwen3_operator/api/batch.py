@@ -84,8 +84,11 @@ class BatchInput(ApiModel):
     ) = None
     """The prompts themselves."""
     format: Literal["JSONLines", "Text"] = "JSONLines"
-    """JSONLines: each line is a request of OpenAI's batch format (chat or completions), or {"prompt": ...}, or
-    {"messages": [...]}. Text: each line is a prompt."""
+    """JSONLines: each line is a request of OpenAI's batch format, or {"prompt": ...}, or {"messages": [...]}. Text:
+    each line is a prompt."""
+    model: Literal["AsIs", "Any"] = "AsIs"
+    """Lines that name another model than the one that answers. AsIs: they get an error line. Any: they are answered,
+    under the name of the one that answers."""
     apply_chat_template: bool = True
     """Render plain prompts as a user's message by the model's chat template. False: they are completed as they are."""
 
@@ -142,9 +145,15 @@ class Qwen3BatchSpec(ApiModel):
                 " || !((has(self.gpu) ? self.gpu.resourceName : 'nvidia.com/gpu') in self.resources.limits)))",
                 GPU_OWNED,
             ),
+            rule(
+                "self.target != 'Running' || (has(self.deploymentRef) && !has(self.gpu) && self.completions == 1)",
+                "target Running needs deploymentRef, and has neither gpu nor completions",
+            ),
+            rule("self.target == 'Running' || !has(self.concurrency)", "concurrency is for target Running"),
             immutable("input", "answers of two inputs would be mixed"),
             immutable("output", "the answers so far are there"),
             immutable("sampling", "answers of two kinds would be mixed"),
+            immutable("target", "answers of two kinds would be mixed"),
             immutable("completions", "the lines are dealt out by it"),
         )
     }
@@ -156,6 +165,11 @@ class Qwen3BatchSpec(ApiModel):
     deployment_ref: DeploymentRef | None = None
     """Take model, engine and, where they are not given here, gpu, resources, scheduling and podTemplatePatch from a
     Qwen3Deployment."""
+    target: Literal["OwnEngine", "Running"] = "OwnEngine"
+    """Who answers. OwnEngine: an engine of the batch's own, with GPUs of its own, for each shard. Running: the servers
+    of the Qwen3Deployment that deploymentRef names, as they run; the batch itself has no GPU."""
+    concurrency: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Most lines that servers which run have at the same time from this batch. Default: 32."""
     input: BatchInput
     """Where the prompts come from."""
     output: BatchOutput
@@ -183,7 +197,10 @@ class Qwen3BatchSpec(ApiModel):
     backoff_limit: Annotated[int, Field(ge=0, le=1000)] = 6
     """Pods of one shard that may fail before the shard is given up; each continues where the one before stopped."""
     active_deadline_seconds: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-    """Longest time of the whole batch, in seconds. Default: none."""
+    """Longest time of the whole batch, in seconds. What is finished by then is delivered. Default: none."""
+    stall_seconds: Annotated[int, Field(ge=60, le=86400)] = 600
+    """An engine that owes answers and makes no token for so long hangs: its pod ends, and the next one goes on. Of
+    target Running: how long no server may be there."""
     # Long enough that the operator sees how it ended, also where it is restarted meanwhile.
     ttl_seconds_after_finished: Annotated[int, Field(ge=60, le=2**31 - 1)] = 86400
     """Seconds that the Job with its pods and their logs is kept after its end. The Qwen3Batch and its status stay."""
@@ -225,7 +242,7 @@ class ShardStatus(ApiModel):
     completion_tokens: Int64 = 0
     """Tokens of the answers."""
     tokens_per_second: Int64 | None = None
-    """Tokens of answers a second, since its engine was ready."""
+    """Tokens that its engine makes in a second."""
     eta_seconds: Int64 | None = None
     """Seconds to go at that rate."""
 
@@ -237,6 +254,8 @@ class JobStatus(ApiModel):
     """Its name."""
     result: Literal["Complete", "Failed"] | None = None
     """How it ended."""
+    delivery: Literal["Running", "Complete", "Failed"] | None = None
+    """Delivery of what a Job that failed had finished, by a Job of its own."""
     started_at: Time | None = None
     """When it started."""
     finished_at: Time | None = None
@@ -276,7 +295,9 @@ class Qwen3BatchStatus(ApiModel):
     shards: Annotated[list[ShardStatus], Field(max_length=MAX_SHARDS, json_schema_extra=list_map("index"))] = []
     """Each shard that has begun."""
     output: Text | None = None
-    """Where the answers are: CLAIM:PATH, once the batch is complete."""
+    """Where the answers are: CLAIM:PATH, once the batch is complete, or what was finished of it is delivered."""
+    output_capacity: Text | None = None
+    """Size of the output's claim when it was full: the batch goes on once it is larger."""
 
 
 class Qwen3Batch(ApiModel):

@@ -122,8 +122,6 @@ class Reason(StrEnum):
     INVALID_PATCH = _person(
         "InvalidPatch", _S, "spec.podTemplatePatch does not fit the pod template", "correct the patch")
     MODEL_NOT_SERVED = _person("ModelNotServed", _S, "vLLM does not serve this model", "choose another model")
-    NOT_GENERATIVE = _person(
-        "NotGenerative", _S, "a batch generates text, and this model does not", "choose another model")
     THINKING_NOT_SWITCHABLE = _person(
         "ThinkingNotSwitchable", _S, "this model always thinks, or never does",
         "choose its sibling, or leave spec.engine.thinking out")
@@ -517,6 +515,14 @@ class Reason(StrEnum):
         "PodFailurePolicy", _B, "a pod failed in a way that another try does not mend", "do as the message says")
     POD_FAILED = _person("PodFailed", _B, "a pod ended without a word", "read its log")
     RUNNER_FAILED = _person("RunnerFailed", _B, "the batch runner failed", "read the pod's log")
+    ENGINE_STALLED = _passes(
+        "EngineStalled", _B, "the engine owed answers and made no token for spec.stallSeconds, and is started again",
+        "read the previous log")
+    SERVER_NOT_REACHABLE = _passes(
+        "ServerNotReachable", _B, "no server of the Qwen3Deployment answers", "see its conditions")
+    KEY_REFUSED = _person(
+        "KeyRefused", _B, "the servers refuse the key of spec.auth of their Qwen3Deployment",
+        "restart them after a change of the Secret")
     ENGINE_START_FAILED = _person("EngineStartFailed", _B, "vLLM's engine does not start", "read the pod's log")
     ENGINE_ARGUMENTS_REFUSED = _person(
         "EngineArgumentsRefused", _B, "vLLM refuses its arguments", "read the pod's log, correct spec.engine")

@@ -177,6 +177,10 @@ def _broken_rules(spec: Spec) -> Iterator[str]:
         yield "spec: deploymentRef excludes engine: it is that of the Qwen3Deployment"
     if spec.parallelism > spec.completions:
         yield "spec: parallelism must be at most completions"
+    if spec.target == "Running" and (spec.deployment_ref is None or spec.gpu is not None or spec.completions > 1):
+        yield "spec: target Running needs deploymentRef, and has neither gpu nor completions"
+    if spec.target != "Running" and spec.concurrency is not None:
+        yield "spec: concurrency is for target Running"
     sources = (spec.input.config_map_key_ref, spec.input.claim, spec.input.prompts)
     if len([source for source in sources if source is not None]) != 1:
         yield "spec.input: give one of configMapKeyRef, claim and prompts"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qwen3_in_engine.batch_runner.contract import PERMANENT
+from qwen3_in_engine.batch_runner.contract import KEY_VARIABLE, METRICS_PORT, PERMANENT
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.batch import Qwen3Batch, Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.desired.batch_config import CONFIG_KEY, MAIN, PROMPTS_KEY, runner_items
 from qwen3_operator.desired.patch import patched
-from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets
+from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets, secret_env
 from qwen3_operator.desired.server import CONTAINER, GROUP, SCRATCH, USER, engine_environment, engine_resources
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import (
@@ -33,6 +33,10 @@ QUEUE_PREFIX = "kueue.x-k8s.io/"
 QUEUE_LABEL = f"{QUEUE_PREFIX}queue-name"
 GRACE_SECONDS = 60
 """What is finished is on the volume already; this is for the engine to end."""
+ASKING = {"cpu": "500m", "memory": "1Gi"}
+"""Requests of a pod that only asks servers: the lines in flight, and a part of the input."""
+HOLD_SECONDS = 86400
+"""How long a Job that failed is kept at least while the batch is not over."""
 NO_DEADLINE = 2**31 - 1
 """A deadline that is taken away from a Job: a field that a Job has can be changed, not left out."""
 
@@ -105,9 +109,9 @@ def in_queue(job: Mapping[str, Any]) -> bool:
     return QUEUE_LABEL in (job["metadata"].get("labels") or {})
 
 
-def changeable(spec: Qwen3BatchSpec, job: Mapping[str, Any], *, ended: bool) -> dict[str, Any]:
+def changeable(spec: Qwen3BatchSpec, job: Mapping[str, Any], *, ended: bool, hold: bool = False) -> dict[str, Any]:
     """What may change in the spec of a `job` that is there, as the Qwen3Batch wants it: of one that has `ended` only
-    how long it is kept."""
+    how long it is kept. `hold`: it is needed yet, to deliver what it finished or to go on."""
     live, wanted = job["spec"], {"parallelism": spec.parallelism, "suspend": spec.suspend}
     if spec.active_deadline_seconds is not None or "activeDeadlineSeconds" in live:
         wanted["activeDeadlineSeconds"] = spec.active_deadline_seconds or NO_DEADLINE
@@ -115,7 +119,8 @@ def changeable(spec: Qwen3BatchSpec, job: Mapping[str, Any], *, ended: bool) -> 
         wanted = {key: live[key] for key in wanted if key in live}
     if in_queue(job):
         wanted.pop("suspend", None)
-    return wanted | {"ttlSecondsAfterFinished": spec.ttl_seconds_after_finished}
+    kept = spec.ttl_seconds_after_finished
+    return wanted | {"ttlSecondsAfterFinished": max(kept, HOLD_SECONDS) if hold else kept}
 
 
 def unchangeable(spec: Qwen3BatchSpec, job: Mapping[str, Any]) -> list[Problem]:
@@ -143,26 +148,19 @@ def _pod(
     spec: Qwen3BatchSpec, server: Qwen3DeploymentSpec, plan: BatchPlan, config_map: str, settings: Settings
 ) -> dict[str, Any]:
     volumes: list[dict[str, Any]] = [
-        {"name": "models", "persistentVolumeClaim": {"claimName": plan.engine.claim}},
         {"name": "runner", "configMap": {"name": config_map, "items": runner_items()}},
         {"name": "input", **_input(spec, config_map)},
         {"name": "output", "persistentVolumeClaim": {"claimName": spec.output.claim.name}},
-        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": plan.engine.shm_size}},
     ]
     mounts: list[dict[str, Any]] = [
-        {"name": "models", "mountPath": MODELS_DIR, "readOnly": True},
         {"name": "runner", "mountPath": BATCH_DIR, "readOnly": True},
         {"name": "input", "mountPath": BATCH_INPUT_DIR, "readOnly": True},
         {"name": "output", "mountPath": BATCH_OUTPUT_DIR},
-        {"name": "shm", "mountPath": "/dev/shm"},
     ]
     volumes += [{"name": volume, "emptyDir": {}} for volume in SCRATCH]
     mounts += [{"name": volume, "mountPath": path} for volume, path in SCRATCH.items()]
-    if template := server.engine.chat_template:
-        reference = template.config_map_key_ref
-        items = [{"key": reference.key, "path": TEMPLATE_FILE}]
-        volumes.append({"name": "chat-template", "configMap": {"name": reference.name, "items": items}})
-        mounts.append({"name": "chat-template", "mountPath": TEMPLATE_DIR, "readOnly": True})
+    if not plan.runner.url:
+        _add_engine(volumes, mounts, server, plan, spec.output.claim.name)
     return {
         "restartPolicy": "Never",
         "enableServiceLinks": False,
@@ -170,15 +168,16 @@ def _pod(
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": pod_security(USER, GROUP, settings),
         **pull_secrets(settings.image_pull_secrets),
-        **server.scheduling.pod_fields(server=True),
+        **server.scheduling.pod_fields(server=not plan.runner.url),
         "containers": [
             {
                 "name": CONTAINER,
                 "image": plan.engine.image,
                 "command": ["python3", MAIN],
                 "args": [f"{BATCH_DIR}/{CONFIG_KEY}"],
-                "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *engine_environment(server, plan.engine)],
-                "resources": engine_resources(server, plan.engine),
+                "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *_environment(server, plan)],
+                "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
+                "resources": _resources(server, plan),
                 "securityContext": CONTAINER_SECURITY,
                 "volumeMounts": mounts,
             }
@@ -187,10 +186,50 @@ def _pod(
     }
 
 
+def _add_engine(
+    volumes: list[dict[str, Any]],
+    mounts: list[dict[str, Any]],
+    server: Qwen3DeploymentSpec,
+    plan: BatchPlan,
+    output: str,
+) -> None:
+    """What an engine of the pod's own needs: the weights, /dev/shm, the chat template."""
+    # Somebody else's volume is not re-grouped for us.
+    theirs = server.source.storage.existing_claim is not None and plan.engine.claim != output
+    volumes[:0] = [{"name": "models", **_claim(plan.engine.claim, read_only=theirs)}]
+    mounts[:0] = [{"name": "models", "mountPath": MODELS_DIR, "readOnly": True}]
+    volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": plan.engine.shm_size}})
+    mounts.append({"name": "shm", "mountPath": "/dev/shm"})
+    if template := server.engine.chat_template:
+        reference = template.config_map_key_ref
+        items = [{"key": reference.key, "path": TEMPLATE_FILE}]
+        volumes.append({"name": "chat-template", "configMap": {"name": reference.name, "items": items}})
+        mounts.append({"name": "chat-template", "mountPath": TEMPLATE_DIR, "readOnly": True})
+
+
+def _environment(server: Qwen3DeploymentSpec, plan: BatchPlan) -> list[dict[str, Any]]:
+    if not plan.runner.url:
+        return engine_environment(server, plan.engine)
+    key = server.auth.api_key_secret_ref if server.auth else None
+    return [secret_env(KEY_VARIABLE, key.name, key.key)] if key else []
+
+
+def _resources(server: Qwen3DeploymentSpec, plan: BatchPlan) -> dict[str, Any]:
+    if not plan.runner.url:
+        return engine_resources(server, plan.engine)
+    limits = {"limits": dict(server.resources.limits)} if server.resources.limits else {}
+    return {"requests": ASKING | server.resources.requests} | limits
+
+
+def _claim(name: str, *, read_only: bool) -> dict[str, Any]:
+    return {"persistentVolumeClaim": {"claimName": name} | ({"readOnly": True} if read_only else {})}
+
+
 def _input(spec: Qwen3BatchSpec, config_map: str) -> dict[str, Any]:
     """The volume of the input."""
     if claim := spec.input.claim:
-        return {"persistentVolumeClaim": {"claimName": claim.name}}
+        # Read-only as a volume, not only as a mount: the kubelet would re-group a claim of millions of files.
+        return _claim(claim.name, read_only=claim.name != spec.output.claim.name)
     if reference := spec.input.config_map_key_ref:
         name, key = reference.name, reference.key
     else:

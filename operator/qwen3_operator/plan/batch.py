@@ -8,20 +8,25 @@ from typing import Any
 
 from qwen3_in_engine.batch_runner.contract import Config
 from qwen3_operator.api.batch import Qwen3BatchSpec
-from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec, Resources
 from qwen3_operator.api.engine import Engine, EngineOptions
 from qwen3_operator.api.reasons import Reason
+from qwen3_operator.api.source import Scheduling
 from qwen3_operator.catalog import CatalogEntry, resolve
+from qwen3_operator.engine.batch_command import SOCKET_FLAG, decisive_words, engine_command
+from qwen3_operator.engine.flag_table import has_flag
 from qwen3_operator.engine.gpu import Gpu
 from qwen3_operator.engine.node_gpus import NodeGpus
-from qwen3_operator.engine.offline import engine_arguments
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.naming import BATCH_INPUT_DIR, BATCH_OUTPUT_DIR, TEMPLATE_DIR, TEMPLATE_FILE, digest
+from qwen3_operator.naming import BATCH_INPUT_DIR, BATCH_OUTPUT_DIR, digest
 from qwen3_operator.plan.resolve import make_plan
 from qwen3_operator.plan.thinking import FIELD as SERVER_THINKING
-from qwen3_operator.plan.types import Plan, Source, Value, Weights
+from qwen3_operator.plan.types import Fit, Plan, Source, Value, Weights
 from qwen3_operator.settings import Settings
 
+RUNNING = "Running"
+CONCURRENCY = 32
+"""Lines that servers which run have at once from a batch that does not say: users wait beside it."""
 INPUT_FILE = "input"
 """Name of the input where it comes from a ConfigMap."""
 
@@ -35,6 +40,8 @@ class BatchPlan:
 
     def engine_status(self) -> dict[str, Any]:
         """`status.engine`."""
+        if self.runner.url:
+            return {}
         return self.engine.engine_status() | {"command": list(self.runner.engine)}
 
 
@@ -43,18 +50,33 @@ def as_server(spec: Qwen3BatchSpec, deployment: Qwen3DeploymentSpec | None) -> Q
     source = spec.model if deployment is None else deployment.source
     if source is None:
         raise ValueError("a spec with neither model nor deploymentRef passed the API server's rules")
-    options: EngineOptions = spec.engine or EngineOptions() if deployment is None else deployment.engine
-    shared = {name: getattr(options, name) for name in EngineOptions.model_fields}
     fallback = Qwen3DeploymentSpec(model=source) if deployment is None else deployment
+    runs = spec.target == RUNNING
     return Qwen3DeploymentSpec(
         model=source,
-        engine=Engine(**shared, thinking=spec.sampling.thinking),
+        engine=_engine(spec, deployment),
         gpu=spec.gpu or fallback.gpu,
-        resources=spec.resources or fallback.resources,
-        scheduling=spec.scheduling or fallback.scheduling,
+        # A pod that only asks has nothing in common with the servers.
+        resources=spec.resources or (Resources() if runs else fallback.resources),
+        scheduling=spec.scheduling or (Scheduling() if runs else fallback.scheduling),
+        service=fallback.service,
+        auth=fallback.auth if runs else None,
         preflight=spec.preflight,
-        pod_template_patch=fallback.pod_template_patch if spec.pod_template_patch is None else spec.pod_template_patch,
+        pod_template_patch=fallback.pod_template_patch
+        if spec.pod_template_patch is None and not runs
+        else spec.pod_template_patch,
     )
+
+
+def _engine(spec: Qwen3BatchSpec, deployment: Qwen3DeploymentSpec | None) -> Engine:
+    """The engine of the server. What a Qwen3Deployment sets for its own users (thinking, sampling) is not lent: it is
+    the batch's to say."""
+    if deployment is not None:
+        own = {"thinking": spec.sampling.thinking, "sampling": None, "compile_cache": None, "resolve": ""}
+        return deployment.engine.model_copy(update=own)
+    options = spec.engine or EngineOptions()
+    shared = {name: getattr(options, name) for name in EngineOptions.model_fields}
+    return Engine(**shared, thinking=spec.sampling.thinking)
 
 
 def make_batch_plan(
@@ -67,22 +89,23 @@ def make_batch_plan(
     nodes: Sequence[NodeGpus] = (),
     template_hash: str = "",
     *,
+    commit: str = "",
     gpus: Sequence[Gpu] | None = None,
     gpus_per_node: int | None = None,
 ) -> BatchPlan:
     """The plan for `spec`, whose model and engine are those of `server` (see `as_server`).
 
-    The other arguments are those of `make_plan`.
+    `commit`: of the verified copy. The other arguments are those of `make_plan`.
     """
     plan = make_plan(
         weights, server, settings, nodes, template_hash, gpus=gpus, gpus_per_node=gpus_per_node, middleware=False
     )
     entry = resolve(server.source.id, weights.facts, server.engine.task)
     problems = [problem for problem in plan.problems if not _of_servers_alone(problem)]
-    if entry is not None and entry.task != "generate":
-        words = f"{entry.id} is for {entry.task}, and a Qwen3Batch generates text: take another model"
-        problems.append(Problem(Reason.NOT_GENERATIVE, words, "spec.model.id"))
-    runner = _runner(namespace, name, spec, server, plan, entry, template_hash)
+    if spec.target != RUNNING and not has_flag(SOCKET_FLAG, plan.version):
+        words = f"vLLM {plan.version} has no {SOCKET_FLAG}, by which a batch asks it: use a newer image"
+        problems.append(Problem(Reason.UNSUPPORTED_BY_ENGINE, words, "spec.engine.image"))
+    runner = _runner(namespace, name, spec, server, plan, entry, [template_hash, commit])
     values = [v for v in plan.values if v.field not in _SERVER_VALUES] + _values(spec, entry, runner)
     engine = replace(
         plan,
@@ -90,10 +113,13 @@ def make_batch_plan(
         warnings=tuple(_in_batch_words(warning, spec) for warning in plan.warnings),
         values=tuple(values),
     )
+    if runner.url:
+        words = f"the servers of Qwen3Deployment {spec.deployment_ref.name if spec.deployment_ref else ''} run already"
+        engine = replace(engine, image=settings.downloader_image, fit=Fit("Unknown", Reason.NOT_CHECKED, words))
     return BatchPlan(engine, runner)
 
 
-_SERVER_VALUES = {"servedModelNames", "reasoningParser", "toolCallParser", "thinking", "sampling", "startupSeconds"}
+_SERVER_VALUES = {"thinking", "sampling"}
 
 
 def _of_servers_alone(problem: Problem) -> bool:
@@ -118,9 +144,10 @@ def _runner(
     server: Qwen3DeploymentSpec,
     plan: Plan,
     entry: CatalogEntry | None,
-    template_hash: str,
+    identity: Sequence[str],
 ) -> Config:
-    claim, thinking = spec.input.claim, spec.sampling.thinking
+    """`identity`: what decides the answers beside the spec and the command line."""
+    claim, thinking, runs = spec.input.claim, spec.sampling.thinking, spec.target == RUNNING
     switchable = entry is None or entry.thinking in ("hybrid", "unknown")
     config = Config(
         namespace=namespace,
@@ -137,17 +164,45 @@ def _runner(
         sampling_thinking=_sampling(spec, entry, thinking=True),
         sampling_plain=_sampling(spec, entry, thinking=False),
         seed=spec.sampling.seed,
-        chat_template=f"{TEMPLATE_DIR}/{TEMPLATE_FILE}" if server.engine.chat_template else None,
-        model_name=server.source.id.split("/")[-1],
-        engine=tuple(engine_arguments(plan.command)),
+        task=entry.task if entry else server.engine.task or "generate",
+        vocabulary=entry.facts.vocab_size if entry and entry.facts else None,
+        models=tuple(dict.fromkeys([*_served_names(server), server.source.id])),
+        any_model=spec.input.model == "Any",
+        engine=() if runs else tuple(engine_command(plan.command)),
+        url=_url(namespace, spec, server) if runs else "",
+        concurrency=(spec.concurrency or CONCURRENCY) if runs else None,
+        startup_seconds=plan.startup_seconds,
+        stall_seconds=spec.stall_seconds,
     )
-    decisive = config.as_json() | {"engine": [server.source.id, server.source.revision, template_hash]}
-    return replace(config, fingerprint=digest({**decisive, "input": "", "output": ""}, 16))
+    return replace(config, fingerprint=_fingerprint(config, server, plan, identity))
+
+
+_NOT_DECISIVE = {"input", "output", "engine", "url", "concurrency", "startup_seconds", "stall_seconds", "vocabulary"}
+"""Fields of the configuration that change no answer."""
+
+
+def _fingerprint(config: Config, server: Qwen3DeploymentSpec, plan: Plan, identity: Sequence[str]) -> str:
+    """Of what decides the answers. The length counts where the spec says it: else it depends on the day's nodes."""
+    engine = [] if config.url else decisive_words(plan.command)
+    said = [server.source.id, server.source.revision, server.engine.max_model_len, server.engine.extra_args]
+    decisive = {key: value for key, value in config.as_json().items() if key not in _NOT_DECISIVE}
+    return digest([decisive, said, engine, bool(config.url), *identity], 16)
+
+
+def _served_names(server: Qwen3DeploymentSpec) -> list[str]:
+    return server.engine.served_model_names or [server.source.id.split("/")[-1]]
+
+
+def _url(namespace: str, spec: Qwen3BatchSpec, server: Qwen3DeploymentSpec) -> str:
+    """Of the Service of the Qwen3Deployment."""
+    assert spec.deployment_ref is not None
+    return f"http://{spec.deployment_ref.name}.{namespace}.svc:{server.service.port}"
 
 
 def _sampling(spec: Qwen3BatchSpec, entry: CatalogEntry | None, *, thinking: bool) -> dict[str, Any]:
-    """vLLM's SamplingParams of lines that think, or do not: the spec's words, else the authors' advice."""
-    advice = entry.sampling(thinking=thinking) if entry else None
+    """What lines get that think, or do not: the spec's words, else the authors' advice. Servers that run have defaults
+    of their own."""
+    advice = entry.sampling(thinking=thinking) if entry and spec.target != RUNNING else None
     defaults: dict[str, Any] = advice.generation_config() if advice else {}
     fields = {"temperature", "top_p", "top_k", "min_p", "repetition_penalty", "max_tokens", "stop_token_ids"}
     said = spec.sampling.model_dump(include=fields, exclude_none=True)

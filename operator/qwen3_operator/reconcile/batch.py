@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from qwen3_in_engine.batch_runner.contract import PROGRESS_SECONDS
+from qwen3_in_engine.batch_runner.contract import DIED, EXPIRED, GIVEN_UP, PROGRESS_SECONDS
 from qwen3_operator.api.base import ConfigMapKeyRef
 from qwen3_operator.api.batch import ClaimFile, Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
@@ -19,10 +19,12 @@ from qwen3_operator.catalog import ConfigError
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, JOBS
 from qwen3_operator.controller.ownership import NameTaken, controller_of
+from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
 from qwen3_operator.desired.batch import batch_job, changeable, job_name, nodes_of, unchangeable
 from qwen3_operator.desired.batch_config import batch_config_map
+from qwen3_operator.desired.batch_delivery import delivery_job, delivery_name
 from qwen3_operator.desired.batch_record import (
     ANNOTATION,
     BatchRecord,
@@ -53,7 +55,7 @@ from qwen3_operator.reconcile.references import Reference, find_references
 from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
 from qwen3_operator.reconcile.watched import BY_OUTPUT, in_namespace
 from qwen3_operator.status.accepted import unreadable
-from qwen3_operator.status.batch import BatchView, batch_status, is_over, status_at_rest
+from qwen3_operator.status.batch import BatchView, batch_status, failure, has_ended, is_over, status_at_rest
 from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.model_ready import verified_copy
 
@@ -72,13 +74,14 @@ async def reconcile_batch(context: Context, key: Key) -> Requeue | float | None:
     if obj is None:
         return None
     it = _Reconciliation(context, obj)
-    if is_over(obj.get("status") or {}):
+    status = obj.get("status") or {}
+    if is_over(status) or (has_ended(status) and not jobs_of(context, obj)):
         await it.rest()
         return None
     spec = it.read_spec()
     await it.act(spec)
     labels = obj["metadata"].get("labels") or {}
-    status = batch_status(spec, labels, obj["metadata"]["generation"], obj.get("status") or {}, it.view)
+    status = batch_status(spec, labels, obj["metadata"]["generation"], status, it.view)
     await context.write_status(QWEN3_BATCHES, obj, status)
     await it.let_go(over=is_over(status))
     return it.requeue_after()
@@ -142,6 +145,8 @@ class _Reconciliation(Reconciliation):
             await self._make_job(spec)
         if self.view.job is not None:
             await self._observe_pods(self.view.job)
+            if job_result(self.view.job) == "Failed":
+                await self._after_failure(self.view.job, spec)
 
     async def rest(self) -> None:
         """Nothing is left to do for a batch that is over, but to keep its Job for as long as it says now."""
@@ -168,6 +173,8 @@ class _Reconciliation(Reconciliation):
             return Requeue(TROUBLE_SECONDS, trouble=True)
         if view.log_tails:
             return PROGRESS_SECONDS
+        if view.output_capacity:
+            return TROUBLE_SECONDS
         return TROUBLE_SECONDS if view.job is not None and job_result(view.job) is None and view.pods else None
 
     def _take(self, job: Object, spec: Qwen3BatchSpec | None) -> None:
@@ -187,7 +194,47 @@ class _Reconciliation(Reconciliation):
         if not self.view.made_from.serves(spec, self._generation):
             words = "the spec was edited too late: the batch has ended. Make another Qwen3Batch"
             self.view.warnings.append(Problem(Reason.EDITED_TOO_LATE, words, severity="warning"))
-        await self._adjust(spec)
+        if job_result(self.view.job) == "Complete":
+            await self._adjust(spec)
+
+    async def _after_failure(self, job: Mapping[str, Any], spec: Qwen3BatchSpec | None) -> None:
+        """Nothing is lost: what is finished is delivered; where only room was missing, the batch goes on with more."""
+        reason, message = failure(self.view)
+        full = reason == Reason.OUTPUT_FULL or "outputCapacity" in self._status
+        if full and spec is not None:
+            if await self._has_grown(spec.output.claim):
+                await self._go_on(job, spec)
+                return
+        elif reason not in _NOTHING_TO_DELIVER and (self._status.get("requests") or reason in _AMID_THE_LINES):
+            await self._deliver(job, *_words_of_missing(reason, message))
+        if spec is not None:
+            await self._adjust(spec, hold=not self.view.is_over)
+
+    async def _deliver(self, job: Mapping[str, Any], code: str, why: str) -> None:
+        try:
+            self.view.delivery = await self.context.observe(JOBS, self._namespace, delivery_name(job))
+            if self.view.delivery is None:
+                wanted = delivery_job(job, code, why, self.context.settings)
+                self.view.delivery = await self.context.change(JOBS, None, wanted)
+        except ApiError as error:
+            self.problems.append(refused(JOBS, delivery_name(job), error))
+
+    async def _has_grown(self, output: ClaimFile) -> bool:
+        """Whether the claim of the output is larger than when it was full."""
+        claim = await self.context.observe(CLAIMS, self._namespace, output.name) or {}
+        now = str(((claim.get("status") or {}).get("capacity") or {}).get("storage") or "0")
+        self.view.output_capacity = full = str(self._status.get("outputCapacity") or now)
+        try:
+            return quantity(now) > quantity(full)
+        except ValueError:
+            return False
+
+    async def _go_on(self, job: Mapping[str, Any], spec: Qwen3BatchSpec) -> None:
+        """Another Job in the place of one that found no room."""
+        await self.context.delete(JOBS, dict(job))
+        self.view.job = self.view.made_from = None
+        self.view.output_capacity, self.view.pods, self.view.log_tails = "", (), {}
+        await self._make_job(spec)
 
     async def _resolve(self, spec: Qwen3BatchSpec) -> Qwen3DeploymentSpec | None:
         """What the spec comes to now: the Qwen3Model, and the plan for a Job."""
@@ -202,8 +249,9 @@ class _Reconciliation(Reconciliation):
             self.problems.append(Problem(Reason.INVALID_MODEL_CONFIG, str(error), "spec.model.id"))
             return None
         kinds, settings = sorted(set(nodes.values())), self.context.settings
+        commit = (verified_copy(self.wanted_model) or {}).get("commit", "")
         self.view.plan = make_batch_plan(
-            self._namespace, self._name, spec, server, weights, settings, kinds, template_hash
+            self._namespace, self._name, spec, server, weights, settings, kinds, template_hash, commit=commit
         )
         return server
 
@@ -298,8 +346,8 @@ class _Reconciliation(Reconciliation):
         except ApiError as error:
             self.problems.append(refused(kind, wanted["metadata"]["name"], error))
 
-    async def _adjust(self, spec: Qwen3BatchSpec) -> None:
-        """Apply to the Job what may change in it, and note what may not."""
+    async def _adjust(self, spec: Qwen3BatchSpec, *, hold: bool = False) -> None:
+        """Apply to the Job what may change in it, and note what may not. `hold`: see `changeable`."""
         job, made_from = self.view.job, self.view.made_from
         assert job is not None and made_from is not None
         ended = job_result(job) is not None
@@ -310,7 +358,7 @@ class _Reconciliation(Reconciliation):
         annotations = {} if annotation is None else {ANNOTATION: annotation}
         wanted: Object = {
             "metadata": {"labels": batch_labels(self._name), "annotations": annotations},
-            "spec": changeable(spec, job, ended=ended),
+            "spec": changeable(spec, job, ended=ended, hold=hold),
         }
         if holds_all_of(job, wanted):
             return
@@ -392,6 +440,23 @@ class _Reconciliation(Reconciliation):
             *(logs(self._namespace, name, CONTAINER, tail=LOG_LINES, limit=LOG_BYTES) for name in read)
         )
         view.log_tails = dict(zip(read, tails, strict=True))
+
+
+_NOTHING_TO_DELIVER = {
+    *(Reason.INPUT_NOT_FOUND, Reason.INPUT_NOT_READABLE, Reason.INPUT_EMPTY, Reason.INPUT_CHANGED),
+    *(Reason.OUTPUT_EXISTS, Reason.OUTPUT_IN_USE, Reason.OUTPUT_OF_OTHER_SETTINGS, Reason.OUTPUT_NOT_WRITABLE),
+    *(Reason.OUTPUT_FULL, Reason.ENGINE_ARGUMENTS_REFUSED),
+}
+_AMID_THE_LINES = {Reason.DEADLINE_EXCEEDED, Reason.ENGINE_DIED, Reason.ENGINE_STALLED, Reason.SERVER_NOT_REACHABLE}
+"""Failures of a Job that has answered lines, whether the status has heard of them or not."""
+
+
+def _words_of_missing(reason: Reason, message: str) -> tuple[str, str]:
+    """Code and words of the lines that a Job left unanswered which failed so."""
+    if reason == Reason.DEADLINE_EXCEEDED:
+        return EXPIRED, "spec.activeDeadlineSeconds were over before it was answered"
+    code = DIED if reason in (Reason.ENGINE_DIED, Reason.ENGINE_STALLED) else GIVEN_UP
+    return code, f"its shard was given up before it was answered: {reason.value}: {message}"
 
 
 def _whose_turn(names: Sequence[str], seconds: float) -> Sequence[str]:

@@ -49,11 +49,26 @@ class BatchView:
     log_tails: Mapping[str, str] = field(default_factory=dict)
     """Pod name -> the end of its log, of those that run."""
     gpus_by_node: Mapping[str, int] | None = None
+    delivery: Object | None = None
+    """The Job that delivers what is finished of a Job that failed."""
+    output_capacity: str = ""
+    """Size of the output's claim when it was full; empty: it was not."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing comes after the end of the Job: what it finished is delivered, and it may not go on."""
+        delivered = self.delivery is None or job_result(self.delivery) is not None
+        return delivered and not self.output_capacity
 
 
 def is_over(status: Object) -> bool:
     """Whether the batch has ended by its `status`, which is all that is left of it when the TTL has removed the Job.
     It never runs again."""
+    return has_ended(status) and status["job"].get("delivery") != "Running"
+
+
+def has_ended(status: Object) -> bool:
+    """Whether the Job has ended by the batch's `status`; what it finished may yet have to be delivered."""
     return (status.get("job") or {}).get("result") is not None
 
 
@@ -65,7 +80,10 @@ def status_at_rest(status: Object, generation: int) -> dict[str, Any]:
             if condition["type"] == Type.ACCEPTED and condition["status"] == "True":
                 words = "the batch has ended, and of the spec only ttlSecondsAfterFinished still counts"
                 condition |= {"reason": "AcceptedWithWarnings", "message": f"{words}: make another Qwen3Batch"}
-    return dict(status) | {"observedGeneration": generation, "conditions": conditions}
+    result = dict(status) | {"observedGeneration": generation, "conditions": conditions}
+    if not is_over(status):  # the Job was deleted, and the one that delivered with it
+        result["job"] = dict(status["job"]) | {"delivery": "Failed"}
+    return result
 
 
 def merged(view: BatchView) -> bool:
@@ -104,9 +122,11 @@ def batch_status(
     }
     if fault:
         result["modelFaultAt"] = fault
+    if view.output_capacity:
+        result["outputCapacity"] = view.output_capacity
     if view.job is not None:
         result["job"] = _job(view)
-        if conditions.holds(Type.COMPLETED):
+        if conditions.holds(Type.COMPLETED) or job_result(view.delivery) == "Complete":
             result["output"] = view.output
     elif previous.get("job"):
         result["job"] = previous["job"]
@@ -206,10 +226,9 @@ def _set_job(
             conditions.set(Type.COMPLETED, "False", Reason.NOT_MERGED, words, stalled=True)
         return None
     if ended == "Failed":
-        reason, message = _failure(view)
-        again = "To run it again, delete the Qwen3Batch and apply it again: it goes on with what is finished"
-        words = f"{message}. {_words_of(fields)}. {again}"
-        conditions.set(Type.COMPLETED, "False", reason, words, stalled=True)
+        reason, message = failure(view)
+        words = f"{message}. {_words_of(fields)}. {_what_next(view)}"
+        conditions.set(Type.COMPLETED, "False", reason, words, stalled=view.is_over or bool(view.output_capacity))
         return None
     if job.get("spec", {}).get("suspend"):
         queue, ours = labels.get(QUEUE_LABEL), spec is None or spec.suspend
@@ -242,12 +261,27 @@ def _set_pods(conditions: Conditions, fields: Object, view: BatchView) -> None:
         reason, message = _why(failed)
         conditions.set(Type.COMPLETED, "False", reason, f"{message} (the Job tries again). {_words_of(fields)}")
     elif fields.get("requests"):
-        conditions.set(Type.COMPLETED, "False", Reason.RUNNING, _words_of(fields))
+        conditions.set(Type.COMPLETED, "False", Reason.RUNNING, f"{_words_of(fields)}{_pace(fields)}")
     else:
         conditions.set(Type.COMPLETED, "False", Reason.STARTING, "the engine loads the model")
 
 
-def _failure(view: BatchView) -> tuple[Reason, str]:
+def _what_next(view: BatchView) -> str:
+    """What becomes of a batch whose Job has failed, in words."""
+    again = "To run it again, delete the Qwen3Batch and apply it again: it goes on with what is finished"
+    if view.output_capacity:
+        return f"It goes on once the claim of the output is larger than {view.output_capacity}"
+    if view.delivery is None:
+        return again
+    name, ended = view.delivery["metadata"]["name"], job_result(view.delivery)
+    if ended == "Complete":
+        return f"What is finished is delivered, with an error line for each line that is not. {again}"
+    if ended == "Failed":
+        return f"What is finished could not be delivered: see the log of Job {name}. {again}"
+    return f"What is finished is being delivered by Job {name}"
+
+
+def failure(view: BatchView) -> tuple[Reason, str]:
     """Why the Job failed: its pods know better than the Job itself, unless its time was up."""
     condition = next(c for c in (view.job or {})["status"]["conditions"] if c["type"] == "Failed")
     if condition.get("reason") == "DeadlineExceeded":
@@ -282,6 +316,17 @@ def _words_of(fields: Object) -> str:
     return f"{requests['done'] + requests['failed']:,}{total} lines are finished{failed}"
 
 
+def _pace(fields: Object) -> str:
+    """How fast it goes, and how long yet, as far as it is known."""
+    words, seconds = "", fields.get("etaSeconds")
+    if rate := fields.get("tokensPerSecond"):
+        words = f", {rate:,} tokens/s"
+    if seconds is not None:
+        minutes = round(seconds / 60)
+        words += f", about {f'{minutes:,} min' if minutes > 1 else f'{seconds} s'} to go"
+    return words
+
+
 def _job(view: BatchView) -> dict[str, Any]:
     job = view.job or {}
     status = job.get("status", {})
@@ -289,7 +334,9 @@ def _job(view: BatchView) -> dict[str, Any]:
     if status.get("startTime"):
         result["startedAt"] = status["startTime"]
     ended = job_result(job)
-    if ended == "Failed" or (ended == "Complete" and merged(view)):
+    if view.delivery is not None:
+        result["delivery"] = job_result(view.delivery) or "Running"
+    if (ended == "Failed" and not view.output_capacity) or (ended == "Complete" and merged(view)):
         moment = next(c.get("lastTransitionTime") for c in status["conditions"] if c["type"] == ended)
         result |= {"result": ended} | ({"finishedAt": moment} if moment else {})
     return result

@@ -15,6 +15,8 @@ from qwen3_operator.status.words import LIMIT, counts, is_reason, is_size, is_te
 
 Object = Mapping[str, Any]
 FIELDS = ("total", "done", "failed", "promptTokens", "completionTokens", "tokensPerSecond", "etaSeconds")
+PACE_SECONDS = 60.0
+"""Least time between two writes for the pace alone: answers may be long, and few."""
 PROGRESS_FIELDS = ("requests", "tokens", "tokensPerSecond", "etaSeconds", "progressAt", "shards")
 
 
@@ -63,7 +65,9 @@ def progress(before: Object, found: Sequence[Object], lines: int | None, now: da
         return kept
     done, failed = _sum(found, "done"), _sum(found, "failed")
     total = lines or (before.get("requests") or {}).get("total")
-    if not _moved(kept, done + failed, total, now):
+    working = [shard for shard in found if shard.get("tokensPerSecond") is not None and _to_go(shard) > 0]
+    rate = _sum(working, "tokensPerSecond")
+    if not _moved(kept, done + failed, total, rate, now):
         return kept
     result: dict[str, Any] = {
         "requests": {"done": done, "failed": failed} | ({"total": total} if total else {}),
@@ -71,12 +75,12 @@ def progress(before: Object, found: Sequence[Object], lines: int | None, now: da
         "shards": [dict(shard) for shard in found],
         "progressAt": timestamp(now),
     }
-    running = [s for s in found if s.get("etaSeconds") is not None and _to_go(s) > 0]
-    if running:
-        result["tokensPerSecond"] = _sum(running, "tokensPerSecond")
-        rate = sum(_to_go(s) / max(s["etaSeconds"], 1) for s in running)
-        if total:
-            result["etaSeconds"] = min(int(max(total - done - failed, 0) / rate), LIMIT - 1)
+    if working:
+        result["tokensPerSecond"] = rate
+    foreseen = [shard for shard in found if shard.get("etaSeconds") is not None and _to_go(shard) > 0]
+    if foreseen and total:
+        lines_a_second = sum(_to_go(shard) / max(shard["etaSeconds"], 1) for shard in foreseen)
+        result["etaSeconds"] = min(int(max(total - done - failed, 0) / lines_a_second), LIMIT - 1)
     return result
 
 
@@ -99,8 +103,8 @@ def lines_of_input(pods: Sequence[PodView], tails: Mapping[str, str]) -> int | N
     return None
 
 
-def _moved(before: Object, finished: int, total: int | None, now: datetime) -> bool:
-    """Whether progress is worth a write: the first, the end, or 1 % and some seconds more."""
+def _moved(before: Object, finished: int, total: int | None, rate: int, now: datetime) -> bool:
+    """Whether progress is worth a write: the first, the end, 1 % and some seconds more, or another pace."""
     requests = before.get("requests")
     if not requests or requests.get("total") != total:
         return True
@@ -108,8 +112,12 @@ def _moved(before: Object, finished: int, total: int | None, now: datetime) -> b
     if finished == total:
         return moved != 0
     at = parse_time(before.get("progressAt"))
-    recent = at is not None and now - at < timedelta(seconds=PROGRESS_SECONDS)
-    return not recent and abs(moved) * 100 >= max(total or 1, 1)
+    if at is not None and now - at < timedelta(seconds=PROGRESS_SECONDS):
+        return False
+    if abs(moved) * 100 >= max(total or 1, 1) or (rate and not before.get("tokensPerSecond")):
+        return True
+    old = at is None or now - at >= timedelta(seconds=PACE_SECONDS)
+    return old and rate != (before.get("tokensPerSecond") or 0)
 
 
 def _sum(found: Sequence[Object], field: str) -> int:

@@ -34,7 +34,13 @@ BATCH: Object = {
     "spec": {
         **{name: _SERVED[name] for name in ("model", "gpu", "resources", "scheduling", "preflight")},
         "engine": {name: value for name, value in _SERVED["engine"].items() if name not in SERVER_ONLY},
-        "input": {"claim": {"name": "prompts", "path": "in.jsonl"}, "format": "JSONLines", "applyChatTemplate": True},
+        "target": "OwnEngine",
+        "input": {
+            "claim": {"name": "prompts", "path": "in.jsonl"},
+            "format": "JSONLines",
+            "model": "Any",
+            "applyChatTemplate": True,
+        },
         "output": {"claim": {"name": "answers", "path": "out.jsonl"}, "includePrompt": True},
         "sampling": _SERVED["engine"]["sampling"]
         | {"thinking": "Enabled", "maxTokens": 512, "stopTokenIds": [151643], "seed": 1},
@@ -44,6 +50,7 @@ BATCH: Object = {
         "suspend": True,
         "backoffLimit": 6,
         "activeDeadlineSeconds": 3600,
+        "stallSeconds": 600,
         "ttlSecondsAfterFinished": 60,
     },
 }
@@ -51,7 +58,7 @@ _SHARD = {"index": 0, "total": 1, "done": 1, "failed": 0, "promptTokens": 1, "co
 BATCH_STATUS: Object = {
     **{name: DEPLOYMENT_STATUS[name] for name in ("observedGeneration", "conditions", "model", "download", "engine")},
     "plan": DEPLOYMENT_STATUS["plan"],
-    "job": {"name": "full-1", "result": "Complete", "startedAt": TIME, "finishedAt": TIME},
+    "job": {"name": "full-1", "result": "Failed", "delivery": "Complete", "startedAt": TIME, "finishedAt": TIME},
     "requests": {"total": 1, "done": 1, "failed": 0},
     "tokens": {"prompt": 1, "completion": 1},
     "tokensPerSecond": 1,
@@ -59,6 +66,7 @@ BATCH_STATUS: Object = {
     "progressAt": TIME,
     "shards": [_SHARD | {"tokensPerSecond": 1, "etaSeconds": 1}],
     "output": "answers:out.jsonl",
+    "outputCapacity": "1Gi",
 }
 
 
@@ -117,6 +125,10 @@ def _prompts(*prompts: str) -> Object:
     return {"prompts": list(prompts)}
 
 
+def _below_spec(change: Change) -> Change:
+    return {path.removeprefix("spec."): value for path, value in change.items()}
+
+
 def _kept(field: str, why: str, accept: Change, reject: Change) -> list[Case]:
     return rule(
         "spec",
@@ -126,6 +138,13 @@ def _kept(field: str, why: str, accept: Change, reject: Change) -> list[Case]:
         reject=reject,
     )
 
+
+_RUNNING: Change = {
+    **dict.fromkeys(("spec.model", "spec.engine", "spec.gpu", "spec.completions", "spec.parallelism"), ABSENT),
+    "spec.deploymentRef": {"name": "chat"},
+    "spec.target": "Running",
+}
+_ASKS = "target Running needs deploymentRef, and has neither gpu nor completions"
 
 BATCH_CASES = [
     *required("", "spec"),
@@ -154,6 +173,7 @@ BATCH_CASES = [
     *_kept("input", "answers of two inputs would be mixed", {"suspend": False}, {"input.claim.path": "other"}),
     *_kept("output", "the answers so far are there", {"backoffLimit": 1}, {"output.includePrompt": False}),
     *_kept("sampling", "answers of two kinds would be mixed", {"engine.maxNumSeqs": 1}, {"sampling.seed": 2}),
+    *_kept("target", "answers of two kinds would be mixed", {"suspend": False}, _below_spec(_RUNNING)),
     *_kept("completions", "the lines are dealt out by it", {"parallelism": 1}, {"completions": 5}),
     _input("", f"rule {_ONE_INPUT}", _key(), _key() | _prompts("a"), _ONE_INPUT),
     _input("", f"rule {_ONE_INPUT}", _prompts("a"), {}, _ONE_INPUT),
@@ -172,6 +192,19 @@ BATCH_CASES = [
     _input(".prompts[]", "maxLength", _prompts("a" * 4096), _prompts("a" * 4097), "may not be more than 4096 bytes"),
     *_claim("spec.input.claim"),
     *choice("spec.input.format", "JSONLines", "Text"),
+    *choice("spec.input.model", "AsIs", "Any"),
+    *choice("spec.target", "OwnEngine", "Running", rest=_RUNNING),
+    Case("spec", f"rule {_ASKS}", _RUNNING, {"spec.target": "Running"}, _ASKS),
+    Case("spec", f"rule {_ASKS}", _RUNNING, _RUNNING | {"spec.completions": 2}, _ASKS),
+    Case("spec", f"rule {_ASKS}", _RUNNING, _RUNNING | {"spec.gpu": {}}, _ASKS),
+    *rule(
+        "spec",
+        "concurrency is for target Running",
+        accept=_below_spec(_RUNNING) | {"concurrency": 8},
+        reject={"concurrency": 8},
+    ),
+    *(replace(case, accept=_RUNNING | case.accept) for case in number("spec.concurrency", 1, 4096)),
+    *number("spec.stallSeconds", 60, 86400),
     *required("spec.output", "claim"),
     *_claim("spec.output.claim"),
     *choice("spec.sampling.thinking", "Default", "Enabled", "Disabled"),
@@ -190,6 +223,8 @@ BATCH_CASES = [
     *time("status.job.startedAt"),
     *time("status.job.finishedAt"),
     *choice("status.job.result", "Complete", "Failed"),
+    *choice("status.job.delivery", "Running", "Complete", "Failed"),
+    *text("status.outputCapacity", most=1024),
     *(case for name in ("total", "done", "failed") for case in number(f"status.requests.{name}", 0, INT64)),
     *(case for name in ("prompt", "completion") for case in number(f"status.tokens.{name}", 0, INT64)),
     *number("status.tokensPerSecond", 0, INT64),

@@ -1,4 +1,7 @@
-"""Plain `LLM.generate` of the lines in a file, without anything around it: what a batch is compared with."""
+"""Plain `LLM.generate` of the lines in a file, without anything around it: what a batch is compared with.
+
+`python plain.py LINES MODEL MAX_TOKENS RESULT [KEYWORD=JSON ...]`: the keywords go to `LLM`. RESULT is written as JSON.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 
-def main(source: str, model: str, max_tokens: int) -> None:
+def main(source: str, model: str, max_tokens: int, result: str, keywords: dict[str, Any]) -> None:
     from vllm import LLM, SamplingParams
 
-    llm = LLM(model, max_model_len=2048, enforce_eager=True, kv_cache_memory_bytes=64_000_000)
+    llm = LLM(model, **keywords)
     tokenizer = llm.get_tokenizer()
     prompts = [
         tokenizer.apply_chat_template(
@@ -19,12 +23,16 @@ def main(source: str, model: str, max_tokens: int) -> None:
         )
         for line in Path(source).read_text(encoding="utf-8").splitlines()
     ]
+    sampling = SamplingParams(temperature=0, max_tokens=max_tokens, ignore_eos=True)
     started = time.monotonic()
-    answers = llm.generate(prompts, SamplingParams(temperature=0, max_tokens=max_tokens), use_tqdm=False)
+    answers = llm.generate(prompts, sampling, use_tqdm=False)
     seconds = time.monotonic() - started
     tokens = sum(len(answer.outputs[0].token_ids) for answer in answers)
-    print(json.dumps({"tokens": tokens, "seconds": seconds}))
+    read = sum(len(answer.prompt_token_ids) for answer in answers)
+    report = {"tokens": tokens, "prompt_tokens": read, "seconds": seconds}
+    Path(result).write_text(json.dumps(report), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    given = (word.partition("=") for word in sys.argv[5:])
+    main(*sys.argv[1:3], int(sys.argv[3]), sys.argv[4], {name: json.loads(value) for name, _, value in given})

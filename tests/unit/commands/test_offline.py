@@ -77,7 +77,7 @@ def test_json_of_a_batch(tmp_path: Path, capsys: Capture) -> None:
     assert data["command"] == plan(batch).engine_status()["command"]
     assert data["plan"]["maxModelLen"]["value"] == "4096"
     assert data["plan"]["thinking"] == {"value": "Disabled", "reason": "set in the spec", "source": "spec"}
-    assert "servedModelNames" not in data["plan"]
+    assert data["plan"]["servedModelNames"]["value"] == "Qwen3-8B"
     assert data["preflight"]["verdict"] == "Fits" and data["problems"] == []
 
 
@@ -94,7 +94,7 @@ def test_the_table_says_what_it_is_of(document: Document, title: str, tmp_path: 
         (["--gpu-memory", "40Gi"], 1, ("preflight", "verdict"), "DoesNotFit"),
         (["--gpu", "L4-24GB"], 1, ("preflight", "smallestTensorParallelSize"), 4),
         (["--gpu", "L4-24GB", "--gpus-per-node", "2"], 1, ("preflight", "smallestTensorParallelSize"), None),
-        (["--engine-version", "0.10.0"], 0, ("plan", "version", "value"), "0.10.0"),
+        (["--engine-version", "0.11.0"], 0, ("plan", "version", "value"), "0.11.0"),
     ],
     ids=["gpu", "gpu-memory", "too-small", "gpus-per-node", "engine-version"],
 )
@@ -147,8 +147,8 @@ def test_without_its_deployment(command: str, others: list[Document], tmp_path: 
 
 def test_each_of_a_file_in_its_order(tmp_path: Path, capsys: Capture) -> None:
     documents = [nightly(), {"apiVersion": "v1", "kind": "ConfigMap"}, chat(), None, nightly(REFERS)]
-    words = [data["command"][0] for data in explained(tmp_path, capsys, documents)]
-    assert words == ["--model", "vllm", "--model"]
+    kinds = ["--host" in data["command"] for data in explained(tmp_path, capsys, documents)]
+    assert kinds == [False, True, False], "only a server listens on a port"
     assert ran(tmp_path, "explain", documents) == 0
     titles = [line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith("Qwen3")]
     assert titles == ["Qwen3Batch nightly", "Qwen3Deployment chat", "Qwen3Batch nightly"]
@@ -225,7 +225,7 @@ def test_without_a_name(metadata: Any, tmp_path: Path, capsys: Capture) -> None:
     ("documents", "field", "words"),
     [
         ([nightly({"engine": {"extraArgs": ["--no-such"]}})], "spec.engine.extraArgs[0]", "has no --no-such"),
-        ([nightly({"model": {"id": "Qwen/Qwen3-Embedding-8B"}})], "spec.model.id", "take another model"),
+        ([nightly({"model": {"id": "Qwen/Qwen3-TTS"}})], "spec.model.id", "vLLM does not serve"),
         (
             [nightly({"model": {"id": "Qwen/Qwen3-4B-Instruct-2507"}, "sampling": {"thinking": "Enabled"}})],
             "spec.sampling.thinking",
@@ -237,12 +237,12 @@ def test_without_a_name(metadata: Any, tmp_path: Path, capsys: Capture) -> None:
             "Qwen3Deployment chat: spec.engine.extraArgs[0]: vLLM",
         ),
         (
-            [nightly(REFERS), chat({"model": {"id": "Qwen/Qwen3-Embedding-8B"}})],
+            [nightly(REFERS), chat({"model": {"id": "Qwen/Qwen3-TTS"}})],
             "spec.deploymentRef.name",
             "Qwen3Deployment chat: spec.model.id: ",
         ),
     ],
-    ids=["argument", "embedding", "thinking", "argument-lent", "embedding-lent"],
+    ids=["argument", "not-served", "thinking", "argument-lent", "not-served-lent"],
 )
 def test_problems_name_the_batchs_own_field(
     documents: list[Document], field: str, words: str, tmp_path: Path, capsys: Capture
@@ -265,8 +265,8 @@ def test_a_warning_of_what_is_lent(tmp_path: Path, capsys: Capture) -> None:
 def test_a_batch_needs_no_flag_that_only_servers_have(tmp_path: Path, capsys: Capture) -> None:
     """The runner renders chats itself, so it can do without --default-chat-template-kwargs (vLLM 0.14)."""
     batch = nightly({"sampling": {"thinking": "Disabled"}})
-    assert ran(tmp_path, "explain", [batch], "--engine-version", "0.10.0") == 0
-    assert ran(tmp_path, "explain", [chat({"engine": {"thinking": "Disabled"}})], "--engine-version", "0.10.0") == 2
+    assert ran(tmp_path, "explain", [batch], "--engine-version", "0.11.0") == 0
+    assert ran(tmp_path, "explain", [chat({"engine": {"thinking": "Disabled"}})], "--engine-version", "0.11.0") == 2
 
 
 @pytest.mark.parametrize(

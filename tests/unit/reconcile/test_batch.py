@@ -137,8 +137,27 @@ class World:
 
     def job(self) -> Object:
         """The one Job."""
-        (found,) = self.cluster.of(JOBS)
+        (found,) = self.jobs()
         return found
+
+    def jobs(self) -> list[Object]:
+        """All Jobs but those that deliver."""
+        return [job for job in self.cluster.of(JOBS) if not job["metadata"]["name"].endswith("-deliver")]
+
+    def delivery(self) -> Object:
+        """The Job that delivers."""
+        (found,) = (job for job in self.cluster.of(JOBS) if job["metadata"]["name"].endswith("-deliver"))
+        return found
+
+    async def ended(self, job: Object, how: str = "Complete", delivery: str = "Complete") -> Object:
+        """The Job ends, and what it finished is delivered; returns the status."""
+        self.end(job, how)
+        status = await self.reconcile()
+        if how == "Failed":
+            condition = {"type": delivery, "status": "True", "lastTransitionTime": "2026-01-01T12:01:00Z"}
+            self.delivery()["status"] = {"conditions": [condition]}
+            status = await self.reconcile()
+        return status
 
     def pod(self, job: Object, index: int = 0, *, owner: str | None = None, report: Object | None = None) -> Object:
         """A pod of a shard: it runs, or has ended with a report. `owner`: uid of another controller; empty: none."""
@@ -272,14 +291,13 @@ EDITS: list[Object] = [
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: next(iter(edit)))
 async def test_a_batch_that_has_ended_never_runs_again(world: World, edit: Object, gone: bool, how: str) -> None:
     job = await world.running()
-    world.end(job, how)
-    before = copy.deepcopy(await world.reconcile())
+    before = copy.deepcopy(await world.ended(job, how))
     if gone:
         world.remove(JOBS, job["metadata"]["name"])
     world.edit(**edit)
     world.restart()
     status = await world.reconcile()
-    assert [j["metadata"]["uid"] for j in world.cluster.of(JOBS)] == ([] if gone else [job["metadata"]["uid"]])
+    assert [j["metadata"]["uid"] for j in world.jobs()] == ([] if gone else [job["metadata"]["uid"]])
     same = ("job", "model", "engine", "plan", "requests", "output")
     assert [status.get(key) for key in same] == [before.get(key) for key in same]
     for type in ("ModelReady", "Completed", "Ready", "Stalled"):
@@ -586,3 +604,66 @@ def test_a_record_too_long_for_an_annotation_leaves_out_what_the_status_has() ->
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"model": []}', '{"generation": "x"}', "[" * 100_000])
 def test_a_record_of_another_hand_counts_as_none(text: str) -> None:
     assert record_of({"metadata": {"annotations": {ANNOTATION: text}}}) is None
+
+
+async def test_what_is_finished_of_a_job_that_failed_is_delivered(world: World) -> None:
+    job = await world.running()
+    world.end(job, "Failed")
+    job["status"]["conditions"][0]["reason"] = "DeadlineExceeded"
+    status = await world.reconcile()
+    delivery = world.delivery()
+    args = delivery["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert args[2:] == ["batch_expired", "spec.activeDeadlineSeconds were over before it was answered"]
+    assert (status["job"]["result"], status["job"]["delivery"]) == ("Failed", "Running")
+    assert "is being delivered by Job" in told(status, "Completed")[2]
+    assert world.job()["spec"]["ttlSecondsAfterFinished"] >= 86400, "the parts' Job stays until they are delivered"
+    delivery["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    status = await world.reconcile()
+    assert (status["job"]["delivery"], status["output"]) == ("Complete", "answers:out.jsonl")
+    state, reason, words = told(status, "Completed")
+    assert (state, reason) == ("False", "DeadlineExceeded")
+    assert "What is finished is delivered, with an error line for each line that is not" in words
+
+
+async def test_a_batch_whose_delivery_was_deleted_does_not_run_again(world: World) -> None:
+    job = await world.running()
+    world.end(job, "Failed")
+    await world.reconcile()
+    world.remove(JOBS, world.delivery()["metadata"]["name"])
+    world.remove(JOBS, job["metadata"]["name"])
+    status = await world.reconcile()
+    assert status["job"]["delivery"] == "Failed"
+    assert world.jobs() == []
+
+
+def full(world: World, job: Object) -> None:
+    """The Job has failed for its output's volume."""
+    world.pod(job, report={"result": "Failed", "reason": "OutputFull", "message": "the volume is full"})
+    job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "PodFailurePolicy"}]}
+
+
+async def test_a_batch_goes_on_when_the_claim_of_its_output_has_grown(world: World) -> None:
+    claim = world.cluster.objects["PersistentVolumeClaim", NS, "answers"]
+    claim["status"] = {"capacity": {"storage": "1Gi"}}
+    job = await world.running()
+    full(world, job)
+    status = await world.reconcile()
+    assert (status["outputCapacity"], "result" in status["job"]) == ("1Gi", False)
+    assert "It goes on once the claim of the output is larger than 1Gi" in told(status, "Completed")[2]
+    assert told(status, "Stalled")[0] == "True"
+    assert len(world.jobs()) == 1 and len(world.cluster.of(JOBS)) == 1, "into a full volume nothing is delivered"
+    claim["status"] = {"capacity": {"storage": "2Gi"}}
+    for pod in world.cluster.of(PODS):
+        world.remove(PODS, pod["metadata"]["name"])
+    status = await world.reconcile()
+    assert world.job()["metadata"]["uid"] != job["metadata"]["uid"]
+    assert "outputCapacity" not in status
+
+
+async def test_wrong_input_delivers_nothing(world: World) -> None:
+    job = await world.running()
+    world.pod(job, report={"result": "Failed", "reason": "InputEmpty", "message": "the input is empty"})
+    job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "PodFailurePolicy"}]}
+    status = await world.reconcile()
+    assert (status["job"]["result"], status["job"].get("delivery")) == ("Failed", None)
+    assert world.cluster.of(JOBS) == [job]

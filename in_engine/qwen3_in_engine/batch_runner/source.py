@@ -1,0 +1,94 @@
+"""The input file, read once: its hash, its number of lines, and the lines of one shard.
+
+It is read while the engine loads. A shard's own lines are kept in memory where they are not many, and else found again
+by where they begin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from qwen3_in_engine.batch_runner.contract import AGAIN, BAD_INPUT, Stop
+
+MOST_KEPT = 256 << 20
+"""Bytes of lines that are kept."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a file is: its lines, and the hash of its bytes."""
+
+    lines: int
+    sha256: str
+
+
+class Source:
+    """The input as one shard sees it: its lines are those with index modulo `shards` == `shard`."""
+
+    def __init__(self, path: Path, shard: int, shards: int) -> None:
+        self.path, self.shard, self.shards = path, shard, shards
+        self._begins = array("Q")
+        self._kept: list[bytes] | None = []
+        self._file: BinaryIO | None = None
+        self.closed = False
+        """Set to have `read` end in the middle."""
+
+    def __len__(self) -> int:
+        """Lines of this shard, once the file is read."""
+        return len(self._begins)
+
+    def read(self, seen: Callable[[int, bytes], None]) -> Summary:
+        """Read the whole file, and show each line of the shard to `seen`. Raises Stop for a file that is not there,
+        cannot be read, or is empty."""
+        digest, index, begins, bytes_kept = hashlib.sha256(), 0, 0, 0
+        try:
+            with self.path.open("rb") as file:
+                for index, line in enumerate(file, 1):
+                    digest.update(line)
+                    if self.closed:
+                        raise Stop(AGAIN, "Terminated", "told to end while the input was read")
+                    if (index - 1) % self.shards == self.shard:
+                        self._begins.append(begins)
+                        bytes_kept += len(line)
+                        self._keep(line, bytes_kept)
+                        seen(index - 1, _text(index - 1, line))
+                    begins += len(line)
+        except FileNotFoundError:
+            raise Stop(BAD_INPUT, "InputNotFound", f"the input {self.path} does not exist on the volume") from None
+        except OSError as error:
+            words = f"the input {self.path} cannot be read: {error.strerror}"
+            raise Stop(BAD_INPUT, "InputNotReadable", words) from error
+        if index == 0:
+            raise Stop(BAD_INPUT, "InputEmpty", f"the input {self.path} is empty: there is nothing to answer")
+        return Summary(index, digest.hexdigest())
+
+    def _keep(self, line: bytes, bytes_kept: int) -> None:
+        if bytes_kept > MOST_KEPT:
+            self._kept = None
+        if self._kept is not None:
+            self._kept.append(line)
+
+    def lines(self, places: Iterator[int]) -> Iterator[tuple[int, bytes]]:
+        """(index, line without its end) of the lines at these places in the shard."""
+        for place in places:
+            yield self.shard + place * self.shards, self.line(place)
+
+    def line(self, place: int) -> bytes:
+        """The line at this place in the shard, without its end."""
+        index = self.shard + place * self.shards
+        if self._kept is not None:
+            return _text(index, self._kept[place])
+        if self._file is None:
+            self._file = self.path.open("rb")
+        self._file.seek(self._begins[place])
+        return _text(index, self._file.readline())
+
+
+def _text(index: int, line: bytes) -> bytes:
+    text = line.rstrip(b"\r\n")
+    return text.removeprefix(b"\xef\xbb\xbf") if index == 0 else text

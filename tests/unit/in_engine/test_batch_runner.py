@@ -1,0 +1,198 @@
+"""The parts of the batch runner that need no process: the ledger of deaths, the meter, what is said of the progress."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from qwen3_in_engine.batch_runner.answers import Tally
+from qwen3_in_engine.batch_runner.contract import Stop
+from qwen3_in_engine.batch_runner.ledger import Ledger
+from qwen3_in_engine.batch_runner.meter import Meter, totals
+from qwen3_in_engine.batch_runner.report import Progress
+from qwen3_in_engine.batch_runner.source import Source
+from qwen3_in_engine.batch_runner.wire import Address, Unreachable
+
+
+class Clock:
+    """Time that stands still."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def ledger(path: Path, *finished: int) -> Ledger:
+    """A ledger that was opened."""
+    it = Ledger(path)
+    it.open(lambda index: index in finished)
+    return it
+
+
+def test_what_was_asked_when_a_pod_was_killed_is_suspected(tmp_path: Path) -> None:
+    path = tmp_path / "asked"
+    first = ledger(path)
+    first.started()
+    for index in (1, 2, 3, 2):
+        first.asked(index)
+    assert dict(ledger(path, 3).deaths) == {1: 1, 2: 1}, "without a word of its end"
+    assert dict(ledger(path, 3).deaths) == {1: 1, 2: 1}, "and it is counted once"
+
+
+def test_what_ends_as_told_kills_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "asked"
+    first = ledger(path)
+    first.started()
+    first.asked(1)
+    first.ended()
+    assert not ledger(path).deaths
+
+
+def test_deaths_narrow_down_to_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "asked"
+    it = ledger(path)
+    for _ in range(2):
+        it.started()
+        for index in range(40):
+            it.asked(index)
+        it.died(set(range(40)), None)
+    assert {it.group_of(index) for index in range(40)} == {1}
+    it.started()
+    it.died({7, 8}, None)
+    assert [it.group_of(index) for index in (6, 7, 8)] == [1, 2, 2]
+    it.started()
+    it.asked_alone(7)
+    it.died({7}, 7)
+    assert it.condemned == {7}
+    again = ledger(path)
+    assert (again.condemned, again.deaths[8], again.deaths[6]) == ({7}, 3, 2)
+
+
+def test_a_pod_that_was_killed_with_one_line_alone_condemns_it(tmp_path: Path) -> None:
+    path = tmp_path / "asked"
+    first = ledger(path)
+    first.started()
+    first.asked_alone(5)
+    assert ledger(path).condemned == {5}
+
+
+def test_a_damaged_ledger_accuses_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "asked"
+    path.write_bytes(b"C [{broken\nS\nx\nA\n\xff\n")
+    assert not ledger(path).deaths
+
+
+METRICS = """# HELP vllm:generation_tokens_total x
+# TYPE vllm:generation_tokens_total counter
+vllm:generation_tokens_total{engine="0",model_name="a b"} 30.0
+vllm:generation_tokens_total{engine="1",model_name="a b"} 12.0
+vllm:prompt_tokens_total{engine="0"} 7.0
+vllm:prompt_tokens_total_by_source{engine="0"} 99.0
+vllm:generation_tokens_created{engine="0"} 1.7e+09
+"""
+
+
+def test_tokens_are_added_up_over_engines() -> None:
+    assert totals(METRICS) == {"vllm:generation_tokens_total": 42.0, "vllm:prompt_tokens_total": 7.0}
+    assert totals("vllm:generation_tokens_total nonsense\n\x00") == {}
+
+
+def counted(tokens: int) -> str:
+    return f"vllm:generation_tokens_total {tokens}\n"
+
+
+def test_the_rate_is_there_before_a_line_is_finished() -> None:
+    clock = Clock()
+    progress = Progress(0, 10, 10, Tally(), now=clock)
+    progress.meter = Meter(clock)
+    progress.meter.read(counted(0))
+    clock.now += 5
+    progress.meter.read(counted(500))
+    rates = progress.rates()
+    assert (rates["tokensPerSecond"], "etaSeconds" in rates) == (100, False)
+    assert progress.meter.moved_at == clock.now
+
+
+def test_what_is_half_done_counts_for_the_time_to_go() -> None:
+    clock, tally = Clock(), Tally()
+    progress = Progress(0, 10, 10, tally, now=clock)
+    progress.meter = Meter(clock)
+    progress.meter.read(counted(0))
+    clock.now += 10
+    tally.done, tally.completion_tokens = 2, 200
+    progress.meter.read(counted(600))
+    assert progress.rates()["etaSeconds"] == round((8 * 100 - 400) / 60)
+    progress.running = 4
+    words = progress.words(progress.rates())
+    assert words == "2 of 10 lines of shard 0 are finished, 4 are running, 60 tokens/s, about 7 s to go"
+    text = progress.metrics()
+    assert 'qwen3_batch_lines{shard="0",state="running"} 4' in text
+    assert 'qwen3_batch_tokens_per_second{shard="0"} 60' in text
+
+
+def test_an_engine_that_stands_still_is_seen() -> None:
+    clock = Clock()
+    meter = Meter(clock)
+    meter.read(counted(5))
+    clock.now += 100
+    meter.read(counted(5))
+    meter.read("")  # metrics that cannot be read say nothing
+    meter.read(counted(5))
+    assert clock.now - meter.moved_at == 100
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["in memory", "read again"])
+def test_the_lines_of_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
+    if not kept:
+        monkeypatch.setattr("qwen3_in_engine.batch_runner.source.MOST_KEPT", 3)
+    path = tmp_path / "in"
+    path.write_bytes(b"\xef\xbb\xbfzero\r\none\ntwo\nthree\nfour")
+    source, seen = Source(path, 0, 2), []
+    summary = source.read(lambda index, line: seen.append((index, line)))
+    assert (summary.lines, len(source)) == (5, 3)
+    assert seen == [(0, b"zero"), (2, b"two"), (4, b"four")]
+    assert list(source.lines(iter(range(3)))) == seen
+
+
+def test_reading_ends_when_told(tmp_path: Path) -> None:
+    path = tmp_path / "in"
+    path.write_bytes(b"a\nb\n")
+    source = Source(path, 0, 1)
+    source.closed = True
+    with pytest.raises(Stop):
+        source.read(lambda index, line: None)
+
+
+ANSWERS = [
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", b"hi"),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nh\r\n1;x=y\r\ni\r\n0\r\n\r\n", b"hi"),
+    (b"HTTP/1.1 200 OK\r\n\r\nhi", b"hi"),
+    (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", b"hi"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi", None),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\nhi", None),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nhi", None),
+    (b"nonsense\r\n\r\n", None),
+    (b"", None),
+]
+
+
+@pytest.mark.parametrize(("sent", "body"), ANSWERS, ids=[str(number) for number in range(len(ANSWERS))])
+async def test_answers_as_servers_send_them(tmp_path: Path, sent: bytes, body: bytes | None) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"authorization: bearer k" in head.lower()
+        await reader.readexactly(2)
+        writer.write(sent)
+        writer.close()
+
+    path = str(tmp_path / "s")
+    async with await asyncio.start_unix_server(serve, path):
+        asked = Address(socket=path, key="k").ask("POST", "/x", b"{}")
+        if body is None:
+            with pytest.raises(Unreachable):
+                await asked
+        else:
+            assert (await asked).body == body
