@@ -19,8 +19,11 @@ from qwen3_download.marker import FileRecord, Marker
 from qwen3_download.progress import Progress, Snapshot
 from qwen3_download.resolve import resolve_once
 from qwen3_download.structure import check_folder
+from qwen3_download.volume import reading
 
 _READ = 1024 * 1024
+_AT_ONCE = 4
+"""Files that are hashed at the same time: a core does some 1.3 GB/s."""
 _NO_WITNESS = PASSING | {Reason.MODEL_NOT_FOUND, Reason.UNAUTHORIZED}
 
 
@@ -79,12 +82,23 @@ def sha256_of(path: Path, read: Callable[[int], None], stopped: threading.Event)
 
 
 def wrong_files(
-    folder: Path, records: Mapping[str, FileRecord], progress: Progress, stopped: threading.Event
+    folder: Path,
+    records: Mapping[str, FileRecord],
+    progress: Progress,
+    stopped: threading.Event,
+    *,
+    among: Mapping[str, FileRecord] | None = None,
+    readable: bool = True,
 ) -> list[str]:
-    """Files that are missing, or differ by size or sha256, in order."""
+    """Files that are missing, or differ by size or sha256, in order.
+
+    The progress is shown as one of all `among` which they are. Raises Failure where a file cannot be read; if it need
+    not be `readable`, that is wrong too.
+    """
     hashed = dict.fromkeys(records, 0)  # bytes by file: each has one thread, a common sum would lose some
     ended: list[str] = []
-    total = sum(record.size for record in records.values())
+    shown = records if among is None else among
+    total = sum(record.size for record in shown.values())
 
     def is_right(item: tuple[str, FileRecord]) -> bool:
         name, record = item
@@ -92,22 +106,23 @@ def wrong_files(
         def count(n: int) -> None:
             hashed[name] += n
 
+        path = folder / name
         try:
-            path = folder / name
-            return path.stat().st_size == record.size and sha256_of(path, count, stopped) == record.sha256
-        except PermissionError as error:
-            remedy = "Let the group of the pods read it, or set runAsUser and fsGroup of download.pod"
-            words = f"cannot read {path}: {error.strerror}. {remedy}"
-            raise Failure(Reason.VOLUME_NOT_READABLE, words) from error
-        except OSError:
+            with reading(path, missing=True):
+                return path.stat().st_size == record.size and sha256_of(path, count, stopped) == record.sha256
+        except FileNotFoundError:
+            return False
+        except Failure as failure:
+            if readable or failure.reason is Reason.STOPPED:
+                raise
             return False
         finally:
             ended.append(name)
 
     def snapshot() -> Snapshot:
-        return Snapshot(sum(hashed.values()), total, len(ended), len(records))
+        return Snapshot(sum(hashed.values()), total, len(ended), len(shown))
 
-    with ThreadPoolExecutor(2, "check") as pool, progress.following(snapshot):
+    with ThreadPoolExecutor(_AT_ONCE, "check") as pool, progress.following(snapshot):
         return [path for path, right in zip(records, pool.map(is_right, records.items()), strict=True) if not right]
 
 

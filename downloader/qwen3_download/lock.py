@@ -58,6 +58,12 @@ class Lock:
             beat.join()
             self._release()
 
+    def confirm(self) -> None:
+        """Raises Failure(Stopped) when another process has taken the lock meanwhile."""
+        if self.lost.is_set() or not self._mine():
+            self.lost.set()
+            raise Failure(Reason.STOPPED, f"another process took {self._path} over")
+
     def _acquire(self, wait: bool) -> bool:
         seen, seen_at, told = b"", 0.0, 0.0
         while not self._stopped.is_set():
