@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from qwen3_download.partial import PartialFile
 from qwen3_download.progress import Progress, Snapshot, human
 from qwen3_download.resolve import resolve
 from qwen3_download.staging import Plan, Staging
-from qwen3_download.structure import check_files
+from qwen3_download.structure import check_file, check_files
 from qwen3_download.volume import disk_failure, named
 
 _VOLUME_WAITS = (1.0, 5.0, 15.0, 30.0)
@@ -192,7 +193,7 @@ class Download:
         parts = reuse.take(self._staging, wanted, self._progress, self._stopped)
         fetched = {p.remote.path for p in parts}
         kept = [records[f.path] for f in wanted if f.path not in fetched]
-        received = self._transfer(hub, listing, sorted(parts, key=lambda p: p.size), kept) if parts else 0
+        received = self._transfer(hub, listing, sorted(parts, key=lambda p: p.size), kept, records) if parts else 0
         self._progress.event("verified", f"{len(files)} files verified", files=len(files), bytes=total)
         check_files(records, self._staging.place)
         done = Marker(options.model, options.revision, listing.commit, records, self._patterns, digest(listing.files))
@@ -229,7 +230,14 @@ class Download:
         wrong = set(existing.wrong_files(target, unsure, self._progress, self._stopped, among=records))
         return [f for f in files if f.path in wrong]
 
-    def _transfer(self, hub: Hub, listing: Listing, parts: list[PartialFile], kept: Sequence[FileRecord]) -> int:
+    def _transfer(
+        self,
+        hub: Hub,
+        listing: Listing,
+        parts: list[PartialFile],
+        kept: Sequence[FileRecord],
+        names: Collection[str],
+    ) -> int:
         from qwen3_download.fetch import Network
         from qwen3_download.limit import Limit
         from qwen3_download.transfer import Source, Transfer
@@ -248,7 +256,9 @@ class Download:
         total, files = size + sum(p.size for p in parts), len(kept) + len(parts)
 
         with Workers(connections, parts, network) as pool:
-            transfer = Transfer(parts, source, pool, options.give_up_after, self._stopped)
+            # The smallest come first: an index or a pointer tells early that the rest would be of no use.
+            accept = partial(check_file, names)
+            transfer = Transfer(parts, source, pool, options.give_up_after, self._stopped, accept)
 
             def snapshot() -> Snapshot:
                 done = size + sum(p.bytes_present() for p in parts)

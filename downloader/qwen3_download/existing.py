@@ -6,19 +6,22 @@ The hub's listing when the hub answers and knows the model; else the folder's ow
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from qwen3_download import marker
 from qwen3_download.errors import PASSING, Failure, Reason
+from qwen3_download.facts import read_json
 from qwen3_download.hub import Hub
-from qwen3_download.listing import COMMIT, is_weights, select
+from qwen3_download.listing import COMMIT, is_loaded, select
 from qwen3_download.marker import FileRecord, Marker
 from qwen3_download.progress import Progress, Snapshot
 from qwen3_download.resolve import resolve_once
-from qwen3_download.structure import check_folder
+from qwen3_download.structure import check_files, check_folder
+from qwen3_download.tensors import INDEX, loaded_files
 from qwen3_download.volume import reading
 
 _READ = 1024 * 1024
@@ -54,18 +57,32 @@ def check(
     else:
         records = {f.path: FileRecord(f.size, f.sha256) for f in select(listing.files, allow, ignore)}
         _compare(folder, records, f"the listing of {hub.endpoint}", progress, stopped)
+        _check(folder, records, {f.path for f in listing.files})
         return Marker(hub.model, revision, listing.commit, records), "hub"
     if done:
         if not done.names(hub.model, revision):
             raise Failure(Reason.INVALID_REPOSITORY, f"{folder} holds {done.model} at {done.revision}")
         _compare(folder, done.files, "its completion marker", progress, stopped)
+        _check(folder, done.files, done.files)
         return done, "marker"
     sizes = {name: FileRecord((folder / name).stat().st_size, "") for name in check_folder(folder)}
     return Marker(hub.model, revision, "", sizes), "structure"
 
 
+def _check(folder: Path, records: Mapping[str, FileRecord], known: Collection[str]) -> None:
+    """That the files are a checkpoint at all, and that vLLM would load no others. `known`: all that the witness has."""
+    present = [name for name in records if (folder / name).is_file()]
+    check_files(present, lambda name: folder / name)
+    with reading(folder), os.scandir(folder) as entries:
+        names = [entry.name for entry in entries]
+    strange = [n for n in loaded_files(names, read_json(folder / INDEX)) if n not in known]
+    if strange:
+        words = f"{folder} has weights that vLLM would load and the model does not have: {', '.join(strange[:3])}"
+        raise Failure(Reason.INTEGRITY, f"{words}. Move them away")
+
+
 def _decides(name: str) -> bool:
-    return is_weights(name) or name.endswith(".index.json") or name.startswith(("tokenizer.", "vocab.", "merges."))
+    return is_loaded(name) or name.endswith(".index.json") or name.startswith(("tokenizer.", "vocab.", "merges."))
 
 
 def sha256_of(path: Path, read: Callable[[int], None], stopped: threading.Event) -> str:

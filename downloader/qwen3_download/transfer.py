@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from qwen3_download.adapt import Adapt
 from qwen3_download.answer import FetchError, Kind
@@ -42,7 +43,10 @@ class Transfer:
         workers: Workers,
         give_up_after: float,
         stopped: threading.Event,
+        accept: Callable[[str, Path], None] = lambda path, data: None,
     ) -> None:
+        """`accept` is given each verified file, and raises Failure where it makes the rest useless."""
+        self._accept = accept
         self._files = files
         self._source = source
         self._workers = workers
@@ -164,6 +168,7 @@ class Transfer:
                 while not self._is_right(file):
                     file.reset()
                     self._pieces.add(file)
+            self._accept(file.remote.path, file.data)
             self._verified.add(file)
         except Stopped:
             return
