@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from qwen3_in_engine.batch_runner.contract import PERMANENT
@@ -12,7 +12,7 @@ from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.desired.batch_config import CONFIG_KEY, MAIN, PROMPTS_KEY, runner_items
 from qwen3_operator.desired.patch import patched
-from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets
+from qwen3_operator.desired.pod import CONTAINER_SECURITY, claim_volume, pod_security, pull_secrets
 from qwen3_operator.desired.server import CONTAINER, GROUP, SCRATCH, USER, engine_environment, engine_resources
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import (
@@ -142,11 +142,12 @@ def nodes_of(job: Mapping[str, Any]) -> tuple[Mapping[str, str], str]:
 def _pod(
     spec: Qwen3BatchSpec, server: Qwen3DeploymentSpec, plan: BatchPlan, config_map: str, settings: Settings
 ) -> dict[str, Any]:
+    frozen = _frozen_claims(spec, plan)
     volumes: list[dict[str, Any]] = [
-        {"name": "models", "persistentVolumeClaim": {"claimName": plan.engine.claim}},
+        claim_volume("models", plan.engine.claim, read_only=plan.engine.claim in frozen),
         {"name": "runner", "configMap": {"name": config_map, "items": runner_items()}},
-        {"name": "input", **_input(spec, config_map)},
-        {"name": "output", "persistentVolumeClaim": {"claimName": spec.output.claim.name}},
+        _input(spec, config_map, frozen),
+        claim_volume("output", spec.output.claim.name),
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": plan.engine.shm_size}},
     ]
     mounts: list[dict[str, Any]] = [
@@ -187,12 +188,20 @@ def _pod(
     }
 
 
-def _input(spec: Qwen3BatchSpec, config_map: str) -> dict[str, Any]:
+def _frozen_claims(spec: Qwen3BatchSpec, plan: BatchPlan) -> set[str]:
+    """Claims of others that the pods only read. A pod has a claim once, whatever volumes of it there are."""
+    read = {spec.input.claim.name} if spec.input.claim else set()
+    ours = {spec.output.claim.name}
+    (read if plan.engine.claim_is_others else ours).add(plan.engine.claim)
+    return read - ours
+
+
+def _input(spec: Qwen3BatchSpec, config_map: str, frozen: Collection[str]) -> dict[str, Any]:
     """The volume of the input."""
     if claim := spec.input.claim:
-        return {"persistentVolumeClaim": {"claimName": claim.name}}
+        return claim_volume("input", claim.name, read_only=claim.name in frozen)
     if reference := spec.input.config_map_key_ref:
         name, key = reference.name, reference.key
     else:
         name, key = config_map, PROMPTS_KEY
-    return {"configMap": {"name": name, "items": [{"key": key, "path": INPUT_FILE}]}}
+    return {"name": "input", "configMap": {"name": name, "items": [{"key": key, "path": INPUT_FILE}]}}
