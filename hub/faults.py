@@ -14,6 +14,9 @@
     lengthLie K             announce K bytes more (or fewer) than there are
     trickle R               send at R bytes/s
     ignoreRange             answer a ranged request with the whole file
+    shiftRange K            answer a ranged request from K bytes further on, and say so
+    spoilRange              answer a ranged request with all bits turned
+    gzip                    encode the answer, whether it was asked for or not
     redirectLoop            answer 302 to the same address
     listing {...}           change the listing: empty, unsuccessful, or add/replace/remove entries
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -277,9 +278,13 @@ class Handler(BaseHTTPRequestHandler):
         if asked and not do.get("ignoreRange"):
             start, ranged = int(asked[1]), True
             end = min(file.size, int(asked[2]) + 1) if asked[2] else file.size
+            start += int(do.get("shiftRange", 0))
             if start >= file.size:
                 self.send_bytes(416, b"", "text/plain", {"Content-Range": f"bytes */{file.size}"})
                 return
+        if do.get("gzip") or (ranged and do.get("spoilRange")):
+            self.send_changed(file, start, end, ranged, do)
+            return
         lie = int(do.get("lengthLie", 0))
         self.send_response(self.server.hub.settings.range_status if ranged else 200)
         self.send_header("Content-Type", "application/octet-stream")
@@ -295,6 +300,19 @@ class Handler(BaseHTTPRequestHandler):
             self.hang_up(reset=bool(do.get("reset")))
         if lie:
             self.hang_up()
+
+    def send_changed(self, file: RepoFile, start: int, end: int, ranged: bool, do: dict[str, Any]) -> None:
+        """As a proxy does that is no good."""
+        with file.local.open("rb") as stream:
+            stream.seek(start)
+            body = stream.read(end - start)
+        self.entry["sent"] += len(body)
+        headers = {"Content-Range": f"bytes {start}-{end - 1}/{file.size}"} if ranged else {}
+        if ranged and do.get("spoilRange"):
+            body = bytes(b ^ 0xFF for b in body)
+        if do.get("gzip"):
+            body, headers["Content-Encoding"] = gzip.compress(body, 1), "gzip"
+        self.send_bytes(206 if ranged else 200, body, "application/octet-stream", headers)
 
     def send_body(self, fd: int, start: int, end: int, do: dict[str, Any]) -> None:
         """Send file bytes [start, end) at the speed of the limits, until a fault's byte is reached."""

@@ -61,7 +61,10 @@ IMAGES = {
                 "in_engine/qwen3_in_engine",
             ),
         ),
-        Image("downloader", ("downloader/requirements.lock", "downloader/qwen3_download")),
+        Image(
+            "downloader",
+            ("images/downloader/qwen3-download", "downloader/requirements.lock", "downloader/qwen3_download"),
+        ),
         Image("hub", ("hub", "tests/data/tiny-qwen3")),
         Image("vllm-cpu", ("images/vllm-cpu/vllm",), version="0.32.0"),
     )

@@ -28,17 +28,21 @@ class Kind(Enum):
 
 
 class FetchError(Exception):
-    """One request failed. `retry_after` in seconds where the server says so."""
+    """One request failed. `retry_after` in seconds where the server says so; `address`: who was asked last, after
+    redirects."""
 
-    def __init__(self, kind: Kind, message: str, status: int = 0, retry_after: float | None = None) -> None:
+    def __init__(
+        self, kind: Kind, message: str, status: int = 0, retry_after: float | None = None, address: str = ""
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.status = status
         self.retry_after = retry_after
+        self.address = address
 
     def __reduce__(self) -> tuple[Any, ...]:
         """It comes from the process of its connection."""
-        return type(self), (self.kind, str(self), self.status, self.retry_after)
+        return type(self), (self.kind, str(self), self.status, self.retry_after, self.address)
 
 
 class Answer:
@@ -179,12 +183,15 @@ class Answer:
     def _check_headers(self) -> int:
         """Bytes to skip before the range begins. Raises FetchError where the answer is not this file's range."""
         size = self._file.size
+        encoding = self._headers.get("content-encoding", "identity").lower()
+        if encoding != "identity" and not self._skip_allowed:
+            raise FetchError(Kind.WRONG_FILE, f"the answer is encoded ({encoding}), which was not asked for")
         match = _CONTENT_RANGE.fullmatch(self._headers.get("content-range", ""))
         length = self._headers.get("content-length", "")
         if match:  # with 206, and from ModelScope with 200 too
             first, total = int(match[1]), int(match[3]) if match[3] != "*" else size
         else:
-            first, total = 0, int(length) if length.isdigit() else size
+            first, total = 0, int(length) if length.isdigit() and encoding == "identity" else size
         if total != size:
             if "text/html" in self._headers.get("content-type", ""):
                 raise FetchError(Kind.WEB_PAGE, "a web page came instead of the file; is a proxy in between?")

@@ -5,23 +5,28 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qwen3_download import existing, marker
+from qwen3_download import existing, marker, reuse
 from qwen3_download.errors import Failure, Reason
 from qwen3_download.facts import read_facts, read_files
 from qwen3_download.hub import Hub
-from qwen3_download.listing import COMMIT, Listing, RemoteFile, is_weights, select
+from qwen3_download.listing import COMMIT, Listing, RemoteFile, digest, is_weights, select
 from qwen3_download.lock import Lock
-from qwen3_download.marker import FileRecord, Marker
-from qwen3_download.partial import PartialFile, disk_failure
+from qwen3_download.marker import FileRecord, Marker, Patterns
+from qwen3_download.partial import PartialFile
 from qwen3_download.progress import Progress, Snapshot, human
 from qwen3_download.resolve import resolve
 from qwen3_download.staging import Plan, Staging
-from qwen3_download.structure import check_files
+from qwen3_download.structure import check_file, check_files
+from qwen3_download.volume import disk_failure, named
+
+_VOLUME_WAITS = (1.0, 5.0, 15.0, 30.0)
+"""Seconds; a volume that fails for longer is a matter for the Job's next pod."""
 
 
 @dataclass(frozen=True)
@@ -52,37 +57,78 @@ class Download:
         self._progress = progress
         self._stopped = stopped
         self._staging = Staging(options.target)
+        self._patterns = Patterns.of(options.allow, options.ignore)
+        self._right: dict[str, FileRecord] = {}  # of the target, hashed by this run
         self._started = time.monotonic()
 
     def run(self) -> dict[str, Any]:
-        """Raises Failure."""
-        try:
-            return self._check_existing() if self._options.existing else self._run()
-        except OSError as error:
-            raise disk_failure(error, Path(error.filename or self._options.target)) from error
+        """Tries again where the volume fails for a moment. Raises Failure."""
+        for wait in _VOLUME_WAITS:
+            try:
+                return self._run()
+            except Failure as failure:
+                if failure.reason is not Reason.VOLUME_ERROR:
+                    raise
+                words = f"{failure}; again in {wait:.0f} s"
+                self._progress.event("retry", words, message=str(failure), seconds=wait)
+                if self._stopped.wait(wait):
+                    raise Failure(Reason.STOPPED, f"stopped after: {failure}") from failure
+        return self._run()
 
     def _run(self) -> dict[str, Any]:
+        options = self._options
+        try:
+            return self._check_existing() if options.existing else self._make()
+        except OSError as error:
+            doing = "read" if options.existing else "write"
+            raise disk_failure(error, named(error, options.target), doing) from error
+
+    def _make(self) -> dict[str, Any]:
+        """The target, unless it is there."""
         done = self._complete()
         lock_path = self._options.target.parent / f".{self._options.target.name}.lock"
         lock = Lock(lock_path, self._stopped, self._tell_waiting)
         if done and not self._options.verify:
-            if self._staging.root.exists() or lock_path.exists():  # killed between the rename and the tidying up
+            if lock_path.exists() or self._staging.is_there():  # killed between the rename and the tidying up
                 with lock.held(wait=False) as mine:
                     if mine:
-                        self._staging.remove()
+                        self._tidy()
             return self._report(done, 0)
         self._check_target()
         with lock.held():
             done = self._complete()
-            if done and not self._options.verify:
-                self._staging.remove()
+            if done and (not self._options.verify or self._is_right(done)):
+                self._tidy()
                 return self._report(done, 0)
             try:
-                return self._download()
+                return self._download(lock)
             except Failure as failure:
                 if lock.lost.is_set():
-                    raise Failure(Reason.HUB_UNAVAILABLE, f"another process took {lock_path} over") from failure
+                    raise Failure(Reason.STOPPED, f"another process took {lock_path} over") from failure
                 raise
+
+    def _tidy(self) -> None:
+        """Remove what earlier runs left beside the target."""
+        self._staging.remove()
+        self._tidy_removed()
+
+    def _tidy_removed(self) -> None:
+        try:
+            self._staging.free(self._stopped)
+        except Failure as failure:
+            if failure.reason is not Reason.VOLUME_ERROR:  # it is still in use: the next run may free it
+                raise
+
+    def _is_right(self, done: Marker) -> bool:
+        """Hash what the marker says; where all is right nobody has to be asked."""
+        wrong = existing.wrong_files(self._options.target, done.files, self._progress, self._stopped)
+        self._right = {path: record for path, record in done.files.items() if path not in wrong}
+        if wrong:
+            return False
+        check_files(done.files, lambda name: self._options.target / name)
+        text = f"{len(done.files)} files are as they were downloaded"
+        self._progress.event("verified", text, files=len(done.files), bytes=done.size)
+        return True
 
     def _check_existing(self) -> dict[str, Any]:
         options = self._options
@@ -102,6 +148,9 @@ class Download:
         if not done.names(options.model, options.revision):
             text = f"{options.target} holds {done.model} at {done.revision} ({done.commit}): choose another --target"
             raise Failure(Reason.USAGE, text)
+        if done.patterns not in (None, self._patterns):
+            words = f"was made with {done.patterns}, and {self._patterns} is asked for: choose another --target"
+            raise Failure(Reason.USAGE, f"{options.target} {words} (what both have is linked, not fetched again)")
         if done.wrong_sizes(options.target):
             return None
         return done
@@ -123,7 +172,7 @@ class Download:
                 text = f"{target} is not empty and has no {marker.NAME}: move it away, or choose another --target"
                 raise Failure(Reason.USAGE, text) from None
 
-    def _download(self) -> dict[str, Any]:
+    def _download(self, lock: Lock) -> dict[str, Any]:
         options = self._options
         hub = Hub(options.model, options.endpoint, options.token, allow_http_token=options.allow_http_token)
         listing = self._list(hub)
@@ -137,16 +186,20 @@ class Download:
             bytes=total,
         )
         records = {f.path: FileRecord(f.size, f.sha256) for f in files}
-        wanted = self._damaged(files, records)
+        wanted = self._damaged(files, records, digest(listing.files))
+        self._tidy_removed()
         plan = Plan(options.model, options.revision, listing.commit, repairs=options.target.is_dir())
-        parts = self._staging.prepare(plan, wanted)
-        self._staging.check_space(parts)
-        received = self._transfer(hub, listing, sorted(parts, key=lambda p: p.size))
+        self._staging.begin(plan, wanted)
+        parts = reuse.take(self._staging, wanted, self._progress, self._stopped)
+        fetched = {p.remote.path for p in parts}
+        kept = [records[f.path] for f in wanted if f.path not in fetched]
+        received = self._transfer(hub, listing, sorted(parts, key=lambda p: p.size), kept, records) if parts else 0
         self._progress.event("verified", f"{len(files)} files verified", files=len(files), bytes=total)
         check_files(records, self._staging.place)
-        done = Marker(options.model, options.revision, listing.commit, records)
+        done = Marker(options.model, options.revision, listing.commit, records, self._patterns, digest(listing.files))
+        lock.confirm()
         self._staging.publish(done)
-        return self._report(done, received, fetched_files=len(parts))
+        return self._report(done, received, fetched_files=len(parts), kept=kept)
 
     def _list(self, hub: Hub) -> Listing:
         """The commit of an earlier try, or of a target to repair, goes first: a moving branch must not mix two."""
@@ -163,15 +216,28 @@ class Download:
                 raise
         return resolve(hub, options.revision, options.give_up_after, self._progress, self._stopped)
 
-    def _damaged(self, files: Sequence[RemoteFile], records: Mapping[str, FileRecord]) -> list[RemoteFile]:
-        """All files; of a target that was complete once, those that are not right any more, by their bytes."""
+    def _damaged(self, files: Sequence[RemoteFile], records: Mapping[str, FileRecord], listed: str) -> list[RemoteFile]:
+        """All files; of a target that was complete once, those that are not right any more, by their bytes. `listed`:
+        digest of the whole listing."""
         target = self._options.target
         if not target.is_dir():
             return list(files)
-        wrong = set(existing.wrong_files(target, records, self._progress, self._stopped))
+        before = marker.read(target)
+        if before and before.listing not in ("", listed):
+            text = f"the hub lists other files for {self._options.revision} than when {target} was made: it gets these"
+            self._progress.event("moved", text, message=text)
+        unsure = {path: record for path, record in records.items() if self._right.get(path) != record}
+        wrong = set(existing.wrong_files(target, unsure, self._progress, self._stopped, among=records))
         return [f for f in files if f.path in wrong]
 
-    def _transfer(self, hub: Hub, listing: Listing, parts: list[PartialFile]) -> int:
+    def _transfer(
+        self,
+        hub: Hub,
+        listing: Listing,
+        parts: list[PartialFile],
+        kept: Sequence[FileRecord],
+        names: Collection[str],
+    ) -> int:
         from qwen3_download.fetch import Network
         from qwen3_download.limit import Limit
         from qwen3_download.transfer import Source, Transfer
@@ -186,19 +252,31 @@ class Download:
         workers = limit.connections(options.max_workers) if limit else options.max_workers
         # No connection can have less to do than a block. The processes are forked before other threads run.
         connections = min(workers, sum(p.blocks for p in parts))
-        total = sum(p.size for p in parts)
+        size = sum(record.size for record in kept)
+        total, files = size + sum(p.size for p in parts), len(kept) + len(parts)
 
         with Workers(connections, parts, network) as pool:
-            transfer = Transfer(parts, source, pool, options.give_up_after, self._stopped)
+            # The smallest come first: an index or a pointer tells early that the rest would be of no use.
+            accept = partial(check_file, names)
+            transfer = Transfer(parts, source, pool, options.give_up_after, self._stopped, accept)
 
             def snapshot() -> Snapshot:
-                return Snapshot(sum(p.bytes_present() for p in parts), total, transfer.verified, len(parts))
+                done = size + sum(p.bytes_present() for p in parts)
+                return Snapshot(done, total, len(kept) + transfer.verified, files)
 
             with self._progress.following(snapshot):
                 transfer.run()
             return transfer.received
 
-    def _report(self, done: Marker, received: int, witness: str = "hub", *, fetched_files: int = 0) -> dict[str, Any]:
+    def _report(
+        self,
+        done: Marker,
+        received: int,
+        witness: str = "hub",
+        *,
+        fetched_files: int = 0,
+        kept: Sequence[FileRecord] = (),
+    ) -> dict[str, Any]:
         seconds = time.monotonic() - self._started
         weights = sum(f.size for path, f in done.files.items() if is_weights(path))
         return {
@@ -209,6 +287,8 @@ class Download:
             "verifiedBy": witness,
             "files": len(done.files),
             "fetchedFiles": fetched_files,
+            "keptFiles": len(kept),
+            "keptBytes": sum(record.size for record in kept),
             "bytes": done.size,
             "weightsBytes": weights,
             "seconds": round(seconds, 3),

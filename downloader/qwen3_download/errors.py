@@ -21,6 +21,7 @@ class Reason(StrEnum):
     DISK_FULL = "DiskFull"
     VOLUME_NOT_WRITABLE = "VolumeNotWritable"
     VOLUME_NOT_READABLE = "VolumeNotReadable"
+    VOLUME_ERROR = "VolumeError"
     INTEGRITY = "IntegrityError"
     INVALID_REPOSITORY = "InvalidRepository"
     HUB_UNAVAILABLE = "HubUnavailable"
@@ -44,6 +45,7 @@ EXIT_CODES = {
     Reason.INVALID_REPOSITORY: 20,
     Reason.HUB_UNAVAILABLE: 30,
     Reason.PROXY_UNAVAILABLE: 30,
+    Reason.VOLUME_ERROR: 30,
     Reason.STOPPED: 143,
 }
 
@@ -59,7 +61,7 @@ exit codes:
   12   DiskFull, VolumeNotWritable, VolumeNotReadable: the volume is too small, or not this user's
   13   IntegrityError: what the hub sends is not what its listing says
   20   InvalidRepository: no config.json, no weights, an unsafe path, an empty listing
-  30   HubUnavailable, ProxyUnavailable: hub or proxy cannot be reached or do not answer; try again later
+  30   HubUnavailable, ProxyUnavailable, VolumeError: hub or proxy do not answer, or the volume; try again later
   143  stopped by SIGTERM; the next run continues at the byte
 Codes 10 to 20 need a person; 30 and 143 do not."""
 

@@ -6,21 +6,27 @@ The hub's listing when the hub answers and knows the model; else the folder's ow
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from qwen3_download import marker
 from qwen3_download.errors import PASSING, Failure, Reason
+from qwen3_download.facts import read_json
 from qwen3_download.hub import Hub
-from qwen3_download.listing import COMMIT, is_weights, select
+from qwen3_download.listing import COMMIT, is_loaded, select
 from qwen3_download.marker import FileRecord, Marker
 from qwen3_download.progress import Progress, Snapshot
 from qwen3_download.resolve import resolve_once
-from qwen3_download.structure import check_folder
+from qwen3_download.structure import check_files, check_folder
+from qwen3_download.tensors import INDEX, loaded_files
+from qwen3_download.volume import reading
 
 _READ = 1024 * 1024
+_AT_ONCE = 4
+"""Files that are hashed at the same time: a core does some 1.3 GB/s."""
 _NO_WITNESS = PASSING | {Reason.MODEL_NOT_FOUND, Reason.UNAUTHORIZED}
 
 
@@ -51,18 +57,32 @@ def check(
     else:
         records = {f.path: FileRecord(f.size, f.sha256) for f in select(listing.files, allow, ignore)}
         _compare(folder, records, f"the listing of {hub.endpoint}", progress, stopped)
+        _check(folder, records, {f.path for f in listing.files})
         return Marker(hub.model, revision, listing.commit, records), "hub"
     if done:
         if not done.names(hub.model, revision):
             raise Failure(Reason.INVALID_REPOSITORY, f"{folder} holds {done.model} at {done.revision}")
         _compare(folder, done.files, "its completion marker", progress, stopped)
+        _check(folder, done.files, done.files)
         return done, "marker"
     sizes = {name: FileRecord((folder / name).stat().st_size, "") for name in check_folder(folder)}
     return Marker(hub.model, revision, "", sizes), "structure"
 
 
+def _check(folder: Path, records: Mapping[str, FileRecord], known: Collection[str]) -> None:
+    """That the files are a checkpoint at all, and that vLLM would load no others. `known`: all that the witness has."""
+    present = [name for name in records if (folder / name).is_file()]
+    check_files(present, lambda name: folder / name)
+    with reading(folder), os.scandir(folder) as entries:
+        names = [entry.name for entry in entries]
+    strange = [n for n in loaded_files(names, read_json(folder / INDEX)) if n not in known]
+    if strange:
+        words = f"{folder} has weights that vLLM would load and the model does not have: {', '.join(strange[:3])}"
+        raise Failure(Reason.INTEGRITY, f"{words}. Move them away")
+
+
 def _decides(name: str) -> bool:
-    return is_weights(name) or name.endswith(".index.json") or name.startswith(("tokenizer.", "vocab.", "merges."))
+    return is_loaded(name) or name.endswith(".index.json") or name.startswith(("tokenizer.", "vocab.", "merges."))
 
 
 def sha256_of(path: Path, read: Callable[[int], None], stopped: threading.Event) -> str:
@@ -79,12 +99,23 @@ def sha256_of(path: Path, read: Callable[[int], None], stopped: threading.Event)
 
 
 def wrong_files(
-    folder: Path, records: Mapping[str, FileRecord], progress: Progress, stopped: threading.Event
+    folder: Path,
+    records: Mapping[str, FileRecord],
+    progress: Progress,
+    stopped: threading.Event,
+    *,
+    among: Mapping[str, FileRecord] | None = None,
+    readable: bool = True,
 ) -> list[str]:
-    """Files that are missing, or differ by size or sha256, in order."""
+    """Files that are missing, or differ by size or sha256, in order.
+
+    The progress is shown as one of all `among` which they are. Raises Failure where a file cannot be read; if it need
+    not be `readable`, that is wrong too.
+    """
     hashed = dict.fromkeys(records, 0)  # bytes by file: each has one thread, a common sum would lose some
     ended: list[str] = []
-    total = sum(record.size for record in records.values())
+    shown = records if among is None else among
+    total = sum(record.size for record in shown.values())
 
     def is_right(item: tuple[str, FileRecord]) -> bool:
         name, record = item
@@ -92,22 +123,23 @@ def wrong_files(
         def count(n: int) -> None:
             hashed[name] += n
 
+        path = folder / name
         try:
-            path = folder / name
-            return path.stat().st_size == record.size and sha256_of(path, count, stopped) == record.sha256
-        except PermissionError as error:
-            remedy = "Let the group of the pods read it, or set runAsUser and fsGroup of download.pod"
-            words = f"cannot read {path}: {error.strerror}. {remedy}"
-            raise Failure(Reason.VOLUME_NOT_READABLE, words) from error
-        except OSError:
+            with reading(path, missing=True):
+                return path.stat().st_size == record.size and sha256_of(path, count, stopped) == record.sha256
+        except FileNotFoundError:
+            return False
+        except Failure as failure:
+            if readable or failure.reason is Reason.STOPPED:
+                raise
             return False
         finally:
             ended.append(name)
 
     def snapshot() -> Snapshot:
-        return Snapshot(sum(hashed.values()), total, len(ended), len(records))
+        return Snapshot(sum(hashed.values()), total, len(ended), len(shown))
 
-    with ThreadPoolExecutor(2, "check") as pool, progress.following(snapshot):
+    with ThreadPoolExecutor(_AT_ONCE, "check") as pool, progress.following(snapshot):
         return [path for path, right in zip(records, pool.map(is_right, records.items()), strict=True) if not right]
 
 

@@ -62,22 +62,28 @@ class Connection:
     def get(self, url: str, headers: Mapping[str, str], file: Writer, start: int, end: int, skip: bool = False) -> str:
         """Write bytes [start, end) of the file and return the address that had them, after redirects.
 
-        `headers` go to `url`'s own origin only. With `skip`, an answer with the whole file is read up to `start` and
-        thrown away. Raises FetchError; what had arrived by then is written. Raises Failure when the disk is full.
+        `headers` go to `url`'s own origin only. With `skip` the whole file is asked for, which even those understand
+        that spoil ranges, and what is before `start` is thrown away. Raises FetchError; what had arrived by then is
+        written. Raises Failure when the disk is full.
         """
         origin = _origin(url)
         for _ in range(MAX_REDIRECTS + 1):
             answer = Answer(file, start, end, skip, self._buffer, self._written, self._moved, self._stopped)
-            self._request(url, headers if _origin(url) == origin else {}, f"{start}-{end - 1}", answer)
+            byte_range = None if skip else f"{start}-{end - 1}"
+            self._request(url, headers if _origin(url) == origin else {}, byte_range, answer)
             if not answer.redirects:
-                answer.finish()
+                try:
+                    answer.finish()
+                except FetchError as error:
+                    error.address = url
+                    raise
                 return url
             url = str(self._curl.getinfo(pycurl.REDIRECT_URL) or "")
             if not url:
                 raise FetchError(Kind.STATUS, f"HTTP {answer.status} without a Location", answer.status)
         raise FetchError(Kind.STATUS, f"redirected more than {MAX_REDIRECTS} times", answer.status)
 
-    def _request(self, url: str, headers: Mapping[str, str], byte_range: str, answer: Answer) -> None:
+    def _request(self, url: str, headers: Mapping[str, str], byte_range: str | None, answer: Answer) -> None:
         curl = self._curl
         curl.reset()  # keeps connections and sessions
         curl.setopt(pycurl.URL, url)
@@ -91,7 +97,10 @@ class Connection:
         curl.setopt(pycurl.CAPATH if Path(self._network.ca).is_dir() else pycurl.CAINFO, self._network.ca)
         curl.setopt(pycurl.PROXY, select_proxy(url, get_environ_proxies(url)) or "")
         curl.setopt(pycurl.NOPROXY, "")  # decided above, by the same rules as the client's
-        curl.setopt(pycurl.RANGE, byte_range)
+        if byte_range is None:
+            curl.setopt(pycurl.ACCEPT_ENCODING, "")  # decode what a proxy encodes unasked; the hash decides
+        else:
+            curl.setopt(pycurl.RANGE, byte_range)
         sent = {"User-Agent": f"qwen3-download/{__version__}", "Accept-Encoding": "identity", **headers}
         curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in sent.items()])
         curl.setopt(pycurl.HEADERFUNCTION, answer.header)

@@ -16,20 +16,25 @@ from qwen3_download.errors import Failure, Reason
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 ADAPTER = "adapter_config.json"
+_ADAPTER_WEIGHTS = ("adapter_model*.safetensors", "adapter_model*.bin")
+INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.safetensors|\.bin)")
 # sentence-transformers' modules: the one kind of sub-folder whose weights are served (2_Dense).
 _MODULE = re.compile(r"\d{1,2}_[A-Z]\w{0,60}")
 # The same weights in other formats, and what training leaves behind: left out where safetensors are there.
 DUPLICATES = (
     *("*.bin", "*.pt", "*.pth", "*.gguf", "*.ggml", "*.onnx", "*.onnx_data", "*.h5", "*.msgpack", "*.ot", "*.tflite"),
     *("original/*", "onnx/*", "openvino/*", "coreml/*", "flax_model*", "*.mlmodel", "*.nemo"),
+    *_ADAPTER_WEIGHTS,
 )
+_MOST_SHARDS = 10_000
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of the repository: size in bytes, sha256 as 64 hex digits."""
+    """One file of the repository: size in bytes, sha256 as 64 hex digits; empty where the listing lacks one of them."""
 
     path: str
     size: int
@@ -53,7 +58,7 @@ class Listing:
 def parse(entries: Iterable[Mapping[str, Any]]) -> tuple[RemoteFile, ...]:
     """The files among raw entries (`Path`, `Type`, `Size`, `Sha256`), by path.
 
-    Raises Failure(InvalidRepository) for an unsafe path, a path listed twice, or a file without size or sha256.
+    Raises Failure(InvalidRepository) for an unsafe path, or a path listed twice.
     """
     files: dict[str, RemoteFile] = {}
     for entry in entries:
@@ -64,7 +69,7 @@ def parse(entries: Iterable[Mapping[str, Any]]) -> tuple[RemoteFile, ...]:
         sha256 = str(entry.get("Sha256") or "").lower()
         size = entry.get("Size")
         if not isinstance(size, int) or size < 0 or not SHA256.fullmatch(sha256):
-            raise Failure(Reason.INVALID_REPOSITORY, f"the listing gives no size or no sha256 for {path!r}")
+            size, sha256 = 0, ""  # no obstacle where nobody asks for the file
         if files.get(path, RemoteFile(path, size, sha256)) != RemoteFile(path, size, sha256):
             raise Failure(Reason.INVALID_REPOSITORY, f"the listing names {path!r} twice, with different content")
         files[path] = RemoteFile(path, size, sha256)
@@ -105,14 +110,36 @@ def matches(path: str, patterns: Iterable[str]) -> bool:
 
 
 def is_weights(path: str) -> bool:
-    """Whether it is a weight file at the root; `path` as in the listing."""
-    return "/" not in path and matches(path, WEIGHTS)
+    """Whether it is a weight file of the model at the root; `path` as in the listing."""
+    return "/" not in path and matches(path, WEIGHTS) and not matches(path, _ADAPTER_WEIGHTS)
+
+
+def is_loaded(path: str) -> bool:
+    """Whether vLLM takes its numbers from it: a weight file at the root, or of a module of sentence-transformers."""
+    folder, _, name = path.rpartition("/")
+    return is_weights(name) and (not folder or bool(_MODULE.fullmatch(folder)))
 
 
 def nested(files: Iterable[RemoteFile]) -> list[str]:
     """Folders of the root with weights in them, in order: other checkpoints, as training leaves them behind."""
     tops = {f.path.split("/", 1)[0] for f in files if "/" in f.path and is_weights(PurePosixPath(f.path).name)}
     return sorted(top for top in tops if not _MODULE.fullmatch(top))
+
+
+def missing_shards(names: Iterable[str]) -> list[str]:
+    """Shards of the root that the names of others tell of: model-00001-of-00003.safetensors. Not where an index says
+    which there are, for what it does not name is not loaded."""
+    names = set(names)
+    if any(is_weights(name) and name.endswith(".safetensors") for name in names):
+        names = {name for name in names if not name.endswith(".bin")}  # which are not loaded then
+    shards = [match for name in names if is_weights(name) and (match := _SHARD.fullmatch(name))]
+    sets = {(m[1], m[3], m[4]) for m in shards if f"{m[1]}{m[4]}.index.json" not in names}
+    wanted = {
+        f"{stem}-{number:05}-of-{count}{end}"
+        for stem, count, end in sets
+        for number in range(1, min(int(count), _MOST_SHARDS) + 1)
+    }
+    return sorted(wanted - names)
 
 
 def select(files: Sequence[RemoteFile], allow: Sequence[str], ignore: Sequence[str]) -> tuple[RemoteFile, ...]:
@@ -129,14 +156,19 @@ def select(files: Sequence[RemoteFile], allow: Sequence[str], ignore: Sequence[s
         if not matches(f.path, ignore) and (matches(f.path, allow) if allow else not matches(f.path, duplicates))
     )
     check_servable(chosen, filtered=bool(allow or ignore) and len(chosen) < len(files))
+    if unknown := next((f.path for f in chosen if not f.sha256), None):
+        raise Failure(Reason.INVALID_REPOSITORY, f"the listing gives no size or no sha256 for {unknown!r}")
     return chosen
 
 
 def check_servable(files: Sequence[RemoteFile], filtered: bool) -> None:
-    """Refuse a set of files without configuration or without weights at its root, and say what it is instead."""
+    """Refuse a set of files without configuration or without all weights at its root, and say what it is instead."""
     hint = " (after the allow and ignore patterns)" if filtered else ""
     names = {f.path for f in files}
     if "config.json" in names and any(f.is_weights for f in files):
+        if shards := missing_shards(names):
+            shown = ", ".join(shards[:3]) + (" …" if len(shards) > 3 else "")
+            raise Failure(Reason.INVALID_REPOSITORY, f"{len(shards)} shards of the weights are missing{hint}: {shown}")
         return
     if "config.json" in names:
         missing = f"there are no weights (*.safetensors) among the files{hint}"
@@ -146,10 +178,11 @@ def check_servable(files: Sequence[RemoteFile], filtered: bool) -> None:
 
 
 def _instead(files: Sequence[RemoteFile], names: set[str]) -> str:
-    if ADAPTER in names and "config.json" not in names:
+    adapters = sorted(name for name in names if PurePosixPath(name).name == ADAPTER)
+    if adapters and not nested(files):
         return (
-            f": this is an adapter ({ADAPTER}), no model: merge it into its base model, which {ADAPTER} names as"
-            " base_model_name_or_path, and publish the result"
+            f": this is an adapter ({adapters[0]}), no model: merge it into its base model, which {adapters[0]} names"
+            " as base_model_name_or_path, and publish the result"
         )
     if folders := nested(files):
         shown = ", ".join(folders[:4]) + (" …" if len(folders) > 4 else "")

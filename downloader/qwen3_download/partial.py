@@ -8,7 +8,6 @@ received the counters are in memory that processes forked from this one share.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import mmap
 import os
@@ -19,8 +18,8 @@ from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
-from qwen3_download.errors import Failure, Reason
 from qwen3_download.listing import RemoteFile
+from qwen3_download.volume import disk_failure
 
 BLOCK = 4 * 1024 * 1024
 _HEADER = 32
@@ -111,7 +110,10 @@ class PartialFile:
 
     def read(self, offset: int, into: memoryview) -> int:
         """Read from disk; returns the bytes read."""
-        return os.preadv(self._fd, [into], offset)
+        try:
+            return os.preadv(self._fd, [into], offset)
+        except OSError as error:
+            raise disk_failure(error, self.data, "read") from error
 
     def wait_prefix(self, beyond: int, timeout: float) -> int:
         """Bytes present without a gap from the start; waits up to `timeout` seconds for more than `beyond`."""
@@ -190,18 +192,3 @@ class Writer:
             self._counts[block] = min(offset + total - block * BLOCK, BLOCK)
         if self._state_fd >= 0:
             os.pwrite(self._state_fd, self._counts[first : last + 1].tobytes(), _HEADER + 4 * first)
-
-
-_WHO_MAY = (
-    "The volume does not let the download's user write (NFS and CephFS know no fsGroup): let its root folder belong to"
-    " the group of the pods, or set runAsUser and fsGroup of download.pod"
-)
-
-
-def disk_failure(error: OSError, path: Path) -> Failure:
-    """A failed write in words a person can act on."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Failure(Reason.DISK_FULL, f"no space left for {path}: make the volume larger; what is there is kept")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return Failure(Reason.VOLUME_NOT_WRITABLE, f"cannot write {path}: {error.strerror}. {_WHO_MAY}")
-    return Failure(Reason.DISK_FULL, f"cannot write {path}: {error.strerror}")

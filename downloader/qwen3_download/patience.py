@@ -11,7 +11,7 @@ from qwen3_download.errors import Failure, Reason
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
-_STRIKES = 3  # for answers that a second look should mend
+STRIKES = 3  # for answers that a second look should mend
 _MIN_RATE = 1024  # bytes/s over all connections; below, it counts as standing still
 
 
@@ -24,7 +24,6 @@ class Patience:
         self._lock = threading.Lock()
         self._moved_at = time.monotonic()
         self._moved_bytes = 0
-        self._strikes: dict[tuple[str, Kind, int], int] = {}
         self._last = "no answer"
 
     def watch(self, received: int) -> None:
@@ -44,15 +43,17 @@ class Patience:
         with self._lock:
             self._moved_at = time.monotonic()
 
-    def delay(self, error: FetchError, path: str, attempt: int) -> float:
-        """Seconds to wait after the `attempt`-th failure in a row (from 1). Raises Failure where waiting is in vain."""
+    def delay(self, error: FetchError, path: str, attempt: int, strikes: int, *, by_hub: bool) -> float:
+        """Seconds to wait after the `attempt`-th failure in a row of one connection (from 1), of which `strikes` were
+        like this one. Raises Failure where waiting is in vain: where the hub itself says no. Where the host of a
+        redirect does, its address may have expired, or it does not like so many connections: the hub is asked again.
+        """
         with self._lock:
             self._last = f"{path}: {error}"
-            key = (path, error.kind, error.status)
-            self._strikes[key] = self._strikes.get(key, 0) + 1
-            final = self._strikes[key] >= _STRIKES
+        final = strikes >= STRIKES
         if final and error.kind is Kind.WRONG_FILE:
             raise Failure(Reason.INTEGRITY, f"{path} on {self._where}: {error}")
+        final = final and by_hub
         if final and error.status in (401, 403):
             raise Failure(Reason.UNAUTHORIZED, f"{path} on {self._where} is refused: {error}")
         if final and error.status in (404, 410) and str(error).startswith(f"HTTP {error.status} {{"):

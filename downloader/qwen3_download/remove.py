@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from typing import Any
 
@@ -12,12 +11,17 @@ from qwen3_download.errors import Failure, Reason
 from qwen3_download.lock import Lock
 from qwen3_download.progress import Progress
 from qwen3_download.staging import Staging
+from qwen3_download.volume import disk_failure, named
 
 
 def remove(options: Options, progress: Progress, stopped: threading.Event) -> dict[str, Any]:
     """The report with the bytes that became free; a folder that is gone already is fine.
 
-    Raises Failure(Usage): a link or a mount point, no marker, or a marker of another model or revision.
+    Whoever is ended in the middle of it is followed by a run that goes on: the folder loses its name first, and what
+    has that other name is ours without a marker.
+
+    Raises Failure: Usage for a link or a mount point, no marker, or a marker of another model or revision; Stopped;
+    VolumeError where a pod has files of it open.
     """
     target = options.target
     if target.is_symlink() or target.parent.resolve() / target.name != target.resolve():
@@ -26,19 +30,21 @@ def remove(options: Options, progress: Progress, stopped: threading.Event) -> di
         raise Failure(Reason.USAGE, f"{target} is a mount point: it is not removed")
     staging = Staging(target)
     lock = Lock(target.parent / f".{target.name}.lock", stopped, lambda owner: _tell(progress, options, owner))
-    freed = 0
-    with lock.held():
-        if target.exists():
-            done = marker.read(target)
-            if done is None or not done.names(options.model, options.revision):
-                holds = f"holds {done.model} at {done.revision}" if done else f"has no {marker.NAME} of ours"
-                raise Failure(Reason.USAGE, f"{target} {holds}: it is not removed")
-            freed = done.size
-            (target / marker.NAME).unlink()  # first: half a folder must not look like a whole one
-            shutil.rmtree(target)
-        plan = staging.plan()
-        if plan and (plan.model, plan.revision) == (options.model, options.revision):
-            staging.remove()
+    try:
+        with lock.held():
+            freed = staging.free(stopped)
+            if target.exists():
+                done = marker.read(target)
+                if done is None or not done.names(options.model, options.revision):
+                    holds = f"holds {done.model} at {done.revision}" if done else f"has no {marker.NAME} of ours"
+                    raise Failure(Reason.USAGE, f"{target} {holds}: it is not removed")
+                staging.retire()
+                freed += staging.free(stopped)
+            plan = staging.plan()
+            if plan and (plan.model, plan.revision) == (options.model, options.revision):
+                staging.remove()
+    except OSError as error:
+        raise disk_failure(error, named(error, target), "remove") from error
     return {
         "result": "Complete",
         "model": options.model,

@@ -1,10 +1,16 @@
-"""The folder beside the target in which it grows: `.NAME.partial/{files,state}/` and `plan.json`."""
+"""What lies beside the target: `.NAME.partial/`, in which it grows, and `.NAME.removing/`, which is on its way out.
+
+Of the first, `files/` and `state/` are what is being fetched, `whole/` files that are complete and not written to any
+more (other folders may share them), `plan.json` what it is for.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,9 +18,10 @@ from pathlib import Path
 from qwen3_download import marker
 from qwen3_download.errors import Failure, Reason
 from qwen3_download.listing import RemoteFile
-from qwen3_download.marker import Marker, fsync_folder
-from qwen3_download.partial import PartialFile, disk_failure
+from qwen3_download.marker import Marker
+from qwen3_download.partial import PartialFile
 from qwen3_download.progress import human
+from qwen3_download.volume import disk_failure, fsync_folder, named, reading
 
 MARGIN = 16 * 1024 * 1024  # bytes left free: state files, folders, the marker
 
@@ -40,28 +47,42 @@ class Staging:
         self.target = target
         self.root = target.parent / f".{target.name}.partial"
         self.files = self.root / "files"
+        self.whole = self.root / "whole"
+        self.copy = self.root / "copy"  # what will be the next file of it
+        self.removing = target.parent / f".{target.name}.removing"
         self._state = self.root / "state"
 
+    def is_there(self) -> bool:
+        """Whether an earlier run left something."""
+        return self.root.exists() or self.removing.exists()
+
     def plan(self) -> Plan | None:
-        """The plan of an earlier try."""
+        """The plan of an earlier try. Raises Failure where nobody can tell whether there is one."""
+        path = self.root / "plan.json"
         try:
-            data = json.loads((self.root / "plan.json").read_text(encoding="utf-8"))
+            with reading(path, missing=True):
+                data = json.loads(path.read_text(encoding="utf-8"))
             return Plan(str(data["model"]), str(data["revision"]), str(data["commit"]), bool(data.get("repairs")))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
-    def prepare(self, plan: Plan, files: Sequence[RemoteFile]) -> list[PartialFile]:
-        """Keep what is of use from an earlier try, remove the rest. Raises Failure(DiskFull)."""
+    def begin(self, plan: Plan, files: Sequence[RemoteFile]) -> None:
+        """Make the folders; keep what is of use from an earlier try, remove the rest. Raises Failure."""
+        wanted = {f.path for f in files}
         try:
-            self.files.mkdir(parents=True, exist_ok=True)
-            self._state.mkdir(exist_ok=True)
-            _prune(self.files, {f.path for f in files})
-            _prune(self._state, {f"{f.path}.blocks" for f in files})
+            for folder in (self.files, self._state, self.whole):
+                folder.mkdir(parents=True, exist_ok=True)
+            _prune(self.files, wanted)
+            _prune(self._state, {f"{path}.blocks" for path in wanted})
+            _prune(self.whole, wanted)
             part = self.root / "plan.json.tmp"
             part.write_text(json.dumps(asdict(plan)), encoding="utf-8")
             part.replace(self.root / "plan.json")
         except OSError as error:
-            raise disk_failure(error, self.root) from error
+            raise disk_failure(error, named(error, self.root)) from error
+
+    def parts(self, files: Sequence[RemoteFile]) -> list[PartialFile]:
+        """What is to be fetched, with what is there of it."""
         return [PartialFile(f, self.files / f.path, self._state / f"{f.path}.blocks") for f in files]
 
     def check_space(self, files: Sequence[PartialFile]) -> None:
@@ -82,34 +103,83 @@ class Staging:
     def publish(self, done: Marker) -> None:
         """Make the target by one rename, or repair it file by file. Durable when it returns."""
         try:
+            _move(self.files, self.whole)  # not the other way: what is killed here must not write to shared files
             if self.target.is_dir():
                 self._repair(done)
             else:
-                done.write(self.files)
-                _sync_folders(self.files)
-                self.files.rename(self.target)
+                done.write(self.whole)
+                _sync_folders(self.whole)
+                self.whole.rename(self.target)
             fsync_folder(self.target.parent)
         except OSError as error:
-            raise disk_failure(error, self.target) from error
+            raise disk_failure(error, named(error, self.target)) from error
         self.remove()
 
     def place(self, path: str) -> Path:
         """Where a verified file lies before it is published: a repaired target has most of them already."""
-        staged = self.files / path
-        return staged if staged.exists() else self.target / path
+        return next((at for at in (self.whole / path, self.files / path) if at.exists()), self.target / path)
 
     def remove(self) -> None:
         """Remove the staging folder."""
         shutil.rmtree(self.root, ignore_errors=True)
 
+    def retire(self) -> None:
+        """Take the target away by one rename; `free` does the rest, now or in a later run."""
+        self.target.rename(self.removing)
+        fsync_folder(self.target.parent)
+
+    def free(self, stopped: threading.Event) -> int:
+        """Remove what was retired; returns the bytes that became free. Raises Failure(Stopped), or OSError."""
+        freed = 0
+        for folder, folders, names in os.walk(self.removing, topdown=False, onerror=_raise):
+            links = [name for name in folders if Path(folder, name).is_symlink()]
+            for name in (*links, *names):
+                if stopped.is_set():
+                    raise Failure(Reason.STOPPED, f"stopped while removing {self.target}; the next run goes on")
+                freed += _unlink(Path(folder, name))
+            _remove_folder(Path(folder))
+        return freed
+
     def _repair(self, done: Marker) -> None:
         (self.target / marker.NAME).unlink(missing_ok=True)
-        for source in sorted(p for p in self.files.rglob("*") if p.is_file()):
-            place = self.target / source.relative_to(self.files)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            source.replace(place)
+        _move(self.whole, self.target)
         _sync_folders(self.target)
         done.write(self.target)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move every file from one folder into another, over what is there."""
+    for path in sorted(p for p in source.rglob("*") if p.is_file()):
+        place = target / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(place)
+
+
+def _unlink(path: Path) -> int:
+    """The bytes that nobody has any more."""
+    try:
+        state = path.lstat()
+        path.unlink()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EBUSY):  # gone by itself; or NFS's name for what a pod has open
+            return 0
+        raise
+    return state.st_size if state.st_nlink == 1 else 0
+
+
+def _remove_folder(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
+        words = f"files in {folder} are still open in a pod: what is left of it goes when they are closed"
+        raise Failure(Reason.VOLUME_ERROR, words) from error
+
+
+def _raise(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _prune(folder: Path, wanted: set[str]) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from qwen3_download.adapt import Adapt
 from qwen3_download.answer import FetchError, Kind
 from qwen3_download.errors import Failure, Reason
 from qwen3_download.partial import PartialFile
-from qwen3_download.patience import Patience
+from qwen3_download.patience import STRIKES, Patience
 from qwen3_download.pieces import AT_ONCE, Piece, Pieces
 from qwen3_download.verify import Stopped, hash_from_disk
 from qwen3_download.workers import RemoteConnection, Workers
@@ -42,7 +45,10 @@ class Transfer:
         workers: Workers,
         give_up_after: float,
         stopped: threading.Event,
+        accept: Callable[[str, Path], None] = lambda path, data: None,
     ) -> None:
+        """`accept` is given each verified file, and raises Failure where it makes the rest useless."""
+        self._accept = accept
         self._files = files
         self._source = source
         self._workers = workers
@@ -131,8 +137,9 @@ class Transfer:
         """All bytes of the piece, over as many requests as it takes."""
         file, path = piece.file, piece.file.remote.path
         start, whole, attempt = piece.start, piece.whole, 0
+        strikes: Counter[tuple[Kind, int]] = Counter()  # since a byte has arrived
         while not self._abort.is_set():
-            url = self._resolved.get(path)
+            url = known = self._resolved.get(path)
             headers: Mapping[str, str] = {}
             if url is None:
                 url, headers = self._source.url(path), self._source.headers
@@ -148,15 +155,26 @@ class Transfer:
                 progressed = connection.received - before
                 start += progressed
                 attempt = 1 if progressed else attempt + 1
-                stale = self._resolved.pop(path, None)
-                if stale and error.kind is Kind.STATUS and error.status in (400, 401, 403, 404, 410):
+                if progressed:
+                    strikes.clear()
+                strikes[error.kind, error.status] += 1
+                if known and self._resolved.get(path) == known:  # and no other connection has a new one already
+                    del self._resolved[path]
+                if known and error.kind is Kind.STATUS and error.status in (400, 401, 403, 404, 410):
                     continue  # a signed address that has expired: ask the hub for a new one
+                if error.kind is Kind.WRONG_FILE and strikes[error.kind, error.status] >= STRIKES and not whole:
+                    self._pieces.ignores_ranges(file)  # a proxy may spoil them: once more, without
+                    whole = True
+                    strikes.clear()
+                    continue
                 if error.kind is Kind.RANGE_IGNORED:
                     self._range_strikes[file] = self._range_strikes.get(file, 0) + 1
                     if self._range_strikes[file] >= _RANGE_STRIKES:
                         self._pieces.ignores_ranges(file)
                         whole = True
-                self._abort.wait(self._patience.delay(error, path, attempt))
+                same = strikes[error.kind, error.status]
+                by_hub = not known and is_same_host(error.address or url, self._source.where)
+                self._abort.wait(self._patience.delay(error, path, attempt, same, by_hub=by_hub))
 
     def _verify(self, file: PartialFile) -> None:
         try:
@@ -164,6 +182,7 @@ class Transfer:
                 while not self._is_right(file):
                     file.reset()
                     self._pieces.add(file)
+            self._accept(file.remote.path, file.data)
             self._verified.add(file)
         except Stopped:
             return
@@ -182,8 +201,9 @@ class Transfer:
         wrong = self._wrong.setdefault(file, [])
         if not inherited:
             wrong.append(found)
-        # The same wrong content twice is what the hub has; different ones are faults on the way.
-        if len(wrong) >= _HASH_TRIES or len(set(wrong)) < len(wrong):
+        if len(wrong) == _HASH_TRIES - 1:
+            self._pieces.ignores_ranges(file)  # a proxy may spoil them: the last time without
+        if len(wrong) >= _HASH_TRIES:
             path, listed = file.remote.path, file.remote.sha256
             text = f"{path} on {self._source.where} has sha256 {found}, its listing says {listed}"
             raise Failure(Reason.INTEGRITY, text)
@@ -198,3 +218,8 @@ class Transfer:
         self._workers.stop()
         with self._changed:
             self._changed.notify_all()
+
+
+def is_same_host(one: str, other: str) -> bool:
+    """Of two addresses."""
+    return urlsplit(one).netloc.rpartition("@")[2] == urlsplit(other).netloc.rpartition("@")[2]

@@ -100,6 +100,11 @@ def claim_name(model: str, source: ModelSource) -> str:
     return source.storage.existing_claim.name if source.storage.existing_claim else model
 
 
+def claim_is_others(source: ModelSource) -> bool:
+    """Whether the claim was there before, with its files."""
+    return source.storage.existing_claim is not None
+
+
 def file_on_claim(claim: str | None, path: str | None) -> tuple[str, str]:
     """A file on a claim, or a folder, whatever the way of writing its path."""
     return claim or "", "/".join(part for part in (path or "").split("/") if part not in ("", "."))

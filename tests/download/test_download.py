@@ -66,6 +66,16 @@ def test_second_run_needs_no_network(setup: Setup, serve: Serve) -> None:
     assert again.report["result"] == "Complete"
 
 
+def test_verify_needs_no_network_where_all_is_right(setup: Setup, serve: Serve) -> None:
+    setup.write(model=6 * MIB)
+    hub = serve()
+    assert setup.run().code == 0
+    hub.clear_log()
+    result = setup.run("--verify")
+    assert (result.code, hub.log()) == (0, [])
+    assert result.of("verified") and result.report["fetchedFiles"] == 0
+
+
 def test_wrong_size_is_mended_alone(setup: Setup, serve: Serve) -> None:
     setup.write(model_1=6 * MIB, model_2=6 * MIB)
     hub = serve()
@@ -309,3 +319,16 @@ def test_the_command_of_the_document(setup: Setup, serve: Callable[..., HubProce
     target = setup.folder / "volume" / "qwen3-8b"
     assert (target / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
     assert (target / ".complete.json").exists()
+    with (target / "model.safetensors").open("r+b") as stream:
+        stream.write(b"damaged")
+    command = documented("qwen3-download --model Qwen/Qwen3-8B --target /models/qwen3-8b --verify")
+    name, *options = command.replace("/models", str(setup.folder / "volume")).split()
+    done = subprocess.run(
+        [Path(sys.executable).with_name(name), *options],
+        env=os.environ | {"QWEN3_DOWNLOAD_ENDPOINT": setup.url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (target / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()

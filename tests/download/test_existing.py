@@ -127,3 +127,25 @@ def test_files_that_are_no_safetensors(setup: Setup, serve: Serve, content: byte
     (setup.target / "model.safetensors").write_bytes(content)
     result = setup.run("--existing", "--model", "our/fine-tune")  # which the hub does not know
     assert (result.code, result.report["reason"]) == (20, "InvalidRepository")
+
+
+def test_a_repository_of_pointers_is_refused_on_a_claim_too(setup: Setup, serve: Serve) -> None:
+    """The hub lists just that, and says so for each byte."""
+    setup.write(model_1=32 * MIB)
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 4902257696\n"
+    (setup.source / "model-2.safetensors").write_text(pointer)
+    hub = serve("--total-rate", str(8 * MIB))
+    copied = setup.target.with_name("copied")
+    shutil.copytree(setup.source, copied)
+    for result in (setup.run(), setup.run("--existing", "--target", str(copied))):
+        assert (result.code, result.report["reason"]) == (20, "InvalidRepository")
+        assert "model-2.safetensors is a Git LFS pointer" in result.report["message"]
+    assert sum(e["sent"] for e in hub.log("file")) < 16 * MIB, "seen before the rest is fetched"
+
+
+def test_weights_that_the_model_does_not_have(tiny: Setup) -> None:
+    """vLLM loads every safetensors file of the folder."""
+    (tiny.target / "adapter_model.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
+    result = tiny.run("--existing")
+    assert (result.code, result.report["reason"]) == (13, "IntegrityError")
+    assert "adapter_model.safetensors. Move them away" in result.report["message"]

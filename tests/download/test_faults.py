@@ -127,6 +127,35 @@ def test_signed_address_that_expires(setup: Setup, serve: Serve) -> None:
     assert hub.struck() == [2]
 
 
+def test_a_burst_of_refusals_by_the_host_of_the_bytes(setup: Setup, serve: Serve) -> None:
+    """Eight connections meet the same expired address, and a CDN that does not like so many."""
+    setup.write(model=60 * MIB)
+    hub = serve("--redirect", "--connection-rate", str(16 * MIB))
+    hub.fault({"status": 403, "body": "<Error>expired</Error>"}, on="file", path="model*", times=14, skip=4)
+    assert setup.run("--max-workers", "8").code == 0
+    setup.assert_complete()
+    assert hub.struck() == [14]
+
+
+def test_refusals_of_one_path_are_counted_in_a_row(setup: Setup, serve: Serve) -> None:
+    """Now and then over hours is no no."""
+    setup.write(model=24 * MIB)
+    hub = serve()
+    hub.fault({"dropEvery": MIB}, on="file", path="model*", probability=0.8)
+    hub.fault({"status": 403}, on="file", path="model*", times=6)
+    assert setup.run(*ONE_STREAM).code == 0
+    assert hub.struck()[1] > 3
+
+
+def test_the_host_of_the_bytes_refuses_for_ever(setup: Setup, serve: Serve) -> None:
+    """Whose fault it is nobody knows, but it is not the token's."""
+    setup.write(model=MIB)
+    serve("--redirect").fault({"status": 403, "body": "<Error>denied</Error>"}, on="file", path="model*")
+    result = setup.run("--give-up-after", "4")
+    assert (result.code, result.report["reason"]) == (30, "HubUnavailable")
+    assert "HTTP 403 <Error>denied" in result.report["message"]
+
+
 def test_redirect_loop(setup: Setup, serve: Serve) -> None:
     setup.write(model=MIB)
     serve().fault({"redirectLoop": True}, on="file", path="model*")
@@ -173,6 +202,18 @@ def test_flipped_byte_always(setup: Setup, serve: Serve) -> None:
     assert (result.code, result.report["reason"]) == (13, "IntegrityError")
     assert "model.safetensors" in result.report["message"] and "sha256" in result.report["message"]
     setup.assert_untouched()
+
+
+@pytest.mark.parametrize("fault", [{"gzip": True}, {"shiftRange": 100}, {"spoilRange": True}])
+def test_a_proxy_that_spoils_ranges(setup: Setup, serve: Serve, fault: dict[str, Any]) -> None:
+    """Before the hub is said to send wrong bytes they are asked for once as simply as can be."""
+    setup.write(model_1=6 * MIB, model_2=300_000)
+    hub = serve()
+    hub.fault(fault, on="file", path="model*")
+    result = setup.run()
+    assert result.code == 0, result.report
+    setup.assert_complete()
+    assert "" in ranges(hub, "model-1.safetensors") and "" in ranges(hub, "model-2.safetensors")
 
 
 def test_wrong_digest_in_the_listing(setup: Setup, serve: Serve) -> None:
@@ -256,6 +297,17 @@ def test_useless_listings(
     assert words in result.report["message"]
     assert result.report["exitCode"] == code
     setup.assert_untouched()
+
+
+def test_a_file_without_digest_that_nobody_asks_for(setup: Setup, serve: Serve) -> None:
+    setup.write(model=MIB)
+    (setup.source / "notes.md").write_text("notes")
+    serve().fault({"listing": {"replace": {"notes.md": {"Sha256": "", "Size": None}}}}, on="listing")
+    refused = setup.run()
+    assert (refused.code, refused.report["reason"]) == (20, "InvalidRepository")
+    assert "'notes.md'" in refused.report["message"]
+    assert setup.run("--ignore", "*.md").code == 0
+    setup.assert_complete("notes.md")
 
 
 @pytest.mark.parametrize("path", ["../evil.txt", "/etc/evil", "a/../../evil", ".complete.json", "a\\b", "a//b", "x\ny"])

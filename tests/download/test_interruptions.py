@@ -16,7 +16,7 @@ import pytest
 from hub.process import HubProcess
 from tests.download.conftest import MIB, Setup
 
-from qwen3_download.lock import kernel_id
+from qwen3_download.bid import kernel_id
 
 pytestmark = pytest.mark.download
 Serve = Callable[..., HubProcess]

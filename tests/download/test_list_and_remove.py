@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hub.process import HubProcess
@@ -51,9 +55,69 @@ def test_remove_takes_the_folder_and_nothing_else(setup: Setup, serve: Serve) ->
     plan = {"model": "Qwen/Qwen3-test", "revision": "master", "commit": "0" * 40}
     (partial / "plan.json").write_text(json.dumps(plan))
     result = setup.run("--remove")
-    assert result.code == 0 and result.report["bytes"] > MIB
+    assert result.code == 0 and result.report["bytes"] < MIB, "the other copy has the same weights"
     assert [p.name for p in volume.iterdir()] == ["other"]
     assert setup.run("--remove").report["bytes"] == 0, "gone already"
+    assert setup.run("--remove", "--target", str(volume / "other")).report["bytes"] > MIB
+    assert not any(volume.iterdir())
+
+
+def test_a_removal_that_was_killed_is_finished(setup: Setup, serve: Serve) -> None:
+    """At any moment of it: the name goes first, and what is left has a name that says whose it is."""
+    setup.write(model=MIB)
+    serve()
+    volume = setup.target.parent
+    half = volume / ".model.removing"
+    half.mkdir()  # the marker went before the rest
+    (half / "model.safetensors").write_bytes(b"x" * 1000)
+    (half / "link").symlink_to(setup.source)
+    result = setup.run("--remove")
+    assert (result.code, result.report["bytes"] >= 1000) == (0, True)
+    assert not any(volume.iterdir()) and setup.source.is_dir()
+    half.mkdir()
+    assert setup.run().code == 0, "a rollback to it"
+    setup.assert_complete()
+    half.mkdir()
+    assert setup.run().code == 0, "complete, and tidied up"
+    setup.assert_complete()
+
+
+def test_killed_while_it_removes(setup: Setup, serve: Serve) -> None:
+    setup.write(**{f"model_{number}": 20_000 for number in range(400)})
+    serve()
+    for delay in (0.2, 0.25, 0.3, 0.35, 0.4):
+        if not setup.target.exists():
+            assert setup.run().code == 0
+        process = setup.start("--remove")
+        time.sleep(delay)
+        process.kill()
+        setup.finish(process)
+    assert setup.run("--remove").code == 0
+    assert not any(setup.target.parent.iterdir())
+
+
+def test_a_file_that_a_pod_has_open_is_waited_for(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS keeps it in its folder under another name, which cannot be removed."""
+    from qwen3_download.errors import Failure
+    from qwen3_download.staging import Staging
+
+    staging = Staging(setup.target)
+    staging.removing.mkdir()
+    kept = staging.removing / ".nfs0001"
+    kept.write_bytes(b"x")
+    unlink = Path.unlink
+
+    def busy(path: Path, missing_ok: bool = False) -> None:
+        if path == kept:
+            raise OSError(errno.EBUSY, "Device or resource busy", str(path))
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", busy)
+    with pytest.raises(Failure, match="still open in a pod") as caught:
+        staging.free(threading.Event())
+    assert caught.value.exit_code == 30
+    monkeypatch.undo()
+    assert staging.free(threading.Event()) == 1 and not staging.removing.exists()
 
 
 def test_remove_refuses_what_is_not_ours(setup: Setup, serve: Serve) -> None:
@@ -94,7 +158,6 @@ def test_a_marker_pins_the_commit_that_is_checked(setup: Setup, serve: Serve) ->
 
 def test_too_small_a_volume_is_told_in_bytes(setup: Setup, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     import shutil
-    from pathlib import Path
 
     from qwen3_download.errors import Failure
     from qwen3_download.listing import RemoteFile

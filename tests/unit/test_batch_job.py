@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,33 @@ def test_the_job() -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.write_text(text)
     assert text == GOLDEN.read_text()
+
+
+FROZEN, OURS = {"claimName": "prompts", "readOnly": True}, {"claimName": "prompts"}
+
+
+@pytest.mark.parametrize(
+    ("output", "model", "others", "volume"),
+    [
+        ("answers", "weights", False, FROZEN),
+        ("answers", "prompts", True, FROZEN),  # the same claim of others has both
+        ("prompts", "weights", False, OURS),  # it is written to
+        ("answers", "prompts", False, OURS),  # the download's own claim
+    ],
+)
+def test_claims_of_others_are_not_changed(output: str, model: str, others: bool, volume: dict[str, Any]) -> None:
+    """Read-only as volumes: or the kubelet would take their files into the group of the pods."""
+    spec = batch_spec(
+        input={"claim": {"name": "prompts", "path": "in.jsonl"}}, output={"claim": {"name": output, "path": "out"}}
+    )
+    made = plan(spec)
+    engine = replace(made.engine, claim=model, claim_is_others=others)
+    it = batch_job(META, spec, as_server(spec, None), replace(made, engine=engine), "nightly-batch-0", SETTINGS)
+    volumes = {v["name"]: v for v in it["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["input"]["persistentVolumeClaim"] == volume
+    assert volumes["output"]["persistentVolumeClaim"] == {"claimName": output}
+    frozen = {"readOnly": True} if others else {}
+    assert volumes["models"]["persistentVolumeClaim"] == {"claimName": model} | frozen
 
 
 def test_exit_codes_that_nothing_mends_fail_the_job() -> None:
@@ -137,13 +165,6 @@ def test_a_pod_that_asks_servers_has_neither_gpu_nor_weights() -> None:
     assert container["env"][1:] == [{"name": "VLLM_API_KEY", "valueFrom": key}]
     assert {v["name"] for v in found["volumes"]} == {"runner", "input", "output", "home", "tmp"}
     assert "hostIPC" not in found
-
-
-def test_other_peoples_weights_are_not_regrouped() -> None:
-    storage = {"existingClaim": {"name": "weights", "path": "qwen"}}
-    spec = batch_spec(model={"id": "Qwen/Qwen3-8B", "storage": storage})
-    volume = pod(spec)["volumes"][0]["persistentVolumeClaim"]
-    assert volume == {"claimName": "claim", "readOnly": True}
 
 
 def test_what_is_finished_is_delivered_by_a_job_of_the_same_volumes() -> None:

@@ -317,6 +317,10 @@ class Reason(StrEnum):
         "VolumeNotReadable", _W, "the download's user may not read files on the claim",
         "let the group of the pods read them, or set runAsUser and fsGroup of download.pod")
 
+    VOLUME_ERROR = _passes(
+        "VolumeError", _W, "the volume fails (EIO, ESTALE), or files to remove are still open; it is tried again",
+        "look at the storage if it lasts")
+
     # ---- Fits
     FITS = _well("Fits", _F, "by all that is known the servers fit their GPUs")
     FITS_AS_SEEN = _well("FitsAsSeen", _F, "a server of this spec is up, though it was not expected to fit")

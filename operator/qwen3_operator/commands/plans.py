@@ -16,7 +16,7 @@ from qwen3_operator.commands.render import batch_manifests, server_manifests
 from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.engine.gpu import Gpu
 from qwen3_operator.engine.version import EngineVersion
-from qwen3_operator.naming import claim_name, model_name, model_path
+from qwen3_operator.naming import claim_is_others, claim_name, model_name, model_path
 from qwen3_operator.plan import Plan, Weights, make_plan
 from qwen3_operator.plan.batch import make_batch_plan
 from qwen3_operator.settings import Settings
@@ -87,7 +87,7 @@ def plan_offline(
     namespace, name, gpus = meta["namespace"], meta["name"], hardware.gpus()
     source = server.source
     model = resource.made_ahead or model_name(source)
-    weights = Weights(claim_name(model, source), model_path(source), facts)
+    weights = Weights(claim_name(model, source), model_path(source), facts, claim_is_others(source))
     if resource.batch is None:
         plan = make_plan(weights, server, settings, gpus=gpus, gpus_per_node=hardware.gpus_per_node)
         return Planned(resource, plan, partial(server_manifests, namespace, name, server, plan, settings))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from qwen3_in_engine.batch_runner.contract import KEY_VARIABLE, METRICS_PORT, PERMANENT
@@ -12,7 +12,7 @@ from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.desired.batch_config import CONFIG_KEY, MAIN, PROMPTS_KEY, runner_items
 from qwen3_operator.desired.patch import patched
-from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets, secret_env
+from qwen3_operator.desired.pod import CONTAINER_SECURITY, claim_volume, pod_security, pull_secrets, secret_env
 from qwen3_operator.desired.server import CONTAINER, GROUP, SCRATCH, USER, engine_environment, engine_resources
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import (
@@ -147,10 +147,11 @@ def nodes_of(job: Mapping[str, Any]) -> tuple[Mapping[str, str], str]:
 def _pod(
     spec: Qwen3BatchSpec, server: Qwen3DeploymentSpec, plan: BatchPlan, config_map: str, settings: Settings
 ) -> dict[str, Any]:
+    frozen = _frozen_claims(spec, plan)
     volumes: list[dict[str, Any]] = [
         {"name": "runner", "configMap": {"name": config_map, "items": runner_items()}},
-        {"name": "input", **_input(spec, config_map)},
-        {"name": "output", "persistentVolumeClaim": {"claimName": spec.output.claim.name}},
+        _input(spec, config_map, frozen),
+        claim_volume("output", spec.output.claim.name),
     ]
     mounts: list[dict[str, Any]] = [
         {"name": "runner", "mountPath": BATCH_DIR, "readOnly": True},
@@ -160,7 +161,7 @@ def _pod(
     volumes += [{"name": volume, "emptyDir": {}} for volume in SCRATCH]
     mounts += [{"name": volume, "mountPath": path} for volume, path in SCRATCH.items()]
     if not plan.runner.url:
-        _add_engine(volumes, mounts, server, plan, spec.output.claim.name)
+        _add_engine(volumes, mounts, server, plan, frozen)
     return {
         "restartPolicy": "Never",
         "enableServiceLinks": False,
@@ -191,13 +192,11 @@ def _add_engine(
     mounts: list[dict[str, Any]],
     server: Qwen3DeploymentSpec,
     plan: BatchPlan,
-    output: str,
+    frozen: Collection[str],
 ) -> None:
     """What an engine of the pod's own needs: the weights, /dev/shm, the chat template."""
-    # Somebody else's volume is not re-grouped for us.
-    theirs = server.source.storage.existing_claim is not None and plan.engine.claim != output
-    volumes[:0] = [{"name": "models", **_claim(plan.engine.claim, read_only=theirs)}]
-    mounts[:0] = [{"name": "models", "mountPath": MODELS_DIR, "readOnly": True}]
+    volumes.insert(0, claim_volume("models", plan.engine.claim, read_only=plan.engine.claim in frozen))
+    mounts.insert(0, {"name": "models", "mountPath": MODELS_DIR, "readOnly": True})
     volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": plan.engine.shm_size}})
     mounts.append({"name": "shm", "mountPath": "/dev/shm"})
     if template := server.engine.chat_template:
@@ -221,17 +220,20 @@ def _resources(server: Qwen3DeploymentSpec, plan: BatchPlan) -> dict[str, Any]:
     return {"requests": ASKING | server.resources.requests} | limits
 
 
-def _claim(name: str, *, read_only: bool) -> dict[str, Any]:
-    return {"persistentVolumeClaim": {"claimName": name} | ({"readOnly": True} if read_only else {})}
+def _frozen_claims(spec: Qwen3BatchSpec, plan: BatchPlan) -> set[str]:
+    """Claims of others that the pods only read. A pod has a claim once, whatever volumes of it there are."""
+    read = {spec.input.claim.name} if spec.input.claim else set()
+    ours = {spec.output.claim.name}
+    (read if plan.engine.claim_is_others else ours).add(plan.engine.claim)
+    return read - ours
 
 
-def _input(spec: Qwen3BatchSpec, config_map: str) -> dict[str, Any]:
+def _input(spec: Qwen3BatchSpec, config_map: str, frozen: Collection[str]) -> dict[str, Any]:
     """The volume of the input."""
     if claim := spec.input.claim:
-        # Read-only as a volume, not only as a mount: the kubelet would re-group a claim of millions of files.
-        return _claim(claim.name, read_only=claim.name != spec.output.claim.name)
+        return claim_volume("input", claim.name, read_only=claim.name in frozen)
     if reference := spec.input.config_map_key_ref:
         name, key = reference.name, reference.key
     else:
         name, key = config_map, PROMPTS_KEY
-    return {"configMap": {"name": name, "items": [{"key": key, "path": INPUT_FILE}]}}
+    return {"name": "input", "configMap": {"name": name, "items": [{"key": key, "path": INPUT_FILE}]}}

@@ -9,7 +9,7 @@ from typing import Any
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.model import Qwen3Model, Qwen3ModelSpec
 from qwen3_operator.controller.quantity import quantity
-from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets, secret_env
+from qwen3_operator.desired.pod import CONTAINER_SECURITY, claim_volume, pod_security, pull_secrets, secret_env
 from qwen3_operator.naming import (
     CA_DIR,
     CA_FILE,
@@ -126,10 +126,9 @@ def _pod(name: str, spec: Qwen3ModelSpec, settings: Settings, step: Step, revisi
     mounts: list[dict[str, Any]] = []
     volumes: list[dict[str, Any]] = []
     if step is not Step.LIST:
-        # Read-only as a volume, not only as a mount: else the kubelet might change its files' group.
-        frozen = {"readOnly": True} if step is Step.CHECK else {}
-        mounts.append({"name": "models", "mountPath": MODELS_DIR} | frozen)
-        volumes.append({"name": "models", "persistentVolumeClaim": {"claimName": claim_name(name, spec)} | frozen})
+        frozen = step is Step.CHECK
+        mounts.append({"name": "models", "mountPath": MODELS_DIR} | ({"readOnly": True} if frozen else {}))
+        volumes.append(claim_volume("models", claim_name(name, spec), read_only=frozen))
     mounts.append({"name": "tmp", "mountPath": "/tmp"})
     volumes.append({"name": "tmp", "emptyDir": {}})
     if bundle := ca_bundle(spec, settings) if step is not Step.REMOVE else None:

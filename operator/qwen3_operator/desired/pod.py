@@ -33,6 +33,15 @@ CONTAINER_SECURITY = {
 }
 
 
+def claim_volume(name: str, claim: str, *, read_only: bool = False) -> dict[str, Any]:
+    """A volume of a PodSpec.
+
+    `read_only`: as a volume, not only where it is mounted. Else the kubelet makes `fsGroup` the group of every file,
+    which takes its time, and takes the files from whoever they belong to.
+    """
+    return {"name": name, "persistentVolumeClaim": {"claimName": claim} | ({"readOnly": True} if read_only else {})}
+
+
 def pull_secrets(names: Iterable[str]) -> dict[str, Any]:
     """imagePullSecrets of a PodSpec; nothing where there are none."""
     secrets = [{"name": name} for name in names]

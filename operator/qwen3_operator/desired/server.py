@@ -15,7 +15,7 @@ from qwen3_operator.desired.disruption import spread
 from qwen3_operator.desired.made_from import ANNOTATION as MADE_FROM
 from qwen3_operator.desired.made_from import MadeFrom
 from qwen3_operator.desired.patch import patched
-from qwen3_operator.desired.pod import CONTAINER_SECURITY, pod_security, pull_secrets, secret_env
+from qwen3_operator.desired.pod import CONTAINER_SECURITY, claim_volume, pod_security, pull_secrets, secret_env
 from qwen3_operator.desired.rollout import RolledBack, strategy
 from qwen3_operator.desired.service import PORT_NAME
 from qwen3_operator.naming import (
@@ -104,12 +104,12 @@ def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -
     mounts = [{"name": "models", "mountPath": MODELS_DIR, "readOnly": True}, {"name": "shm", "mountPath": "/dev/shm"}]
     mounts += [{"name": volume, "mountPath": path} for volume, path in SCRATCH.items()]
     volumes: list[dict[str, Any]] = [
-        {"name": "models", "persistentVolumeClaim": {"claimName": plan.claim}},
+        claim_volume("models", plan.claim, read_only=plan.claim_is_others),
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": plan.shm_size}},
     ]
     volumes += [{"name": volume, "emptyDir": {}} for volume in SCRATCH]
     if spec.engine.compile_cache and spec.engine.compile_cache.enabled:
-        volumes.append({"name": "compile-cache", "persistentVolumeClaim": {"claimName": cache_claim_name(name)}})
+        volumes.append(claim_volume("compile-cache", cache_claim_name(name)))
         # A folder for each image and command: vLLM keys its cache too, but does not clean up behind itself.
         key = digest([plan.image, plan.command])
         mounts.append({"name": "compile-cache", "mountPath": f"{_CACHE}/vllm", "subPath": key})

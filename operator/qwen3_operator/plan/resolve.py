@@ -160,6 +160,7 @@ def make_plan(
         image=image,
         version=version,
         claim=weights.claim,
+        claim_is_others=weights.claim_is_others,
         command=tuple(serve_command(options, version)),
         max_model_len=length.max_model_len,
         gpus=sharding.world_size,

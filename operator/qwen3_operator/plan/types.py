@@ -21,6 +21,8 @@ class Weights:
     claim: str
     path: str
     facts: ModelFacts | None = None
+    claim_is_others: bool = False
+    """A claim that was there before: nothing of it is changed."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Plan:
     version: EngineVersion
     claim: str
     """PersistentVolumeClaim with the weights."""
+    claim_is_others: bool = False
     command: tuple[str, ...]
     """argv of the server: `vllm serve PATH ...`."""
     max_model_len: int

@@ -13,7 +13,7 @@ from qwen3_operator.controller.kinds import CLAIMS, Kind
 from qwen3_operator.controller.store import UNDECODABLE
 from qwen3_operator.desired.model import shared_model
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS, claim_name, model_name, model_path
+from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS, claim_is_others, claim_name, model_name, model_path
 from qwen3_operator.plan import Weights
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.holders import (
@@ -94,9 +94,11 @@ def weights_of(model: Object | None, name: str, source: ModelSource) -> Weights:
     if copy := verified_copy(model):
         config, files = copy.get("config"), copy.get("checkpoint")
         facts = ModelFacts.from_config(config, copy.get("weightsBytes"), files) if config else None
-        return Weights(copy["claim"], copy["path"], facts)
+        others = bool(((model or {}).get("spec") or {}).get("storage", {}).get("existingClaim"))
+        return Weights(copy["claim"], copy["path"], facts, others)
     theirs = ModelSource.model_validate(model["spec"]) if model else source
-    return Weights(claim_name(model["metadata"]["name"] if model else name, theirs), model_path(theirs))
+    claim = claim_name(model["metadata"]["name"] if model else name, theirs)
+    return Weights(claim, model_path(theirs), claim_is_others=claim_is_others(theirs))
 
 
 async def _make(context: Context, kind: Kind, user: Object, wanted: Object) -> Object:

@@ -19,7 +19,7 @@ from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.commands.output import to_yaml, to_yaml_stream
 from qwen3_operator.commands.render import server_manifests, shared_model_manifests
 from qwen3_operator.desired.in_engine import sources
-from qwen3_operator.naming import claim_name, digest, model_name, model_path
+from qwen3_operator.naming import claim_is_others, claim_name, digest, model_name, model_path
 from qwen3_operator.plan import NodeGpus, Weights, make_plan
 from qwen3_operator.settings import Settings
 
@@ -38,7 +38,8 @@ def made(case: str) -> list[dict[str, Any]]:
     """The manifests for one CR, as the operator makes them once nothing is in the way."""
     cr = yaml.safe_load((FOLDER / f"{case}.cr.yaml").read_text())
     spec = Qwen3DeploymentSpec.model_validate(cr["spec"])
-    weights = Weights(claim_name(model_name(spec.model), spec.model), model_path(spec.model))
+    claim = claim_name(model_name(spec.model), spec.model)
+    weights = Weights(claim, model_path(spec.model), claim_is_others=claim_is_others(spec.model))
     plan = make_plan(weights, spec, SETTINGS, NODES, "0a1b2c3d" if spec.engine.chat_template else "")
     assert not plan.problems
     namespace, name = cr["metadata"]["namespace"], cr["metadata"]["name"]

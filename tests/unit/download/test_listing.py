@@ -47,8 +47,11 @@ def test_odd_but_safe_paths(path: str) -> None:
     "fields", [{"Size": None}, {"Size": -1}, {"Size": "3"}, {"Sha256": None}, {"Sha256": "a" * 40}]
 )
 def test_files_without_size_or_digest(fields: dict[str, Any]) -> None:
-    with pytest.raises(Failure, match="no size or no sha256"):
-        parse([entry("a", **fields)])
+    """They matter where they are asked for."""
+    listed = parse([entry("config.json"), entry("model.safetensors"), entry("a.md", **fields)])
+    with pytest.raises(Failure, match=r"no size or no sha256 for 'a\.md'"):
+        select(listed, (), ())
+    assert paths(select(listed, (), ("*.md",))) == ["config.json", "model.safetensors"]
 
 
 def test_contradictions() -> None:
@@ -90,6 +93,53 @@ def test_an_adapter_is_no_model() -> None:
     with pytest.raises(Failure, match=r"an adapter \(adapter_config.json\), no model: merge it into its base") as told:
         select(files("adapter_config.json", "adapter_model.safetensors"), (), ())
     assert told.value.reason is Reason.INVALID_REPOSITORY
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("config.json", "adapter_config.json", "adapter_model.safetensors"),
+        ("checkpoint-9/adapter_config.json", "checkpoint-9/adapter_model.safetensors"),
+        ("config.json", "v0/checkpoint-9/adapter_config.json", "v0/checkpoint-9/adapter_model.bin"),
+    ],
+)
+def test_an_adapter_is_one_wherever_it_lies(names: tuple[str, ...]) -> None:
+    with pytest.raises(Failure, match="this is an adapter"):
+        select(files(*names), (), ())
+
+
+def test_an_adapter_beside_the_model_stays_out() -> None:
+    chosen = select(files(*ROOT, "adapter_config.json", "adapter_model.safetensors"), (), ())
+    assert paths(chosen) == [*ROOT, "adapter_config.json"]
+
+
+def shards(stem: str, end: str, count: int, *numbers: int) -> list[str]:
+    return [f"{stem}-{number:05}-of-{count:05}.{end}" for number in numbers]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (shards("model", "safetensors", 3, 1, 3), "1 shards.*missing: model-00002-of-00003.safetensors"),
+        (shards("pytorch_model", "bin", 2, 2), "pytorch_model-00001-of-00002.bin"),
+        (shards("model", "safetensors", 99999, 1), "9999 shards"),
+    ],
+)
+def test_shards_that_the_others_tell_of(names: list[str], words: str) -> None:
+    with pytest.raises(Failure, match=words):
+        select(files("config.json", *names), (), ())
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        shards("model", "safetensors", 2, 1, 2),
+        [*shards("model", "safetensors", 3, 1), "model.safetensors.index.json"],
+        ["model.safetensors", *shards("pytorch_model", "bin", 2, 2)],
+    ],
+)
+def test_shards_that_are_all_there_or_not_loaded(names: list[str]) -> None:
+    assert select(files("config.json", *names), ("*",), ())
 
 
 def test_training_checkpoints_beside_the_model_stay_out() -> None:

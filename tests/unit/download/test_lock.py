@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from qwen3_download import lock as lock_module
+from qwen3_download import bid
 from qwen3_download.errors import Failure, Reason
 from qwen3_download.lock import Lock
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_module, "BEAT", 0.1)
-    monkeypatch.setattr(lock_module, "STALE", 1.0)
+    monkeypatch.setattr(bid, "BEAT", 0.1)
+    monkeypatch.setattr(bid, "STALE", 1.0)
+    monkeypatch.setattr(bid, "SETTLE", 0.3)
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_one_at_a_time_without_flock(tmp_path: Path, without_flock: None) -> Non
 
 def test_dead_owner_of_this_kernel_is_followed_at_once(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    others_record(path, lock_module.kernel_id())
+    others_record(path, bid.kernel_id())
     with make(path).held(wait=False) as mine:
         assert mine
 

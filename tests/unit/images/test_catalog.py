@@ -47,6 +47,14 @@ def test_everything_that_a_dockerfile_copies_is_an_input(name: str) -> None:
     assert copied == set(IMAGES[name].inputs)
 
 
+@pytest.mark.parametrize(("image", "command"), [("operator", "qwen3-operator"), ("downloader", "qwen3-download")])
+def test_an_image_has_the_command_that_the_documents_name(image: str, command: str) -> None:
+    text = (REPOSITORY / IMAGES[image].dockerfile).read_text()
+    script = REPOSITORY / "images" / image / command
+    assert f'ENTRYPOINT ["{command}"]' in text and f"COPY images/{image}/{command} /usr/local/bin/" in text
+    assert script.stat().st_mode & 0o111 == 0o111 and "sys.exit(main())" in script.read_text()
+
+
 def test_only_this_machines_own_release_is_taken_from_its_apt_sources(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

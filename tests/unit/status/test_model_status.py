@@ -242,7 +242,7 @@ def test_a_second_look_says_the_same(situation: str) -> None:
     [
         *((reason, True) for reason in ("Usage", "ModelNotFound", "RevisionNotFound", "Unauthorized", "DiskFull")),
         *((reason, True) for reason in ("IntegrityError", "InvalidRepository")),
-        *((reason, False) for reason in ("HubUnavailable", "Stopped")),
+        *((reason, False) for reason in ("HubUnavailable", "VolumeError", "Stopped")),
     ],
 )
 def test_a_failed_download_is_stalled_only_where_another_try_does_not_mend_it(reason: str, needs_person: bool) -> None:
