@@ -9,8 +9,10 @@ from itertools import islice
 
 from qwen3_download.partial import BLOCK, PartialFile
 
-FIRST_PIECE = 4 * BLOCK
-PIECE_SECONDS = 3.0
+PIECE_SECONDS = 8.0
+"""Between two pieces a connection is idle for a round trip."""
+IN_FLIGHT = 256 * 1024 * 1024
+"""Bytes of all pieces that are out: what comes out of order is hashed while it still is in memory."""
 AT_ONCE = 4
 """Files that are verified, and so better fetched, at the same time."""
 
@@ -54,7 +56,7 @@ class Pieces:
             return self._remaining
 
     def take(self, connections: int, bytes_per_second: float) -> Piece | None:
-        """The next piece for one of `connections`, each of which moves `bytes_per_second` (0: not known yet)."""
+        """The next piece for one of `connections`, each of which moves `bytes_per_second` (0: not known yet, a block)."""
         with self._lock:
             for file, ranges in self._order():
                 whole = file in self._whole
@@ -63,8 +65,8 @@ class Pieces:
                 start, end = ranges[0]
                 if not whole:
                     share = self._remaining // (2 * connections) if connections > 1 else self._remaining
-                    wanted = int(bytes_per_second * PIECE_SECONDS) if bytes_per_second else FIRST_PIECE
-                    last = start + max(BLOCK, min(share, max(wanted, FIRST_PIECE)))
+                    wanted = int(bytes_per_second * PIECE_SECONDS)
+                    last = start + max(BLOCK, min(share, wanted, IN_FLIGHT // connections))
                     end = min(end, -(-last // BLOCK) * BLOCK)
                 self._remaining -= end - start
                 self._out[file] = self._out.get(file, 0) + 1

@@ -94,8 +94,8 @@ class Transfer:
             if now - paused_at > 10 * _TICK + 5 or not self._pieces.busy():
                 self._patience.pause()
             paused_at = now
-            received = self.received
-            self._patience.watch(received)
+            received = self._workers.received_each
+            self._patience.watch(sum(received))
             self._adapt.tick(now, received, time.process_time() + self._workers.cpu_seconds, cores)
             while len(self._threads) < self._adapt.connections and self._pieces.remaining():
                 self._start_worker()

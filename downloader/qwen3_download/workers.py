@@ -119,6 +119,11 @@ class Workers:
         return self._shared.moved()
 
     @property
+    def received_each(self) -> Sequence[int]:
+        """The same for every connection."""
+        return tuple(self._shared.received)
+
+    @property
     def cpu_seconds(self) -> float:
         """Of all processes together."""
         return sum(self._shared.cpu) / 1e9
