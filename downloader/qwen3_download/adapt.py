@@ -73,7 +73,8 @@ class Adapt:
         assert self._asked
         asked_at, before = self._asked
         first = self._fewer if self._fewer < self.connections else 0
-        silent = [n for n in range(first, self.connections) if received[n] <= before[n]]
+        newcomers = slice(first, self.connections)
+        silent = any(has <= had for has, had in zip(received[newcomers], before[newcomers], strict=True))
         return not silent or (now - asked_at > LATE and sum(received) > sum(before))
 
     def _window(self) -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from qwen3_download.adapt import Adapt
@@ -15,7 +16,6 @@ from qwen3_download.errors import Failure, Reason
 from qwen3_download.partial import PartialFile
 from qwen3_download.patience import Patience
 from qwen3_download.pieces import AT_ONCE, Piece, Pieces
-from qwen3_download.verify import Stopped, hash_from_disk
 from qwen3_download.workers import RemoteConnection, Workers
 
 _TICK = 0.1
@@ -55,6 +55,8 @@ class Transfer:
         self._threads: list[threading.Thread] = []
         self._resolved: dict[str, str] = {}  # path -> address behind the hub's redirect
         self._failure: BaseException | None = None
+        self._present = deque(file for file in files if not file.missing())  # only to be hashed
+        self._reading: set[PartialFile] = set()  # of these
         self._wrong: dict[PartialFile, list[str]] = {}
         self._verified: set[PartialFile] = set()
         self._range_strikes: dict[PartialFile, int] = {}
@@ -71,17 +73,18 @@ class Transfer:
 
     def run(self) -> None:
         """Raises Failure."""
-        with ThreadPoolExecutor(AT_ONCE, "verify") as pool:
-            try:
-                for file in self._files:
-                    pool.submit(self._verify, file)
-                self._supervise()
-            except BaseException as failure:
-                self._fail(failure)
-            finally:
-                self._end()
-                for thread in self._threads:
-                    thread.join()
+        verifier = threading.Thread(target=self._verify, name="verify", daemon=True)
+        try:
+            verifier.start()
+            for _ in range(AT_ONCE):
+                self._read_next()
+            self._supervise()
+        except BaseException as failure:
+            self._fail(failure)
+        finally:
+            self._end()
+            for thread in (*self._threads, verifier):
+                thread.join()
         if self._failure:
             raise self._failure
         if len(self._verified) < len(self._files):
@@ -115,14 +118,15 @@ class Transfer:
             while not self._abort.is_set():
                 piece = None
                 if number < self._adapt.connections:
-                    piece = self._pieces.take(self._adapt.connections, self._adapt.rate_each)
+                    piece = self._pieces.take(self._adapt.connections, self._adapt.rate_each, connection.process)
                 if piece is None:
                     with self._changed:
                         if not self._abort.is_set():  # or the last call would be missed
                             self._changed.wait(1.0)
                     continue
-                with piece.file.opened():
-                    self._fetch(connection, piece)
+                if piece.file.make():
+                    self._workers.hash(piece.file, piece.home)
+                self._fetch(connection, piece)
                 self._pieces.done(piece)
         except BaseException as failure:
             self._fail(failure)
@@ -158,27 +162,39 @@ class Transfer:
                         whole = True
                 self._abort.wait(self._patience.delay(error, path, attempt))
 
-    def _verify(self, file: PartialFile) -> None:
+    def _verify(self) -> None:
+        """Hear of every file that is complete; have those that are wrong fetched again."""
         try:
-            with file.opened():
-                while not self._is_right(file):
+            for file, found in self._workers.hashed():
+                if self._is_right(file, found):
+                    self._verified.add(file)
+                else:
                     file.reset()
+                    self._workers.hash(file, self._pieces.home(file))
                     self._pieces.add(file)
-            self._verified.add(file)
-        except Stopped:
-            return
+                if file in self._reading:
+                    self._reading.discard(file)
+                    self._read_next()
+                with self._changed:
+                    self._changed.notify_all()
+                if len(self._verified) == len(self._files):
+                    return
         except BaseException as failure:
             self._fail(failure)
-        finally:
-            with self._changed:
-                self._changed.notify_all()
 
-    def _is_right(self, file: PartialFile) -> bool:
+    def _read_next(self) -> None:
+        """Hash another file that was here before: a few at a time, or a disk does nothing but seek."""
+        with contextlib.suppress(IndexError):
+            file = self._present.popleft()
+            self._reading.add(file)
+            file.make()
+            self._workers.hash(file, len(self._present) % self._workers.processes)
+
+    def _is_right(self, file: PartialFile, found: str) -> bool:
         """Compare with the listing. Raises Failure(IntegrityError) when another try would not help."""
-        inherited = file.inherited > 0
-        found = hash_from_disk(file, self._abort)
         if found == file.remote.sha256:
             return True
+        inherited = file.inherited > 0
         wrong = self._wrong.setdefault(file, [])
         if not inherited:
             wrong.append(found)
