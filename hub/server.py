@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from hub.delay import DelayLine
 from hub.faults import Faults, Rule
 from hub.rate import RateLimit
 from hub.repository import RepoFile, Repositories, Tree
@@ -35,6 +36,7 @@ class Settings:
     total_rate: float = 0
     redirect: bool = False
     range_status: int = 206  # 200: as modelscope.cn is reported to do, with Content-Range all the same
+    rtt: float = 0  # seconds of a round trip: the address is a delay line's
 
 
 @dataclass
@@ -67,8 +69,10 @@ class HubServer(ThreadingHTTPServer):
         self.hub = hub
         self.tls = tls
         super().__init__(address, Handler)
-        scheme = "https" if tls else "http"
-        self.url = f"{scheme}://{address[0]}:{self.server_address[1]}"
+        host, self.port = address[0], int(self.server_address[1])
+        if hub.settings.rtt:
+            self.port = DelayLine(host, self.port, hub.settings.rtt).port
+        self.url = f"{'https' if tls else 'http'}://{host}:{self.port}"
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         if self.tls:

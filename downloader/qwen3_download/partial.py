@@ -13,9 +13,8 @@ import mmap
 import os
 import struct
 import threading
-import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from qwen3_download.listing import RemoteFile
@@ -23,11 +22,10 @@ from qwen3_download.volume import disk_failure
 
 BLOCK = 4 * 1024 * 1024
 _HEADER = 32
-_POLL = 0.01  # seconds; the bytes come from other processes
 
 
 class PartialFile:
-    """Opened by one process, which reads it back; written by `writer()`s in others, each in blocks of its own."""
+    """Made by one process; written by `writer()`s in others, each in blocks of its own, and read by `reader()`s."""
 
     def __init__(self, remote: RemoteFile, data: Path, state: Path) -> None:
         self.remote = remote
@@ -39,45 +37,30 @@ class PartialFile:
         self.blocks = -(-self.size // BLOCK)
         self._counts = memoryview(mmap.mmap(-1, 4 * max(1, self.blocks))).cast("I")[: self.blocks]
         self._counts[:] = self._load()
-        self._prefix_block = 0
         self.inherited = self.bytes_present()
-        self._users = 0
-        self._fd = -1
-        self._state_fd = -1
+        self._made = False
 
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[None]:
-        """Open as long as any thread is inside: thousands of files must not all be open. Raises Failure(DiskFull)."""
+    def make(self) -> bool:
+        """Make the files, before anything is written; whether this call did. Raises Failure(DiskFull)."""
         with self._lock:
-            if not self._users:
-                self._open()
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users -= 1
-                if not self._users:
-                    self._close()
+            if self._made:
+                return False
+            try:
+                self._make()
+            except OSError as error:
+                raise disk_failure(error, self.data) from error
+            self._made = True
+            return True
 
-    def _open(self) -> None:
-        try:
-            self.data.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(self.data, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
-            if self.blocks > 1:
-                self._state.parent.mkdir(parents=True, exist_ok=True)
-                self._state_fd = os.open(self._state, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
-                os.pwrite(self._state_fd, self._identity + self._counts.tobytes(), 0)
-            # Nothing of an older, longer file may stay behind; a file without state is whole or empty.
-            os.ftruncate(self._fd, self.size if self.blocks > 1 or any(self._counts) else 0)
-        except OSError as error:
-            raise disk_failure(error, self.data) from error
-
-    def _close(self) -> None:
-        for fd in (self._fd, self._state_fd):
-            if fd >= 0:
-                os.close(fd)
-        self._fd = self._state_fd = -1
+    def _make(self) -> None:
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        if self.blocks > 1:
+            self._state.parent.mkdir(parents=True, exist_ok=True)
+            with _open(self._state, os.O_RDWR | os.O_CREAT) as fd:
+                os.pwrite(fd, self._identity + self._counts.tobytes(), 0)
+        # Nothing of an older, longer file may stay behind; a file without state is whole or empty.
+        with _open(self.data, os.O_RDWR | os.O_CREAT) as fd:
+            os.ftruncate(fd, self.size if self.blocks > 1 or any(self._counts) else 0)
 
     def missing(self) -> list[tuple[int, int]]:
         """Byte ranges [start, end) still to fetch, in order, joined across blocks."""
@@ -96,58 +79,45 @@ class PartialFile:
         return sum(self._counts)
 
     @contextlib.contextmanager
-    def writer(self) -> Iterator[Writer]:
-        """Write, in this process or in one forked from it, what another keeps open. Raises Failure(DiskFull)."""
+    def writer(self, feed: Callable[[int, memoryview], None] = lambda offset, data: None) -> Iterator[Writer]:
+        """Write what `make` made, in any process. `feed` gets the bytes of every write. Raises Failure(DiskFull)."""
         with contextlib.ExitStack() as opened:
             fds = []
             for path in [self.data, self._state][: 2 if self.blocks > 1 else 1]:
                 try:
-                    fds.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+                    fds.append(opened.enter_context(_open(path, os.O_WRONLY)))
                 except OSError as error:
                     raise disk_failure(error, path) from error
-                opened.callback(os.close, fds[-1])
-            yield Writer(self.size, self.data, self._counts, *fds)
+            yield Writer(self.size, self.data, self._counts, feed, *fds)
 
-    def read(self, offset: int, into: memoryview) -> int:
-        """Read from disk; returns the bytes read."""
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[Reader]:
+        """Read it back, in any process. Raises Failure."""
         try:
-            return os.preadv(self._fd, [into], offset)
-        except OSError as error:
-            raise disk_failure(error, self.data, "read") from error
-
-    def wait_prefix(self, beyond: int, timeout: float) -> int:
-        """Bytes present without a gap from the start; waits up to `timeout` seconds for more than `beyond`."""
-        until = time.monotonic() + timeout
-        while (present := self._prefix()) <= beyond < self.size and time.monotonic() < until:
-            time.sleep(_POLL)
-        return present
-
-    def sync(self) -> None:
-        """Force the bytes to the disk."""
-        try:
-            os.fdatasync(self._fd)
+            with _open(self.data, os.O_RDONLY) as fd:
+                yield Reader(fd, self.data)
         except OSError as error:
             raise disk_failure(error, self.data) from error
 
+    def present_from(self, at: int) -> int:
+        """Where the bytes end that are present without a gap from `at` on."""
+        for block in range(at // BLOCK, self.blocks):
+            end = block * BLOCK + self._counts[block]
+            if self._counts[block] < BLOCK:
+                return max(at, end)
+        return self.size
+
     def reset(self) -> None:
-        """Forget all bytes: they were wrong."""
+        """Forget all bytes: they were wrong. Raises Failure(DiskFull)."""
         with self._lock:
             self._counts[:] = array("I", bytes(4 * self.blocks))
-            self._prefix_block = 0
             self.inherited = 0
-            if self._state_fd >= 0:
-                os.pwrite(self._state_fd, self._counts.tobytes(), _HEADER)
-            os.ftruncate(self._fd, 0)
-            if self.blocks > 1:
-                os.ftruncate(self._fd, self.size)
-
-    def _prefix(self) -> int:
-        with self._lock:
-            while self._prefix_block < self.blocks and self._counts[self._prefix_block] == BLOCK:
-                self._prefix_block += 1
-            if self._prefix_block == self.blocks:
-                return self.size
-            return self._prefix_block * BLOCK + self._counts[self._prefix_block]
+            try:
+                with _open(self.data, os.O_RDWR) as fd:
+                    os.ftruncate(fd, 0)
+                self._make()
+            except OSError as error:
+                raise disk_failure(error, self.data) from error
 
     def _load(self) -> array[int]:
         empty = array("I", bytes(4 * self.blocks))
@@ -168,13 +138,40 @@ class PartialFile:
         return array("I", [min(count, limit) for count, limit in zip(counts, limits, strict=True)])
 
 
+class Reader:
+    """Bytes as they lie on the disk."""
+
+    def __init__(self, fd: int, path: Path) -> None:
+        self._fd, self._path = fd, path
+
+    def read(self, offset: int, into: memoryview) -> int:
+        """Returns the bytes read. Raises Failure."""
+        try:
+            return os.preadv(self._fd, [into], offset)
+        except OSError as error:
+            raise disk_failure(error, self._path, "read") from error
+
+    def sync(self) -> None:
+        """Force what was written to the disk, by whomever."""
+        os.fdatasync(self._fd)
+
+
 class Writer:
     """Puts bytes where they belong, and counts them."""
 
-    def __init__(self, size: int, path: Path, counts: memoryview, data_fd: int, state_fd: int = -1) -> None:
+    def __init__(
+        self,
+        size: int,
+        path: Path,
+        counts: memoryview,
+        feed: Callable[[int, memoryview], None],
+        data_fd: int,
+        state_fd: int = -1,
+    ) -> None:
         self.size = size
         self._path = path
         self._counts = counts
+        self._feed = feed
         self._fd = data_fd
         self._state_fd = state_fd
 
@@ -187,8 +184,18 @@ class Writer:
                 written += os.pwrite(self._fd, data[written:], offset + written)
         except OSError as error:
             raise disk_failure(error, self._path) from error
+        self._feed(offset, data)
         first, last = offset // BLOCK, (offset + total - 1) // BLOCK
         for block in range(first, last + 1):
             self._counts[block] = min(offset + total - block * BLOCK, BLOCK)
         if self._state_fd >= 0:
             os.pwrite(self._state_fd, self._counts[first : last + 1].tobytes(), _HEADER + 4 * first)
+
+
+@contextlib.contextmanager
+def _open(path: Path, flags: int) -> Iterator[int]:
+    fd = os.open(path, flags | os.O_CLOEXEC, 0o664)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -9,20 +9,28 @@ from itertools import islice
 
 from qwen3_download.partial import BLOCK, PartialFile
 
-FIRST_PIECE = 4 * BLOCK
-PIECE_SECONDS = 3.0
+PIECE_SECONDS = 8.0
+"""Between two pieces a connection is idle for a round trip."""
+LONE_PIECE = 16 * 1024 * 1024
+"""The least where there is one connection."""
+IN_FLIGHT = 256 * 1024 * 1024
+"""Bytes of all pieces that are out: what comes out of order is hashed while it still is in memory."""
 AT_ONCE = 4
-"""Files that are verified, and so better fetched, at the same time."""
+"""Files that are fetched and verified at the same time."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Bytes [start, end) of one file. `whole`: the hub ignores ranges, so only one such piece may be out at a time."""
+    """Bytes [start, end) of one file. `whole`: the hub ignores ranges, so only one such piece may be out at a time.
+
+    `home` is the process that got the file's first piece: the one that hashes it.
+    """
 
     file: PartialFile
     start: int
     end: int
     whole: bool = False
+    home: int = 0
 
 
 class Pieces:
@@ -32,6 +40,7 @@ class Pieces:
         self._lock = threading.Lock()
         self._todo: list[tuple[PartialFile, list[tuple[int, int]]]] = []
         self._out: dict[PartialFile, int] = {}
+        self._home: dict[PartialFile, int] = {}
         self._whole: set[PartialFile] = set()
         self._remaining = 0
         for file in files:
@@ -53,18 +62,16 @@ class Pieces:
         with self._lock:
             return self._remaining
 
-    def take(self, connections: int, bytes_per_second: float) -> Piece | None:
+    def take(self, connections: int, bytes_per_second: float, process: int = 0) -> Piece | None:
         """The next piece for one of `connections`, each of which moves `bytes_per_second` (0: not known yet)."""
         with self._lock:
-            for file, ranges in self._order():
+            for file, ranges in self._order(process):
                 whole = file in self._whole
                 if whole and self._out.get(file):
                     continue
                 start, end = ranges[0]
                 if not whole:
-                    share = self._remaining // (2 * connections) if connections > 1 else self._remaining
-                    wanted = int(bytes_per_second * PIECE_SECONDS) if bytes_per_second else FIRST_PIECE
-                    last = start + max(BLOCK, min(share, max(wanted, FIRST_PIECE)))
+                    last = start + self._length(connections, bytes_per_second)
                     end = min(end, -(-last // BLOCK) * BLOCK)
                 self._remaining -= end - start
                 self._out[file] = self._out.get(file, 0) + 1
@@ -74,14 +81,30 @@ class Pieces:
                     ranges.pop(0)
                 if not ranges:
                     self._todo.remove((file, ranges))
-                return Piece(file, start, end, whole)
+                return Piece(file, start, end, whole, self._home.setdefault(file, process))
             return None
 
-    def _order(self) -> Iterator[tuple[PartialFile, list[tuple[int, int]]]]:
-        """Of the first few files those with the fewest connections first: two that write into one file wait for each
-        other, and a file that grows from its start is verified meanwhile. More files would have left the page cache."""
-        yield from sorted(self._todo[:AT_ONCE], key=lambda todo: self._out.get(todo[0], 0))
+    def _length(self, connections: int, bytes_per_second: float) -> int:
+        wanted = int(bytes_per_second * PIECE_SECONDS)
+        if connections == 1:  # nobody to share with
+            return min(max(wanted, LONE_PIECE), IN_FLIGHT)
+        share = self._remaining // (2 * connections)
+        return max(BLOCK, min(wanted, share, IN_FLIGHT // connections))
+
+    def _order(self, process: int) -> Iterator[tuple[PartialFile, list[tuple[int, int]]]]:
+        """Of the first few files those with the fewest connections first: a file that one connection fetches in turn is
+        hashed on its way. Else those of the own process. Of more files the bytes would have left the page cache."""
+
+        def key(todo: tuple[PartialFile, list[tuple[int, int]]]) -> tuple[int, bool]:
+            return self._out.get(todo[0], 0), self._home.get(todo[0], process) != process
+
+        yield from sorted(self._todo[:AT_ONCE], key=key)
         yield from islice(self._todo, AT_ONCE, None)
+
+    def home(self, file: PartialFile) -> int:
+        """The process that got its first piece."""
+        with self._lock:
+            return self._home.get(file, 0)
 
     def done(self, piece: Piece) -> None:
         """Give a finished piece back."""

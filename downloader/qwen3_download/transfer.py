@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,7 +18,6 @@ from qwen3_download.errors import Failure, Reason
 from qwen3_download.partial import PartialFile
 from qwen3_download.patience import STRIKES, Patience
 from qwen3_download.pieces import AT_ONCE, Piece, Pieces
-from qwen3_download.verify import Stopped, hash_from_disk
 from qwen3_download.workers import RemoteConnection, Workers
 
 _TICK = 0.1
@@ -61,6 +60,8 @@ class Transfer:
         self._threads: list[threading.Thread] = []
         self._resolved: dict[str, str] = {}  # path -> address behind the hub's redirect
         self._failure: BaseException | None = None
+        self._present = deque(file for file in files if not file.missing())  # only to be hashed
+        self._reading: set[PartialFile] = set()  # of these
         self._wrong: dict[PartialFile, list[str]] = {}
         self._verified: set[PartialFile] = set()
         self._range_strikes: dict[PartialFile, int] = {}
@@ -77,17 +78,18 @@ class Transfer:
 
     def run(self) -> None:
         """Raises Failure."""
-        with ThreadPoolExecutor(AT_ONCE, "verify") as pool:
-            try:
-                for file in self._files:
-                    pool.submit(self._verify, file)
-                self._supervise()
-            except BaseException as failure:
-                self._fail(failure)
-            finally:
-                self._end()
-                for thread in self._threads:
-                    thread.join()
+        verifier = threading.Thread(target=self._verify, name="verify", daemon=True)
+        try:
+            verifier.start()
+            for _ in range(AT_ONCE):
+                self._read_next()
+            self._supervise()
+        except BaseException as failure:
+            self._fail(failure)
+        finally:
+            self._end()
+            for thread in (*self._threads, verifier):
+                thread.join()
         if self._failure:
             raise self._failure
         if len(self._verified) < len(self._files):
@@ -100,8 +102,8 @@ class Transfer:
             if now - paused_at > 10 * _TICK + 5 or not self._pieces.busy():
                 self._patience.pause()
             paused_at = now
-            received = self.received
-            self._patience.watch(received)
+            received = self._workers.received_each
+            self._patience.watch(sum(received))
             self._adapt.tick(now, received, time.process_time() + self._workers.cpu_seconds, cores)
             while len(self._threads) < self._adapt.connections and self._pieces.remaining():
                 self._start_worker()
@@ -121,14 +123,15 @@ class Transfer:
             while not self._abort.is_set():
                 piece = None
                 if number < self._adapt.connections:
-                    piece = self._pieces.take(self._adapt.connections, self._adapt.rate_each)
+                    piece = self._pieces.take(self._adapt.connections, self._adapt.rate_each, connection.process)
                 if piece is None:
                     with self._changed:
                         if not self._abort.is_set():  # or the last call would be missed
                             self._changed.wait(1.0)
                     continue
-                with piece.file.opened():
-                    self._fetch(connection, piece)
+                if piece.file.make():
+                    self._workers.hash(piece.file, piece.home)
+                self._fetch(connection, piece)
                 self._pieces.done(piece)
         except BaseException as failure:
             self._fail(failure)
@@ -176,28 +179,40 @@ class Transfer:
                 by_hub = not known and is_same_host(error.address or url, self._source.where)
                 self._abort.wait(self._patience.delay(error, path, attempt, same, by_hub=by_hub))
 
-    def _verify(self, file: PartialFile) -> None:
+    def _verify(self) -> None:
+        """Hear of every file that is complete; have those that are wrong fetched again."""
         try:
-            with file.opened():
-                while not self._is_right(file):
+            for file, found in self._workers.hashed():
+                if self._is_right(file, found):
+                    self._accept(file.remote.path, file.data)
+                    self._verified.add(file)
+                else:
                     file.reset()
+                    self._workers.hash(file, self._pieces.home(file))
                     self._pieces.add(file)
-            self._accept(file.remote.path, file.data)
-            self._verified.add(file)
-        except Stopped:
-            return
+                if file in self._reading:
+                    self._reading.discard(file)
+                    self._read_next()
+                with self._changed:
+                    self._changed.notify_all()
+                if len(self._verified) == len(self._files):
+                    return
         except BaseException as failure:
             self._fail(failure)
-        finally:
-            with self._changed:
-                self._changed.notify_all()
 
-    def _is_right(self, file: PartialFile) -> bool:
+    def _read_next(self) -> None:
+        """Hash another file that was here before: a few at a time, or a disk does nothing but seek."""
+        with contextlib.suppress(IndexError):
+            file = self._present.popleft()
+            self._reading.add(file)
+            file.make()
+            self._workers.hash(file, len(self._present) % self._workers.processes)
+
+    def _is_right(self, file: PartialFile, found: str) -> bool:
         """Compare with the listing. Raises Failure(IntegrityError) when another try would not help."""
-        inherited = file.inherited > 0
-        found = hash_from_disk(file, self._abort)
         if found == file.remote.sha256:
             return True
+        inherited = file.inherited > 0
         wrong = self._wrong.setdefault(file, [])
         if not inherited:
             wrong.append(found)

@@ -1,43 +1,69 @@
-"""Hash a file from the disk while it arrives: reads what is there without a gap, then waits for more."""
+"""The sha256 of a file while it arrives: of the bytes on their way to the disk where they come in order, and of what is
+read back from there where they do not."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable
 
 from qwen3_download.partial import PartialFile
 
 _READ = 1024 * 1024
 _SYNC_EVERY = 256 * 1024 * 1024
+_POLL = 0.02  # seconds; what came out of order may come from other processes
 
 
 class Stopped(Exception):
     """Told to stop before the file was complete."""
 
 
-def hash_from_disk(file: PartialFile, stopped: threading.Event) -> str:
-    """sha256 (64 hex digits) of the complete file, as read back; its bytes are on the disk when this returns.
+class Digest:
+    """Of one file, in one process: a hash has a single order, and cannot be handed on."""
 
-    "" when somebody made the file shorter. Raises Stopped, or Failure when the disk refuses.
-    """
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(min(_READ, max(file.size, 1))))
-    at, synced = 0, 0
-    while at < file.size:
-        present = file.wait_prefix(at, 0.5)
-        if stopped.is_set():
-            raise Stopped
-        while at < present:
-            n = file.read(at, buffer[: min(len(buffer), present - at)])
-            if stopped.is_set():
-                raise Stopped
-            if not n:
-                return ""
-            digest.update(buffer[:n])
-            at += n
-            # Early and in parts, so that no long flush waits at the end.
-            if at - synced >= _SYNC_EVERY:
-                file.sync()
-                synced = at
-    file.sync()
-    return digest.hexdigest()
+    def __init__(self, file: PartialFile) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self._at = 0
+        self._lock = threading.Lock()
+        self._complete = threading.Event()
+
+    def feed(self, offset: int, data: memoryview) -> None:
+        """Bytes that are written, but not yet counted as present. Taken if they are the next ones, else read later."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if offset == self._at:
+                self._sha256.update(data)
+                self._at += len(data)
+                if self._at == self._file.size:
+                    self._complete.set()
+        finally:
+            self._lock.release()
+
+    def finish(self, stopped: Callable[[], bool]) -> str:
+        """64 hex digits when the file is complete, and on the disk; "" when somebody made it shorter.
+
+        Raises Stopped, or Failure when the disk refuses.
+        """
+        buffer = memoryview(bytearray(min(_READ, max(self._file.size, 1))))
+        synced = 0
+        with self._file.reader() as reader:
+            while self._at < self._file.size:
+                if stopped():
+                    raise Stopped
+                with self._lock:
+                    present = self._file.present_from(self._at) - self._at
+                    n = reader.read(self._at, buffer[: min(present, len(buffer))]) if present > 0 else 0
+                    self._sha256.update(buffer[:n])
+                    self._at += n
+                if present > 0 and not n:
+                    return ""
+                if not n:
+                    self._complete.wait(_POLL)
+                # Early and in parts, so that no long flush waits at the end.
+                if self._at - synced >= _SYNC_EVERY:
+                    synced = self._at
+                    reader.sync()
+            reader.sync()
+        return self._sha256.hexdigest()

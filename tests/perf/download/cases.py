@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,26 +93,50 @@ def tls(bench: Bench) -> dict[str, Outcome]:
     contestants = {
         "curl in turn": programs.curl_in_turn,
         "curl side by side": programs.curl_side_by_side,
+        "curl and sha256": programs.curl_and_sha256,
         "ours": programs.ours,
         "aria2c": programs.aria2,
     }
     with bench.hub(tls=True) as hub:
         figures = bench.compare(hub, LARGE, contestants)
         figures |= bench.compare(hub, LARGE, {"plain client": programs.plain_client}, rounds=1)  # slow, and no rival
-    best = max(figures["curl in turn"].rate, figures["curl side by side"].rate)
-    return {"tls": Outcome(figures["ours"].rate / best, figures)}
+    ours, best = figures["ours"].rate, max(figures["curl in turn"].rate, figures["curl side by side"].rate)
+    checked = {name: figures[name] for name in ("curl and sha256", "ours")}
+    return {
+        "tls-checked": Outcome(ours / figures["curl and sha256"].rate, checked),
+        "tls": Outcome(ours / best, figures),
+    }
 
 
 def per_connection(bench: Bench) -> dict[str, Outcome]:
     """10 MB/s a connection: curl's rate is measured on a part, ours on the whole."""
+    return limited_each(bench, "per-connection", 10 * MB)
+
+
+def without_latency(bench: Bench) -> dict[str, Outcome]:
+    """2 MB/s a connection."""
+    return limited_each(bench, "rtt-0", 2 * MB)
+
+
+def latency_100(bench: Bench) -> dict[str, Outcome]:
+    """2 MB/s a connection over a round trip of 100 ms."""
+    return limited_each(bench, "rtt-100", 2 * MB, "--rtt", "0.1")
+
+
+def latency_200(bench: Bench) -> dict[str, Outcome]:
+    """2 MB/s a connection over a round trip of 200 ms."""
+    return limited_each(bench, "rtt-200", 2 * MB, "--rtt", "0.2")
+
+
+def limited_each(bench: Bench, name: str, rate: int, *options: str) -> dict[str, Outcome]:
     outcomes = {}
-    with bench.hub("--connection-rate", str(10 * MB)) as hub:
-        part = 100 * MB
-        job = bench.job(hub, ONE)
+    with bench.hub("--connection-rate", str(rate), *options) as hub:
+        job, part = bench.job(hub, ONE), 10 * rate
         curl = run(programs.curl_first_part(job, part), part, job.environment())
-        for name, model in (("per-connection-one-file", ONE), ("per-connection-four-files", LARGE)):
+        for kind, model in (("one-file", ONE), ("four-files", LARGE)):
             figures = bench.compare(hub, model, {"ours": programs.ours, "aria2c": programs.aria2})
-            outcomes[name] = Outcome(figures["ours"].rate / curl.rate, {"one curl": curl, **figures})
+            ratio = figures["ours"].rate / curl.rate
+            outcomes[f"{name}-{kind}"] = Outcome(ratio, {"one curl": curl, **figures})
     return outcomes
 
 
@@ -175,11 +200,40 @@ def second_life(bench: Bench) -> dict[str, Outcome]:
     return {"second-life": Outcome(figure.seconds, {"ours": figure})}
 
 
+def new_revision(bench: Bench) -> dict[str, Outcome]:
+    """2 GiB of which a newer revision has another README: what is fetched, and how long it takes."""
+    newer = bench.root / f"{LARGE}@v2"
+    shutil.copytree(bench.root / LARGE, newer, copy_function=os.link)
+    (newer / "README.md").write_text("changed")
+    sent = []
+    try:
+        with bench.hub() as hub:
+            hub.request("GET", f"/api/v1/models/{LARGE}/repo/files?Revision=v2")
+            figures = []
+            for _ in range(bench.rounds):
+                job = bench.job(hub, LARGE)
+                run(programs.ours(job), 2048 * MIB, job.environment())
+                hub.clear_log()
+                figures.append(run(programs.ours(job, "v2"), 2048 * MIB, job.environment()))
+                sent.append(sum(e["sent"] for e in hub.log("file")))
+    finally:
+        shutil.rmtree(newer)
+    figure = middle(figures)
+    return {
+        "new-revision-bytes": Outcome(max(sent) / figure.size, {}),
+        "new-revision-seconds": Outcome(figure.seconds, {"ours": figure}),
+    }
+
+
 CASES = {
     "tls": tls,
+    "rtt-0": without_latency,
+    "rtt-100": latency_100,
+    "rtt-200": latency_200,
     "per-connection": per_connection,
     "shaped": shaped,
     "faults": faults,
     "small-files": small_files,
     "second-life": second_life,
+    "new-revision": new_revision,
 }

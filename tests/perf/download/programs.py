@@ -42,10 +42,10 @@ class Job:
         return settings
 
 
-def ours(job: Job) -> list[list[str]]:
+def ours(job: Job, revision: str = "master") -> list[list[str]]:
     """qwen3-download as it comes, verification included."""
     command = [sys.executable, "-m", "qwen3_download", "--model", job.model, "--endpoint", job.hub.url]
-    return [[*command, "--target", str(job.folder / "model")]]
+    return [[*command, "--revision", revision, "--target", str(job.folder / revision)]]
 
 
 def curl_in_turn(job: Job) -> list[list[str]]:
@@ -56,6 +56,13 @@ def curl_in_turn(job: Job) -> list[list[str]]:
 def curl_side_by_side(job: Job) -> list[list[str]]:
     """A curl for each file at the same time."""
     return [_curl(job, [file]) for file in job.files]
+
+
+def curl_and_sha256(job: Job) -> list[list[str]]:
+    """A curl for each file at the same time, and then the file's sha256, by the fastest program for it: Debian's
+    sha256sum takes seven times as long as OpenSSL."""
+    script = '"$@" && openssl dgst -sha256 "$FILE"'
+    return [["env", f"FILE={job.folder / file}", "sh", "-c", script, "sh", *_curl(job, [file])] for file in job.files]
 
 
 def curl_first_part(job: Job, size: int) -> list[list[str]]:

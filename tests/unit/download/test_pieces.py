@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qwen3_download.listing import RemoteFile
 from qwen3_download.partial import BLOCK, PartialFile
-from qwen3_download.pieces import AT_ONCE, FIRST_PIECE, Pieces
+from qwen3_download.pieces import AT_ONCE, IN_FLIGHT, PIECE_SECONDS, Pieces
 
 
 def partial(folder: Path, size: int, name: str = "f") -> PartialFile:
@@ -27,9 +27,9 @@ def test_every_byte_is_handed_out_once(tmp_path: Path) -> None:
 def test_pieces_follow_the_speed_and_shrink_at_the_end(tmp_path: Path) -> None:
     pieces = Pieces([partial(tmp_path, 1000 * BLOCK)])
     sizes = []
-    while piece := pieces.take(8, 20 * BLOCK):
+    while piece := pieces.take(8, BLOCK):
         sizes.append((piece.end - piece.start) // BLOCK)
-    assert sizes[0] == 60, "three seconds' worth"
+    assert sizes[0] == PIECE_SECONDS
     assert sizes == sorted(sizes, reverse=True), "shorter towards the end, so that nobody waits long for the last"
     assert sizes[-1] <= 2
 
@@ -37,7 +37,14 @@ def test_pieces_follow_the_speed_and_shrink_at_the_end(tmp_path: Path) -> None:
 def test_first_pieces_are_short_while_the_speed_is_unknown(tmp_path: Path) -> None:
     pieces = Pieces([partial(tmp_path, 1000 * BLOCK)])
     first = pieces.take(2, 0)
-    assert first and first.end - first.start == FIRST_PIECE
+    assert first and first.end - first.start == BLOCK
+
+
+def test_pieces_that_are_out_are_bounded_in_bytes(tmp_path: Path) -> None:
+    """Whatever the speed: what lies on the disk without being hashed must still be in memory."""
+    pieces = Pieces([partial(tmp_path, 4000 * BLOCK)])
+    out = [pieces.take(16, 1000 * BLOCK) for _ in range(16)]
+    assert sum(piece.end - piece.start for piece in out if piece) == IN_FLIGHT
 
 
 def test_one_connection_takes_a_fast_file_in_one_request(tmp_path: Path) -> None:

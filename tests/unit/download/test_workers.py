@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import socket
@@ -43,8 +44,11 @@ def test_bytes_arrive_and_are_counted_here(file: PartialFile) -> None:
     with HTTPServer(("127.0.0.1", 0), OneFile) as server, Workers(3, [file], Network(ca="")) as workers:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/"
-        with file.opened():
-            assert workers.connections[2].get(url, {}, file, 0, 10) == url
+        file.make()
+        workers.hash(file, 0)
+        hashed = workers.hashed()
+        assert workers.connections[2].get(url, {}, file, 0, 10) == url
+        assert next(hashed) == (file, hashlib.sha256(CONTENT).hexdigest())
         assert file.data.read_bytes() == CONTENT and file.missing() == []
         assert [connection.received for connection in workers.connections] == [0, 0, 10]
         assert workers.received == 10 and workers.cpu_seconds > 0
@@ -55,7 +59,8 @@ def test_what_went_wrong_there_is_raised_here(file: PartialFile, tmp_path: Path)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with Workers(1, [file], Network(ca="")) as workers:
-        with file.opened(), pytest.raises(FetchError) as error:
+        file.make()
+        with pytest.raises(FetchError) as error:
             workers.connections[0].get(f"http://127.0.0.1:{port}/", {}, file, 0, 10)
         assert error.value.kind is Kind.NETWORK
         (tmp_path / "f").unlink()
