@@ -25,6 +25,7 @@ from qwen3_download.fetch import Network
 from qwen3_download.partial import PartialFile
 from qwen3_download.verify import Digest, Stopped
 
+_PROCESSES = 4
 _HASHED_AT_ONCE = 8
 """Files of a process: those that it receives, and some that were there already or wait for the disk."""
 _ENDED = "a process of this download was ended from outside (out of memory?); the next run continues"
@@ -78,7 +79,8 @@ class RemoteConnection:
 
 
 class Workers:
-    """Up to a process a core for `connections` connections, from entering to leaving. Enter before threads run.
+    """Processes for `connections` connections, from entering to leaving: one a core, and on few cores one for each of
+    the first connections, since two in one process hand its lock to and fro. Enter before threads run.
 
     A bandwidth limit is kept by one process.
     """
@@ -87,7 +89,8 @@ class Workers:
         self._files = files
         self._network = network
         self._count = connections
-        self.processes = 1 if network.take else max(1, min(connections, len(os.sched_getaffinity(0))))
+        wanted = max(_PROCESSES, len(os.sched_getaffinity(0)))
+        self.processes = 1 if network.take else max(1, min(connections, wanted))
         self._shared = Shared(connections, self.processes)
         self.connections: list[RemoteConnection] = []
 

@@ -68,8 +68,10 @@ def test_what_went_wrong_there_is_raised_here(file: PartialFile, tmp_path: Path)
             workers.connections[0].get(f"http://127.0.0.1:{port}/", {}, file, 0, 10)
 
 
-@pytest.mark.parametrize(("limited", "processes"), [(False, min(3, len(os.sched_getaffinity(0)))), (True, 1)])
-def test_a_process_a_core_and_one_that_keeps_a_limit(file: PartialFile, limited: bool, processes: int) -> None:
+@pytest.mark.parametrize(("limited", "processes"), [(False, 3), (True, 1)])
+def test_a_process_for_each_of_a_few_connections_and_one_that_keeps_a_limit(
+    file: PartialFile, limited: bool, processes: int
+) -> None:
     before = children()
     with Workers(3, [file], Network(ca="", take=(lambda n: None) if limited else None)):
         assert len(children() - before) == processes
