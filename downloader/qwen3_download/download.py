@@ -113,10 +113,13 @@ class Download:
         self._tidy_removed()
 
     def _tidy_removed(self) -> None:
+        """What cannot go yet only takes room: the next run may free it."""
         try:
             self._staging.free(self._stopped)
+        except OSError:
+            return
         except Failure as failure:
-            if failure.reason is not Reason.VOLUME_ERROR:  # it is still in use: the next run may free it
+            if failure.reason is not Reason.VOLUME_ERROR:
                 raise
 
     def _is_right(self, done: Marker) -> bool:
