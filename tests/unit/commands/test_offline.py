@@ -15,7 +15,7 @@ from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.commands.render import UID, shared_model_manifests
 from qwen3_operator.desired.batch import batch_job
 from qwen3_operator.desired.batch_config import batch_config_map
-from qwen3_operator.naming import claim_name, model_name, model_path
+from qwen3_operator.naming import claim_is_others, claim_name, model_name, model_path
 from qwen3_operator.plan import Weights
 from qwen3_operator.plan.batch import BatchPlan, as_server, make_batch_plan
 from qwen3_operator.settings import Settings
@@ -66,7 +66,8 @@ def plan(document: Document, namespace: str = "default", lender: Document | None
     """The plan of a Qwen3Batch, as the operator makes it where nothing is known of the nodes."""
     spec = batch_spec(**{"model": None} | document["spec"])
     server = as_server(spec, Qwen3DeploymentSpec.model_validate(lender["spec"]) if lender else None)
-    weights = Weights(claim_name(model_name(server.model), server.model), model_path(server.model))
+    claim = claim_name(model_name(server.model), server.model)
+    weights = Weights(claim, model_path(server.model), claim_is_others=claim_is_others(server.model))
     return make_batch_plan(namespace, document["metadata"]["name"], spec, server, weights, Settings())
 
 
