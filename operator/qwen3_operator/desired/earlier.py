@@ -19,11 +19,13 @@ def without_middleware(template: Mapping[str, Any]) -> dict[str, Any]:
     return {**template, "spec": {**spec, "containers": [_container(c) for c in spec["containers"]]}}
 
 
-def without_spread(template: Mapping[str, Any], name: str, spec: Qwen3DeploymentSpec) -> Mapping[str, Any]:
-    """A pod template of now without the default spread of the servers of `name`."""
-    if not spread(name, spec):
-        return template
-    return {**template, "spec": {k: v for k, v in template["spec"].items() if k != "topologySpreadConstraints"}}
+def as_of_earlier(template: Mapping[str, Any], name: str, spec: Qwen3DeploymentSpec) -> dict[str, Any]:
+    """A pod template of now without what servers of `name` had not: the default spread, and claims of others mounted
+    read-only as volumes."""
+    pod = {**template["spec"], "volumes": [_volume(volume) for volume in template["spec"].get("volumes") or ()]}
+    if spread(name, spec):
+        del pod["topologySpreadConstraints"]
+    return {**template, "spec": pod}
 
 
 def command_in(template: Mapping[str, Any]) -> tuple[str, ...]:
@@ -46,3 +48,8 @@ def _variable(variable: Mapping[str, Any]) -> dict[str, Any]:
     if variable.get("name") != "PYTHONPATH" or "value" not in variable:
         return dict(variable)
     return {**variable, "value": str(variable["value"]).removesuffix(f":{_FOLDER}")}
+
+
+def _volume(volume: Mapping[str, Any]) -> dict[str, Any]:
+    claim = {k: v for k, v in (volume.get("persistentVolumeClaim") or {}).items() if k != "readOnly"}
+    return {**volume, "persistentVolumeClaim": claim} if claim else dict(volume)

@@ -19,7 +19,7 @@ from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
 from qwen3_operator.desired.disruption import is_of_one_node
 from qwen3_operator.desired.drift import holds_all_of
-from qwen3_operator.desired.earlier import command_in, without_middleware, without_spread
+from qwen3_operator.desired.earlier import as_of_earlier, command_in, without_middleware
 from qwen3_operator.desired.in_engine import config_map_name, config_map_of, in_engine_config_map
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of, made_from
 from qwen3_operator.desired.patch import PatchError
@@ -338,7 +338,7 @@ class _Reconciliation(Reconciliation):
             made = self._made_of(spec, inputs, plan)
         except PatchError:
             return None
-        if not holds_all_of(without_middleware(template), without_spread(made.template, self._name, spec)):
+        if not holds_all_of(without_middleware(template), as_of_earlier(made.template, self._name, spec)):
             return None
         return replace(made, template=template, plan=replace(plan, command=command_in(template)))
 
