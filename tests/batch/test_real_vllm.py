@@ -238,7 +238,7 @@ def test_thousands_of_lines_two_shards_three_kills(tmp_path: Path) -> None:
 
 
 def test_a_core_that_is_killed_is_started_again_in_the_same_pod(tmp_path: Path) -> None:
-    lengths = [10] + [1500] * 19  # the first answer comes long before the last
+    lengths = [10] + [600] * 19  # the first answer comes long before the last
     lines = [{"prompt": f"{HELLO} {n}", "max_tokens": length, "ignore_eos": True} for n, length in enumerate(lengths)]
     batch = RealBatch(tmp_path, lines)
     running = batch.start(**batch.how)
