@@ -10,7 +10,7 @@ import contextlib
 import os
 import stat
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from qwen3_download import marker
@@ -38,13 +38,13 @@ def take(
     Raises Failure: DiskFull where there is no room for that, Stopped.
     """
     offers = _offers_beside(staging.target)
-    _link(wanted, offers, staging.whole)
+    _take_each(wanted, offers, staging.whole, lambda source, place: os.link(source, place, follow_symlinks=False))
     linked = [f for f in wanted if (staging.whole / f.path).exists()]
     wrong = _remove_wrong(staging, linked, wanted, progress, stopped)
     parts = staging.parts([f for f in wanted if f not in linked or f.path in wrong])
     staging.check_space(parts)
     copies = [p.remote for p in parts if p.remote not in linked and not p.inherited and _record(p.remote) in offers]
-    _copy(copies, offers, staging, stopped)
+    _take_each(copies, offers, staging.whole, lambda source, place: _copy(source, staging.copy, place, stopped))
     wrong |= _remove_wrong(staging, copies, wanted, progress, stopped)
     kept = [f for f in (*linked, *copies) if f.path not in wrong]
     if kept:
@@ -74,7 +74,9 @@ def _folders_beside(target: Path) -> list[Path]:
     return [Path(e.path) for e in by_age[:_MOST_FOLDERS]]
 
 
-def _link(wanted: Iterable[RemoteFile], offers: _Offers, whole: Path) -> None:
+def _take_each(
+    wanted: Iterable[RemoteFile], offers: _Offers, whole: Path, take_one: Callable[[Path, Path], None]
+) -> None:
     """Best effort: what cannot be linked is copied, what cannot be copied is fetched."""
     for file in wanted:
         place = whole / file.path
@@ -83,30 +85,19 @@ def _link(wanted: Iterable[RemoteFile], offers: _Offers, whole: Path) -> None:
                 if place.exists() or not _is_file(source):
                     continue
                 place.parent.mkdir(parents=True, exist_ok=True)
-                os.link(source, place, follow_symlinks=False)
+                take_one(source, place)
 
 
-def _copy(wanted: Iterable[RemoteFile], offers: _Offers, staging: Staging, stopped: threading.Event) -> None:
-    """By way of one file, so that nothing in `whole` is half a file. Raises Failure(Stopped)."""
-    for file in wanted:
-        place = staging.whole / file.path
-        for source in offers.get(_record(file), ()):
-            with contextlib.suppress(OSError):
-                if place.exists() or not _is_file(source):
-                    continue
-                place.parent.mkdir(parents=True, exist_ok=True)
-                _copy_bytes(source, staging.copy, stopped)
-                staging.copy.replace(place)
-
-
-def _copy_bytes(source: Path, target: Path, stopped: threading.Event) -> None:
-    with source.open("rb", buffering=0) as reader, target.open("wb") as writer:
+def _copy(source: Path, between: Path, place: Path, stopped: threading.Event) -> None:
+    """By way of one file, so that nothing in `whole` is half a file. Raises Failure(Stopped), OSError."""
+    with source.open("rb", buffering=0) as reader, between.open("wb") as writer:
         while data := reader.read(_PIECE):
             if stopped.is_set():
                 raise Failure(Reason.STOPPED, "stopped while copying what the volume has already")
             writer.write(data)
         writer.flush()
         os.fsync(writer.fileno())
+    between.replace(place)
 
 
 def _remove_wrong(

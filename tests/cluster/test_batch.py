@@ -46,6 +46,12 @@ def the_job(world: World, name: str = "nightly") -> Object:
     return jobs(world, name)[0]
 
 
+def job_status(world: World, name: str = "nightly") -> Object:
+    """`status.job` of a batch; empty where it has none yet."""
+    found: Object = world.must(KIND, name).get("status", {}).get("job", {})
+    return found
+
+
 def wait(world: World, type: str, status: str, reason: str = "", name: str = "nightly") -> Object:
     """Wait for a condition of a batch."""
     return world.wait_condition(name, type, status, kind=KIND, reason=reason, within=30)
@@ -182,7 +188,7 @@ def test_what_no_other_pod_can_mend_ends_the_batch(
 ) -> None:
     there.apply(Q3b().set(completions=2).pod(exit_code=code, termination_message=message))
     told = wait(there, "Completed", "False", reason)
-    there.wait(lambda: there.must(KIND, "nightly")["status"].get("job", {}).get("result") == "Failed", "it is over")
+    there.wait(lambda: job_status(there).get("result") == "Failed", "it is over")
     assert words in told["message"]
     assert there.condition("nightly", "Stalled", kind=KIND)["status"] == "True"
     assert len(there.list("Pod", labelSelector="serving.qwen3.dev/batch=nightly")) == 1, "no second try"
@@ -192,7 +198,7 @@ def test_what_may_pass_is_tried_again(there: World) -> None:
     broken = failed("EngineDied", "vLLM's engine died")
     there.apply(Q3b().set(backoffLimit=1).pod(exit_code="1", termination_message=broken))
     there.wait(
-        lambda: there.must(KIND, "nightly").get("status", {}).get("job", {}).get("result") == "Failed",
+        lambda: job_status(there).get("result") == "Failed",
         "it is over",
         within=60,
     )
@@ -204,7 +210,7 @@ def test_what_is_finished_of_a_batch_that_was_given_up_is_delivered(there: World
     broken = failed("EngineDied", "vLLM's engine died")
     there.apply(Q3b().set(backoffLimit=0).pod(exit_code="1", termination_message=broken))
     there.wait(
-        lambda: there.must(KIND, "nightly").get("status", {}).get("job", {}).get("delivery") == "Complete",
+        lambda: job_status(there).get("delivery") == "Complete",
         "the delivery",
         within=60,
     )

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from devcluster.controlplane import free_ports
 from images.vllm_bundle import bundle
 
 from qwen3_in_engine.server.contract import STARTED_PATH, VARIABLE, Config, Verify
@@ -91,9 +91,7 @@ def serving(folder: Path, config: Config = CONFIG, arguments: Mapping[str, str] 
     package.mkdir(parents=True)
     for name, text in sources().items():
         (package / name).write_text(text, encoding="utf-8")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     environment = {
         **os.environ,
         "PYTHONPATH": f"{folder / 'in-engine'}:{bundle()}",

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from devcluster.controlplane import free_ports
 from devcluster.paths import cache_dir
 
 CONFIG = """
@@ -72,9 +73,7 @@ def _unpack(target: Path) -> None:
 def proxy(folder: Path, upstream: int) -> Iterator[int]:
     """A proxy before the port `upstream` of 127.0.0.1; gives its own port."""
     folder.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    (port,) = free_ports(1)
     config = folder / "nginx.conf"
     config.write_text(CONFIG.format(folder=folder, port=port, upstream=upstream), encoding="utf-8")
     with subprocess.Popen([find_nginx(), "-p", folder, "-c", config], cwd=folder) as process:

@@ -80,7 +80,7 @@ class Asker:
         groups: list[list[int]] = [[], [], []]
         if self._ledger.deaths:
             for place in self.unfinished():
-                groups[self._ledger.group_of(place * self._config.shards + self._source.shard)].append(place)
+                groups[self._ledger.group_of(self._source.index_of(place))].append(place)
             first: Iterable[int] = groups[0]
         else:
             first = self.unfinished()
@@ -93,7 +93,7 @@ class Asker:
 
     async def _alone(self, server: Server, place: int) -> None:
         """Only an engine that has just answered something else dies of this line."""
-        index = place * self._config.shards + self._source.shard
+        index = self._source.index_of(place)
         await self._see_that_it_is_well(server)
         self._ledger.asked_alone(index)
         await self._all_of(server, iter([place]), 1, alone=index)
@@ -109,7 +109,7 @@ class Asker:
 
     def _fail_condemned(self) -> None:
         for index in sorted(self._ledger.condemned):
-            place = index // self._config.shards
+            place = self._source.place_of(index)
             if not self._finished[place]:
                 custom_id = custom_id_of(self._source.line(place), index, self._config)
                 words = "vLLM's engine dies of it: it did whenever it had this line, and at last when it had no other"
@@ -132,7 +132,7 @@ class Asker:
     async def _work(self, server: Server, lines: Iterator[tuple[int, bytes]], alone: int | None) -> None:
         """Ask one line after the other."""
         for index, line in lines:
-            if self._finished[index // self._config.shards]:
+            if self._finished[self._source.place_of(index)]:
                 continue
             try:
                 request = parse(line, index, self._config)
@@ -195,7 +195,7 @@ class Asker:
 
     def _put(self, index: int, line: str, usage: Usage | None) -> None:
         self._writer.put(index, line)
-        self._finished[index // self._config.shards] = 1
+        self._finished[self._source.place_of(index)] = 1
         self._tally.count(usage)
 
 

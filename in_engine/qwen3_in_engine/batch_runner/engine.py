@@ -14,6 +14,7 @@ import os
 import signal
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Set
 from contextlib import suppress
 from pathlib import Path
@@ -42,7 +43,7 @@ class EngineDied(Exception):
     """The engine is gone, and what it had with it."""
 
 
-class Server:
+class Server(ABC):
     """A server that is asked, and what is known of its API."""
 
     mortal = False
@@ -54,18 +55,19 @@ class Server:
         self.meter = Meter()
 
     @property
+    @abstractmethod
     def room(self) -> int:
         """Lines that it has at once."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def start(self) -> None:
         """Be ready to ask. Raises Stop."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def ask(self, path: str, body: bytes) -> Reply:
         """The answer to a request; of a refusal, or of the server's own mistake, its words. Raises EngineDied, Stop."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def end(self) -> None:
         """Let it go."""
 
@@ -75,18 +77,19 @@ class Server:
 
     async def answers(self) -> bool:
         """Whether it answers something small."""
-        model = {"model": self._config.models[0]} if self._config.models else {}
-        path, asked = ("/v1/completions", {"prompt": "1", "max_tokens": 1})
+        path, asked = "/v1/completions", {"prompt": "1", "max_tokens": 1}
         if self._config.task != "generate":
             path, asked = "/pooling", {"input": "1"}
-        reply = await self._address.ask("POST", path, _encoded({**model, **asked}))
-        return reply.status < 500
+        return (await self._ask_for_us(path, asked)).status < 500
 
     async def text_of(self, tokens: list[int]) -> str:
         """The text of tokens. Raises Unreachable, ValueError."""
+        return str((await self._ask_for_us("/detokenize", {"tokens": tokens})).json()["prompt"])
+
+    async def _ask_for_us(self, path: str, fields: Mapping[str, Any]) -> Reply:
+        """The answer to a question of the runner's own. Raises Unreachable."""
         model = {"model": self._config.models[0]} if self._config.models else {}
-        reply = await self._address.ask("POST", "/detokenize", _encoded({**model, "tokens": tokens}))
-        return str(reply.json()["prompt"])
+        return await self._address.ask("POST", path, json.dumps({**model, **fields}).encode())
 
     async def _learn(self) -> None:
         """What requests may have, from the server's own description of its API."""
@@ -217,6 +220,9 @@ class RunningServer(Server):
             reply = await self._patiently("POST", path, body)
         return reply
 
+    async def end(self) -> None:
+        """It runs on: it is its Qwen3Deployment's."""
+
     async def _patiently(self, method: str, path: str, body: bytes) -> Reply:
         """Ask until somebody answers: servers are restarted, scaled and replaced under a batch."""
         wait, wrong = AGAIN_SECONDS, ""
@@ -253,10 +259,6 @@ def _end_with_parent() -> None:
 def _signal(group: int, number: int) -> None:
     with suppress(ProcessLookupError):
         os.killpg(group, number)
-
-
-def _encoded(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body).encode()
 
 
 def _fields_by_path(description: Mapping[str, Any]) -> dict[str, Set[str]]:

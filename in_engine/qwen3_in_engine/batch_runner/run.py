@@ -176,11 +176,11 @@ class Shard:
                 asker.fail(index, error)
 
     def _is_finished(self, index: int) -> bool:
-        place = index // self.config.shards
+        place = self.source.place_of(index)
         return place >= len(self._finished) or bool(self._finished[place])
 
     def _resume(self, index: int, line: dict[str, Any]) -> None:
-        place = index // self.config.shards
+        place = self.source.place_of(index)
         if place < len(self._finished) and not self._finished[place]:
             self._finished[place] = 1
             self.tally.recount(line)

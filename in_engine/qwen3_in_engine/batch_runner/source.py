@@ -76,17 +76,24 @@ class Source:
     def lines(self, places: Iterator[int]) -> Iterator[tuple[int, bytes]]:
         """(index, line without its end) of the lines at these places in the shard."""
         for place in places:
-            yield self.shard + place * self.shards, self.line(place)
+            yield self.index_of(place), self.line(place)
 
     def line(self, place: int) -> bytes:
         """The line at this place in the shard, without its end."""
-        index = self.shard + place * self.shards
         if self._kept is not None:
-            return _text(index, self._kept[place])
+            return _text(self.index_of(place), self._kept[place])
         if self._file is None:
             self._file = self.path.open("rb")
         self._file.seek(self._begins[place])
-        return _text(index, self._file.readline())
+        return _text(self.index_of(place), self._file.readline())
+
+    def index_of(self, place: int) -> int:
+        """Index in the whole input of the line at this place in the shard."""
+        return self.shard + place * self.shards
+
+    def place_of(self, index: int) -> int:
+        """The other way round."""
+        return index // self.shards
 
 
 def _text(index: int, line: bytes) -> bytes:

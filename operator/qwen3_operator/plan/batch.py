@@ -19,7 +19,7 @@ from qwen3_operator.engine.gpu import Gpu
 from qwen3_operator.engine.node_gpus import NodeGpus
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import BATCH_INPUT_DIR, BATCH_OUTPUT_DIR, digest
-from qwen3_operator.plan.resolve import make_plan
+from qwen3_operator.plan.resolve import make_plan, served_names
 from qwen3_operator.plan.thinking import FIELD as SERVER_THINKING
 from qwen3_operator.plan.types import Fit, Plan, Source, Value, Weights
 from qwen3_operator.settings import Settings
@@ -123,7 +123,7 @@ _SERVER_VALUES = {"thinking", "sampling"}
 
 
 def _of_servers_alone(problem: Problem) -> bool:
-    """Whether vLLM lacks a flag that only servers need: the runner renders chats itself."""
+    """Whether vLLM lacks a flag that only servers need: each line of a batch says itself whether it thinks."""
     return problem.reason == "UnsupportedByEngine" and problem.field == SERVER_THINKING
 
 
@@ -166,7 +166,7 @@ def _runner(
         seed=spec.sampling.seed,
         task=entry.task if entry else server.engine.task or "generate",
         vocabulary=entry.facts.vocab_size if entry and entry.facts else None,
-        models=tuple(dict.fromkeys([*_served_names(server), server.source.id])),
+        models=tuple(dict.fromkeys([*served_names(server), server.source.id])),
         any_model=spec.input.model == "Any",
         engine=() if runs else tuple(engine_command(plan.command)),
         url=_url(namespace, spec, server) if runs else "",
@@ -187,10 +187,6 @@ def _fingerprint(config: Config, server: Qwen3DeploymentSpec, plan: Plan, identi
     said = [server.source.id, server.source.revision, server.engine.max_model_len, server.engine.extra_args]
     decisive = {key: value for key, value in config.as_json().items() if key not in _NOT_DECISIVE}
     return digest([decisive, said, engine, bool(config.url), *identity], 16)
-
-
-def _served_names(server: Qwen3DeploymentSpec) -> list[str]:
-    return server.engine.served_model_names or [server.source.id.split("/")[-1]]
 
 
 def _url(namespace: str, spec: Qwen3BatchSpec, server: Qwen3DeploymentSpec) -> str:

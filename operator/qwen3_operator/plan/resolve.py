@@ -38,6 +38,11 @@ _ALLOW_LONG = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
 TEMPLATE_ANNOTATION = "serving.qwen3.dev/chat-template-hash"
 
 
+def served_names(spec: Qwen3DeploymentSpec) -> list[str]:
+    """The names by which a server of `spec` is asked for its model."""
+    return spec.engine.served_model_names or [spec.source.id.split("/")[-1]]
+
+
 def make_plan(
     weights: Weights,
     spec: Qwen3DeploymentSpec,
@@ -107,7 +112,7 @@ def make_plan(
     defaults = request_defaults(engine, entry)
     values += defaults.values
     found += defaults.problems
-    names = engine.served_model_names or [spec.source.id.split("/")[-1]]
+    names = served_names(spec)
     said = bool(engine.served_model_names)
     reason = "set in the spec" if said else "last part of the model's id"
     values.append(Value("servedModelNames", " ".join(names), reason, "spec" if said else "operator"))
