@@ -156,15 +156,15 @@ class OwnEngine(Server):
     async def ask(self, path: str, body: bytes) -> Reply:
         reply, left = None, TRIES
         while left:
-            left -= 1
+            busy = False
             with suppress(Unreachable):
                 reply = await self._address.ask("POST", path, body)
-                if reply.status < 500 and reply.status not in BUSY:
+                busy = reply.status in BUSY  # its queue is full: no fault of the line's
+                if reply.status < 500 and not busy:
                     return reply
             if not await self._is_alive():
                 raise EngineDied
-            if reply is not None and reply.status in BUSY:
-                left += 1  # its queue is full: no fault of the line's
+            left -= not busy
             await asyncio.sleep(AGAIN_SECONDS)
         return reply or Reply(500, b"the engine gave no answer")
 

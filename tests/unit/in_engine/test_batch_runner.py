@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from qwen3_in_engine.batch_runner import engine
 from qwen3_in_engine.batch_runner.answers import Tally
-from qwen3_in_engine.batch_runner.contract import Stop
+from qwen3_in_engine.batch_runner.contract import Config, Stop
 from qwen3_in_engine.batch_runner.ledger import Ledger
 from qwen3_in_engine.batch_runner.meter import Meter, totals
 from qwen3_in_engine.batch_runner.report import Progress
 from qwen3_in_engine.batch_runner.source import Source
-from qwen3_in_engine.batch_runner.wire import Address, Unreachable
+from qwen3_in_engine.batch_runner.wire import Address, Reply, Unreachable
 
 
 class Clock:
@@ -196,3 +197,30 @@ async def test_answers_as_servers_send_them(tmp_path: Path, sent: bytes, body: b
                 await asked
         else:
             assert (await asked).body == body
+
+
+def test_a_line_whose_answer_never_comes_whole_is_given_up_though_the_queue_was_full_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = 0
+
+    class Full(engine.OwnEngine):
+        async def _is_alive(self) -> bool:
+            return True
+
+    async def ask(self: Address, method: str, path: str, body: bytes = b"") -> Reply:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            return Reply(429, b"the queue is full")
+        raise Unreachable("an answer of more than 256 MiB")
+
+    monkeypatch.setattr(Address, "ask", ask)
+    monkeypatch.setattr(engine, "AGAIN_SECONDS", 0)
+
+    async def answer() -> Reply:
+        async with asyncio.timeout(5):
+            return await Full(Config(namespace="n", name="b", fingerprint="", input="", output="")).ask("/", b"")
+
+    assert asyncio.run(answer()).status == 429
+    assert asked == 1 + engine.TRIES
