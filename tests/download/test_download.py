@@ -309,7 +309,7 @@ def test_the_command_of_the_document(setup: Setup, serve: Callable[..., HubProce
     target = setup.folder / "volume" / "qwen3-8b"
 
     def run_as_documented(command: str) -> None:
-        name, *options = documented(command).replace("/models", str(target.parent)).split()
+        name, *options = command.replace("/models", str(target.parent)).split()
         done = subprocess.run(
             [Path(sys.executable).with_name(name), *options],
             env=os.environ | {"QWEN3_DOWNLOAD_ENDPOINT": setup.url},
@@ -320,8 +320,8 @@ def test_the_command_of_the_document(setup: Setup, serve: Callable[..., HubProce
         assert done.returncode == 0, done.stdout + done.stderr
         assert (target / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
 
-    run_as_documented("qwen3-download --model Qwen/Qwen3-8B --revision master --target /models/qwen3-8b")
+    run_as_documented(documented("qwen3-download --model Qwen/Qwen3-8B --revision master --target /models/qwen3-8b"))
     assert (target / ".complete.json").exists()
     with (target / "model.safetensors").open("r+b") as stream:
         stream.write(b"damaged")
-    run_as_documented("qwen3-download --model Qwen/Qwen3-8B --target /models/qwen3-8b --verify")
+    run_as_documented(documented("qwen3-download --model Qwen/Qwen3-8B --target /models/qwen3-8b --verify"))
