@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from tests.cluster.api import Api
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.waiting import wait_until
@@ -16,7 +17,10 @@ from tests.cluster.wrappers import Q3b, Q3d, Q3m
 
 MODELS = 600
 """Each names a Secret and a StorageClass that are not there, so each is requeued every few seconds."""
-WITHIN = 5.0
+WITHIN = 60.0
+"""Seconds; a machine under load may need some. What fairness is, reconciles count, not seconds."""
+FAIR = 100
+"""Reconciles of the flood that others may have before them (about 30 on a quiet machine; in one line: hundreds)."""
 
 
 @pytest.fixture
@@ -40,7 +44,16 @@ def flooded(operator: OperatorProcess, make_world: Callable[[str], World], api: 
     api.delete("Namespace", None, attacker.namespace)
 
 
-def test_others_have_their_conditions_within_seconds(flooded: World, operator: OperatorProcess, world: World) -> None:
+def reconciles(operator: OperatorProcess, kind: str) -> float:
+    """How many reconciles of `kind` the operator has ended."""
+    name = "qwen3_operator_reconciles_total"
+    families = text_string_to_metric_families(operator.http("/metrics")[1])
+    return sum(
+        it.value for family in families for it in family.samples if it.name == name and it.labels["kind"] == kind
+    )
+
+
+def test_others_do_not_wait_for_a_flood(flooded: World, operator: OperatorProcess, world: World) -> None:
     def rises_to(number: float) -> bool:
         return len(flooded.list("Qwen3Model")) >= number
 
@@ -49,7 +62,7 @@ def test_others_have_their_conditions_within_seconds(flooded: World, operator: O
         wait_until(functools.partial(rises_to, share * MODELS), within=90, what="the flood rises")
         victims = [Q3d(f"d-{number}"), Q3m(f"m-{number}").set(id="Qwen/Qwen3-4B"), Q3b(f"b-{number}")]
         world.apply(*victims)
-        applied = time.monotonic()
+        before, applied = reconciles(operator, "Qwen3Model"), time.monotonic()
         for victim in victims:
             name = victim.manifest["metadata"]["name"]
             world.wait(
@@ -57,8 +70,9 @@ def test_others_have_their_conditions_within_seconds(flooded: World, operator: O
                 f"{victim.kind} {name} has conditions",
                 within=max(0.1, WITHIN - (time.monotonic() - applied)),
             )
-        print(f"{len(flooded.list('Qwen3Model'))} models in trouble: conditions {time.monotonic() - applied:.2f} s")
-        asked = time.monotonic()
-        assert operator.http("/healthz") == (200, "ok") and time.monotonic() - asked < 1
+        passed = reconciles(operator, "Qwen3Model") - before
+        print(f"{MODELS * share:.0f} models in trouble: {passed:.0f} reconciles, {time.monotonic() - applied:.2f} s")
+        assert passed < FAIR
+        assert operator.http("/healthz") == (200, "ok")
     assert operator.running and operator.pid == pid
     world.wait_ready("d-0")
