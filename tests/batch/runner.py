@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +16,24 @@ from typing import Any
 REPOSITORY = Path(__file__).parents[2]
 FAKE = (sys.executable, str(Path(__file__).parent / "fake_vllm.py"))
 RUNNER = [sys.executable, "-m", "qwen3_in_engine.batch_runner"]
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that `pid` started, and theirs."""
+    try:
+        words = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    except OSError:
+        return []
+    children = [int(word) for word in words.split()]
+    return children + [it for child in children for it in descendants(child)]
+
+
+def end_at_once(process: subprocess.Popen[str]) -> None:
+    """As a container ends whose first process is killed: all that it started ends with it."""
+    for pid in [process.pid, *descendants(process.pid)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait(10)
 
 
 class Batch:
@@ -79,8 +99,7 @@ class Batch:
             while not part.exists() or part.stat().st_size < grown[shard] + more:
                 assert time.monotonic() < deadline and running[shard].poll() is None, self.log(shard)[-4000:]
                 time.sleep(0.005)
-            running[shard].kill()
-            running[shard].wait(10)
+            end_at_once(running[shard])
             assert not self.output.exists(), "the batch was over before it was killed"
             grown[shard] = part.stat().st_size
             running[shard] = self.start(shard, **how)

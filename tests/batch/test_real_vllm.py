@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.batch.real import RealBatch
-from tests.batch.runner import content
+from tests.batch.runner import content, descendants
 
 pytestmark = pytest.mark.e2e
 
@@ -247,23 +247,12 @@ def test_a_core_that_is_killed_is_started_again_in_the_same_pod(tmp_path: Path) 
         assert time.monotonic() < deadline and running.poll() is None, batch.log()[-4000:]
         time.sleep(0.1)
     found = subprocess.run(["pgrep", "-f", "VLLM::EngineCore"], capture_output=True, text=True).stdout.split()
-    ours = [int(pid) for pid in found if _descends(int(pid), running.pid)]
+    ours = [pid for pid in descendants(running.pid) if str(pid) in found]
     assert ours
     os.kill(ours[0], signal.SIGKILL)
     assert running.wait(300) == 0, batch.log()[-4000:]
     assert all(a["error"] is None for a in batch.answers())
     assert batch.log().count("Application startup complete") == 2
-
-
-def _descends(pid: int, ancestor: int) -> bool:
-    while pid > 1:
-        if pid == ancestor:
-            return True
-        try:
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            return False
-    return False
 
 
 def test_an_engine_of_several_processes_as_on_gpus(tmp_path: Path) -> None:
