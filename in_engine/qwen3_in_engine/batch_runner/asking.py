@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from asyncio import FIRST_COMPLETED
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -19,6 +20,9 @@ from qwen3_in_engine.batch_runner.writer import Writer
 
 MOST_BYTES = 256 << 20
 """Of requests in flight: images stand in them."""
+STEP, STEP_SECONDS = 64, 0.2
+"""Requests in flight grow by so many in so much time. vLLM's server reads all that it has in turns: of two thousand at
+once the engine gets the first when the last has been read, seconds later."""
 FRUITLESS_DEATHS = 3
 """An engine that died so often in this pod, and nothing was finished in between, may live on another node."""
 _LIMIT_WORDS = ("max_tokens", "max_completion_tokens", "context length")
@@ -117,8 +121,13 @@ class Asker:
 
     async def _all_of(self, server: Server, places: Iterator[int], room: int, alone: int | None = None) -> None:
         lines = self._source.lines(places)
-        workers = [asyncio.ensure_future(self._work(server, lines, alone)) for _ in range(room)]
+        workers: list[asyncio.Task[None]] = []
         try:
+            over = False  # a worker ends when no line is left, or the engine has died
+            while len(workers) < room and not over:
+                more = min(STEP, room - len(workers))
+                workers += [asyncio.create_task(self._work(server, lines, alone)) for _ in range(more)]
+                over = bool((await asyncio.wait(workers, timeout=STEP_SECONDS, return_when=FIRST_COMPLETED))[0])
             await asyncio.gather(*workers)
         except EngineDied:
             self._ledger.died(set(self.in_flight), alone)
