@@ -96,7 +96,9 @@ def test_without_an_image_it_ends_in_words() -> None:
     """Otherwise the pod waits in ImagePullBackOff, and nobody has said a word."""
     for key, image in (("image", "qwen3-operator"), ("downloaderImage", "qwen3-downloader")):
         others = tuple(setting for setting in IMAGES if not setting.startswith(f"{key}."))
-        with pytest.raises(HelmError, match=rf"{key}\.repository is not set: where is the image {image}\?.*install\.md"):
+        with pytest.raises(
+            HelmError, match=rf"{key}\.repository is not set: where is the image {image}\?.*install\.md"
+        ):
             template(images=others)
 
 
@@ -211,7 +213,10 @@ def test_the_pod_passes_pod_security_restricted() -> None:
 
 def test_what_a_platform_adds_to_the_pod() -> None:
     manifests = template(
-        *("extraVolumes[0].name=ca,extraVolumes[0].configMap.name=trusted", "priorityClassName=system-cluster-critical"),
+        *(
+            "extraVolumes[0].name=ca,extraVolumes[0].configMap.name=trusted",
+            "priorityClassName=system-cluster-critical",
+        ),
         "extraVolumeMounts[0].name=ca,extraVolumeMounts[0].mountPath=/etc/ssl/own,extraVolumeMounts[0].readOnly=true",
         *("env[0].name=SSL_CERT_DIR,env[0].value=/etc/ssl/own", "resources.limits.cpu=2", "nodeSelector.pool=infra"),
         *("podLabels.team=ml", "podAnnotations.note=x", "tolerations[0].key=infra,tolerations[0].operator=Exists"),
@@ -253,7 +258,7 @@ def test_every_value_is_in_the_schema_and_says_what_it_is_for() -> None:
 
 
 FREE = ("affinity", "podSecurityContext", "resources", "securityContext")
-"""Values that have the shape of a Kubernetes type: what they may have, and values.yaml does not, is documented there."""
+"""Values that have the shape of a Kubernetes type: what they may have beside values.yaml is documented there."""
 
 
 def test_watching_namespaces_narrows_the_roles() -> None:
