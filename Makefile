@@ -74,7 +74,7 @@ verify: .venv/.done ## lint, types, and that generated files are fresh
 format: .venv/.done ## format the code
 	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
 
-crds: .venv/.done ## write crds/ and the chart's copy from the models
+crds: .venv/.done ## write what is made from the code: crds/, the chart's copy, deploy/, reference pages, the version
 	$(PY) hack/generate.py
 
 ## ---- pieces
