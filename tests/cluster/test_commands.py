@@ -129,9 +129,6 @@ def _upgrade(shell: Shell) -> None:
     history = shell(documented("helm history qwen3-operator --namespace qwen3-system"))
     assert history.count("superseded") == 2
     shell(documented("helm rollback qwen3-operator --namespace qwen3-system"))
-    kinds = "qwen3deployments,qwen3models,qwen3batches"
-    kept = shell(documented("kubectl get qwen3deployments,qwen3models,qwen3batches --all-namespaces -o yaml"))
-    assert kept.count("apiVersion: serving.qwen3.dev/v1alpha1") >= len(shell(f"kubectl get {kinds} -A -o name").split())
 
 
 def test_other_names_take_over_the_crds_that_stayed(shell: Shell) -> None:
