@@ -53,6 +53,8 @@ def registry(folder: Path, port: int = 0, names: Sequence[str] = ()) -> Iterator
     (free,) = free_ports(1)
     certificate = _certificate(folder, names) if names else None
     it = Registry(port or free, certificate)
+    if _listens(it.port):
+        raise DevclusterError(f"port {it.port} is taken: choose another one")
     config, log = folder / "registry.json", folder / "registry.log"
     config.write_text(json.dumps(_config(folder, it), indent=1))  # JSON is YAML
     with (
@@ -94,8 +96,13 @@ def _certificate(folder: Path, names: Sequence[str]) -> Path:
 def _wait(it: Registry, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", it.port), timeout=1):
+        if _listens(it.port):
             return
         if process.poll() is not None or time.monotonic() > deadline:
             raise DevclusterError(f"the registry does not start on port {it.port}:\n{processes.tail(log)}")
         time.sleep(0.1)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

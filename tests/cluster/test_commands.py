@@ -81,7 +81,11 @@ def test_from_the_installation_to_its_end(shell: Shell, its_cluster: devcluster.
         "helm install qwen3-operator oci://registry.example/team/charts/qwen3-operator --version 0.1.0 "
         "--namespace qwen3-system --create-namespace"
     )
-    assert "STATUS: deployed" in shell(installed)
+    notes = shell(installed)
+    assert "STATUS: deployed" in notes and "serves all namespaces" in notes
+    sample = notes.partition("kubectl apply -n default -f - <<EOF")[2].partition("EOF")[0]
+    (tmp_path / "notes.yaml").write_text(sample)
+    assert "qwen3-8b created" in shell(f"kubectl apply --dry-run=server -f {tmp_path}/notes.yaml")
     shell(documented("kubectl -n qwen3-system rollout status deployment/qwen3-operator"))
     deployment = json.loads(shell(f"kubectl -n {NAMESPACE} get deployment {NAME} -o json"))
     kubeconfig, settings = of_pod(its_cluster, deployment, tmp_path / "kubeconfig")
