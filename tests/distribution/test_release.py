@@ -27,6 +27,8 @@ pytestmark = pytest.mark.e2e
 Shell = Callable[[str], str]
 TEAM = f"{NAME}/team"
 OPERATOR = ("-n", "qwen3-system")
+MIRROR = "mirror.example"
+"""Has what registry.example has, under the same paths."""
 MODEL = yaml.safe_load(stage.EXAMPLE.read_text())["spec"]["model"]["id"]
 DIST = ROOT / "dist"
 
@@ -58,7 +60,8 @@ def shell(cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFactory)
     for name in ("operator", "downloader"):
         build(name)  # here packages are fetched; later the way leads to the registry alone
     with registry(content, names=[NAME]) as it, reached_as(NAME, it) as variables:
-        cluster.pull_from(NAME, it)
+        for name in (NAME, MIRROR):
+            cluster.pull_from(name, it)
         path = {"PATH": f"{programs}:{os.environ['PATH']}", "KUBECONFIG": str(cluster.kubeconfig)}
         environment = os.environ | path | variables
 
@@ -102,6 +105,17 @@ def test_the_readmes_install_runs_as_written(printed: str, shell: Shell, kube: K
     shell(documented("helm uninstall qwen3-operator --namespace qwen3-system"))
 
 
+def test_from_a_mirror(printed: str, shell: Shell, kube: Kube) -> None:
+    installed = documented(
+        "helm install qwen3-operator dist/qwen3-operator-0.1.0.tgz --namespace qwen3-system --create-namespace "
+        "--set imageRegistry=mirror.example"
+    )
+    shell(installed)
+    shell("kubectl -n qwen3-system rollout status deployment/qwen3-operator")
+    assert images_of(kube, *OPERATOR) == {f"{MIRROR}/team/qwen3-operator"}
+    shell("helm uninstall qwen3-operator --namespace qwen3-system")
+
+
 def test_without_helm(printed: str, shell: Shell, kube: Kube) -> None:
     shell("kubectl delete namespace qwen3-system")
     shell("kubectl delete crd --selector=app.kubernetes.io/part-of=qwen3-operator")
@@ -113,7 +127,12 @@ def test_without_helm(printed: str, shell: Shell, kube: Kube) -> None:
 
 def images_of(kube: Kube, *where: str) -> set[str]:
     """Repositories of the images that the pods name; each by digest."""
-    named = [container["image"] for pod in kube.get("pods", *where)["items"] for container in pod["spec"]["containers"]]
+    named = [
+        container["image"]
+        for pod in kube.get("pods", *where)["items"]
+        if "deletionTimestamp" not in pod["metadata"]
+        for container in pod["spec"]["containers"]
+    ]
     assert named and all("@sha256:" in image for image in named), named
     return {image.partition("@")[0] for image in named}
 
