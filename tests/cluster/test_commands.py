@@ -85,6 +85,7 @@ def test_from_the_installation_to_its_end(shell: Shell, its_cluster: devcluster.
     assert "STATUS: deployed" in notes and "serves all namespaces" in notes
     sample = notes.partition("kubectl apply -n default -f - <<EOF")[2].partition("EOF")[0]
     (tmp_path / "notes.yaml").write_text(sample)
+    shell("kubectl wait --for=condition=Established crd --all --timeout=20s")
     assert "qwen3-8b created" in shell(f"kubectl apply --dry-run=server -f {tmp_path}/notes.yaml")
     shell(documented("kubectl -n qwen3-system rollout status deployment/qwen3-operator"))
     deployment = json.loads(shell(f"kubectl -n {NAMESPACE} get deployment {NAME} -o json"))

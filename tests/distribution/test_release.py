@@ -96,7 +96,7 @@ INSTALL = documented(
 )
 
 
-def test_the_readmes_install_runs_as_written(printed: str, shell: Shell, kube: Kube) -> None:
+def test_the_documents_install_runs_as_written(printed: str, shell: Shell, kube: Kube) -> None:
     shell(INSTALL)
     shell(documented("kubectl -n qwen3-system rollout status deployment/qwen3-operator"))
     assert images_of(kube, *OPERATOR) == {f"{TEAM}/qwen3-operator"}
