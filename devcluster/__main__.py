@@ -72,10 +72,9 @@ def _restart_node(args: argparse.Namespace) -> None:
 
 def _registry(args: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: it has a process to end
-    with registry(cache_dir() / "registry", args.port) as it:
+    with contextlib.suppress(KeyboardInterrupt), registry(cache_dir() / "registry", args.port) as it:
         print(f"devcluster: a registry at {it.address}; end it with Ctrl-C. What it is given stays.", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.pause()
+        signal.pause()
 
 
 def _kubectl(args: argparse.Namespace) -> None:
