@@ -74,7 +74,7 @@ verify: .venv/.done ## lint, types, and that generated files are fresh
 format: .venv/.done ## format the code
 	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
 
-crds: .venv/.done ## write crds/ and the chart's copy from the models
+crds: .venv/.done ## write what is made from the code: crds/, the chart's copy, deploy/, reference pages, the version
 	$(PY) hack/generate.py
 
 ## ---- pieces
@@ -84,10 +84,16 @@ images: .venv/.done ## build the images of the operator and the downloader
 images-push: .venv/.done ## push the images for your own cluster: REGISTRY=registry.example/team (ARGS="operator downloader")
 	$(PY) -m images push $(or $(REGISTRY),$(error say where to: make images-push REGISTRY=registry.example/team)) $(ARGS)
 
+release: .venv/.done ## push images and chart of this version, write dist/: REGISTRY=registry.example/team (ARGS=--insecure: plain HTTP)
+	$(PY) -m images release $(or $(REGISTRY),$(error say where to: make release REGISTRY=registry.example/team)) $(ARGS)
+
+registry: .venv/.done ## run a container registry on 127.0.0.1:5000, until Ctrl-C
+	$(PY) -m devcluster registry
+
 devcluster-up: .venv/.done ## start a development cluster (ARGS="--real-node" for a real node)
 	$(PY) -m devcluster up $(ARGS)
 
 devcluster-down: .venv/.done ## end the development cluster
 	$(PY) -m devcluster down $(ARGS)
 
-.PHONY: help setup lock demo demo-down test test-unit test-download test-cluster test-faults-sample test-faults test-fuzz test-e2e test-load bench-scale bench-download verify format crds images images-push devcluster-up devcluster-down
+.PHONY: help setup lock demo demo-down test test-unit test-download test-cluster test-faults-sample test-faults test-fuzz test-e2e test-load bench-scale bench-download verify format crds images images-push release registry devcluster-up devcluster-down

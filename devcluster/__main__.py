@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 import time
 from dataclasses import fields
@@ -11,7 +13,8 @@ from pathlib import Path
 
 from devcluster import tools
 from devcluster.clusters import Cluster, all_clusters
-from devcluster.paths import DevclusterError
+from devcluster.paths import DevclusterError, cache_dir
+from devcluster.registry import registry
 from devcluster.spec import ClusterSpec
 
 
@@ -67,6 +70,13 @@ def _restart_node(args: argparse.Namespace) -> None:
     Cluster(args.name).restart_node()
 
 
+def _registry(args: argparse.Namespace) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: it has a process to end
+    with contextlib.suppress(KeyboardInterrupt), registry(cache_dir() / "registry", args.port) as it:
+        print(f"devcluster: a registry at {it.address}; end it with Ctrl-C. What it is given stays.", flush=True)
+        signal.pause()
+
+
 def _kubectl(args: argparse.Namespace) -> None:
     cluster = Cluster(args.name)
     cluster.spec()  # a clear error when there is no such cluster
@@ -120,6 +130,9 @@ def _parser() -> argparse.ArgumentParser:
     load_image.add_argument("archive", type=Path, help="what `docker save` or `buildah push … docker-archive:` wrote")
 
     command("restart-node", _restart_node, "what a reboot of the real node does to its pods")
+
+    local = command("registry", _registry, "run a container registry on 127.0.0.1, until Ctrl-C", named=False)
+    local.add_argument("--port", type=int, default=5000, help="default: %(default)s")
 
     kubectl = command("kubectl", _kubectl, "kubectl on a cluster: python -m devcluster kubectl get pods")
     kubectl.add_argument("args", nargs=argparse.REMAINDER)

@@ -20,6 +20,7 @@ from devcluster.controlplane import ControlPlane, read_audit_log
 from devcluster.paths import DevclusterError, state_dir
 from devcluster.realnode import layout
 from devcluster.realnode import node as realnode
+from devcluster.registry import Registry
 from devcluster.spec import ClusterSpec
 from devcluster.stages import FakeDownload
 
@@ -107,6 +108,11 @@ class Cluster(Client):
         """Import an image archive into the real node; returns what was imported."""
         self._require_real_node()
         return realnode.load_image(archive)
+
+    def pull_from(self, name: str, registry: Registry) -> None:
+        """Have the real node pull the images of `name`, like registry.example, from `registry`."""
+        self._require_real_node()
+        realnode.pull_from(name, registry.url, registry.certificate)
 
     def restart_node(self) -> None:
         """End kubelet and containerd as a reboot would, with the pods on it, and start them again."""

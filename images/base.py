@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import re
 import subprocess
@@ -15,9 +16,14 @@ APT_SOURCES = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d"))
 NO_MANUALS = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/doc/*")
 
 
+def given() -> str:
+    """An image to take as the base, by its name in a registry, like the Dockerfiles'; empty: one that is made."""
+    return os.environ.get("BASE_IMAGE", "")
+
+
 def key() -> str:
     """Changes with everything that the base depends on, Debian's own updates apart: 12 hexadecimal digits."""
-    inputs = [codename(), platform.machine(), *BASE_PACKAGES, *NO_MANUALS]
+    inputs = [given()] if given() else [codename(), platform.machine(), *BASE_PACKAGES, *NO_MANUALS]
     return hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:12]
 
 

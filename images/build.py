@@ -72,7 +72,9 @@ def _build(image: Image, base_image: str, reference: str, archive: Path) -> None
 
 
 def base_image() -> str:
-    """The base in buildah's storage, made when missing."""
+    """The base in buildah's storage, made when missing; one that is given is pulled."""
+    if given := base.given():
+        return buildah("pull", "--quiet", given).stdout.strip()
     reference = f"localhost/qwen3-base:{base.key()}"
     if buildah("images", "--quiet", reference, check=False).returncode == 0:
         return reference

@@ -29,14 +29,22 @@ def push(names: Iterable[str], registry: str, *, insecure: bool = False) -> dict
     """
     pushed = {name: references(registry)[name] for name in names}
     for name, target in pushed.items():
-        built = build(name)
-        whole = bundle() if name == WITH_VLLM else None
-        with locked():
-            buildah("pull", "--quiet", f"docker-archive:{built.archive}")  # a cache may hold the archives alone
-            source = _with_vllm(built.reference, whole) if whole else built.reference
-            print(f"images: pushing {target}", file=sys.stderr, flush=True)
-            buildah("push", "--quiet", f"--tls-verify={str(not insecure).lower()}", source, f"docker://{target}")
+        push_as(name, target, insecure=insecure)
     return pushed
+
+
+def push_as(name: str, target: str, *, insecure: bool = False) -> str:
+    """Build the image where it changed and push it under the name `target`; returns its digest in the registry."""
+    built = build(name)
+    whole = bundle() if name == WITH_VLLM else None
+    with locked(), tempfile.TemporaryDirectory(dir=folder()) as temporary:
+        buildah("pull", "--quiet", f"docker-archive:{built.archive}")  # a cache may hold the archives alone
+        source = _with_vllm(built.reference, whole) if whole else built.reference
+        print(f"images: pushing {target}", file=sys.stderr, flush=True)
+        digest = Path(temporary, "digest")
+        options = [f"--digestfile={digest}", f"--tls-verify={str(not insecure).lower()}"]
+        buildah("push", "--quiet", *options, source, f"docker://{target}")
+        return digest.read_text().strip()
 
 
 def _with_vllm(reference: str, vllm: Path) -> str:

@@ -37,6 +37,9 @@ netns_mounts_under_state_dir = true
 # Without CAP_SYS_RESOURCE nobody may lower oom_score_adj, and every sandbox would die trying.
 restrict_oom_score_adj = true
 
+[{cri}.registry]
+config_path = "{layout.REGISTRIES}"
+
 [{cri}.containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 
@@ -48,6 +51,12 @@ Root = "{layout.CONTAINERD_STATE}/runc"
 bin_dir = "/usr/lib/cni"
 conf_dir = "{layout.CONFIG}/cni"
 """
+
+
+def registry_host(url: str, certificate: Path | None) -> str:
+    """containerd's hosts.toml of a name whose images are at `url`."""
+    trusted = f'  ca = "{certificate}"\n' if certificate else ""
+    return f'[host."{url}"]\n  capabilities = ["pull", "resolve"]\n{trusted}'
 
 
 def cni() -> str:

@@ -21,5 +21,6 @@ CONTAINERD_ROOT = DATA / "containerd"
 KUBELET_ROOT = DATA / "kubelet"
 VOLUMES = DATA / "volumes"
 CONFIG = DATA / "config"
+REGISTRIES = CONFIG / "registries"  # a folder for each name that stands for another registry
 LOGS = DATA / "logs"
 POD_LOGS = DATA / "pod-logs"

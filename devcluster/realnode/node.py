@@ -114,6 +114,13 @@ def load_image(archive: Path) -> str:
     return _ctr("images", "import", str(archive))
 
 
+def pull_from(name: str, url: str, certificate: Path | None) -> None:
+    """Have the node pull the images of the registry `name` from `url`, from now on."""
+    hosts = layout.REGISTRIES / name / "hosts.toml"
+    hosts.parent.mkdir(parents=True, exist_ok=True)
+    hosts.write_text(config.registry_host(url, certificate))
+
+
 def _write_config(kubeconfig: Path, pki: Path) -> None:
     files: dict[str, str | dict[str, Any]] = {
         "containerd.toml": config.containerd(),

@@ -18,7 +18,7 @@ from qwen3_operator.controller.lease import Lease
 from qwen3_operator.controller.probes import Probes
 from qwen3_operator.controller.queue import KeyedQueue
 from qwen3_operator.controller.resync import Resync, Scope
-from qwen3_operator.controller.store import Store
+from qwen3_operator.controller.store import Kept, Store
 from qwen3_operator.controller.tasks import Tasks
 from qwen3_operator.handlers import kopf_settings, make_registry
 from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS, SELECTOR
@@ -56,10 +56,12 @@ class Operator:
         self.watching = asyncio.Event()
         self.probes = Probes(self._unready, self._ill)
         self._stop = asyncio.Event()
+        self._waits = False
+        """For the Lease."""
         self._tasks = Tasks(at_end=self.stop)
         # Beyond the queue's limit: for kinds and namespaces that have no key in work.
         self._workers = settings.workers + -(-settings.workers // 2)
-        self._store = Store(WATCHED)
+        self._store = Store(_watched(settings))
         self._resync = Resync(cluster, self._store, _scopes(settings))
         recorder, users = Recorder(cluster, settings.identity), ModelUsers()
         self._context = Context(cluster, self._store, settings, recorder, Nodes(self._store), users)
@@ -188,7 +190,9 @@ class Operator:
     async def _acquired(self, lease: Lease) -> bool:
         """Wait for the Lease; False when told to end before."""
         waiting, stopping = asyncio.create_task(lease.acquire()), asyncio.create_task(self._stop.wait())
+        self._waits = True
         await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        self._waits = False
         stopping.cancel()
         if not waiting.done():
             waiting.cancel()
@@ -200,6 +204,8 @@ class Operator:
         """What keeps this process from its work."""
         if self._stop.is_set():
             return "ending"
+        if self._waits and self.settings.standby:
+            return ""
         if not self.watching.is_set():
             return "starting"
         if not self._store.ready.is_set():
@@ -217,11 +223,15 @@ class Operator:
         return ""
 
 
+def _watched(settings: Settings) -> dict[Kind, Kept]:
+    return {kind: kept for kind, kept in WATCHED.items() if kind != NODES or settings.read_cluster}
+
+
 def _scopes(settings: Settings) -> list[Scope]:
     """All that is watched."""
     return [
         Scope(kind, namespace, SELECTOR if kind in CHILDREN else "")
-        for kind in WATCHED
+        for kind in _watched(settings)
         for namespace in (settings.namespaces if kind != NODES else ()) or (None,)
     ]
 

@@ -8,9 +8,21 @@ import socket
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from qwen3_operator import __version__
 
 PREFIX = "QWEN3_OPERATOR_"
+ENGINE_IMAGE = "vllm/vllm-openai:v0.33.0"
 ANY = "*"
 """Entry of `insecure_endpoints`: all of them."""
 _HOST = r"(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])"
@@ -29,8 +41,11 @@ class Settings(BaseModel):
 
     namespaces: tuple[str, ...] = ()
     """Namespaces to serve, comma-separated. Empty: all."""
-    engine_image: str = "vllm/vllm-openai:v0.33.0"
+    engine_image: str = ENGINE_IMAGE
     """Image of the servers where a Qwen3Deployment names none."""
+    image_registry: Annotated[str, StringConstraints(pattern=r"^[^\s@]*[^\s@/]$|^$")] = ""
+    """Registry that the operator's own choice of `engine_image` is pulled from, like mirror.example:5000/hub: a mirror
+    of Docker Hub. An image that somebody names is pulled from where they say."""
     engine_version: Annotated[str, StringConstraints(pattern=r"^([0-9]+\.[0-9]+(\.[0-9]+)?)?$")] = ""
     """vLLM's version in that image, where its tag does not tell: an image by digest, a tag of one's own."""
     engine_host: Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f:.]+$")] = "0.0.0.0"
@@ -38,7 +53,7 @@ class Settings(BaseModel):
     pod_ids: Literal["operator", "platform"] = "operator"
     """Who chooses the user and group ids of servers and Jobs. platform: they are left out, as OpenShift wants it, which
     has a range for each namespace."""
-    downloader_image: str = "localhost/qwen3-downloader:0.1.0"
+    downloader_image: str = f"localhost/qwen3-downloader:{__version__}"
     """Image of the download Jobs."""
     image_pull_secrets: tuple[str, ...] = ()
     """Pull secrets of servers and Jobs, comma-separated names."""
@@ -52,6 +67,9 @@ class Settings(BaseModel):
     read_secrets: bool = False
     """Read the Secrets that objects name (RBAC: get): a missing one is named before a pod waits for it, and a changed
     token starts a download anew at once. Without it the kubelet's words say what is missing."""
+    read_cluster: bool = True
+    """Read what belongs to no namespace: nodes and StorageClasses. Without it nothing is known of the GPUs but what
+    spec.gpu says, and a claim that cannot grow is noticed when the API server refuses."""
     http_proxy: str = ""
     """Proxy of the download Jobs for http:// addresses, without user and password."""
     https_proxy: str = ""
@@ -81,12 +99,21 @@ class Settings(BaseModel):
     """Namespace of the Lease that keeps two operators from working at once."""
     lease_name: str = "qwen3-operator"
     """Name of the Lease. Empty: no Lease."""
+    standby: bool = False
+    """Several of these processes are meant to run: one that waits for the Lease counts as ready."""
     identity: str = Field(default_factory=socket.gethostname)
     """Holder of the Lease: this process."""
     log_format: Literal["text", "json"] = "text"
     """How log lines are written."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least level of log lines."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_the_mirror(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("image_registry") and "engine_image" not in values:
+            return {**values, "engine_image": f"{values['image_registry']}/{ENGINE_IMAGE}"}
+        return values
 
     @field_validator("namespaces", "image_pull_secrets", "insecure_endpoints", "token_endpoints", mode="before")
     @classmethod

@@ -10,6 +10,11 @@ import yaml
 from devcluster import tools
 
 CHART = Path(__file__).parents[2] / "charts" / "qwen3-operator"
+IMAGES = (
+    "image.repository=registry.example/team/qwen3-operator",
+    "downloaderImage.repository=registry.example/team/qwen3-downloader",
+)
+"""Settings without which the chart of the checkout is refused."""
 
 
 class HelmError(Exception):
@@ -26,10 +31,16 @@ def helm(*args: str | Path, kubeconfig: Path | None = None) -> str:
     return done.stdout
 
 
-def template(*settings: str, release: str = "demo", namespace: str = "qwen3-system") -> list[dict[str, Any]]:
-    """The manifests of a release with `--set SETTING` each. Raises HelmError."""
-    flags = [word for setting in settings for word in ("--set", setting)]
+def flags(*settings: str) -> list[str]:
+    """`--set SETTING` for each."""
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+def template(
+    *settings: str, release: str = "demo", namespace: str = "qwen3-system", images: tuple[str, ...] = IMAGES
+) -> list[dict[str, Any]]:
+    """The manifests of a release with `--set SETTING` each, after those of `images`. Raises HelmError."""
     # The helm built here claims an old Kubernetes where it has no cluster to ask.
     words = ["template", release, CHART, "--namespace", namespace, "--kube-version", tools.kubernetes_version()]
-    rendered = helm(*words, *flags)
+    rendered = helm(*words, *flags(*images, *settings))
     return [manifest for manifest in yaml.safe_load_all(rendered) if manifest]

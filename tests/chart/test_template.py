@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tests.chart.helm import CHART, HelmError, helm, template
+from tests.chart.helm import CHART, IMAGES, HelmError, flags, helm, template
 
 from qwen3_operator.settings import Settings
 
@@ -33,7 +34,7 @@ def environment(manifests: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def test_lint() -> None:
-    assert "0 chart(s) failed" in helm("lint", "--strict", CHART)
+    assert "0 chart(s) failed" in helm("lint", "--strict", CHART, *flags(*IMAGES))
 
 
 def test_crds_are_those_of_the_repository_and_survive_an_uninstall() -> None:
@@ -91,10 +92,173 @@ def test_a_digest_goes_before_a_tag() -> None:
     assert container(manifests)["image"] == f"registry.example/operator@{digest}"
 
 
+def test_without_an_image_it_ends_in_words() -> None:
+    """Otherwise the pod waits in ImagePullBackOff, and nobody has said a word."""
+    for key, image in (("image", "qwen3-operator"), ("downloaderImage", "qwen3-downloader")):
+        others = tuple(setting for setting in IMAGES if not setting.startswith(f"{key}."))
+        with pytest.raises(
+            HelmError, match=rf"{key}\.repository is not set: where is the image {image}\?.*install\.md"
+        ):
+            template(images=others)
+
+
+def images(manifests: list[dict[str, Any]]) -> tuple[str, str, str]:
+    """Of the operator, of the downloads, and of the servers where nobody names one."""
+    settings = Settings.from_environment(environment(manifests))
+    return container(manifests)["image"], settings.downloader_image, settings.engine_image
+
+
+def test_one_value_has_everything_come_from_a_mirror() -> None:
+    version, engine = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"], Settings().engine_image
+    assert images(template("imageRegistry=mirror.example:5000", images=())) == (
+        f"mirror.example:5000/qwen3-operator:{version}",
+        f"mirror.example:5000/qwen3-downloader:{version}",
+        f"mirror.example:5000/{engine}",
+    )
+    digest = f"sha256:{'0' * 64}"
+    released = template("imageRegistry=mirror.example/hub/", f"image.digest={digest}")
+    assert images(released) == (
+        f"mirror.example/hub/team/qwen3-operator@{digest}",
+        f"mirror.example/hub/team/qwen3-downloader:{version}",
+        f"mirror.example/hub/{engine}",
+    )
+    assert images(template("global.imageRegistry=mirror.example/hub")) == images(
+        template("imageRegistry=mirror.example/hub")
+    )
+
+
+@pytest.mark.parametrize(
+    ("repository", "path"),
+    [
+        ("localhost/qwen3-operator", "qwen3-operator"),
+        ("localhost:5000/qwen3-operator", "qwen3-operator"),
+        ("team/qwen3-operator", "team/qwen3-operator"),
+        ("10.0.0.1:5000/a/b/qwen3-operator", "a/b/qwen3-operator"),
+    ],
+)
+def test_the_mirror_takes_the_place_of_the_host(repository: str, path: str) -> None:
+    manifests = template(f"image.repository={repository}", "image.tag=v7", "imageRegistry=mirror.example")
+    assert container(manifests)["image"] == f"mirror.example/{path}:v7"
+
+
+def test_a_named_engine_does_not_come_from_the_mirror() -> None:
+    manifests = template("imageRegistry=mirror.example", "settings.engineImage=registry.example/vllm:v0.33.0")
+    assert images(manifests)[2] == "registry.example/vllm:v0.33.0"
+
+
 def test_one_replica_that_is_never_doubled() -> None:
-    spec = one(template(), "Deployment")["spec"]
+    manifests = template()
+    spec = one(manifests, "Deployment")["spec"]
     assert spec["replicas"] == 1
     assert spec["strategy"] == {"type": "Recreate"}
+    assert "topologySpreadConstraints" not in spec["template"]["spec"]
+    assert not [m for m in manifests if m["kind"] == "PodDisruptionBudget"]
+    assert Settings.from_environment(environment(manifests)).standby is False
+
+
+def test_others_wait_on_other_nodes_and_are_ready() -> None:
+    manifests = template("replicas=3")
+    spec, budget = one(manifests, "Deployment")["spec"], one(manifests, "PodDisruptionBudget")["spec"]
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+    (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+    assert spread["labelSelector"] == budget["selector"] == spec["selector"]
+    assert Settings.from_environment(environment(manifests)).standby is True
+    own = "topologySpreadConstraints[0].topologyKey=zone,topologySpreadConstraints[0].maxSkew=2"
+    manifests = template("replicas=2", f"{own},topologySpreadConstraints[0].whenUnsatisfiable=DoNotSchedule")
+    (spread,) = one(manifests, "Deployment")["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["maxSkew"] == 2
+
+
+CLUSTER_WIDE = ("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition")
+
+
+def test_for_namespaces_nothing_of_the_cluster_is_needed() -> None:
+    manifests = template(
+        *("watchNamespaces={a,b}", "rbac.readCluster=false", "rbac.aggregateToDefaultRoles=false"),
+        "crds.install=false",
+    )
+    assert [m["metadata"]["name"] for m in manifests if m["kind"] in CLUSTER_WIDE] == []
+    assert {m["metadata"]["namespace"] for m in manifests} == {"qwen3-system", "a", "b"}
+    assert Settings.from_environment(environment(manifests)).read_cluster is False
+    everywhere = one(template("rbac.readCluster=false"), "ClusterRole", "demo-qwen3-operator")["rules"]
+    assert not [rule for rule in everywhere if {"nodes", "storageclasses"} & set(rule["resources"])]
+
+
+def pod(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = one(manifests, "Deployment")["spec"]["template"]["spec"]
+    return found
+
+
+def test_ids_are_the_platforms_where_it_chooses_them() -> None:
+    """restricted-v2 of OpenShift refuses a pod that names an id outside of its namespace's range."""
+    assert pod(template())["securityContext"]["runAsUser"] == 65532
+    chosen = pod(template("settings.podIds=platform"))["securityContext"]
+    assert chosen == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert "runAsUser" not in pod(template("podSecurityContext.runAsUser=null"))["securityContext"]
+    assert pod(template("podSecurityContext.runAsUser=1000680000"))["securityContext"]["runAsUser"] == 1000680000
+
+
+def test_the_pod_passes_pod_security_restricted() -> None:
+    it = pod(template())
+    assert it["securityContext"]["runAsNonRoot"] is True
+    assert it["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (only,) = it["containers"]
+    assert only["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_what_a_platform_adds_to_the_pod() -> None:
+    manifests = template(
+        *(
+            "extraVolumes[0].name=ca,extraVolumes[0].configMap.name=trusted",
+            "priorityClassName=system-cluster-critical",
+        ),
+        "extraVolumeMounts[0].name=ca,extraVolumeMounts[0].mountPath=/etc/ssl/own,extraVolumeMounts[0].readOnly=true",
+        *("env[0].name=SSL_CERT_DIR,env[0].value=/etc/ssl/own", "resources.limits.cpu=2", "nodeSelector.pool=infra"),
+        *("podLabels.team=ml", "podAnnotations.note=x", "tolerations[0].key=infra,tolerations[0].operator=Exists"),
+        "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms={}",
+    )
+    it, only = pod(manifests), container(manifests)
+    assert {volume["name"] for volume in it["volumes"]} == {"tmp", "ca"}
+    assert {"name": "ca", "mountPath": "/etc/ssl/own", "readOnly": True} in only["volumeMounts"]
+    assert {"name": "SSL_CERT_DIR", "value": "/etc/ssl/own"} in only["env"]
+    assert only["resources"]["limits"] == {"cpu": 2, "memory": "512Mi"}
+    assert it["priorityClassName"] == "system-cluster-critical"
+    assert (it["nodeSelector"], it["tolerations"]) == ({"pool": "infra"}, [{"key": "infra", "operator": "Exists"}])
+    meta = one(manifests, "Deployment")["spec"]["template"]["metadata"]
+    assert (meta["labels"]["team"], meta["annotations"]["note"]) == ("ml", "x")
+    assert "nodeAffinity" in it["affinity"]
+
+
+def test_network_policy() -> None:
+    assert not [m for m in template() if m["kind"] == "NetworkPolicy"]
+    who = "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.name=monitoring"
+    manifests = template("networkPolicy.enabled=true", who, "networkPolicy.apiServerPorts={8443}")
+    spec, deployment = one(manifests, "NetworkPolicy")["spec"], one(manifests, "Deployment")["spec"]
+    assert spec["podSelector"] == deployment["selector"]
+    (ingress,), (egress,) = spec["ingress"], spec["egress"]
+    assert ingress["from"] == [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]
+    assert ingress["ports"][0]["port"] == deployment["template"]["spec"]["containers"][0]["ports"][0]["name"]
+    assert [(p["protocol"], p["port"]) for p in egress["ports"]] == [("TCP", 8443), ("UDP", 53), ("TCP", 53)]
+
+
+def test_every_value_is_in_the_schema_and_says_what_it_is_for() -> None:
+    """A value that the schema does not know is refused, and one that it knows and values.yaml has not is hidden."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    given = values | {"global": {}}  # helm's own
+    assert set(schema["properties"]) == set(given)
+    for key, part in schema["properties"].items():
+        if part.get("additionalProperties") is False and key not in FREE:
+            assert set(part["properties"]) == set(values[key]), key
+
+
+FREE = ("affinity", "podSecurityContext", "resources", "securityContext")
+"""Values that have the shape of a Kubernetes type: what they may have beside values.yaml is documented there."""
 
 
 def test_watching_namespaces_narrows_the_roles() -> None:
@@ -159,7 +323,32 @@ def test_service_monitor() -> None:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("replicas=2", "replicas"),
+        ("replicas=0", "replicas"),
+        ("replicaCount=2", "replicaCount"),
+        ("image.repository=https://registry.example/operator", "repository"),
+        ("image.repository=registry.example/operator:v7", "repository"),
+        ("image.tag=v7@sha256", "tag"),
+        ("imageRegistry=https://mirror.example", "imageRegistry"),
+        ("global.imageRegistry=https://mirror.example", "imageRegistry"),
+        ("imagePullSecrets[0].name=Not_a_name", "imagePullSecrets"),
+        ("resources.request.cpu=1", "request"),
+        ("resources.requests.cpu=a lot", "cpu"),
+        ("resources.limits.memory=512MB", "memory"),
+        ("tolerations[0].effect=Never", "effect"),
+        ("tolerations[0].kee=gpu", "kee"),
+        ("affinity.nodeAfinity.x=y", "nodeAfinity"),
+        ("topologySpreadConstraints[0].topologyKey=zone", "maxSkew"),
+        ("podSecurityContext.runAsRoot=true", "runAsRoot"),
+        ("podSecurityContext.runAsUser=root", "runAsUser"),
+        ("securityContext.capabilities.drop=ALL", "drop"),
+        ("securityContext.fsGroup=1", "fsGroup"),
+        ("extraVolumes[0].emptyDir.medium=Memory", "name"),
+        ("extraVolumeMounts[0].name=x", "mountPath"),
+        ("networkPolicy.apiServerPorts[0]=0", "apiServerPorts"),
+        ("networkPolicy.metricsFrom[0].namespace=monitoring", "namespace"),
+        ("rbac.readCluster=no", "readCluster"),
+        ("priorityClassName=Not_a_name", "priorityClassName"),
+        ("env[0].name=X,env[0].val=y", "val"),
         ("watchNamespaces={Not_a_name}", "watchNamespaces"),
         ("settings.workers=0", "workers"),
         ("settings.logFormat=xml", "logFormat"),

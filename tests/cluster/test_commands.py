@@ -12,9 +12,13 @@ import devcluster
 import pytest
 import yaml
 from devcluster import tools
+from devcluster.registry import registry
+from images.release import VALUES, package
 from tests.cluster.downloads import COMPLETE
 from tests.cluster.installed import NAME, NAMESPACE, install, of_pod
 from tests.cluster.operator_process import OperatorProcess
+from tests.distribution.named import NAME as REGISTRY
+from tests.distribution.named import reached_as
 from tests.documents.snippets import ROOT, blocks, documented
 
 Shell = Callable[[str], str]
@@ -28,13 +32,15 @@ def its_cluster() -> Iterator[devcluster.Cluster]:
 
 
 @pytest.fixture(scope="module")
-def shell(its_cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+def shell(
+    its_cluster: devcluster.Cluster, to_the_registry: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Shell:
     """Run a command in the repository, as a person whose kubectl and helm know this cluster; what it prints."""
     programs = tmp_path_factory.mktemp("bin")
     for name, path in tools.ensure(["kubectl", "helm"]).items():
         (programs / name).symlink_to(path)
     home = {"HOME": str(programs), "KUBECONFIG": str(its_cluster.kubeconfig)}
-    environment = os.environ | home | {"PATH": f"{programs}:{os.environ['PATH']}"}
+    environment = os.environ | home | {"PATH": f"{programs}:{os.environ['PATH']}"} | to_the_registry
 
     def run(command: str) -> str:
         done = subprocess.run(
@@ -44,6 +50,19 @@ def shell(its_cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFact
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="module")
+def to_the_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Variables with which helm finds registry.example, where the chart of this checkout is. Simulated nodes pull
+    nothing, so there are no images."""
+    folder = tmp_path_factory.mktemp("registry")
+    chart = package(f"{REGISTRY}/team", dict.fromkeys(VALUES, f"sha256:{'1' * 64}"), folder)
+    with registry(folder / "content", names=[REGISTRY]) as it, reached_as(REGISTRY, it) as variables:
+        words = [str(tools.ensure(["helm"])["helm"]), "push", str(chart), f"oci://{REGISTRY}/team/charts"]
+        done = subprocess.run(words, env=os.environ | variables, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        yield variables
 
 
 def test_without_crds_it_ends_in_words(its_cluster: devcluster.Cluster, tmp_path: Path) -> None:
@@ -59,15 +78,23 @@ def test_without_crds_it_ends_in_words(its_cluster: devcluster.Cluster, tmp_path
 
 def test_from_the_installation_to_its_end(shell: Shell, its_cluster: devcluster.Cluster, tmp_path: Path) -> None:
     installed = documented(
-        "helm install qwen3-operator charts/qwen3-operator --namespace qwen3-system --create-namespace"
+        "helm install qwen3-operator oci://registry.example/team/charts/qwen3-operator --version 0.1.0 "
+        "--namespace qwen3-system --create-namespace"
     )
-    assert "STATUS: deployed" in shell(installed)
+    notes = shell(installed)
+    assert "STATUS: deployed" in notes and "serves all namespaces" in notes
+    sample = notes.partition("kubectl apply -n default -f - <<EOF")[2].partition("EOF")[0]
+    (tmp_path / "notes.yaml").write_text(sample)
+    shell("kubectl wait --for=condition=Established crd --all --timeout=20s")
+    assert "qwen3-8b created" in shell(f"kubectl apply --dry-run=server -f {tmp_path}/notes.yaml")
+    shell(documented("kubectl -n qwen3-system rollout status deployment/qwen3-operator"))
     deployment = json.loads(shell(f"kubectl -n {NAMESPACE} get deployment {NAME} -o json"))
     kubeconfig, settings = of_pod(its_cluster, deployment, tmp_path / "kubeconfig")
     operator = OperatorProcess(kubeconfig, tmp_path / "operator.log", **settings)
     operator.start()
     try:
         _serve(shell, tmp_path)
+        _upgrade(shell)
     finally:
         operator.stop()
     shell(documented("helm uninstall qwen3-operator --namespace qwen3-system"))
@@ -92,6 +119,43 @@ def _serve(shell: Shell, folder: Path) -> None:
     assert "Verified" in shown
     shell(documented("kubectl delete qwen3deployments --all --all-namespaces"))
     assert not shell("kubectl get qwen3deployments --all-namespaces -o name")
+
+
+def _upgrade(shell: Shell) -> None:
+    """To the same version, with a value that somebody had set, and back."""
+    shell(f"helm upgrade {NAME} oci://{REGISTRY}/team/charts/qwen3-operator -n {NAMESPACE} --set settings.workers=3")
+    upgraded = documented(
+        "helm upgrade qwen3-operator oci://registry.example/team/charts/qwen3-operator --version 0.1.0 "
+        "--namespace qwen3-system --reset-then-reuse-values"
+    )
+    shell(upgraded)
+    get = f"kubectl -n {NAMESPACE} get deployment {NAME} -o json"
+    assert '{"name": "QWEN3_OPERATOR_WORKERS", "value": "3"}' in json.dumps(json.loads(shell(get)))
+    history = shell(documented("helm history qwen3-operator --namespace qwen3-system"))
+    assert history.count("superseded") == 2
+    shell(documented("helm rollback qwen3-operator --namespace qwen3-system"))
+
+
+def test_other_names_take_over_the_crds_that_stayed(shell: Shell) -> None:
+    """They are of the release that was uninstalled, and kept."""
+    install = f"helm install another oci://{REGISTRY}/team/charts/qwen3-operator -n another --create-namespace"
+    with pytest.raises(AssertionError, match="invalid ownership metadata"):
+        shell(install)
+    assert "STATUS: deployed" in shell(f"{install} --take-ownership")
+    shell("helm uninstall another -n another")
+    assert "qwen3deployments.serving.qwen3.dev" in shell("kubectl get crd -o name")
+    shell("kubectl delete crd --selector=app.kubernetes.io/part-of=qwen3-operator")
+
+
+def test_manifests_for_kubectl(shell: Shell) -> None:
+    """What the kustomize base renders is taken by the API server, CRDs included."""
+    rendered = shell(documented("kubectl kustomize deploy/example"))
+    assert "image: registry.example/team/qwen3-operator:0.1.0" in rendered
+    assert "value: registry.example/team/qwen3-downloader:0.1.0" in rendered
+    made = shell("kubectl apply --server-side -k deploy/example").splitlines()
+    assert sum("customresourcedefinition" in line for line in made) == 3
+    shell(documented("kubectl -n qwen3-system rollout status deployment/qwen3-operator"))
+    shell("kubectl delete -k deploy/example")
 
 
 def test_an_installation_with_images_of_ones_own(shell: Shell) -> None:

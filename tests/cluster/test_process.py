@@ -177,10 +177,15 @@ def test_an_api_server_that_is_away_is_told_in_words(tmp_path: Path, cluster: de
     assert "Traceback" not in it.log.read_text()
 
 
-@pytest.fixture
-def narrow(installs: Callable[..., Release], ours: World, api: Api) -> Release:
-    """The chart with `watchNamespaces`: Roles in those instead of a ClusterRole."""
-    it = installs(name="narrow-qwen3-operator", namespace="narrow-system", narrow=True)
+@pytest.fixture(params=["nodes-are-read", "no-cluster-role"])
+def narrow(request: pytest.FixtureRequest, installs: Callable[..., Release], ours: World, api: Api) -> Release:
+    """The chart with `watchNamespaces`: Roles in those instead of a ClusterRole, which is for the nodes alone, or not
+    there. What an operator without it asks for all the same is refused, and fails the session."""
+    without = request.param == "no-cluster-role"
+    values = ("rbac.readCluster=false", "rbac.aggregateToDefaultRoles=false") if without else ()
+    name = f"narrow-qwen3-operator{'-alone' if without else ''}"
+    it = installs(*values, name=name, namespace="narrow-system", narrow=True)
+    assert (api.get("ClusterRole", None, name) is None) == without
     for role in it.roles_in(ours.namespace):
         api.create(role)
     return it

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from demo import manifests, ours, stage, target
 from demo.kube import DemoError, Kube
-from tests.chart.helm import CHART, helm
+from tests.chart.helm import CHART, IMAGES, flags, helm
 from tests.cluster.wrappers import Q3d
 
 pytestmark = pytest.mark.cluster
@@ -93,7 +93,16 @@ def test_the_release_of_the_readme_is_refused_and_left_as_it_is(
 ) -> None:
     release, namespace = README
     where = ("--namespace", namespace)
-    helm("install", release, CHART, *where, "--create-namespace", "--wait", kubeconfig=cluster.kubeconfig)
+    helm(
+        "install",
+        release,
+        CHART,
+        *where,
+        *flags(*IMAGES),
+        "--create-namespace",
+        "--wait",
+        kubeconfig=cluster.kubeconfig,
+    )
     try:
         before = everything(kube)
         assert ("Deployment", namespace, release) in before
@@ -136,7 +145,7 @@ def test_a_release_of_the_same_name_without_the_mark_is_refused(
 ) -> None:
     """Also in a namespace of the demo: its owner put it there."""
     kube.apply([manifests.namespace(manifests.SYSTEM_NAMESPACE)])
-    helm("install", ours.RELEASE, CHART, *ours.IN_RELEASE, "--wait", kubeconfig=cluster.kubeconfig)
+    helm("install", ours.RELEASE, CHART, *ours.IN_RELEASE, *flags(*IMAGES), "--wait", kubeconfig=cluster.kubeconfig)
     try:
         with pytest.raises(DemoError, match=f"the release {ours.RELEASE} in {manifests.SYSTEM_NAMESPACE} is not"):
             stage.install_at(given)

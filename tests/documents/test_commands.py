@@ -14,6 +14,7 @@ from tests.documents.snippets import ROOT, commands
 NO_KUBELET = "needs a kubelet, and simulated nodes have none; tests/e2e forwards ports and reads logs of other names"
 NO_DOCKER = "needs docker and a registry; images/ builds the same Dockerfiles by buildah, from another base"
 NO_REGISTRY = "needs a registry of one's own; tests/images pushes a small image to one of its own, by the same function"
+NO_MIRROR = "needs skopeo, and copies vLLM's image of 10 GB from Docker Hub"
 NO_CLUSTER = "needs a cluster of one's own; tests/e2e does the same on one that it makes"
 NOT_RUN = {
     "make demo": "takes the one real node that tests/e2e has; tests/e2e installs and asks by the demo's own functions",
@@ -24,6 +25,8 @@ NOT_RUN = {
     "docker build -f images/downloader/Dockerfile -t registry.example/team/qwen3-downloader:0.1.0 .": NO_DOCKER,
     "docker push registry.example/team/qwen3-operator:0.1.0": NO_DOCKER,
     "docker push registry.example/team/qwen3-downloader:0.1.0": NO_DOCKER,
+    "xargs -a dist/images.txt -I{} sh -c "
+    """'skopeo copy --all "docker://$1" "docker://mirror.example/${1#*/}"' - {}""": NO_MIRROR,
     "make images-push REGISTRY=registry.example/team": NO_REGISTRY,
     'make images-push REGISTRY=registry.example/team ARGS="operator downloader"': NO_REGISTRY,
     "DEMO_KUBECONFIG=~/.kube/config DEMO_REGISTRY=registry.example/team make demo": NO_CLUSTER,

@@ -13,7 +13,7 @@ from tests.unit.fakes import FakeCluster
 
 import qwen3_operator.process as process_module
 from qwen3_operator.controller.cluster import ApiError, Name, NamespaceEnding
-from qwen3_operator.controller.kinds import LEASES, Kind
+from qwen3_operator.controller.kinds import LEASES, NODES, Kind
 from qwen3_operator.controller.lease import LeaseLost
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.tasks import TaskEnded
@@ -317,6 +317,27 @@ async def test_a_lost_lease_stops_the_workers_at_once(
         await asyncio.wait_for(running, 10)
     assert it.queue.active == it.queue.workers == 0
     assert server.objects["Lease", "default", "guard"]["spec"]["holderIdentity"] == "another"
+
+
+async def test_one_that_waits_for_the_lease_is_ready_where_several_are_meant(server: ApiServer) -> None:
+    first = operator(server, lease_name="guard")
+    waiting = [operator(server, lease_name="guard", identity=str(on), standby=on) for on in (False, True)]
+    tasks = [asyncio.create_task(first.run())]
+    await until(lambda: first.queue.workers)
+    tasks += [asyncio.create_task(it.run()) for it in waiting]
+    await until(lambda: all(it._waits for it in waiting))
+    assert [it._unready() for it in waiting] == ["starting", ""]
+    for it in (*waiting, first):
+        it.stop()
+    await asyncio.wait_for(asyncio.gather(*tasks), 10)
+    assert waiting[1]._unready() == "ending"
+
+
+async def test_without_the_right_nodes_are_not_watched(server: ApiServer) -> None:
+    assert NODES in operator(server)._store.kinds
+    it = operator(server, read_cluster=False, namespaces="a,b")
+    assert NODES not in it._store.kinds
+    assert {scope.namespace for scope in it._resync._scopes} == {"a", "b"}, "nothing of the cluster as a whole"
 
 
 async def test_a_stop_ends_it_without_an_error_and_gives_the_lease_back(server: ApiServer) -> None:

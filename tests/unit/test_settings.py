@@ -9,6 +9,7 @@ from qwen3_operator.settings import PREFIX, Settings, SettingsError
 GOOD = {
     "namespaces": ("a, b,", ("a", "b")),
     "engine_image": ("example/vllm:1", "example/vllm:1"),
+    "image_registry": ("mirror.example:5000/hub", "mirror.example:5000/hub"),
     "engine_version": ("0.33.0", "0.33.0"),
     "engine_host": ("::", "::"),
     "pod_ids": ("platform", "platform"),
@@ -18,6 +19,7 @@ GOOD = {
     "insecure_endpoints": ("hub.lan:8080, http://10.0.0.1", ("hub.lan:8080", "http://10.0.0.1")),
     "token_endpoints": ("modelscope.cn,https://hub.example", ("modelscope.cn", "https://hub.example")),
     "read_secrets": ("true", True),
+    "read_cluster": ("false", False),
     "http_proxy": ("http://proxy.example:3128", "http://proxy.example:3128"),
     "https_proxy": ("http://proxy.example:3128", "http://proxy.example:3128"),
     "no_proxy": ("10.0.0.0/8,.svc", "10.0.0.0/8,.svc"),
@@ -32,6 +34,7 @@ GOOD = {
     "http_host": ("127.0.0.1", "127.0.0.1"),
     "lease_namespace": ("infra", "infra"),
     "lease_name": ("", ""),
+    "standby": ("true", True),
     "identity": ("me", "me"),
     "log_format": ("json", "json"),
     "log_level": ("DEBUG", "DEBUG"),
@@ -43,6 +46,9 @@ BAD = {
     "insecure_endpoints": ["https://hub.example", "http://hub.example/base", "hub example", "user@hub"],
     "token_endpoints": ["*", "ftp://hub.example", "https://hub.example/base"],
     "read_secrets": ["perhaps"],
+    "image_registry": ["mirror.example/", "mirror.example/x@sha256:1", "mirror example"],
+    "read_cluster": ["perhaps"],
+    "standby": ["perhaps"],
     "http_proxy": ["http://me:pass@proxy.example:3128", "http://me@proxy.example"],
     "https_proxy": ["http://me:pass@proxy.example:3128"],
     "proxy_secret": ["Not A Name"],
@@ -103,3 +109,11 @@ def test_other_variables_do_not_matter() -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_the_operators_own_choice_of_the_engine_comes_from_the_mirror() -> None:
+    mirror = {f"{PREFIX}IMAGE_REGISTRY": "mirror.example:5000/hub"}
+    chosen = Settings.from_environment(mirror).engine_image
+    assert chosen == f"mirror.example:5000/hub/{Settings().engine_image}"
+    named = mirror | {f"{PREFIX}ENGINE_IMAGE": "registry.example/vllm:v0.33.0"}
+    assert Settings.from_environment(named).engine_image == "registry.example/vllm:v0.33.0"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import devcluster
 import pytest
@@ -13,9 +12,8 @@ import yaml
 from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE
 from tests.cluster.installed import install
-from tests.cluster.waiting import wait_until
 from tests.upgrade import golden
-from tests.upgrade.takeover import Takeover, wait_idle
+from tests.upgrade.takeover import Takeover, wait_controllers, wait_idle
 
 ROOT = Path(__file__).parents[2]
 AGES = {"a-minute-later": timedelta(minutes=1), "a-month-later": timedelta(days=30)}
@@ -41,7 +39,7 @@ def takeover(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         cluster.kubectl("create", "namespace", golden.NAMESPACE)
         golden.restore(cluster, items)
         api = Api(cluster.kubeconfig)
-        _wait_controllers(api, items)
+        wait_controllers(api, items)
         before = golden.found(api)
         folder = tmp_path_factory.mktemp("new")
         release = install(cluster, folder)
@@ -51,18 +49,3 @@ def takeover(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         after = golden.found(api)
         operator.stop()
         yield Takeover(items, before, after, cluster.requests(), release.user)
-
-
-def _wait_controllers(api: Api, items: list[dict[str, Any]]) -> None:
-    """Until the controllers are at work: the garbage collector has removed what it should, and Jobs whose time is over
-    are gone."""
-    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "no-such", "uid": "00000000-0000-0000-0000-000000000000"}
-    meta = {"name": "orphan", "namespace": golden.NAMESPACE, "ownerReferences": [owner]}
-    api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta})
-    wait_until(lambda: api.get("ConfigMap", golden.NAMESPACE, "orphan") is None, within=60, what="garbage is collected")
-    expired = {it["metadata"]["uid"] for it in items if golden.is_expired(it)}
-    wait_until(
-        lambda: not expired & {job["metadata"]["uid"] for job in api.list("Job", golden.NAMESPACE)},
-        within=60,
-        what="finished Jobs are removed",
-    )

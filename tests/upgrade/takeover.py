@@ -76,3 +76,18 @@ def wait_idle(operator: OperatorProcess, api: Api) -> None:
         return time.monotonic() - last["since"] > QUIET_SECONDS
 
     wait_until(idle, within=WITHIN_SECONDS, what="the operator is idle", showing=operator.log_tail)
+
+
+def wait_controllers(api: Api, items: list[Object]) -> None:
+    """Until the controllers are at work: the garbage collector has removed what it should, and Jobs whose time is over
+    are gone."""
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "no-such", "uid": "00000000-0000-0000-0000-000000000000"}
+    meta = {"name": "orphan", "namespace": golden.NAMESPACE, "ownerReferences": [owner]}
+    api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta})
+    wait_until(lambda: api.get("ConfigMap", golden.NAMESPACE, "orphan") is None, within=60, what="garbage is collected")
+    expired = {it["metadata"]["uid"] for it in items if golden.is_expired(it)}
+    wait_until(
+        lambda: not expired & {job["metadata"]["uid"] for job in api.list("Job", golden.NAMESPACE)},
+        within=60,
+        what="finished Jobs are removed",
+    )

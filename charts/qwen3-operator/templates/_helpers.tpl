@@ -29,13 +29,36 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{/* An image by digest, or by tag: (list $ .Values.image) */}}
+{{/* The registry that everything is pulled from, where there is one for all: a mirror. */}}
+{{- define "qwen3-operator.imageRegistry" -}}
+{{- default (dig "imageRegistry" "" (default dict .Values.global)) .Values.imageRegistry | trimSuffix "/" -}}
+{{- end -}}
+
+{{/* An image by digest, or by tag: (list $ KEY-OF-THE-VALUES NAME). imageRegistry takes the place of the repository's host. */}}
 {{- define "qwen3-operator.image" -}}
 {{- $root := index . 0 -}}
-{{- $image := index . 1 -}}
-{{- if $image.digest -}}
-{{- printf "%s@%s" $image.repository $image.digest -}}
-{{- else -}}
-{{- printf "%s:%s" $image.repository (default $root.Chart.AppVersion $image.tag) -}}
+{{- $image := get $root.Values (index . 1) -}}
+{{- $registry := include "qwen3-operator.imageRegistry" $root -}}
+{{- $repository := $image.repository -}}
+{{- if $registry -}}
+{{- $path := regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" (default (index . 2) $repository) "" -}}
+{{- $repository = printf "%s/%s" $registry $path -}}
 {{- end -}}
+{{- if not $repository -}}
+{{- fail (printf "%s.repository is not set: where is the image %s? A chart that `make release REGISTRY=…` made has it inside; with this one, name it, or imageRegistry for all images. docs/install.md says how" (index . 1) (index . 2)) -}}
+{{- end -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (default $root.Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Security of the operator's pod. A platform that chooses ids by itself refuses a pod that names others. */}}
+{{- define "qwen3-operator.podSecurityContext" -}}
+{{- $context := .Values.podSecurityContext -}}
+{{- if eq .Values.settings.podIds "platform" -}}
+{{- $context = omit $context "runAsUser" "runAsGroup" "fsGroup" -}}
+{{- end -}}
+{{- toYaml $context -}}
 {{- end -}}

@@ -40,7 +40,9 @@ async def ensure_compile_cache(context: Context, owner: Object, cache: CompileCa
 
 
 async def class_without_growth(context: Context, claim: Object) -> str:
-    """The claim's StorageClass, where that does not let it grow."""
+    """The claim's StorageClass, where that does not let it grow, as far as it may be read."""
+    if not context.settings.read_cluster:
+        return ""
     name = str(claim["spec"].get("storageClassName") or "")
     found = await context.cluster.get(STORAGE_CLASSES, None, name) if name else None
     return "" if (found or {}).get("allowVolumeExpansion") else name or '""'

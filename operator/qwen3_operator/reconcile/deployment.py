@@ -135,7 +135,8 @@ class _Reconciliation(Reconciliation):
             self._ensure_compile_cache(spec),
             self._find_references(spec),
         )
-        self.gpus_by_node = {node: gpus.count for node, gpus in self._nodes(spec).items()}
+        if self.context.settings.read_cluster:
+            self.gpus_by_node = {node: gpus.count for node, gpus in self._nodes(spec).items()}
         spec = self._with_source(spec)
         if spec.model is None:  # the model of its modelRef is not there
             await self._ensure_replicas(spec)

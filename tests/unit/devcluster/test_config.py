@@ -32,6 +32,16 @@ def test_everything_listens_on_the_loopback_address() -> None:
     assert "bind-address" not in arguments(config, "kube-apiserver")
 
 
+def test_a_name_stands_for_a_registry_of_this_machine() -> None:
+    hosts = tomllib.loads(config.registry_host("https://127.0.0.1:5000", Path("/ca.crt")))
+    assert hosts == {"host": {"https://127.0.0.1:5000": {"capabilities": ["pull", "resolve"], "ca": "/ca.crt"}}}
+    assert (
+        "ca" not in tomllib.loads(config.registry_host("http://127.0.0.1:5000", None))["host"]["http://127.0.0.1:5000"]
+    )
+    cri = tomllib.loads(config.containerd())["plugins"]["io.containerd.grpc.v1.cri"]
+    assert cri["registry"] == {"config_path": str(layout.REGISTRIES)}
+
+
 @pytest.mark.parametrize("node_address", [None, "10.244.0.1"])
 def test_every_cluster_has_addresses_for_thousands_of_services(node_address: str | None) -> None:
     config = kwokctl(ClusterSpec(real_node=node_address is not None), node_address)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
-from images import base, catalog
+from images import base, build, catalog
 from images.catalog import IMAGES, REPOSITORY, Image
 
 
@@ -32,6 +33,21 @@ def test_another_base_is_another_tag_and_caches_do_not_count(image: Image, tmp_p
     (tmp_path / "code/__pycache__/a.pyc").write_text("other")
     assert image.reference("base") == before
     assert image.reference("other base") != before
+
+
+def test_a_base_that_is_given_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = base.key()
+    monkeypatch.setenv("BASE_IMAGE", "python:3.11-slim-bookworm")
+    assert base.key() != made
+    pulled: list[tuple[str, ...]] = []
+
+    def buildah(*words: str) -> subprocess.CompletedProcess[str]:
+        pulled.append(words)
+        return subprocess.CompletedProcess(words, 0, "sha256:1\n", "")
+
+    monkeypatch.setattr(build, "buildah", buildah)
+    assert build.base_image() == "sha256:1"
+    assert pulled == [("pull", "--quiet", "python:3.11-slim-bookworm")]
 
 
 def test_a_version_is_the_tag_and_part_of_the_key() -> None:

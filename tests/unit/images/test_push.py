@@ -12,13 +12,20 @@ from images.build import Built
 from images.catalog import IMAGES, REPOSITORY
 
 REGISTRY = "registry.example/team"
+DIGEST = f"sha256:{'1' * 64}"
 
 
 @pytest.fixture
 def buildah(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
     """A buildah that only notes its arguments."""
     calls: list[list[str]] = []
-    monkeypatch.setattr(push, "buildah", lambda *words: calls.append(list(words)))
+
+    def note(*words: str) -> None:
+        calls.append([word for word in words if not word.startswith("--digestfile=")])
+        for word in set(words) - set(calls[-1]):
+            Path(word.partition("=")[2]).write_text(f"{DIGEST}\n")
+
+    monkeypatch.setattr(push, "buildah", note)
     monkeypatch.setattr(push, "build", lambda name: Built(f"localhost/qwen3-{name}:x", tmp_path / f"{name}.tar"))
     monkeypatch.setattr(push, "bundle", lambda: tmp_path / "vllm")
     monkeypatch.setattr(push, "folder", lambda: tmp_path)

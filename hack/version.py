@@ -1,0 +1,43 @@
+"""The version stands in pyproject.toml; everything else that says it is written from there."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+NUMBER = r"\d+\.\d+\.\d+(?:-[0-9A-Za-z.]+)?"
+COMMAND = (
+    r"(?:(?<=/charts/qwen3-operator --version )|(?<=dist/qwen3-operator-)|(?<=mage\.tag=)"
+    rf"|(?<=/team/qwen3-operator:)|(?<=/team/qwen3-downloader:)){NUMBER}"
+)
+"""In a command of the documents, and in the test that runs it."""
+PLACES = {
+    "operator/qwen3_operator/__init__.py": rf'(?<=^__version__ = "){NUMBER}(?="$)',
+    "downloader/qwen3_download/__init__.py": rf'(?<=^__version__ = "){NUMBER}(?="$)',
+    "downloader/pyproject.toml": rf'(?<=^version = "){NUMBER}(?="$)',
+    "charts/qwen3-operator/Chart.yaml": rf"(?:(?<=^version: )|(?<=^appVersion: )){NUMBER}$",
+    "deploy/example/kustomization.yaml": rf"(?:(?<=newTag: )|(?<=qwen3-downloader:)){NUMBER}$",
+    **dict.fromkeys(("README.md", "docs/install.md", "docs/upgrade.md", "docs/your-cluster.md"), COMMAND),
+    **dict.fromkeys(("tests/cluster/test_commands.py", "tests/documents/test_commands.py"), COMMAND),
+    "tests/distribution/test_release.py": COMMAND,
+}
+"""File -> where it says the version."""
+
+
+def version() -> str:
+    """The version of operator, downloader, images and chart."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return str(tomllib.load(file)["project"]["version"])
+
+
+def with_version() -> dict[Path, str]:
+    """Each of these files with the version in it. Raises ValueError where a file says none; documents need not."""
+    texts = {}
+    for name, pattern in PLACES.items():
+        text, count = re.subn(pattern, version(), (ROOT / name).read_text(), flags=re.MULTILINE)
+        if not count and pattern != COMMAND:
+            raise ValueError(f"{name} says no version any more: correct hack/version.py")
+        texts[ROOT / name] = text
+    return texts

@@ -1,0 +1,101 @@
+"""A fresh cluster over the volumes of an old one: what was downloaded is there, and nothing is fetched again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import devcluster
+import pytest
+from demo import manifests, stage
+from demo.kube import Kube, wait_until
+from devcluster import tools
+from tests.documents.snippets import documented
+from tests.e2e.world import World
+
+pytestmark = pytest.mark.e2e
+
+NAMESPACE = manifests.NAMESPACE
+NAME = "tiny"
+"""Of the model, and so of its claim."""
+
+
+@contextmanager
+def fresh_cluster(volumes: Path) -> Iterator[World]:
+    """A cluster with operator and hub, and a PersistentVolume for the claim of each folder of `volumes`."""
+    built = stage.images()
+    with devcluster.cluster(real_node=True) as cluster:
+        stage.load(built, cluster.load_image)
+        kube = Kube(cluster.kubeconfig)
+        stage.install(kube, built)
+        kube.apply([volume(folder) for folder in sorted(volumes.iterdir())])
+        yield World(kube, cluster, stage.example())
+
+
+def volume(folder: Path) -> dict[str, Any]:
+    """The storage at `folder` for the claim of that name."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": folder.name},
+        "spec": {
+            "capacity": {"storage": "100Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Retain",
+            "storageClassName": "local-path",
+            "claimRef": {"namespace": NAMESPACE, "name": folder.name},
+            "hostPath": {"path": str(folder)},
+        },
+    }
+
+
+def commit(world: World) -> str:
+    """Of the model; empty where it is not Ready yet."""
+    status = world.get("qwen3model", NAME).get("status", {})
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
+    return str(status["model"]["commit"]) if ready else ""
+
+
+def test_nothing_is_downloaded_again(tmp_path: Path) -> None:
+    volumes = tmp_path / "volumes"
+    (volumes / NAME).mkdir(parents=True)
+    (volumes / NAME).chmod(0o777)  # a hostPath gets no fsGroup
+    with fresh_cluster(volumes) as old:
+        server = old.example(NAME)
+        meta = {"name": NAME, "namespace": NAMESPACE, "labels": {"team": "ml"}}
+        model = {"apiVersion": server["apiVersion"], "kind": "Qwen3Model", "metadata": meta}
+        old.kube.apply([model | {"spec": server["spec"]["model"]}])
+        first = wait_until("the download", lambda: commit(old), timeout=240)
+        backup = _backup(old, tmp_path)
+    (saved,) = json.loads(backup.read_text())["items"]
+    assert saved["spec"].items() >= server["spec"]["model"].items()
+    assert saved["metadata"]["labels"] == {"team": "ml"} and not {"status", "uid"} & {*saved, *saved["metadata"]}
+    with fresh_cluster(volumes) as new, new.hub_requests() as requests:
+        _run(new, documented("kubectl apply -f backup.json"), tmp_path)
+        assert wait_until("the model", lambda: commit(new), timeout=240) == first
+        assert requests("file") == []
+
+
+def _backup(world: World, folder: Path) -> Path:
+    command = documented(
+        "kubectl get qwen3deployments,qwen3models,qwen3batches --all-namespaces "
+        "-l app.kubernetes.io/managed-by!=qwen3-operator -o json "
+        "| jq '.items |= [.[] | {apiVersion, kind, "
+        "metadata: (.metadata | {name, namespace, labels, annotations}), spec}]' > backup.json"
+    )
+    _run(world, command, folder)
+    return folder / "backup.json"
+
+
+def _run(world: World, command: str, folder: Path) -> None:
+    kubectl = tools.ensure(["kubectl"])["kubectl"]
+    environment = {"KUBECONFIG": world.kube.kubeconfig, "PATH": f"{kubectl.parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
