@@ -1,4 +1,5 @@
-"""Write the files that are made from the code: CRDs, the chart's copy of them, reference pages.
+"""Write the files that are made from the code: CRDs, the chart's copy of them and its dashboards, reference
+pages.
 
 `--check` only says what is stale.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from dashboards import dashboards
 from reference import api_reference, reasons
 
 from qwen3_operator.api.crd import crds
@@ -25,6 +27,8 @@ def generated() -> dict[Path, str]:
         kept = {**crd, "metadata": {**crd["metadata"], "annotations": {"helm.sh/resource-policy": "keep"}}}
         files[ROOT / "crds" / name] = HEADER + to_yaml(crd)
         files[ROOT / "charts/qwen3-operator/files/crds" / name] = HEADER + to_yaml(kept)
+    for name, text in dashboards().items():
+        files[ROOT / f"charts/qwen3-operator/files/monitoring/dashboards/{name}.json"] = text
     files[ROOT / "docs/api-reference.md"] = api_reference()
     files[ROOT / "docs/reasons.md"] = reasons()
     return files
