@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from devcluster.controlplane import free_ports
-from devcluster.paths import cache_dir
+from tests.debian import program
 
 CONFIG = """
 daemon off;
@@ -43,32 +40,6 @@ http {{
 """
 
 
-def find_nginx() -> Path:
-    """nginx from PATH, the cache, or Debian's package, which is unpacked and not installed."""
-    for place in (shutil.which("nginx"), "/usr/sbin/nginx"):
-        if place and Path(place).exists():
-            return Path(place)
-    target = cache_dir() / "nginx-debian"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not target.exists():
-            _unpack(target)
-    return target / "usr" / "sbin" / "nginx"
-
-
-def _unpack(target: Path) -> None:
-    download = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", "nginx"]
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        if subprocess.run(download, cwd=folder, check=False).returncode:
-            subprocess.run(["apt-get", "-q", "update"], check=True)
-            subprocess.run(download, cwd=folder, check=True)
-        (package,) = Path(folder).glob("nginx_*.deb")
-        unpacked = Path(folder) / "unpacked"
-        subprocess.run(["dpkg", "-x", package, unpacked], check=True)
-        unpacked.rename(target)
-
-
 @contextlib.contextmanager
 def proxy(folder: Path, upstream: int) -> Iterator[int]:
     """A proxy before the port `upstream` of 127.0.0.1; gives its own port."""
@@ -76,7 +47,7 @@ def proxy(folder: Path, upstream: int) -> Iterator[int]:
     (port,) = free_ports(1)
     config = folder / "nginx.conf"
     config.write_text(CONFIG.format(folder=folder, port=port, upstream=upstream), encoding="utf-8")
-    with subprocess.Popen([find_nginx(), "-p", folder, "-c", config], cwd=folder) as process:
+    with subprocess.Popen([program("nginx", "nginx"), "-p", folder, "-c", config], cwd=folder) as process:
         try:
             _wait(port, process)
             yield port

@@ -37,6 +37,8 @@ DOWNLOAD_SIZE = Gauge(
     "qwen3_operator_download_size_bytes", "Bytes that a model has in all, until the copy is verified", _MODEL
 )
 DOWNLOADS = Counter("qwen3_operator_downloads", "Download Jobs that ended: complete or failed", ["result"])
+for _result in ("complete", "failed"):
+    DOWNLOADS.labels(_result)
 DOWNLOADED_BYTES = Counter(
     "qwen3_operator_downloaded_bytes", "Bytes that download Jobs put on a volume, or found there and verified"
 )
