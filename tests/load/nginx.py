@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from devcluster import debian
 from devcluster.controlplane import free_ports
-from tests.debian import program
 
 CONFIG = """
 daemon off;
@@ -47,7 +47,9 @@ def proxy(folder: Path, upstream: int) -> Iterator[int]:
     (port,) = free_ports(1)
     config = folder / "nginx.conf"
     config.write_text(CONFIG.format(folder=folder, port=port, upstream=upstream), encoding="utf-8")
-    with subprocess.Popen([program("nginx", "nginx"), "-p", folder, "-c", config], cwd=folder) as process:
+    with subprocess.Popen(
+        [debian.program("nginx", "usr/sbin/nginx"), "-p", folder, "-c", config], cwd=folder
+    ) as process:
         try:
             _wait(port, process)
             yield port

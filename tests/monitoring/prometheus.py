@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 from devcluster.controlplane import free_ports
-from tests.debian import program
+from devcluster.debian import program
 
 PACKAGE = "prometheus"
 
@@ -45,7 +45,11 @@ def prometheus(folder: Path, jobs: list[dict[str, Any]]) -> Iterator[Prometheus]
     config = folder / "prometheus.yaml"
     config.write_text(yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
     command = [
-        *(str(program("prometheus", PACKAGE)), f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"),
+        *(
+            str(program(PACKAGE, "usr/bin/prometheus")),
+            f"--config.file={config}",
+            f"--storage.tsdb.path={folder / 'data'}",
+        ),
         f"--web.listen-address=127.0.0.1:{port}",
     ]
     with (

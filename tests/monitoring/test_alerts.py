@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.debian import program
+from devcluster.debian import program
 from tests.monitoring.files import ALERTS, alerts
 from tests.monitoring.prometheus import PACKAGE
 
@@ -16,7 +16,7 @@ CASES = Path(__file__).with_name("alerts_test.yaml")
 
 
 def promtool(*words: str | Path) -> str:
-    done = subprocess.run([program("promtool", PACKAGE), *words], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([program(PACKAGE, "usr/bin/promtool"), *words], capture_output=True, text=True, timeout=120)
     assert not done.returncode, done.stdout + done.stderr
     return done.stdout
 
