@@ -1,4 +1,4 @@
-"""The API server takes what the chart makes for the Prometheus Operator, by that project's own CRDs."""
+"""The API server takes what the chart makes for the Prometheus Operator, by that project's own CRDs, and the fences."""
 
 from __future__ import annotations
 
@@ -40,13 +40,26 @@ def with_crds(cluster: devcluster.Cluster) -> devcluster.Cluster:
 
 
 @pytest.mark.parametrize("namespaces", ["", "watchNamespaces={default}"])
-def test_the_api_server_takes_them_as_they_are(with_crds: devcluster.Cluster, namespaces: str, tmp_path: Path) -> None:
+def test_the_api_server_takes_the_monitors_and_alerts(
+    with_crds: devcluster.Cluster, namespaces: str, tmp_path: Path
+) -> None:
     found = [m for m in template(*EVERYTHING, *filter(None, [namespaces]), namespace="default") if m["kind"] in KINDS]
     assert {m["kind"] for m in found} == set(KINDS)
-    path = tmp_path / "monitoring.yaml"
-    path.write_text(yaml.safe_dump_all(found))
-    # Strict: a field that the schema does not know is an error.
-    said = with_crds.kubectl(
-        "apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", str(path), "-o=yaml"
-    )
-    assert [item["kind"] for item in yaml.safe_load(said)["items"]] == [m["kind"] for m in found]
+    assert taken(with_crds, found, tmp_path) == [m["kind"] for m in found]
+
+
+def test_the_api_server_takes_the_fences(cluster: devcluster.Cluster, tmp_path: Path) -> None:
+    gateway = "[0].namespaceSelector.matchLabels.name=gateway"
+    settings = [f"fences.{name}{gateway}" for name in ("metricsFrom", "hubTo", "dnsTo")]
+    found = [
+        m for m in template("fences.enabled=true", "fences.namespaces={default}", *settings) if "Network" in m["kind"]
+    ]
+    assert taken(cluster, found, tmp_path) == ["NetworkPolicy"] * 3
+
+
+def taken(cluster: devcluster.Cluster, manifests: list[dict[str, Any]], folder: Path) -> list[str]:
+    """Kinds of what the API server would store; a field that a schema does not know is an error."""
+    path = folder / "manifests.yaml"
+    path.write_text(yaml.safe_dump_all(manifests))
+    flags = ("--server-side", "--dry-run=server", "--validate=strict", "-o=yaml")
+    return [item["kind"] for item in yaml.safe_load(cluster.kubectl("apply", *flags, "-f", str(path)))["items"]]
