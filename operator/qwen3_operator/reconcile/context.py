@@ -116,7 +116,7 @@ class Context:
             self.store.remove(kind, meta, own=True)
 
     async def write_status(
-        self, kind: Kind, obj: Object, status: dict[str, Any], pods: Iterable[Object] | None = None
+        self, kind: Kind, obj: Object, status: dict[str, Any], pods: Iterable[Mapping[str, Any]] | None = None
     ) -> None:
         """Apply `status` where it differs from that of `obj`, and record the news as Events and metrics. `pods`: all of
         the object's own, where they are known."""

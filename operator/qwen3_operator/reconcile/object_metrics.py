@@ -58,8 +58,10 @@ def show(kind: str, obj: Object, status: Object, pods: Iterable[Object] | None) 
     """Set the series of one object by its new `status`. `pods`: all of its own; None: as they were."""
     meta, conditions = obj["metadata"], {c["type"]: c for c in status["conditions"]}
     key = Key(kind, meta["namespace"], meta["name"])
-    held = {(*key, str(type)): _is_true(conditions[type]) for type in ALERTING if type in conditions}
-    OBJECTS.show(key, CONDITION, held)
+    shown: dict[tuple[str, ...], float] = {
+        (*key, str(type)): _is_true(conditions[type]) for type in ALERTING if type in conditions
+    }
+    OBJECTS.show(key, CONDITION, shown)
     ready = conditions.get(Type.READY)
     OBJECTS.show(key, NOT_READY, {(*key, ready["reason"]): 1} if ready and not _is_true(ready) else {})
     own = (key.namespace, key.name)
