@@ -6,11 +6,11 @@ Written where the status is written, from the same words. Series of an object go
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from qwen3_operator import __version__
 from qwen3_operator.api.conditions import Type
 from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.metrics import BUILD, CONDITION, NOT_READY, OBJECTS
@@ -51,7 +51,7 @@ DOWNLOAD_SECONDS = Histogram(
 
 def show_build() -> None:
     """Set `qwen3_operator_build_info`."""
-    BUILD.info({"version": metadata.version("qwen3-operator")})
+    BUILD.info({"version": __version__})
 
 
 def show(kind: str, obj: Object, status: Object, pods: Iterable[Object] | None) -> None:
