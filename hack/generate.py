@@ -1,5 +1,6 @@
-"""Write the files that are made from the code: CRDs, the chart's copy of them, reference pages, the version where it is
-said, and from the chart the manifests of deploy/ (which takes helm, as the development cluster builds it).
+"""Write the files that are made from the code: CRDs, the chart's copy of them and its dashboards, reference pages,
+pictures, the version where it is said, and from the chart the manifests of deploy/ (which takes helm, as the
+development cluster builds it).
 
 `--check` only says what is stale.
 """
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from dashboards import dashboards
 from reference import api_reference, reasons
 from version import with_version
 
@@ -38,6 +40,8 @@ def generated() -> dict[Path, str]:
     plurals = sorted(crd["spec"]["names"]["plural"] for crd in crds())
     # This name, as `kubectl apply -f crds/` takes every file that ends in .yaml or .yml.
     files[ROOT / "crds/Kustomization"] = HEADER + to_yaml(kustomization(*(f"{plural}.yaml" for plural in plurals)))
+    for name, text in dashboards().items():
+        files[ROOT / f"charts/qwen3-operator/files/monitoring/dashboards/{name}.json"] = text
     files[ROOT / "docs/api-reference.md"] = api_reference()
     files[ROOT / "docs/reasons.md"] = reasons()
     return files

@@ -22,7 +22,14 @@ from qwen3_operator.controller.store import Kept, Store
 from qwen3_operator.controller.tasks import Tasks
 from qwen3_operator.handlers import kopf_settings, make_registry
 from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS, SELECTOR
-from qwen3_operator.reconcile import Context, Key, reconcile_batch, reconcile_deployment, reconcile_model
+from qwen3_operator.reconcile import (
+    Context,
+    Key,
+    object_metrics,
+    reconcile_batch,
+    reconcile_deployment,
+    reconcile_model,
+)
 from qwen3_operator.reconcile.failure import LASTING_FAILURES, report_failure
 from qwen3_operator.reconcile.nodes import Nodes
 from qwen3_operator.reconcile.triggers import Triggers
@@ -88,6 +95,7 @@ class Operator:
             await self.probes.stop()
 
     async def _work(self, lease: Lease | None = None) -> None:
+        object_metrics.show_build()
         metrics.QUEUE_LENGTH.set_function(lambda: len(self.queue))
         async with self._tasks as tasks:
             for number in range(self._workers):

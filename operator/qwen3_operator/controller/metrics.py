@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, Info
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -32,21 +31,41 @@ LOOP_LAG = Gauge("qwen3_operator_loop_lag_seconds", "How late the event loop wok
 LEADER = Gauge("qwen3_operator_leader", "1 while this process holds the Lease")
 CONDITION = Gauge(
     "qwen3_operator_condition",
-    "1 while the condition is True, of the conditions that alerts are made of: Ready and Stalled",
+    "1 while the condition is True, of the conditions that alerts are made of",
     ["kind", "namespace", "name", "type"],
 )
-ALERTING = ("Ready", "Stalled")
+NOT_READY = Gauge(
+    "qwen3_operator_not_ready",
+    "1 for an object that is not Ready, with the reason of that condition",
+    ["kind", "namespace", "name", "reason"],
+)
+BUILD = Info("qwen3_operator_build", "The operator's version")
 
 
-def show_conditions(kind: str, namespace: str, name: str, conditions: Iterable[Mapping[str, str]]) -> None:
-    """Set `qwen3_operator_condition` of one object."""
-    for condition in conditions:
-        if condition["type"] in ALERTING:
-            CONDITION.labels(kind, namespace, name, condition["type"]).set(condition["status"] == "True")
+class OfObjects:
+    """Series of gauges that belong to an object: there is one as long as the object says so, and none without it."""
+
+    def __init__(self) -> None:
+        self._shown: dict[Hashable, dict[Gauge, set[tuple[str, ...]]]] = {}
+
+    def show(self, key: Hashable, gauge: Gauge, values: Mapping[tuple[str, ...], float]) -> None:
+        """Let these be the object's series of `gauge`: label values -> value. Those before that are not among them
+        go."""
+        shown = self._shown.setdefault(key, {})
+        self._remove(gauge, shown.pop(gauge, set()) - values.keys())
+        if values:
+            shown[gauge] = set(values)
+        for labels, value in values.items():
+            gauge.labels(*labels).set(value)
+
+    def forget(self, key: Hashable) -> None:
+        """Drop all series of an object that is gone."""
+        for gauge, shown in self._shown.pop(key, {}).items():
+            self._remove(gauge, shown)
+
+    def _remove(self, gauge: Gauge, series: Iterable[tuple[str, ...]]) -> None:
+        for labels in series:
+            gauge.remove(*labels)
 
 
-def forget_conditions(kind: str, namespace: str, name: str) -> None:
-    """Drop the series of an object that is gone."""
-    for condition in ALERTING:
-        with contextlib.suppress(KeyError):
-            CONDITION.remove(kind, namespace, name, condition)
+OBJECTS = OfObjects()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from qwen3_operator.api.reasons import Reason
-from qwen3_operator.controller import metrics
 from qwen3_operator.controller.cluster import ApiError, Cluster, Object
 from qwen3_operator.controller.events import Recorder
 from qwen3_operator.controller.kinds import EVENTS, Kind
@@ -17,6 +16,7 @@ from qwen3_operator.controller.store import Store
 from qwen3_operator.desired.drift import stamped, up_to_date, with_ports_of
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import MANAGED_BY, MANAGER
+from qwen3_operator.reconcile import object_metrics
 from qwen3_operator.reconcile.nodes import Nodes
 from qwen3_operator.reconcile.users import ModelUsers
 from qwen3_operator.reconcile.watched import OWNER_LABELS
@@ -115,10 +115,13 @@ class Context:
         if kind in self.store.kinds:
             self.store.remove(kind, meta, own=True)
 
-    async def write_status(self, kind: Kind, obj: Object, status: dict[str, Any]) -> None:
-        """Apply `status` where it differs from that of `obj`, and record the news as Events."""
+    async def write_status(
+        self, kind: Kind, obj: Object, status: dict[str, Any], pods: Iterable[Mapping[str, Any]] | None = None
+    ) -> None:
+        """Apply `status` where it differs from that of `obj`, and record the news as Events and metrics. `pods`: all of
+        the object's own, where they are known."""
         before, meta = obj.get("status") or {}, obj["metadata"]
-        metrics.show_conditions(kind.kind, meta["namespace"], meta["name"], status["conditions"])
+        object_metrics.show(kind.kind, obj, status, pods)
         if status == before:
             return
         wanted = {"metadata": {key: meta[key] for key in ("namespace", "name", "uid")}, "status": status}
@@ -128,6 +131,7 @@ class Context:
             if error.status in (404, 409):  # deleted meanwhile, and perhaps made anew
                 return
             raise
+        object_metrics.count(kind.kind, before, status)
         await self._record_news(kind, obj, before, status)
 
     async def _record_news(self, kind: Kind, obj: Object, before: Object, status: Object) -> None:

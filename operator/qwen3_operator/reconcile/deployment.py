@@ -75,7 +75,7 @@ async def reconcile_deployment(context: Context, key: Key) -> Requeue | float | 
     if spec is not None:
         await it.act(spec)
     status = deployment_status(key.name, spec, obj["metadata"]["generation"], obj.get("status") or {}, it.view())
-    await context.write_status(QWEN3_DEPLOYMENTS, obj, status)
+    await context.write_status(QWEN3_DEPLOYMENTS, obj, status, it.server_pods())
     if spec is not None:
         await settle(context, QWEN3_DEPLOYMENTS, obj, it.models_to_keep())
     return it.requeue_after(spec)
@@ -151,7 +151,7 @@ class _Reconciliation(Reconciliation):
         if self.server is None:
             return
         if not _rolled_out(self.server):
-            self.pods = await views_of(self.context, self._server_pods(), CONTAINER)
+            self.pods = await views_of(self.context, self.server_pods(), CONTAINER)
             await self._go_back(spec)
         elif self.server["spec"].get("replicas"):
             await self._read_startup()
@@ -160,7 +160,7 @@ class _Reconciliation(Reconciliation):
         """Names of the models that are wanted, or that servers still run on."""
         held = self.context.store.find(QWEN3_MODELS, OWNER, self._uid)
         makers = [self.server["spec"]["template"]["spec"]] if self.server is not None else []
-        makers += [pod["spec"] for pod in self._server_pods()]
+        makers += [pod["spec"] for pod in self.server_pods()]
         keep = models_in_use(held, makers) | ({self.model_name} if self.model_name else set())
         if self.server is not None and not _rolled_out(self.server):
             keep |= {model["metadata"]["name"] for model in held}  # it may have to go back to what served
@@ -177,7 +177,7 @@ class _Reconciliation(Reconciliation):
             return STARTING_SECONDS
         return TEMPLATE_SECONDS if spec is not None and spec.engine.chat_template else None
 
-    def _server_pods(self) -> list[Object]:
+    def server_pods(self) -> list[Object]:
         """Pods of the servers: those of the Deployment's ReplicaSets; a label alone is no proof."""
         owner = owner_key(self._namespace, QWEN3_DEPLOYMENTS.kind, self._name)
         pods = self.context.store.find(PODS, BY_OWNER, owner)
@@ -186,8 +186,7 @@ class _Reconciliation(Reconciliation):
     def _ending(self) -> int:
         """Servers that end and have a node, and its GPUs, until then."""
         return sum(
-            bool(pod["metadata"].get("deletionTimestamp") and pod["spec"].get("nodeName"))
-            for pod in self._server_pods()
+            bool(pod["metadata"].get("deletionTimestamp") and pod["spec"].get("nodeName")) for pod in self.server_pods()
         )
 
     async def _read_startup(self) -> None:
@@ -196,7 +195,7 @@ class _Reconciliation(Reconciliation):
         try:
             async with asyncio.timeout(None if was_ready else LOG_SECONDS):
                 before = self._status.get("startup") or {}
-                self.startup = await newest_startup(self.context, self._server_pods(), before)
+                self.startup = await newest_startup(self.context, self.server_pods(), before)
         except TimeoutError:
             self.startup_is_late = True
 
@@ -356,7 +355,7 @@ class _Reconciliation(Reconciliation):
         first = must_delete_first(
             spec.rollout,
             self.server,
-            self._server_pods(),
+            self.server_pods(),
             self.gpus_by_node or {},
             self.context.now(),
             volume_of_one_node=any(map(is_of_one_node, claims)),
@@ -383,7 +382,7 @@ class _Reconciliation(Reconciliation):
         Nobody watches it: it is read where servers are to mount it, and while one has a node and does not start.
         """
         mounted = config_map_of(self.server["spec"]["template"]) if self.server is not None else ""
-        if not called or (called == mounted and not any(map(_is_starting, self._server_pods()))):
+        if not called or (called == mounted and not any(map(_is_starting, self.server_pods()))):
             return
         live = await self.context.observe(CONFIG_MAPS, self._namespace, called)
         wanted = in_engine_config_map(self._namespace, self._name, self._uid, called)

@@ -7,11 +7,11 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from qwen3_operator.api.reasons import Reason
-from qwen3_operator.controller import metrics
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import Kind
 from qwen3_operator.controller.store import UNDECODABLE
 from qwen3_operator.engine.problem import Problem
+from qwen3_operator.reconcile import object_metrics
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.key import Key
 
@@ -20,7 +20,7 @@ def observed(context: Context, kind: Kind, key: Key) -> Object | None:
     """The object as it was seen last; None where it is gone or going: then nothing is applied any more."""
     obj = context.store.get(kind, key.namespace, key.name)
     if obj is None or obj["metadata"].get("deletionTimestamp"):
-        metrics.forget_conditions(*key)
+        object_metrics.forget(key)
         context.users.forget(key)
         return None
     return obj
