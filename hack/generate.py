@@ -1,4 +1,4 @@
-"""Write the files that are made from the code: CRDs, the chart's copy of them, reference pages.
+"""Write the files that are made from the code: CRDs, the chart's copy of them, reference pages, pictures.
 
 `--check` only says what is stale.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from pictures import pictures
 from reference import api_reference, reasons
 
 from qwen3_operator.api.crd import crds
@@ -27,6 +28,7 @@ def generated() -> dict[Path, str]:
         files[ROOT / "charts/qwen3-operator/files/crds" / name] = HEADER + to_yaml(kept)
     files[ROOT / "docs/api-reference.md"] = api_reference()
     files[ROOT / "docs/reasons.md"] = reasons()
+    files |= {ROOT / "docs/images" / name: picture for name, picture in pictures().items()}
     return files
 
 

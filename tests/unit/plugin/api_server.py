@@ -133,7 +133,8 @@ def serve(server: ApiServer, path: Path) -> _Server:
             self.send_header("Date", format_datetime(server.now.astimezone(UTC), usegmt=True))
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data)
+            if data:
+                self.wfile.write(data)
 
         do_GET = do_POST = _do
 
