@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 
@@ -76,7 +77,9 @@ def suggestions(parser: argparse.ArgumentParser, words: Sequence[str], names: Na
         return _beginning(last, list(commands)), NO_FILES
     if at == "completion":
         return _beginning(last, list(SCRIPTS)), NO_FILES
-    positionals = [word for word in before[before.index(at) + 1 :] if not word.startswith("-")]
+    takes_value = {flag for flag, it in flags.items() if it.nargs != 0}
+    after = list(itertools.pairwise(before))[before.index(at) :]
+    positionals = [word for previous, word in after if not word.startswith("-") and previous not in takes_value]
     if at in NAMED and not positionals:
         given = argparse.Namespace(
             **{dest: _value(before, flags, dest) for dest in ("namespace", "context", "kubeconfig")}

@@ -83,9 +83,8 @@ class Installed:
 
 
 def installed(api: Api, namespace: str) -> list[Installed] | None:
-    """The operators of the cluster, or as far as this user may look those of `namespace`, of the usual one, or of the
-    one of the context; None where none of them may be seen. Raises ApiFailure."""
-    looked = False
+    """The operators of the cluster, or as far as this user may look those of the usual namespace or of `namespace`;
+    None where there may be one that this user may not see. Raises ApiFailure."""
     for where in (None, USUAL_NAMESPACE, namespace):
         try:
             listing = api.list(DEPLOYMENTS, where, labels=LABELS, most=50)
@@ -93,11 +92,10 @@ def installed(api: Api, namespace: str) -> list[Installed] | None:
             if not failure.forbidden:
                 raise
             continue
-        looked = True
         found = [Installed(it) for it in listing.items if _is_operator(it)]
         if found or where is None:
             return found
-    return [] if looked else None
+    return None
 
 
 def _is_operator(deployment: Object) -> bool:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from qwen3_operator.plugin.failure import Failure
 
@@ -43,7 +44,10 @@ class Kubectl:
     def namespace(self) -> str:
         """Namespace of the context. Raises Failure."""
         command = self.words("config", "view", "--minify", "--output=jsonpath={..namespace}")
-        done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise Failure(f"kubectl did not answer within {START_SECONDS:g} s") from error
         if done.returncode and _NO_CONTEXT in done.stderr:  # inside a pod there need not be one
             return _OF_POD.read_text().strip() if _OF_POD.is_file() else "default"
         if done.returncode:
@@ -85,14 +89,24 @@ def running(command: Sequence[str], *, own_group: bool) -> Iterator[subprocess.P
 
 def first_line(process: subprocess.Popen[str], expected: str, seconds: float = START_SECONDS) -> str:
     """The first line on its standard output; empty where it ends, or says something else first, or nothing in time."""
-    assert process.stdout is not None
+    assert process.stdout is not None and process.stderr is not None
     alarm = threading.Timer(seconds, process.kill)
     alarm.start()
     try:
         line = process.stdout.readline(MOST_WORDS)
     finally:
         alarm.cancel()
-    return line if line.startswith(expected) else ""
+    if not line.startswith(expected):
+        return ""
+    for stream in (process.stdout, process.stderr):  # a pipe that nobody reads would stop it when it is full
+        threading.Thread(target=_drain, args=(stream,), daemon=True).start()
+    return line
+
+
+def _drain(stream: IO[str]) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        while stream.read(MOST_WORDS):
+            pass
 
 
 def _error_of(process: subprocess.Popen[str]) -> str:

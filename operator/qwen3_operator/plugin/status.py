@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from qwen3_operator.controller.kinds import NODES, PODS, Kind
@@ -20,6 +22,8 @@ from qwen3_operator.plugin.status_view import Seen, View, lines, newest_starting
 EVENTS = Kind("v1", "Event", "events")
 """The same objects as those of events.k8s.io, in the group that the role `view` may read."""
 SECONDS = 2.0
+PATIENCE = 30
+"""Looks in a row that may find no API server."""
 MOST_PODS = 50
 MOST_NODES = 8
 MOST_ABOUT = 4
@@ -97,27 +101,36 @@ def _log(api: Api, pod: Mapping[str, Any] | None, notes: list[str]) -> str:
 
 
 def _watch(arguments: argparse.Namespace, api: Api, kind: Kind, obj: Object) -> int:
+    """Until Ctrl-C, or until it is deleted. Raises Failure."""
     from rich.live import Live
 
     out, before = console(), ""
-    meta = obj["metadata"]
-    if arguments.output == "json" or not out.is_terminal:
-        while True:
-            shown = view(look(api, kind, obj))
-            words = one_line(shown)
-            if words != before:
-                if arguments.output == "json":
-                    print(_compact(shown), flush=True)
-                else:
-                    print(words, flush=True)
-                before = words
-            time.sleep(SECONDS)
-            obj = _again(api, kind, meta["namespace"], meta["name"])
-    with Live(console=out, auto_refresh=False, vertical_overflow="crop") as live:
-        while True:
-            live.update(renderable(view(look(api, kind, obj)), terminal=True), refresh=True)
-            time.sleep(SECONDS)
-            obj = _again(api, kind, meta["namespace"], meta["name"])
+    if arguments.output != "json" and out.is_terminal:
+        with Live(console=out, auto_refresh=False, vertical_overflow="crop") as live:
+            for shown in _looks(api, kind, obj):
+                live.update(renderable(shown, terminal=True), refresh=True)
+    for shown in _looks(api, kind, obj):
+        words = one_line(shown)
+        if words != before:
+            line = json.dumps(as_data(shown), ensure_ascii=False) if arguments.output == "json" else words
+            print(line, flush=True)
+            before = words
+    return 0
+
+
+def _looks(api: Api, kind: Kind, obj: Object) -> Iterator[View]:
+    """One look after the other. An API server that is away for a moment is waited for."""
+    meta, failures, shown = obj["metadata"], 0, view(look(api, kind, obj))
+    while True:
+        yield shown
+        time.sleep(SECONDS)
+        try:
+            shown, failures = view(look(api, kind, _again(api, kind, meta["namespace"], meta["name"]))), 0
+        except ApiFailure as failure:
+            failures += 1
+            if failure.status or failures > PATIENCE:
+                raise
+            shown = replace(shown, notes=[str(failure)])
 
 
 def _again(api: Api, kind: Kind, namespace: str, name: str) -> Object:
@@ -125,12 +138,6 @@ def _again(api: Api, kind: Kind, namespace: str, name: str) -> Object:
     if found is None:
         raise Failure(f"{kind.kind} {name} of namespace {namespace} was deleted")
     return found
-
-
-def _compact(shown: View) -> str:
-    import json
-
-    return json.dumps(as_data(shown), ensure_ascii=False)
 
 
 def _overview(arguments: argparse.Namespace, api: Api, namespace: str) -> int:

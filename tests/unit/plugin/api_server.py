@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.unit.plugin.recorded import NOW
+
 from qwen3_operator.api.crd import crds
+from qwen3_operator.controller.kinds import LEASES, NODES, SECRETS, STORAGE_CLASSES
 from qwen3_operator.plugin.bundle import CHILDREN
 from qwen3_operator.plugin.names import KINDS
 from qwen3_operator.plugin.status import EVENTS
-from tests.unit.plugin.recorded import NOW
-
-from qwen3_operator.controller.kinds import LEASES, NODES, SECRETS, STORAGE_CLASSES
 
 Object = dict[str, Any]
 ALL = (*KINDS, *CHILDREN, EVENTS, LEASES, NODES, SECRETS, STORAGE_CLASSES)
@@ -109,7 +109,9 @@ def _matches(obj: Object, query: dict[str, str]) -> bool:
 
 def _published() -> Object:
     schemas = {
-        f"dev.qwen3.serving.v1alpha1.{crd['spec']['names']['kind']}": crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+        f"dev.qwen3.serving.v1alpha1.{crd['spec']['names']['kind']}": crd["spec"]["versions"][0]["schema"][
+            "openAPIV3Schema"
+        ]
         for crd in crds()
     }
     return {"components": {"schemas": schemas}}

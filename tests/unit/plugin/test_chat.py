@@ -20,7 +20,12 @@ from qwen3_operator.plugin.failure import Failure
 from qwen3_operator.plugin.forward import Server
 from qwen3_operator.plugin.stream import Piece, error_words, pieces
 
-DELTAS: list[dict[str, Any]] = [{"reasoning": "hm"}, {"reasoning_content": "m"}, {"content": "\n\n12"}, {"content": "0"}]
+DELTAS: list[dict[str, Any]] = [
+    {"reasoning": "hm"},
+    {"reasoning_content": "m"},
+    {"content": "\n\n12"},
+    {"content": "0"},
+]
 
 
 def chunk(**fields: Any) -> bytes:
@@ -83,7 +88,7 @@ def test_a_conversation(vllm: tuple[Server, list[dict[str, Any]]]) -> None:
         ["third"],
     ]
     assert asked[0]["chat_template_kwargs"] == {"enable_thinking": True}
-    assert "hmm\n120" in out.export_text()
+    assert "hmm\n\n120\n" in out.export_text()
 
 
 def test_ctrl_c_ends_an_answer_and_not_the_program(monkeypatch: pytest.MonkeyPatch) -> None:

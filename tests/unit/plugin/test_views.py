@@ -51,9 +51,7 @@ def test_an_image_that_is_pulled() -> None:
     assert found["answers"][0] == "waiting"
 
 
-@pytest.mark.parametrize(
-    ("lines", "at"), [(0, "weights"), (2, "compile"), (4, "CUDA graphs"), (6, "answers")]
-)
+@pytest.mark.parametrize(("lines", "at"), [(0, "weights"), (2, "compile"), (4, "CUDA graphs"), (6, "answers")])
 def test_a_server_that_starts_is_where_its_log_says(lines: int, at: str) -> None:
     log = "\n".join(recorded.START_LOG.splitlines()[:lines])
     found = stages("loading", log)
@@ -76,7 +74,8 @@ def test_what_a_terminal_would_obey_is_not_printed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(None, ""), (0, "0s"), (59, "59s"), (60, "1m"), (200, "3m20s"), (7260, "2h1m"), (90000, "1d1h")]
+    ("seconds", "words"),
+    [(None, ""), (0, "0s"), (59, "59s"), (60, "1m"), (200, "3m20s"), (7260, "2h1m"), (90000, "1d1h")],
 )
 def test_durations(seconds: int | None, words: str) -> None:
     assert duration(seconds) == words
