@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -55,4 +56,5 @@ def _picture(title: str, seen: Seen) -> str:
 def _svg(title: str, show: Any) -> str:
     out = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, highlight=False, markup=False)
     show(out)
-    return out.export_svg(title=title, unique_id="qwen3") + "\n"
+    picture = out.export_svg(title=title, unique_id="qwen3")
+    return re.sub(r"\s*@font-face \{.*?\}", "", picture, flags=re.DOTALL) + "\n"  # fonts of other servers

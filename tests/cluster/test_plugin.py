@@ -173,8 +173,13 @@ def test_who_may_not(person: Person) -> None:
 @pytest.mark.parametrize("words", [["status"], ["doctor"], ["models"], ["chat", "chat"]])
 def test_without_a_cluster(programs: str, tmp_path: Path, words: list[str]) -> None:
     nowhere = {"clusters": [{"name": "x", "cluster": {"server": "https://127.0.0.1:1"}}]}
-    nowhere |= {"contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}], "users": [{"name": "x", "user": {}}]}
-    (tmp_path / "kubeconfig").write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "current-context": "x"} | nowhere))
+    nowhere |= {
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "users": [{"name": "x", "user": {}}],
+    }
+    (tmp_path / "kubeconfig").write_text(
+        yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "current-context": "x"} | nowhere)
+    )
     shown = Person(tmp_path / "kubeconfig", "default", programs).run("qwen3", *words, expected=1)
     assert "the cluster cannot be reached" in shown and len(shown.splitlines()) == 1
 

@@ -81,9 +81,8 @@ def suggestions(parser: argparse.ArgumentParser, words: Sequence[str], names: Na
     after = list(itertools.pairwise(before))[before.index(at) :]
     positionals = [word for previous, word in after if not word.startswith("-") and previous not in takes_value]
     if at in NAMED and not positionals:
-        given = argparse.Namespace(
-            **{dest: _value(before, flags, dest) for dest in ("namespace", "context", "kubeconfig")}
-        )
+        of_cluster = ("namespace", "context", "kubeconfig", "as_user")
+        given = argparse.Namespace(**{dest: _value(before, flags, dest) for dest in of_cluster})
         return _beginning(last, names(NAMED[at], given)), NO_FILES
     return [], NO_FILES
 

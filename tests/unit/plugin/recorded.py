@@ -1,4 +1,4 @@
-"""A cluster at one moment, its objects made by the operator's own code: what the commands are shown in tests and docs."""
+"""A cluster at one moment, made by the operator's own code: what the commands are shown in tests and pictures."""
 
 from __future__ import annotations
 
@@ -160,8 +160,10 @@ def server_pod(name: str, spec: Qwen3DeploymentSpec, state: str = "ready", numbe
 
 
 def deployment(name: str = "chat", state: str = "ready", *, done: int = TOTAL, **fields: Any) -> list[Object]:
-    """A Qwen3Deployment with its model, its server and the server's pod; state: downloading, unplaced, pulling, loading,
-    ready."""
+    """A Qwen3Deployment with its model, its server and the server's pod.
+
+    state: downloading, unplaced, pulling, loading, ready.
+    """
     spec = spec_of(**fields)
     its_model = model(spec, done=done if state == "downloading" else TOTAL, users=(name,))
     plan = plan_of(spec)

@@ -7,7 +7,7 @@ from tests.unit.plugin import recorded
 
 from qwen3_operator.plugin import redact
 from qwen3_operator.plugin.__main__ import make_parser
-from qwen3_operator.plugin.completion import suggestions
+from qwen3_operator.plugin.completion import main, suggestions
 from qwen3_operator.plugin.show import clean, duration
 from qwen3_operator.plugin.status_view import Seen, view
 
@@ -134,3 +134,11 @@ def complete(*words: str) -> tuple[list[str], int]:
 )
 def test_suggestions(words: list[str], expected: tuple[list[str], int]) -> None:
     assert complete(*words) == expected
+
+
+def test_a_shell_is_told_nothing_where_no_cluster_answers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")  # no kubectl
+    assert main(["status", "-n", "team", "--as", "jane", "ch"]) == 0
+    assert capsys.readouterr() == (":4\n", "")
