@@ -31,10 +31,9 @@ def console(file: TextIO | None = None) -> Console:
 
 def table(*columns: str, right: Iterable[str] = (), grow: str = "") -> Table:
     """A table as kubectl prints them. `right`: columns of numbers; `grow`: the one that may be wrapped."""
-    from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold")
+    made = Table(box=None, pad_edge=False, header_style="bold")
     numbers = set(right)
     for column in columns:
         justify = "right" if column in numbers else "left"
