@@ -148,12 +148,17 @@ def _download(seen: Seen, kind: str) -> Stage:
     return Stage(stage.name, stage.state, seconds, words, *counted)
 
 
+def _fits(obj: Object) -> Stage:
+    """Whether it fits. Where that is not known, or only advice, nothing waits for it."""
+    stage = _of_condition(obj, "fits", "Fits")
+    if stage.state in ("now", "waiting") and stage.message:
+        return Stage(stage.name, "unknown", None, stage.message)
+    return stage
+
+
 def _deployment_stages(seen: Seen) -> list[Stage]:
     obj = seen.obj
-    fits = _of_condition(obj, "fits", "Fits")
-    if fits.state == "now":  # advice: it keeps nothing from going on
-        fits = Stage(fits.name, "unknown", None, fits.message)
-    before = [_of_condition(obj, "accepted", "Accepted"), _download(seen, "ModelReady"), fits]
+    before = [_of_condition(obj, "accepted", "Accepted"), _download(seen, "ModelReady"), _fits(obj)]
     available = _of_condition(obj, "answers", "Available")
     starting = newest_starting(seen.pods)
     if starting is not None and available.state != "done":
@@ -275,7 +280,7 @@ def _batch_stages(seen: Seen) -> list[Stage]:
     return [
         _of_condition(seen.obj, "accepted", "Accepted"),
         _download(seen, "ModelReady"),
-        _of_condition(seen.obj, "fits", "Fits"),
+        _fits(seen.obj),
         _of_condition(seen.obj, "scheduled", "Scheduled"),
         Stage(run.name, run.state, seconds, words, done, requests.get("total")),
     ]

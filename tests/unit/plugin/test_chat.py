@@ -70,7 +70,7 @@ def test_reasoning_and_answer_are_told_apart(vllm: tuple[Server, list[dict[str, 
 
 
 def test_a_conversation(vllm: tuple[Server, list[dict[str, Any]]]) -> None:
-    """Commands, an answer that is stopped by Ctrl-C at the prompt, and what was said goes along."""
+    """Commands, Ctrl-C at the prompt, and what was said goes along."""
     server, asked = vllm
     typed = iter(["/think on", "first", KeyboardInterrupt, "second", "/new", "third", EOFError])
 

@@ -69,6 +69,15 @@ def test_a_spec_that_nobody_has_looked_at() -> None:
     assert view(Seen(fresh, recorded.NOW)).reason == "NotYetSeen"
 
 
+def test_what_nobody_knows_whether_it_fits_is_not_waited_for() -> None:
+    objects = recorded.deployment("chat")
+    for condition in objects[0]["status"]["conditions"]:
+        if condition["type"] == "Fits":
+            condition |= {"status": "Unknown", "reason": "GpuUnknown", "message": "no label tells"}
+    shown = view(Seen(objects[0], recorded.NOW))
+    assert [stage.state for stage in shown.stages if stage.name == "fits"] == ["unknown"]
+
+
 def test_what_a_terminal_would_obey_is_not_printed() -> None:
     assert clean("a\x1b[2Jb\u202ec\nd") == "a[2Jbc\nd"
 
