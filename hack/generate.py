@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dashboards import dashboards
+from pictures import pictures
 from reference import api_reference, reasons
 from version import with_version
 
@@ -44,6 +45,7 @@ def generated() -> dict[Path, str]:
         files[ROOT / f"charts/qwen3-operator/files/monitoring/dashboards/{name}.json"] = text
     files[ROOT / "docs/api-reference.md"] = api_reference()
     files[ROOT / "docs/reasons.md"] = reasons()
+    files |= {ROOT / "docs/images" / name: picture for name, picture in pictures().items()}
     return files
 
 

@@ -9,6 +9,7 @@ import sys
 
 from qwen3_operator.api.crd import crds
 from qwen3_operator.commands import offline
+from qwen3_operator.commands.arguments import EXIT_CODES, add_explain_arguments, add_plan_arguments
 from qwen3_operator.commands.output import to_yaml_stream
 from qwen3_operator.commands.read import BadInput
 from qwen3_operator.settings import Settings, SettingsError
@@ -38,34 +39,12 @@ def _parser() -> argparse.ArgumentParser:
     explain = commands.add_parser(
         "explain",
         help="what Qwen3Deployments and Qwen3Batches come to, and whether they fit",
-        epilog="exit codes: 0 it fits, or nothing is known against it; 1 it does not fit; 2 bad input",
+        epilog=EXIT_CODES,
     )
     render = commands.add_parser("render", help="print every object that the operator would make for them")
     for command in (explain, render):
-        command.add_argument(
-            "-f",
-            "--filename",
-            required=command is render,
-            default="",
-            help="YAML file with Qwen3Deployments and Qwen3Batches; -: standard input",
-        )
-        command.add_argument("--gpu", default="", metavar="NAME", help="the GPU, like H100-80GB")
-        command.add_argument(
-            "--gpu-memory", default="", metavar="SIZE", help="what torch sees of one GPU, like 79.18Gi"
-        )
-        command.add_argument("--gpus-per-node", type=int, default=8, metavar="N", help="GPUs of one node (8)")
-        command.add_argument("--engine-version", metavar="V", help="vLLM's version, like 0.33.0")
-        command.add_argument("--config", metavar="FILE", help="config.json of a model that the catalogue lacks")
-    explain.add_argument(
-        "--gpus",
-        nargs="?",
-        const="",
-        metavar="NAMES",
-        help="a table instead: which GPUs, how many, and how long a sequence may be; of all known cards, or of those"
-        " named, like L4,H100-80GB",
-    )
-    explain.add_argument("--model", default="", metavar="ID", help="with --gpus: a model in the place of a file")
-    explain.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table", help="how to print")
+        add_plan_arguments(command, file_needed=command is render)
+    add_explain_arguments(explain)
     render.add_argument("-n", "--namespace", default="", help="namespace where the resource names none")
     return parser
 

@@ -16,7 +16,16 @@ NO_DOCKER = "needs docker and a registry; images/ builds the same Dockerfiles by
 NO_REGISTRY = "needs a registry of one's own; tests/images pushes a small image to one of its own, by the same function"
 NO_MIRROR = "needs skopeo, and copies vLLM's image of 10 GB from Docker Hub"
 NO_CLUSTER = "needs a cluster of one's own; tests/e2e does the same on one that it makes"
+OF_THE_PLUGIN = "is of one name; tests/cluster/test_plugin.py and tests/unit/plugin run it with others"
 NOT_RUN = {
+    "pipx install .": "puts programs into the home folder; make setup installs the same package",
+    "source <(kubectl-qwen3 completion bash)": "is of an interactive shell; tests/unit/plugin runs what it asks",
+    "source <(kubectl-qwen3 completion zsh)": "is of an interactive shell; tests/unit/plugin runs what it asks",
+    "kubectl qwen3 chat chat": NO_KUBELET,
+    'kubectl qwen3 chat chat --prompt "Why is the sky blue?" --thinking off': NO_KUBELET,
+    "kubectl qwen3 status chat -w": "goes on until Ctrl-C; a test runs it without -w",
+    "kubectl qwen3 explain chat --gpu L4": OF_THE_PLUGIN,
+    "kubectl qwen3 explain --model Qwen/Qwen3-8B --gpus": "is `qwen3-operator explain`, which the tests run",
     "make demo": "takes the one real node that tests/e2e has; tests/e2e installs and asks by the demo's own functions",
     "kubectl port-forward service/qwen3-8b 8000": NO_KUBELET,
     "curl http://127.0.0.1:8000/v1/models": NO_KUBELET,

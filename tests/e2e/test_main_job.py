@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -62,6 +63,16 @@ def test_the_example_is_downloaded_served_and_answers_with_reasoning(world: Worl
         assert questions.model_length(url, MODEL) == EXAMPLE["spec"]["engine"]["maxModelLen"]
         for ask in (questions.complete, questions.chat, questions.chat_with_openai):
             ask(url, MODEL)
+
+
+def test_the_plugin_shows_it_and_talks_to_it(world: World) -> None:
+    """With the real kubectl, which forwards the port."""
+    shown = json.loads(world.plugin("status", TINY, "-o", "json"))
+    assert shown["ready"] == "True" and {stage["state"] for stage in shown["stages"]} <= {"done", "unknown"}
+    asked = ("chat", TINY, "--temperature", "0", "--prompt", questions.FACTORIAL)
+    answer = json.loads(world.plugin(*asked, "-o", "json"))
+    assert answer["reasoning"].strip() and "120" in answer["content"] and answer["tokens"] > 0
+    assert "120" in world.plugin(*asked), "in a pipe the answer stands alone"
 
 
 def test_only_the_server_holds_a_gpu(world: World) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import devcluster
@@ -15,6 +19,7 @@ from demo.manifests import HUB_NAMESPACE, HUB_PORT, NAMESPACE, SYSTEM_NAMESPACE
 from demo.ours import RELEASE
 from demo.stage import example
 from demo.watch import wait_ready
+from devcluster import tools
 
 EXAMPLE = example()
 """As it stands; on a cluster of DEMO_KUBECONFIG a World's own has another image."""
@@ -79,6 +84,21 @@ class World:
 
     def kubectl(self, *args: str, input: str | None = None) -> str:
         return self.kube.run("-n", NAMESPACE, *args, input=input)
+
+    def plugin(self, *words: str) -> str:
+        """What `kubectl qwen3 WORDS` prints in the namespace of the demo."""
+        kubectl = Path(tools.ensure(["kubectl"])["kubectl"])
+        path = f"{kubectl.parent}:{os.environ['PATH']}"
+        done = subprocess.run(
+            [sys.executable, "-m", "qwen3_operator.plugin", *words, f"--namespace={NAMESPACE}"],
+            env=os.environ | {"KUBECONFIG": self.kube.kubeconfig, "PATH": path},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout
 
     @contextlib.contextmanager
     def url(self, name: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).parents[2]
 ROOT = REPOSITORY / "operator" / PACKAGE
 FRAMEWORKS = {"kopf", "kubernetes", "aiohttp", "uvloop"}
 PURE = {"api", "catalog", "engine", "plan", "desired", "status", "naming", "settings"}
-ACTING = {"controller", "reconcile", "handlers", "process", "commands", "__main__"}
+ACTING = {"controller", "reconcile", "handlers", "process", "commands", "plugin", "__main__"}
 KIT = "controller"
 WORDS = {"decode", "kinds", "quantity"}
 """Modules of the kit that are pure: the only ones that pure code may use."""

@@ -57,7 +57,7 @@ def _explain(arguments: argparse.Namespace, settings: Settings) -> int:
         if arguments.output == "table":
             print_plan(Console(), planned.resource.title, planned.plan)
         data.append(as_data(planned.plan))
-    _print_data(arguments.output, data)
+    print_data(arguments.output, data)
     return code
 
 
@@ -80,7 +80,7 @@ def _explain_gpus(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.output == "table":
         for choice in choices:
             print_choice(Console(), choice)
-    _print_data(arguments.output, [as_data(choice) for choice in choices])
+    print_data(arguments.output, [as_data(choice) for choice in choices])
     return 0 if all(any(row.serves for row in choice.rows) for choice in choices) else DOES_NOT_FIT
 
 
@@ -92,7 +92,8 @@ def _with_users(filename: str) -> Resources:
     return resources
 
 
-def _print_data(output: str, data: list[dict[str, Any]]) -> None:
+def print_data(output: str, data: list[dict[str, Any]]) -> None:
+    """As JSON or YAML; nothing where a table was asked for."""
     if output == "json":
         print(json.dumps(data[0] if len(data) == 1 else data, indent=2, ensure_ascii=False))
     elif output == "yaml":
