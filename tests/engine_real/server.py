@@ -85,8 +85,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, config: Config = CONFIG, arguments: Mapping[str, str] = ARGUMENTS) -> Iterator[Server]:
-    """A server that was begun, with `folder` for all that it writes."""
+def serving(
+    folder: Path,
+    config: Config = CONFIG,
+    arguments: Mapping[str, str] = ARGUMENTS,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """A server that was begun, with `folder` for all that it writes. `variables`: more of its environment."""
     package = folder / "in-engine" / PACKAGE.replace(".", "/")
     package.mkdir(parents=True)
     for name, text in sources().items():
@@ -101,6 +106,7 @@ def serving(folder: Path, config: Config = CONFIG, arguments: Mapping[str, str] 
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": "1",
+        **(variables or {}),
     }
     command = [
         *(sys.executable, str(REPOSITORY / "images" / "vllm-cpu" / "vllm"), "serve", str(CHECKPOINT)),

@@ -8,7 +8,7 @@ answer itself has it. Of an answer whose client went away, the engine is asked h
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ MOST_BYTES = 8 << 20
 TAIL_BYTES = 1024
 """The usage at the end of an answer is shorter."""
 _MARK = b'"usage"'
+_JSON, _EVENTS = b"application/json", b"text/event-stream"
 
 
 class Tokens(NamedTuple):
@@ -54,21 +55,23 @@ class Usage:
             self._is_gone()
         return message
 
-    async def send(self, message: Message) -> None:
-        """The next part of the answer."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            headers = {name.lower(): value for name, value in message.get("headers", ())}
-            self._kind = headers.get(b"content-type", b"").split(b";")[0].strip() if self.status == 200 else b""
-            self._metadata = headers.get(b"metadata", b"")
-        elif message["type"] == "http.response.body":
-            self._keep(message.get("body", b""))
-            self.complete = not message.get("more_body", False)
-        try:
-            await self._send(message)
-        except OSError:  # another uvicorn tells it here
-            self._is_gone()
-            raise
+    def send(self, message: Message) -> Awaitable[None]:
+        """The next part of the answer. No coroutine of its own: there is one for each token."""
+        if message["type"] == "http.response.body":
+            body = message.get("body", b"")
+            if self._kind == _JSON or _MARK in body:
+                self._keep(body)
+            if not message.get("more_body", False):
+                self.complete = True
+        elif message["type"] == "http.response.start":
+            self._begin(message)
+        return self._send(message)
+
+    def _begin(self, message: Message) -> None:
+        self.status = message["status"]
+        headers = {name.lower(): value for name, value in message.get("headers", ())}
+        self._kind = headers.get(b"content-type", b"").split(b";")[0].strip() if self.status == 200 else b""
+        self._metadata = headers.get(b"metadata", b"")
 
     def tokens(self) -> Tokens | None:
         """What was used; None where nobody says."""
@@ -84,10 +87,9 @@ class Usage:
 
     def _keep(self, body: bytes) -> None:
         """Keep what may hold the usage, and no more than is bounded."""
-        if self._kind == b"text/event-stream":
-            if _MARK in body and len(body) <= MOST_BYTES:
-                self._answer = [body]
-        elif self._kind == b"application/json" and body:
+        if self._kind == _EVENTS and len(body) <= MOST_BYTES:
+            self._answer = [body]
+        elif self._kind == _JSON and body:
             self._size += len(body)
             self._answer.append(body)
             if self._size > MOST_BYTES and len(self._answer) > 1:
@@ -103,7 +105,7 @@ class Usage:
         if self._metadata:  # embeddings as bytes
             return _tokens_in(json.loads(self._metadata))
         body = b"".join(self._answer)
-        if self._kind == b"text/event-stream":
+        if self._kind == _EVENTS:
             return next((found for part in _events(body) if (found := _tokens_in(part))), None)
         if found := _at_the_end(body):
             return found
