@@ -96,6 +96,8 @@ def serving(
     package.mkdir(parents=True)
     for name, text in sources().items():
         (package / name).write_text(text, encoding="utf-8")
+    # In vLLM's image there is no other: here a whole package of this name, installed, would go before a part of one.
+    (package.parent / "__init__.py").touch()
     (port,) = free_ports(1)
     environment = {
         **os.environ,

@@ -103,7 +103,7 @@ def usage_in(text: str) -> tuple[int, int]:
 REQUESTS = [
     ("/v1/chat/completions", CHAT, {}),
     ("/v1/chat/completions", CHAT, WITH_USAGE),
-    ("/v1/chat/completions", {**CHAT, "n": 2}, WITH_USAGE),
+    ("/v1/chat/completions", {**CHAT, "n": 2, "temperature": 0.5}, WITH_USAGE),
     ("/v1/completions", COMPLETION, {}),
     ("/v1/completions", {**COMPLETION, "prompt": ["ping", "ping ping"]}, WITH_USAGE),
     ("/v1/responses", RESPONSE, {}),
@@ -154,7 +154,7 @@ def test_a_stream_counts_the_same_where_nobody_asks_for_its_usage(it: Shared, pa
 
 
 def test_of_an_aborted_stream_what_was_made_is_counted(it: Shared) -> None:
-    prompt, whole = usage_in(it.ask(KEYS["team-a"], "/v1/completions", {**COMPLETION, **WITH_USAGE})[2])
+    prompt, _ = usage_in(it.ask(KEYS["team-a"], "/v1/completions", {**COMPLETION, **WITH_USAGE})[2])
     long = {**COMPLETION, "max_tokens": 1500, "ignore_eos": True, "stream": True}
     before, aborted = it.tokens("team-c"), it.counted("requests", team="team-c", code="aborted")
     it.ask(KEYS["team-c"], "/v1/completions", long, read=600)
@@ -187,6 +187,10 @@ def test_paths_that_vllm_leaves_open_ask_for_a_key(it: Shared) -> None:
 def test_a_key_is_changed_under_load_and_nobody_notices(it: Shared) -> None:
     key, stop, codes = ["key-of-b"], threading.Event(), Counter[int]()
 
+    def six_more(what: str) -> None:
+        begin = codes.total()
+        wait_until(lambda: codes.total() >= begin + 6, within=60, what=what)
+
     def use() -> None:
         while not stop.is_set():
             codes[it.ask(key[0], "/v1/completions", COMPLETION)[0]] += 1
@@ -198,10 +202,10 @@ def test_a_key_is_changed_under_load_and_nobody_notices(it: Shared) -> None:
         it.keys.write({**KEYS, "team-b.2": "new-key-of-b"})
         wait_until(lambda: it.ask("new-key-of-b", "/tokenize", COMPLETION)[0] == 200, within=10, what="it is known")
         key[0] = "new-key-of-b"
-        wait_until(lambda begin=codes.total(): codes.total() >= begin + 6, within=60, what="it is used")
+        six_more("it is used")
         it.keys.write({name: value for name, value in KEYS.items() if name != "team-b"} | {"team-b.2": "new-key-of-b"})
         wait_until(lambda: it.ask("key-of-b", "/tokenize", COMPLETION)[0] == 401, within=10, what="the old one is gone")
-        wait_until(lambda begin=codes.total(): codes.total() >= begin + 6, within=60, what="the new one is used")
+        six_more("the new one is used")
     finally:
         stop.set()
         for user in users:
