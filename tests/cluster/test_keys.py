@@ -54,6 +54,18 @@ def test_a_server_that_lets_nobody_in_says_why(world: World) -> None:
     assert "the Secret of auth.keys has no key that can be used" in condition["message"]
 
 
+def test_servers_that_let_everybody_in_do_not_come_back(world: World) -> None:
+    """Keys that cannot be used are no reason for none; the servers of before stay until the new ones are ready."""
+    world.apply(Q3d().set(rollout={"strategy": "Recreate"}))
+    world.wait_ready("chat")
+    said = {"waiting_reason": "CrashLoopBackOff", "exit_code": "87", "termination_message": NONE}
+    world.apply(Q3d().set(auth=KEYS, rollout={"strategy": "Recreate"}).pod(**said))
+    world.wait_condition("chat", "Available", "False", reason="KeysUnusable", within=30)
+    stays(lambda: world.condition("chat", "Accepted")["status"] == "True", seconds=5)
+    world.apply(Q3d().set(auth=KEYS, rollout={"strategy": "Recreate"}))
+    world.wait_ready("chat")
+
+
 def test_what_would_go_around_the_keys_is_refused(world: World) -> None:
     world.apply(Q3d().set(auth=KEYS).engine(env=[{"name": "VLLM_USE_RUST_FRONTEND", "value": "1"}]))
     world.wait_condition("chat", "Accepted", "False", reason="KeysNotAsked")
@@ -66,10 +78,11 @@ def test_what_would_go_around_the_keys_is_refused(world: World) -> None:
 def test_a_batch_asks_servers_of_teams_by_its_own_key(world: World) -> None:
     world.apply(secret("teams", batches="sesame"), Q3d().set(auth=KEYS), claim("answers"))
     world.wait_ready("chat")
-    asks = {"model": None, "deploymentRef": {"name": "chat"}, "target": "Running"}
-    world.apply(Q3b().set(**asks))
+    batch = Q3b().set(deploymentRef={"name": "chat"}, target="Running")
+    del batch.spec["model"]
+    world.apply(batch)
     world.wait_condition("nightly", "Accepted", "False", kind="Qwen3Batch", reason="KeyMissing")
-    world.apply(Q3b().set(**asks, apiKeySecretRef={"name": "teams", "key": "batches"}))
+    world.apply(batch.set(apiKeySecretRef={"name": "teams", "key": "batches"}))
 
     def variables() -> list[dict[str, Any]]:
         jobs = [job for job in world.list("Job") if job["metadata"]["name"].startswith("nightly")]

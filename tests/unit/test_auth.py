@@ -121,7 +121,7 @@ PATCHES = {
     "a variable less": "spec: {containers: [{name: vllm, env: [{name: QWEN3_KEYS, $patch: delete}]}]}",
     "another Secret": "spec: {volumes: [{name: keys, secret: {secretName: mine}}]}",
     "another middleware": "spec: {volumes: [{name: in-engine, configMap: {name: mine}}]}",
-    "no mounts": "spec: {containers: [{name: vllm, volumeMounts: [{$patch: replace}]}]}",
+    "another mount": "spec: {containers: [{name: vllm, volumeMounts: [{mountPath: /etc/qwen3/keys, name: tmp}]}]}",
     "no container": "spec: {containers: [{name: vllm, $patch: delete}, {name: other, image: x}]}",
 }
 

@@ -78,8 +78,7 @@ class Gate:
         if scope["method"] != "POST":
             return
         tokens = usage.tokens()
-        owed = usage.gone or usage.status == 200
-        if tokens is not None or (owed and scope["path"].endswith(WITH_USAGE)):
+        if tokens is not None or (usage.status == 200 and scope["path"].endswith(WITH_USAGE)):
             self._accounts.tokens(team, tokens)
         if tokens is not None:
             account.charge(sum(tokens), self._limits.of(team), self._now())

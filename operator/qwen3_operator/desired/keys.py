@@ -6,6 +6,7 @@ The kubelet brings changes of both to servers that run. Nobody but the kubelet a
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from qwen3_in_engine.server.contract import KEYS_VARIABLE, LIMITS_VARIABLE
@@ -44,6 +45,11 @@ def volumes(name: str, auth: Auth | None) -> list[dict[str, Any]]:
         {"name": KEYS_VOLUME, "secret": {"secretName": auth.keys.secret_ref.name}},
         {"name": LIMITS_VOLUME, "configMap": {"name": limits_name(name)}},
     ]
+
+
+def asks_for_keys(template: Mapping[str, Any]) -> bool:
+    """Whether servers of a pod template ask for keys of teams."""
+    return any(v.get("name") == KEYS_VOLUME and "secret" in v for v in template["spec"].get("volumes") or ())
 
 
 def mounts(auth: Auth | None) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from qwen3_operator.desired.disruption import is_of_one_node
 from qwen3_operator.desired.drift import holds_all_of
 from qwen3_operator.desired.earlier import as_of_earlier, command_in, without_middleware
 from qwen3_operator.desired.in_engine import config_map_name, config_map_of, in_engine_config_map
-from qwen3_operator.desired.keys import limits_config_map, limits_name
+from qwen3_operator.desired.keys import asks_for_keys, limits_config_map, limits_name
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of, made_from
 from qwen3_operator.desired.patch import PatchError
 from qwen3_operator.desired.rollout import RolledBack, is_current, must_delete_first, rolled_back
@@ -308,6 +308,8 @@ class _Reconciliation(Reconciliation):
             return
         if (found := await failed_rollout(self.context, self.server, self.pods, self.refused)) is None:
             return
+        if spec.auth and spec.auth.keys and not asks_for_keys(found[1].template):
+            return  # those before let everybody in
         known = self.refused is not None
         self.refused, before = found
         await self._apply_server(spec, before)
