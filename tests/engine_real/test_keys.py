@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,6 @@ class Shared:
     server: Server
     keys: Volume
     limits: Path
-    told: dict[str, Counter[str]] = field(default_factory=dict)
 
     def ask(self, key: str, path: str, body: Any, read: int | None = None) -> tuple[int, dict[str, str], str]:
         """Status, headers and text of a POST. `read`: go away after so many bytes."""
