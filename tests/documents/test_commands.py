@@ -16,9 +16,9 @@ NO_DOCKER = "needs docker and a registry; images/ builds the same Dockerfiles by
 NO_REGISTRY = "needs a registry of one's own; tests/images pushes a small image to one of its own, by the same function"
 NO_CLUSTER = "needs a cluster of one's own; tests/e2e does the same on one that it makes"
 NOT_RUN = {
-    'kubectl create secret generic teams --from-literal=team-a="$(openssl rand -hex 24)" --from-literal=team-b="$(openssl rand -hex 24)"': "the kubelet brings keys to servers; the rotation itself runs in tests/engine_real/test_keys.py",
-    'kubectl patch secret teams -p "{\\"stringData\\":{\\"team-a.2\\":\\"$(openssl rand -hex 24)\\"}}"': "the kubelet brings keys to servers; the rotation itself runs in tests/engine_real/test_keys.py",
-    'kubectl patch secret teams --type json -p \'[{"op": "remove", "path": "/data/team-a"}]\'': "the kubelet brings keys to servers; the rotation itself runs in tests/engine_real/test_keys.py",
+    'kubectl create secret generic teams --from-literal=team-a="$(openssl rand -hex 24)" --from-literal=team-b="$(openssl rand -hex 24)"': "needs a kubelet; keys change in tests/engine_real/test_keys.py",  # noqa: E501
+    'kubectl patch secret teams -p "{\\"stringData\\":{\\"team-a.2\\":\\"$(openssl rand -hex 24)\\"}}"': "needs a kubelet; keys change in tests/engine_real/test_keys.py",  # noqa: E501
+    'kubectl patch secret teams --type json -p \'[{"op": "remove", "path": "/data/team-a"}]\'': "needs a kubelet; keys change in tests/engine_real/test_keys.py",  # noqa: E501
     "make demo": "takes the one real node that tests/e2e has; tests/e2e installs and asks by the demo's own functions",
     "kubectl port-forward service/qwen3-8b 8000": NO_KUBELET,
     "curl http://127.0.0.1:8000/v1/models": NO_KUBELET,
