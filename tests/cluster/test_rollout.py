@@ -185,6 +185,7 @@ CHANGES: dict[str, Change] = {
     "auth.apiKeySecretRef": spec(
         variable("VLLM_API_KEY", valueFrom={"secretKeyRef": {"name": "api-key", "key": "key"}}), auth=_KEY
     ),
+    "auth.keys": spec(has_volume("keys"), auth={"keys": {"secretRef": {"name": "api-key"}}}),
     "rollout.drainSeconds": spec(args("--shutdown-timeout", "77"), rollout={"drainSeconds": 77}),
     "rollout.maxUnavailable": spec(
         lambda world: world.must("Deployment", "chat")["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 1,
@@ -232,6 +233,7 @@ ELSEWHERE = {
     *("engine.enableExpertParallel", "engine.speculativeDecoding", "engine.task"),
     "rollout.strategy",  # test_rollback.py
     "disruptionBudget",  # test_disruption.py
+    "auth.limits",  # test_keys.py: they make no new servers
     "preflight",  # test_preflight_* below
     *("modelRef", "engine.resolve"),  # test_holders.py, test_made_from.py
 }

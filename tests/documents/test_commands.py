@@ -26,6 +26,9 @@ NOT_RUN = {
     "kubectl qwen3 status chat -w": "goes on until Ctrl-C; a test runs it without -w",
     "kubectl qwen3 explain chat --gpu L4": OF_THE_PLUGIN,
     "kubectl qwen3 explain --model Qwen/Qwen3-8B --gpus": "is `qwen3-operator explain`, which the tests run",
+    'kubectl create secret generic teams --from-literal=team-a="$(openssl rand -hex 24)" --from-literal=team-b="$(openssl rand -hex 24)"': "needs a kubelet; keys change in tests/engine_real/test_keys.py",  # noqa: E501
+    'kubectl patch secret teams -p "{\\"stringData\\":{\\"team-a.2\\":\\"$(openssl rand -hex 24)\\"}}"': "needs a kubelet; keys change in tests/engine_real/test_keys.py",  # noqa: E501
+    'kubectl patch secret teams --type json -p \'[{"op": "remove", "path": "/data/team-a"}]\'': "needs a kubelet; keys change in tests/engine_real/test_keys.py",  # noqa: E501
     "make demo": "takes the one real node that tests/e2e has; tests/e2e installs and asks by the demo's own functions",
     "kubectl port-forward service/qwen3-8b 8000": NO_KUBELET,
     "curl http://127.0.0.1:8000/v1/models": NO_KUBELET,

@@ -85,12 +85,19 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, config: Config = CONFIG, arguments: Mapping[str, str] = ARGUMENTS) -> Iterator[Server]:
-    """A server that was begun, with `folder` for all that it writes."""
+def serving(
+    folder: Path,
+    config: Config = CONFIG,
+    arguments: Mapping[str, str] = ARGUMENTS,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """A server that was begun, with `folder` for all that it writes. `variables`: more of its environment."""
     package = folder / "in-engine" / PACKAGE.replace(".", "/")
     package.mkdir(parents=True)
     for name, text in sources().items():
         (package / name).write_text(text, encoding="utf-8")
+    # In vLLM's image there is no other: here a whole package of this name, installed, would go before a part of one.
+    (package.parent / "__init__.py").touch()
     (port,) = free_ports(1)
     environment = {
         **os.environ,
@@ -101,6 +108,7 @@ def serving(folder: Path, config: Config = CONFIG, arguments: Mapping[str, str] 
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": "1",
+        **(variables or {}),
     }
     command = [
         *(sys.executable, str(REPOSITORY / "images" / "vllm-cpu" / "vllm"), "serve", str(CHECKPOINT)),

@@ -41,6 +41,13 @@ NAMES = st.sampled_from(["there", "missing"])
 KEY_REF = st.fixed_dictionaries(
     {"name": st.sampled_from(["there", "missing"]), "key": st.sampled_from(["key", "none"])}
 )
+
+
+def _keys(ref: Node) -> Node:
+    limits = {"default": {"maxConcurrent": 8}, "teams": [{"name": "team-a", "requestsPerMinute": 60}]}
+    return {"keys": {"secretRef": {"name": ref["name"]}}, "limits": limits}
+
+
 WORDS: dict[str, SearchStrategy[Any]] = {
     ".modelRef": st.nothing(),
     ".model.id": st.sampled_from(
@@ -73,7 +80,7 @@ WORDS: dict[str, SearchStrategy[Any]] = {
             {"maxSkew": 1, "topologyKey": "no label", "whenUnsatisfiable": "ScheduleAnyway"},
         ]
     ),
-    ".auth.apiKeySecretRef": KEY_REF,
+    ".auth": st.one_of(KEY_REF.map(lambda ref: {"apiKeySecretRef": ref}), KEY_REF.map(_keys)),
     ".podTemplatePatch": PATCHES.map(json.dumps),
     ".engine.env[].valueFrom": st.sampled_from([{"fieldRef": {"fieldPath": "status.podIP"}}, {}]),
 }
@@ -104,7 +111,7 @@ SOUND: dict[str, SearchStrategy[Any]] = WORDS | {
         {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
     ),
     ".scheduling.nodeSelector": st.just({"kubernetes.io/os": "linux"}),
-    ".auth.apiKeySecretRef": SOUND_REF,
+    ".auth": st.one_of(SOUND_REF.map(lambda ref: {"apiKeySecretRef": ref}), SOUND_REF.map(_keys)),
     ".podTemplatePatch": st.sampled_from(
         [
             {},

@@ -167,6 +167,17 @@ def test_a_pod_that_asks_servers_has_neither_gpu_nor_weights() -> None:
     assert "hostIPC" not in found
 
 
+def test_a_pod_that_asks_servers_of_many_teams_has_a_key_of_its_own() -> None:
+    said = {"model": {"id": "Qwen/Qwen3-8B"}, "auth": {"keys": {"secretRef": {"name": "teams"}}}}
+    deployment = Qwen3DeploymentSpec.model_validate(said)
+    key = {"name": "teams", "key": "batches"}
+    spec = batch_spec(model=None, deploymentRef={"name": "chat"}, target="Running", apiKeySecretRef=key)
+    made = batch_job(META, spec, as_server(spec, deployment), plan(spec, deployment), "nightly-batch-0", SETTINGS)
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    assert container["env"][1:] == [{"name": "VLLM_API_KEY", "valueFrom": {"secretKeyRef": key}}]
+    assert {v["name"] for v in made["spec"]["template"]["spec"]["volumes"]}.isdisjoint({"keys", "limits"})
+
+
 def test_what_is_finished_is_delivered_by_a_job_of_the_same_volumes() -> None:
     main = job(batch_spec(input={"claim": {"name": "prompts", "path": "in.jsonl"}}))
     main["metadata"]["uid"] = "job-uid"

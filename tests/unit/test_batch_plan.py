@@ -121,6 +121,20 @@ def test_servers_that_run_are_asked_without_a_gpu() -> None:
     assert as_server(spec, deployment).scheduling.node_selector == {}
 
 
+def test_servers_of_many_teams_are_asked_by_the_batchs_own_key() -> None:
+    said = {"model": {"id": "Qwen/Qwen3-8B"}, "auth": {"keys": {"secretRef": {"name": "teams"}}}}
+    deployment = Qwen3DeploymentSpec.model_validate(said)
+    asks = {"model": None, "deploymentRef": {"name": "chat"}, "target": "Running"}
+    assert [p.reason for p in plan(batch_spec(**asks), deployment).engine.problems] == ["KeyMissing"]
+    spec = batch_spec(**asks, apiKeySecretRef={"name": "teams", "key": "batches"})
+    assert not plan(spec, deployment).engine.problems
+    auth = as_server(spec, deployment).auth
+    assert auth is not None and auth.keys is None and auth.api_key_secret_ref is not None
+    assert auth.api_key_secret_ref.key == "batches"
+    own = batch_spec(model=None, deploymentRef={"name": "chat"})
+    assert as_server(own, deployment).auth is None and not plan(own, deployment).engine.problems
+
+
 def test_a_deployment_lends_its_model_and_engine() -> None:
     deployment = Qwen3DeploymentSpec.model_validate(
         {

@@ -34,7 +34,8 @@ ROOM, ROOM_FACTOR = 2048, 2
 TRIES = 3
 """Times that a line is asked whose answer is the server's own mistake."""
 AGAIN_SECONDS = 0.5
-BUSY = (429, 502, 503, 504)
+TOO_MUCH = 429
+BUSY = (TOO_MUCH, 502, 503, 504)
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 
@@ -230,10 +231,11 @@ class RunningServer(Server):
             try:
                 reply = await self._address.ask(method, path, body)
                 if reply.status in (401, 403):
-                    words = f"{self._config.url} refuses the key of the Qwen3Deployment: HTTP {reply.status}"
+                    words = f"{self._config.url} refuses the batch's key: HTTP {reply.status}"
                     raise Stop(AGAIN, "KeyRefused", words)
+                if reply.status not in BUSY or reply.status == TOO_MUCH:
+                    self._heard_at = time.monotonic()  # a server with limits, or a full queue, is there
                 if reply.status not in BUSY:
-                    self._heard_at = time.monotonic()
                     return reply
                 wrong = f"HTTP {reply.status}"
             except Unreachable as error:

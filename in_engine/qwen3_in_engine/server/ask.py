@@ -70,7 +70,16 @@ async def ask(app: App, like: Scope, method: str, path: str, body: Mapping[str, 
     headers.append((b"content-length", str(len(content)).encode()))
     if key := os.environ.get("VLLM_API_KEY"):
         headers.append((b"authorization", f"Bearer {key}".encode()))
-    scope = {**like, "method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "headers": headers}
+    state = {**like.get("state", {})}  # what vLLM notes there is of this request alone
+    scope = {
+        **like,
+        "state": state,
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": headers,
+    }
     sent, status, received = False, 0, bytearray()
 
     async def receive() -> Message:

@@ -17,6 +17,12 @@ EXIT_WRONG_ANSWERS = 86
 """Exit code of a server that does not answer as its model; the termination message says what was got."""
 WRONG_ANSWERS = "AnswersWrong"
 """First word of that termination message."""
+KEYS_VARIABLE, LIMITS_VARIABLE = "QWEN3_KEYS", "QWEN3_LIMITS"
+"""Environment variables of a server that asks for keys: the folder with the keys, the file with the limits."""
+EXIT_KEYS_UNUSABLE = 87
+"""Exit code of a server that was told to ask for keys and cannot: nobody may get in then."""
+KEYS_UNUSABLE = "KeysUnusable"
+"""First word of its termination message."""
 NOT_LOADED = "qwen3: the middleware is not loaded:"
 """Beginning of the log line of a server that runs without the middleware."""
 

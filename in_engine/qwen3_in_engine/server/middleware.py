@@ -1,11 +1,10 @@
-"""Our one middleware in vLLM's API server: the probes, the verification before the first user, the drain."""
+"""Our one middleware in vLLM's API server: probes, verification before the first user, drain, and who gets in."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -23,7 +22,9 @@ from qwen3_in_engine.server.contract import (
     Config,
 )
 from qwen3_in_engine.server.drain import RETRY_SECONDS, Drain
+from qwen3_in_engine.server.gate import Gate
 from qwen3_in_engine.server.liveness import Liveness
+from qwen3_in_engine.server.log import log
 from qwen3_in_engine.server.reasoning_content import ReasoningContentMiddleware
 from qwen3_in_engine.server.requests import GENERATING, Request, Requests
 from qwen3_in_engine.server.verify import WrongAnswer, verify
@@ -36,10 +37,10 @@ PROBE_WAITS = 5.0
 
 
 class ServerMiddleware:
-    """Wraps vLLM's application."""
+    """Wraps vLLM's application. `gate`: asks each user for a key; what the server asks itself goes past it."""
 
-    def __init__(self, app: App, config: Config) -> None:
-        self._vllm = app
+    def __init__(self, app: App, config: Config, gate: Gate | None = None) -> None:
+        self._gate = gate
         self._app: App = ReasoningContentMiddleware(app) if config.reasoning_content else app
         self._config = config
         self._requests = Requests()
@@ -54,7 +55,7 @@ class ServerMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._other(scope, receive, send)
             return
         if not self._like:
             self._begin(scope)
@@ -64,7 +65,19 @@ class ServerMiddleware:
         elif self._drain.over:
             await _refuse(send)
         else:
-            await self._user(scope, receive, self._drain.closing(send) if self._drain.draining else send)
+            send = self._drain.closing(send) if self._drain.draining else send
+            await (self._user if self._gate is None else self._guarded)(scope, receive, send)
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A websocket, or the word that the server begins or ends."""
+        if self._gate is not None and scope["type"] == "websocket":
+            await self._gate(scope, receive, send, self._app)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self._gate is not None
+        await self._gate(scope, receive, send, self._user)
 
     async def _user(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST" or not scope["path"].endswith(GENERATING):
@@ -96,9 +109,9 @@ class ServerMiddleware:
             except WrongAnswer as error:
                 _end(str(error))
             except Exception as error:  # ours: no reason to keep a server from its users
-                _log(f"not verified: {error!r}")
+                log(f"not verified: {error!r}")
             else:
-                _log(f"verified in {time.monotonic() - started:.1f} s: {report.words()}")
+                log(f"verified in {time.monotonic() - started:.1f} s: {report.words()}")
         self._verified.set()
         await self._liveness.watch(engine_of(self._like))
 
@@ -113,7 +126,7 @@ class ServerMiddleware:
         if path != LIVE_PATH and not self._verified.is_set():
             wrong = "its answers are being verified"
         if wrong and path == LIVE_PATH:
-            _log(f"not live: {wrong}")
+            log(f"not live: {wrong}")
         await respond(send, 503 if wrong else 200, wrong or "ok")
 
     def _fault(self) -> str:
@@ -129,12 +142,8 @@ async def _refuse(send: Send) -> None:
 def _end(message: str, leave: Callable[[int], Any] = os._exit) -> None:
     """End the process: no user shall get such answers. The termination message is where the operator looks."""
     words = f"{WRONG_ANSWERS}: {message}"[:LONGEST_MESSAGE]
-    _log(words)
+    log(words)
     with suppress(OSError):
         if TERMINATION_LOG.exists():  # the kubelet makes it
             TERMINATION_LOG.write_text(words, encoding="utf-8")
     leave(EXIT_WRONG_ANSWERS)
-
-
-def _log(words: str) -> None:
-    print(f"qwen3: {words}", file=sys.stderr, flush=True)

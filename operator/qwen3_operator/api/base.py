@@ -126,6 +126,13 @@ Capacity = Annotated[str | int, QuantityRange("0", "8Ei", "must be a quantity, l
 PASSED_ON = "x-kubernetes-preserve-unknown-fields"
 
 
+class SecretRef(ApiModel):
+    """A Secret in the same namespace."""
+
+    name: ObjectName
+    """Name of the Secret."""
+
+
 class SecretKeyRef(ApiModel):
     """A key of a Secret in the same namespace."""
 

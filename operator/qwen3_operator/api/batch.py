@@ -12,6 +12,7 @@ from qwen3_operator.api.base import (
     ApiModel,
     ConfigMapKeyRef,
     ObjectName,
+    SecretKeyRef,
     Text,
     Time,
     list_map,
@@ -150,6 +151,7 @@ class Qwen3BatchSpec(ApiModel):
                 "target Running needs deploymentRef, and has neither gpu nor completions",
             ),
             rule("self.target == 'Running' || !has(self.concurrency)", "concurrency is for target Running"),
+            rule("self.target == 'Running' || !has(self.apiKeySecretRef)", "apiKeySecretRef is for target Running"),
             immutable("input", "answers of two inputs would be mixed"),
             immutable("output", "the answers so far are there"),
             immutable("sampling", "answers of two kinds would be mixed"),
@@ -170,6 +172,9 @@ class Qwen3BatchSpec(ApiModel):
     of the Qwen3Deployment that deploymentRef names, as they run; the batch itself has no GPU."""
     concurrency: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Most lines that servers which run have at the same time from this batch. Default: 32."""
+    api_key_secret_ref: SecretKeyRef | None = None
+    """Key by which servers that run are asked: of a team, where they have auth.keys. Default: the servers' own
+    auth.apiKeySecretRef."""
     input: BatchInput
     """Where the prompts come from."""
     output: BatchOutput

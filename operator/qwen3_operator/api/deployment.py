@@ -16,6 +16,7 @@ from qwen3_operator.api.base import (
     Quantity,
     ResourceMap,
     SecretKeyRef,
+    SecretRef,
     Text,
     Time,
     list_map,
@@ -78,12 +79,61 @@ class Service(ApiModel):
     """More labels."""
 
 
+class Keys(ApiModel):
+    """Keys of the teams that share the endpoint."""
+
+    secret_ref: SecretRef
+    """Secret with a key under each name. What stands before the first dot is the team: team-a and team-a.2 are two keys
+    of one team."""
+
+
+class Limits(ApiModel):
+    """What a team may have of each server. Nothing set: no limit."""
+
+    requests_per_minute: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    """Requests, counted when they come."""
+    tokens_per_minute: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    """Tokens of prompts and answers, counted when an answer is over: the next request waits until they are back."""
+    max_concurrent: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    """Requests at the same time."""
+
+
+class TeamLimits(Limits):
+    """The limits of one team."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-_a-zA-Z0-9]+$")]
+    """The team, as the names of its keys begin."""
+
+
+class AuthLimits(ApiModel):
+    """Limits of the teams, on each server by itself. A change reaches the servers within two minutes, without a
+    restart."""
+
+    default: Limits = Limits()
+    """Of every team that has none of its own."""
+    teams: Annotated[list[TeamLimits], Field(max_length=256, json_schema_extra=list_map("name"))] = []
+    """Teams with limits of their own, which take the place of the default's altogether."""
+
+
 class Auth(ApiModel):
     """Who may use the endpoint."""
 
-    api_key_secret_ref: SecretKeyRef
-    """Key that clients send as bearer token. vLLM asks for it on /v1 only: /metrics, /tokenize and others stay open. It
-    is read at the start: after a change of the Secret, kubectl rollout restart deployment/NAME."""
+    model_config = {
+        "json_schema_extra": rules(
+            rule("has(self.apiKeySecretRef) != has(self.keys)", "give either apiKeySecretRef or keys"),
+            rule("has(self.keys) || !has(self.limits)", "limits are of teams: they need keys"),
+        )
+    }
+
+    api_key_secret_ref: SecretKeyRef | None = None
+    """One key that all clients send as bearer token. vLLM asks for it on /v1 only: /metrics, /tokenize and others stay
+    open. It is read at the start: after a change of the Secret, kubectl rollout restart deployment/NAME. Exclusive with
+    keys."""
+    keys: Keys | None = None
+    """A key for each team, asked for on every path but /health and /metrics. A change of the Secret reaches the servers
+    within two minutes, without a restart. Needs vLLM 0.16 or newer."""
+    limits: AuthLimits | None = None
+    """How much a team may have."""
 
 
 class Rollout(ApiModel):

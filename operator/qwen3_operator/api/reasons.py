@@ -136,6 +136,12 @@ class Reason(StrEnum):
     UNSUPPORTED_BY_ENGINE = _person(
         "UnsupportedByEngine", _S, "this version of vLLM lacks what a field asks for",
         "choose a newer image, or leave the field out")
+    KEYS_NOT_ASKED = _person(
+        "KeysNotAsked", _S, "a server of this spec would not ask for the keys of spec.auth.keys, or not for them alone",
+        "leave out the variable or argument that the message names")
+    LIMITS_OF_EACH_PROCESS = _note(
+        "LimitsOfEachProcess", _S, "spec.auth.limits count in each API server process by itself",
+        "divide them by the number of processes, or have one in each pod")
     UNKNOWN_ARGUMENT = _person(
         "UnknownArgument", _S, "this version of vLLM does not have the flag", "correct spec.engine.extraArgs")
     AMBIGUOUS_ARGUMENT = _person(
@@ -484,6 +490,9 @@ class Reason(StrEnum):
     ANSWERS_WRONG = _person(
         "AnswersWrong", _U, "the server does not answer as its model, and got no user",
         "correct the parser, template or model that the message names; spec.verify.mode Off serves all the same")
+    KEYS_UNUSABLE = _person(
+        "KeysUnusable", _U, "the server cannot ask its clients for the keys of spec.auth.keys, and so lets nobody in",
+        "put a key into the Secret, or read in the message why the middleware is not loaded")
     ROLLED_BACK = _person(
         "RolledBack", _U, "the servers of this spec failed, and those of the spec before serve again",
         "correct what the message names; the next change of the spec is tried anew")
@@ -525,8 +534,11 @@ class Reason(StrEnum):
     SERVER_NOT_REACHABLE = _passes(
         "ServerNotReachable", _B, "no server of the Qwen3Deployment answers", "see its conditions")
     KEY_REFUSED = _person(
-        "KeyRefused", _B, "the servers refuse the key of spec.auth of their Qwen3Deployment",
-        "restart them after a change of the Secret")
+        "KeyRefused", _B, "the servers refuse the key of the batch",
+        "correct spec.apiKeySecretRef, or restart servers with auth.apiKeySecretRef after a change of its Secret")
+    KEY_MISSING = _person(
+        "KeyMissing", _B, "the servers ask each team for its key, and the batch names none",
+        "name one in spec.apiKeySecretRef")
     ENGINE_START_FAILED = _person("EngineStartFailed", _B, "vLLM's engine does not start", "read the pod's log")
     ENGINE_ARGUMENTS_REFUSED = _person(
         "EngineArgumentsRefused", _B, "vLLM refuses its arguments", "read the pod's log, correct spec.engine")

@@ -16,6 +16,7 @@ from qwen3_operator.desired.compile_cache import cache_claim
 from qwen3_operator.desired.disruption import disruption_budget, wants_budget
 from qwen3_operator.desired.download import Step, model_job
 from qwen3_operator.desired.in_engine import config_map_name, in_engine_config_map
+from qwen3_operator.desired.keys import limits_config_map
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of
 from qwen3_operator.desired.model import shared_model
 from qwen3_operator.desired.server import server_deployment, server_template
@@ -56,6 +57,8 @@ def server_manifests(
         found.append((CLAIMS, cache_claim(namespace, name, UID, spec.engine.compile_cache)))
     if plan.server:
         found.append((CONFIG_MAPS, in_engine_config_map(namespace, name, UID, config_map_name(name))))
+    if spec.auth and spec.auth.keys:
+        found.append((CONFIG_MAPS, limits_config_map(namespace, name, UID, spec.auth.limits)))
     if wants_budget(spec):
         found.append((DISRUPTION_BUDGETS, disruption_budget(namespace, name, UID)))
     weights = Weights(plan.claim, model_path(spec.source))

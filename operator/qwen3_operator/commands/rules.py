@@ -78,6 +78,9 @@ _BY_MESSAGE: Mapping[str, Callable[[Any], bool]] = {
     "must be a file inside the volume": lambda it: _inside(it) and not it.endswith("/"),
     "must be one pattern": lambda it: "," not in it,
     "value and valueFrom exclude each other": lambda it: not ("value" in it and "valueFrom" in it),
+    "give either apiKeySecretRef or keys": lambda it: ("apiKeySecretRef" in it) != ("keys" in it),
+    "limits are of teams": lambda it: "keys" in it or "limits" not in it,
+    "apiKeySecretRef is for target Running": lambda it: it.get("target") == "Running" or "apiKeySecretRef" not in it,
     "existingClaim excludes size": lambda it: (
         "existingClaim" not in it or not {"size", "storageClassName", "accessMode"} & set(it)
     ),

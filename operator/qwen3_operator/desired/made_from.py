@@ -24,7 +24,8 @@ ANNOTATION = f"{GROUP}/made-from"
 Object = Mapping[str, Any]
 
 _OF_SERVERS: Any = {
-    **dict.fromkeys(("engine", "gpu", "resources", "scheduling", "auth"), True),
+    **dict.fromkeys(("engine", "gpu", "resources", "scheduling"), True),
+    "auth": {"api_key_secret_ref", "keys"},  # limits reach a server that runs
     "rollout": {"drain_seconds"},
     "verify": True,
 }

@@ -6,19 +6,20 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from qwen3_in_engine.server.contract import VARIABLE
+from qwen3_in_engine.server.contract import KEYS_VARIABLE, LIMITS_VARIABLE, VARIABLE
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.deployment import Qwen3Deployment, Qwen3DeploymentSpec, Rollout
-from qwen3_operator.desired import in_engine
+from qwen3_operator.desired import in_engine, keys
 from qwen3_operator.desired.compile_cache import cache_claim_name
 from qwen3_operator.desired.disruption import spread
 from qwen3_operator.desired.made_from import ANNOTATION as MADE_FROM
 from qwen3_operator.desired.made_from import MadeFrom
-from qwen3_operator.desired.patch import patched
+from qwen3_operator.desired.patch import PatchError, patched
 from qwen3_operator.desired.pod import CONTAINER_SECURITY, claim_volume, pod_security, pull_secrets, secret_env
 from qwen3_operator.desired.rollout import RolledBack, strategy
 from qwen3_operator.desired.service import PORT_NAME
 from qwen3_operator.naming import (
+    MIDDLEWARE,
     MODELS_DIR,
     TEMPLATE_DIR,
     TEMPLATE_FILE,
@@ -53,6 +54,10 @@ def server_template(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: 
         "spec": _pod(name, spec, plan, settings),
     }
     template = patched(made, spec.pod_template_patch)
+    if spec.auth and spec.auth.keys and not _asks_for_keys(made, template):
+        raise PatchError(
+            "it takes from the server what asks for the keys of spec.auth.keys: command, middleware or mounts"
+        )
     # The selector's labels are not the patch's to take away.
     template["metadata"]["labels"] = (template["metadata"].get("labels") or {}) | server_selector(name)
     return template
@@ -100,6 +105,25 @@ def length_in(template: Mapping[str, Any]) -> int | None:
     return None
 
 
+def _asks_for_keys(made: Mapping[str, Any], template: Mapping[str, Any]) -> bool:
+    """Whether a patched pod has all by which a server asks for keys."""
+    (ours,) = made["spec"]["containers"]
+    patched_ones = (c for c in template["spec"].get("containers") or () if c.get("name") == CONTAINER)
+    if (container := next(patched_ones, None)) is None:
+        return False
+    words = container.get("args") or []
+    flag = any(pair == ("--middleware", MIDDLEWARE) for pair in itertools.pairwise(words))
+    has = {what: container.get(what) or [] for what in ("env", "volumeMounts")}
+    needs = {
+        "env": [it for it in ours["env"] if it["name"] in (VARIABLE, KEYS_VARIABLE, LIMITS_VARIABLE)],
+        "volumeMounts": [it for it in ours["volumeMounts"] if it["name"] in (in_engine.VOLUME, *keys.VOLUMES)],
+    }
+    volumes = template["spec"].get("volumes") or []
+    kept = all(it in volumes for it in made["spec"]["volumes"] if it["name"] in (in_engine.VOLUME, *keys.VOLUMES))
+    same = all(it in has[what] for what, items in needs.items() for it in items)
+    return flag and kept and same and container.get("command") == ours["command"]
+
+
 def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -> dict[str, Any]:
     mounts = [{"name": "models", "mountPath": MODELS_DIR, "readOnly": True}, {"name": "shm", "mountPath": "/dev/shm"}]
     mounts += [{"name": volume, "mountPath": path} for volume, path in SCRATCH.items()]
@@ -121,6 +145,8 @@ def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -
     if plan.server:
         volumes.append(in_engine.volume(name))
         mounts.append({"name": in_engine.VOLUME, "mountPath": in_engine.IN_ENGINE_DIR, "readOnly": True})
+    volumes += keys.volumes(name, spec.auth)
+    mounts += keys.mounts(spec.auth)
     return {
         "enableServiceLinks": False,  # a Service called vllm would set VLLM_PORT to a URL
         "automountServiceAccountToken": False,
@@ -190,12 +216,12 @@ def engine_environment(spec: Qwen3DeploymentSpec, plan: Plan) -> list[dict[str, 
             "DO_NOT_TRACK": "1",
         }.items()
     ]
-    if spec.auth:
-        key = spec.auth.api_key_secret_ref
+    if spec.auth and (key := spec.auth.api_key_secret_ref):
         ours.append(secret_env("VLLM_API_KEY", key.name, key.key))
     theirs = [variable.model_dump(by_alias=True, exclude_none=True) for variable in spec.engine.env]
     if plan.server:
         ours.append({"name": VARIABLE, "value": plan.server})
+        ours += keys.variables(spec.auth)
     named = {variable["name"] for variable in theirs}
     return [variable for variable in ours if variable["name"] not in named] + theirs
 

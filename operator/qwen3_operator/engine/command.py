@@ -27,7 +27,7 @@ OWNED_FLAGS: Mapping[str, str] = {
     "--port": "use spec.service.port",
     "--uds": "the Service reaches the server by TCP; use spec.service",
     "--config": "every option is a field of the spec or one of extraArgs",
-    "--api-key": "use spec.auth.apiKeySecretRef, which keeps the key out of the pod's spec",
+    "--api-key": "use spec.auth, which keeps keys out of the pod's spec",
     "--max-model-len": "use spec.engine.maxModelLen",
     "--reasoning-parser": "use spec.engine.reasoningParser",
     "--enable-reasoning": "use spec.engine.reasoningParser",

@@ -8,7 +8,7 @@ from typing import Any
 
 from qwen3_in_engine.batch_runner.contract import Config
 from qwen3_operator.api.batch import Qwen3BatchSpec
-from qwen3_operator.api.deployment import Qwen3DeploymentSpec, Resources
+from qwen3_operator.api.deployment import Auth, Qwen3DeploymentSpec, Resources
 from qwen3_operator.api.engine import Engine, EngineOptions
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.source import Scheduling
@@ -60,12 +60,17 @@ def as_server(spec: Qwen3BatchSpec, deployment: Qwen3DeploymentSpec | None) -> Q
         resources=spec.resources or (Resources() if runs else fallback.resources),
         scheduling=spec.scheduling or (Scheduling() if runs else fallback.scheduling),
         service=fallback.service,
-        auth=fallback.auth if runs else None,
+        auth=_auth(spec, fallback.auth) if runs else None,
         preflight=spec.preflight,
         pod_template_patch=fallback.pod_template_patch
         if spec.pod_template_patch is None and not runs
         else spec.pod_template_patch,
     )
+
+
+def _auth(spec: Qwen3BatchSpec, servers: Auth | None) -> Auth | None:
+    """By which key the servers are asked."""
+    return servers if spec.api_key_secret_ref is None else Auth(api_key_secret_ref=spec.api_key_secret_ref)
 
 
 def _engine(spec: Qwen3BatchSpec, deployment: Qwen3DeploymentSpec | None) -> Engine:
@@ -105,6 +110,9 @@ def make_batch_plan(
     if spec.target != RUNNING and not has_flag(SOCKET_FLAG, plan.version):
         words = f"vLLM {plan.version} has no {SOCKET_FLAG}, by which a batch asks it: use a newer image"
         problems.append(Problem(Reason.UNSUPPORTED_BY_ENGINE, words, "spec.engine.image"))
+    if server.auth and server.auth.keys:
+        words = "the servers have a key for each team (auth.keys): name one that the batch may use"
+        problems.append(Problem(Reason.KEY_MISSING, words, "spec.apiKeySecretRef"))
     runner = _runner(namespace, name, spec, server, plan, entry, [template_hash, commit])
     values = [v for v in plan.values if v.field not in _SERVER_VALUES] + _values(spec, entry, runner)
     engine = replace(

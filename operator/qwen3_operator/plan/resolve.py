@@ -25,6 +25,7 @@ from qwen3_operator.engine.problem import Problem
 from qwen3_operator.engine.version import NEWEST_KNOWN, EngineVersion
 from qwen3_operator.engine.weights import Sharding
 from qwen3_operator.naming import MIDDLEWARE, MODELS_DIR, TEMPLATE_DIR, TEMPLATE_FILE
+from qwen3_operator.plan.auth import check_auth
 from qwen3_operator.plan.endpoint import check_endpoint
 from qwen3_operator.plan.middleware import PROBES, middleware_config
 from qwen3_operator.plan.overrides import merged, read_overrides, speaks_of_length
@@ -150,6 +151,7 @@ def make_plan(
         probes=PROBES if server else (),
         extra_args=engine.extra_args,
     )
+    found += check_auth(spec, version) if middleware else []
     found += check_extra_args(engine.extra_args, version, OWNED_FLAGS)
     found += check_options(options, version)
 

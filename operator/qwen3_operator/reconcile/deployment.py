@@ -21,6 +21,7 @@ from qwen3_operator.desired.disruption import is_of_one_node
 from qwen3_operator.desired.drift import holds_all_of
 from qwen3_operator.desired.earlier import as_of_earlier, command_in, without_middleware
 from qwen3_operator.desired.in_engine import config_map_name, config_map_of, in_engine_config_map
+from qwen3_operator.desired.keys import asks_for_keys, limits_config_map, limits_name
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of, made_from
 from qwen3_operator.desired.patch import PatchError
 from qwen3_operator.desired.rollout import RolledBack, is_current, must_delete_first, rolled_back
@@ -133,6 +134,7 @@ class _Reconciliation(Reconciliation):
             self._ensure_service(spec),
             self._ensure_budget(spec),
             self._ensure_compile_cache(spec),
+            self._ensure_limits(spec),
             self._find_references(spec),
         )
         if self.context.settings.read_cluster:
@@ -244,12 +246,23 @@ class _Reconciliation(Reconciliation):
         self.warnings += [problem for problem in found if problem.severity == "warning"]
         self.problems += [problem for problem in found if problem.severity == "error"]
 
+    async def _ensure_limits(self, spec: Qwen3DeploymentSpec) -> None:
+        """Have the limits where servers read them. Nobody watches ConfigMaps: it is read each time."""
+        if not (spec.auth and spec.auth.keys):
+            return
+        try:
+            wanted = limits_config_map(self._namespace, self._name, self._uid, spec.auth.limits)
+            await self.context.ensure(CONFIG_MAPS, wanted)
+        except ApiError as error:
+            self.problems.append(refused(CONFIG_MAPS, limits_name(self._name), error))
+
     async def _find_references(self, spec: Qwen3DeploymentSpec) -> None:
         """Problems where a Secret or ConfigMap that the servers need is not there, and the chat template's hash."""
         wanted = []
-        if spec.auth:
-            secret = spec.auth.api_key_secret_ref
+        if spec.auth and (secret := spec.auth.api_key_secret_ref):
             wanted.append(Reference(SECRETS, secret.name, secret.key, "spec.auth.apiKeySecretRef"))
+        if spec.auth and spec.auth.keys:
+            wanted.append(Reference(SECRETS, spec.auth.keys.secret_ref.name, "", "spec.auth.keys.secretRef"))
         if spec.engine.chat_template:
             template = spec.engine.chat_template.config_map_key_ref
             where = "spec.engine.chatTemplate.configMapKeyRef"
@@ -295,6 +308,8 @@ class _Reconciliation(Reconciliation):
             return
         if (found := await failed_rollout(self.context, self.server, self.pods, self.refused)) is None:
             return
+        if spec.auth and spec.auth.keys and not asks_for_keys(found[1].template):
+            return  # those before let everybody in
         known = self.refused is not None
         self.refused, before = found
         await self._apply_server(spec, before)

@@ -25,6 +25,7 @@ class Reference:
     kind: Kind
     name: str
     key: str
+    """Empty: any."""
     field: str
 
 
@@ -61,7 +62,10 @@ def _problem(wanted: Reference, obj: Object | None) -> Problem | None:
     if obj is None:
         words = f"{kind} {name} does not exist: create it, or correct its name"
         return Problem(Reason.of(f"{kind}NotFound"), words, wanted.field)
-    if wanted.key in (obj.get("data") or {}) or wanted.key in (obj.get("binaryData") or {}):
+    keys = {**(obj.get("data") or {}), **(obj.get("binaryData") or {})}
+    if not wanted.key and not keys:
+        return Problem(Reason.of(f"{kind}KeyNotFound"), f"{kind} {name} is empty: add a key", wanted.field)
+    if not wanted.key or wanted.key in keys:
         return None
     return Problem(Reason.of(f"{kind}KeyNotFound"), f"{kind} {name} has no key {wanted.key}: add it", wanted.field)
 

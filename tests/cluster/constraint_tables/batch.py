@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tests.cluster.constraint_tables.deployment import DEPLOYMENT, DEPLOYMENT_CASES, DEPLOYMENT_STATUS
-from tests.cluster.constraint_tables.shared import INT32, INT64, JOB_NAME_CASES, NAME_MESSAGE, TIME, patch_text
+from tests.cluster.constraint_tables.shared import (
+    INT32,
+    INT64,
+    JOB_NAME_CASES,
+    NAME_MESSAGE,
+    TIME,
+    key_reference,
+    patch_text,
+)
 from tests.cluster.constraints import (
     ABSENT,
     Case,
@@ -144,6 +152,7 @@ _RUNNING: Change = {
     "spec.deploymentRef": {"name": "chat"},
     "spec.target": "Running",
 }
+_WITH_KEY: Change = _RUNNING | {"spec.apiKeySecretRef": {"name": "keys", "key": "batches"}}
 _ASKS = "target Running needs deploymentRef, and has neither gpu nor completions"
 
 BATCH_CASES = [
@@ -204,6 +213,16 @@ BATCH_CASES = [
         reject={"concurrency": 8},
     ),
     *(replace(case, accept=_RUNNING | case.accept) for case in number("spec.concurrency", 1, 4096)),
+    *rule(
+        "spec",
+        "apiKeySecretRef is for target Running",
+        accept=_below_spec(_RUNNING) | {"apiKeySecretRef": {"name": "keys", "key": "batches"}},
+        reject={"apiKeySecretRef": {"name": "keys", "key": "batches"}},
+    ),
+    *(
+        replace(case, accept=_WITH_KEY | case.accept, reject=_WITH_KEY | case.reject)
+        for case in key_reference("spec.apiKeySecretRef")
+    ),
     *number("spec.stallSeconds", 60, 86400),
     *required("spec.output", "claim"),
     *_claim("spec.output.claim"),

@@ -89,7 +89,13 @@ DEPLOYMENT: Object = {
         "resources": {"requests": {"k": "1"}, "limits": {"k": "1"}},
         "scheduling": SCHEDULING,
         "service": {"type": "ClusterIP", "port": 8000, "annotations": {"k": "v"}, "labels": {"k": "v"}},
-        "auth": {"apiKeySecretRef": {"name": "key", "key": "key"}},
+        "auth": {
+            "keys": {"secretRef": {"name": "keys"}},
+            "limits": {
+                "default": {"requestsPerMinute": 60, "tokensPerMinute": 10_000, "maxConcurrent": 4},
+                "teams": [{"name": "team-a", "requestsPerMinute": 600, "tokensPerMinute": 100_000, "maxConcurrent": 8}],
+            },
+        },
         "preflight": "Enforce",
         "disruptionBudget": "Off",
         "rollout": {
@@ -120,6 +126,43 @@ GPU_OWNED = (
     "the GPU count follows from engine.tensorParallelSize and pipelineParallelSize:"
     " leave nvidia.com/gpu and the like out of resources"
 )
+
+
+_ONE_KEY = {"spec.auth": {"apiKeySecretRef": {"name": "key", "key": "key"}}}
+_ONE_OF_TWO = "give either apiKeySecretRef or keys"
+_LIMITS_OF_TEAMS = "limits are of teams: they need keys"
+
+
+def _limits(path: str) -> list[Case]:
+    names = ("requestsPerMinute", "tokensPerMinute", "maxConcurrent")
+    return [case for name in names for case in number(f"{path}.{name}", 1, INT32)]
+
+
+_AUTH_CASES = [
+    *(
+        replace(case, accept=_ONE_KEY | case.accept, reject=_ONE_KEY | case.reject)
+        for case in key_reference("spec.auth.apiKeySecretRef")
+    ),
+    Case("spec.auth", f"rule {_ONE_OF_TWO}", _ONE_KEY, {"spec.auth": {}}, _ONE_OF_TWO),
+    *rule("spec.auth", _ONE_OF_TWO, accept={}, reject={"apiKeySecretRef": {"name": "key", "key": "key"}}),
+    Case(
+        "spec.auth",
+        f"rule {_LIMITS_OF_TEAMS}",
+        {"spec.auth.limits": ABSENT},
+        _ONE_KEY | {"spec.auth.limits": {}},
+        _LIMITS_OF_TEAMS,
+    ),
+    *required("spec.auth.keys", "secretRef"),
+    *required("spec.auth.keys.secretRef", "name"),
+    *object_name("spec.auth.keys.secretRef.name"),
+    *_limits("spec.auth.limits.default"),
+    *items("spec.auth.limits.teams", 256, lambda i: {"name": f"team-{i}"}),
+    *unique("spec.auth.limits.teams", {"name": "a"}, {"name": "b"}),
+    *required("spec.auth.limits.teams[]", "name"),
+    *text("spec.auth.limits.teams[].name", least=1, most=253),
+    *matching("spec.auth.limits.teams[].name", "^[-_a-zA-Z0-9]+$", "Team_a-1", "team.a"),
+    *_limits("spec.auth.limits.teams[]"),
+]
 
 
 def _decimal(path: str, most: int) -> list[Case]:
@@ -328,8 +371,7 @@ DEPLOYMENT_CASES = [
     *entries("spec.service.labels", 64),
     *text("spec.service.labels{}", most=63),
     *matching("spec.service.labels{}", LABEL_PATTERN, "a.b", "a b"),
-    *required("spec.auth", "apiKeySecretRef"),
-    *key_reference("spec.auth.apiKeySecretRef"),
+    *_AUTH_CASES,
     *under("status.", STATUS_CASES),
     *under(
         "status.",

@@ -89,6 +89,15 @@ def test_other_keys_are_never_named() -> None:
     )
 
 
+def test_any_key_will_do_where_none_is_named() -> None:
+    teams = Reference(SECRETS, "teams", "", "spec.auth.keys.secretRef")
+    assert not find(cluster(Secret__teams={"team-a": ""}), teams).problems
+    (empty,) = find(cluster(Secret__teams={}), teams).problems
+    assert (empty.reason, empty.message) == ("SecretKeyNotFound", "Secret teams is empty: add a key")
+    (missing,) = find(cluster(), teams).problems
+    assert missing.reason == "SecretNotFound"
+
+
 def test_versions_and_digests_are_in_the_order_of_what_was_wanted() -> None:
     it = cluster(ConfigMap__template={"chat.jinja": "{{ a }}"}, Secret__db={"x": "c2VjcmV0"})
     found = find(it, TOKEN, TEMPLATE)

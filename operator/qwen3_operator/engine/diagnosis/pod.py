@@ -6,7 +6,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from qwen3_in_engine.server.contract import EXIT_WRONG_ANSWERS, WRONG_ANSWERS
+from qwen3_in_engine.server.contract import (
+    EXIT_KEYS_UNUSABLE,
+    EXIT_WRONG_ANSWERS,
+    KEYS_UNUSABLE,
+    WRONG_ANSWERS,
+)
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.engine.diagnosis.log import Weight, first_error
 from qwen3_operator.engine.diagnosis.patterns import Cause, first_cause, patterns
@@ -255,6 +260,9 @@ def _terminated(
     if exit_code == EXIT_WRONG_ANSWERS:
         got = bounded(str(ended.get("message") or "")).removeprefix(f"{WRONG_ANSWERS}: ")
         return Cause(Reason.ANSWERS_WRONG, f"the server does not answer as its model: {got}", _WRONG_ANSWERS)
+    if exit_code == EXIT_KEYS_UNUSABLE:
+        why = bounded(str(ended.get("message") or "")).removeprefix(f"{KEYS_UNUSABLE}: ")
+        return Cause(Reason.KEYS_UNUSABLE, f"the server cannot ask for keys, and lets nobody in: {why}", _NO_KEYS)
     if ended.get("reason") == "OOMKilled":
         return Cause(
             Reason.OUT_OF_HOST_MEMORY,
@@ -296,6 +304,7 @@ def _engine_died(text: str, container: Mapping[str, Any]) -> Cause | None:
 
 
 _WRONG_ANSWERS = "correct what it names (spec.verify.mode Off serves all the same)"
+_NO_KEYS = "put a key into the Secret of spec.auth.keys; a middleware that is not loaded is told in the pod's log"
 _EXIT_CODES = {
     134: (Reason.ABORTED, "was aborted (SIGABRT), often a CUDA or NCCL assertion"),
     137: (Reason.KILLED, "was killed (SIGKILL), by the node or because it did not end in time"),
