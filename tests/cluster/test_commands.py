@@ -59,15 +59,20 @@ def test_without_crds_it_ends_in_words(its_cluster: devcluster.Cluster, tmp_path
 
 def test_from_the_installation_to_its_end(shell: Shell, its_cluster: devcluster.Cluster, tmp_path: Path) -> None:
     installed = documented(
-        "helm install qwen3-operator charts/qwen3-operator --namespace qwen3-system --create-namespace"
+        "helm install qwen3-operator charts/qwen3-operator --namespace qwen3-system --create-namespace "
+        "--set image.repository=registry.example/team/qwen3-operator --set image.tag=0.1.0 "
+        "--set downloaderImage.repository=registry.example/team/qwen3-downloader --set downloaderImage.tag=0.1.0"
     )
     assert "STATUS: deployed" in shell(installed)
+    shell(documented("kubectl -n qwen3-system rollout status deployment/qwen3-operator --timeout=5m"))
     deployment = json.loads(shell(f"kubectl -n {NAMESPACE} get deployment {NAME} -o json"))
+    assert '"registry.example/team/qwen3-operator:0.1.0"' in json.dumps(deployment)
+    assert '"registry.example/team/qwen3-downloader:0.1.0"' in json.dumps(deployment)
     kubeconfig, settings = of_pod(its_cluster, deployment, tmp_path / "kubeconfig")
     operator = OperatorProcess(kubeconfig, tmp_path / "operator.log", **settings)
     operator.start()
     try:
-        _serve(shell, tmp_path)
+        _serve(shell)
     finally:
         operator.stop()
     shell(documented("helm uninstall qwen3-operator --namespace qwen3-system"))
@@ -75,13 +80,11 @@ def test_from_the_installation_to_its_end(shell: Shell, its_cluster: devcluster.
     assert "qwen3deployments.serving.qwen3.dev" in shell("kubectl get crd -o name"), "they stay"
 
 
-def _serve(shell: Shell, folder: Path) -> None:
+def _serve(shell: Shell) -> None:
     """The README between installation and end."""
     sample = next(text for where, text in blocks("yaml") if where.startswith("README.md"))
-    (name,) = (document["metadata"]["name"] for document in yaml.safe_load_all(sample))
-    assert name == "qwen3-8b"
-    (folder / "sample.yaml").write_text(sample)
-    shell(f"kubectl apply -f {folder / 'sample.yaml'}")
+    assert yaml.safe_load(sample) == yaml.safe_load((ROOT / "examples/qwen3-8b.yaml").read_text())
+    shell(documented("kubectl apply -f examples/qwen3-8b.yaml"))
     ready = documented("kubectl wait --for=condition=Ready qwen3deployment/qwen3-8b --timeout=30m")
     assert "condition met" in shell(ready)
     printed = shell(documented("kubectl get qwen3deployment qwen3-8b")).split()
@@ -92,19 +95,6 @@ def _serve(shell: Shell, folder: Path) -> None:
     assert "Verified" in shown
     shell(documented("kubectl delete qwen3deployments --all --all-namespaces"))
     assert not shell("kubectl get qwen3deployments --all-namespaces -o name")
-
-
-def test_an_installation_with_images_of_ones_own(shell: Shell) -> None:
-    installed = documented(
-        "helm install qwen3-operator charts/qwen3-operator --namespace qwen3-system --create-namespace "
-        "--set image.repository=registry.example/team/qwen3-operator --set image.tag=0.1.0 "
-        "--set downloaderImage.repository=registry.example/team/qwen3-downloader --set downloaderImage.tag=0.1.0"
-    )
-    shell(installed)
-    pod = shell(f"kubectl -n {NAMESPACE} get deployment {NAME} -o json")
-    assert '"registry.example/team/qwen3-operator:0.1.0"' in pod
-    assert '"registry.example/team/qwen3-downloader:0.1.0"' in pod
-    shell(f"helm uninstall {NAME} --namespace {NAMESPACE}")
 
 
 def test_a_node_that_has_no_gpu_counts_two(shell: Shell) -> None:

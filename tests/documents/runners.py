@@ -28,16 +28,18 @@ def _marked(block: re.Match[str]) -> str:
     language = block["language"]
     if language not in ("sh", "console"):
         return block[0]
-    lines, written, reason = [], "", ""
+    lines: list[str] = []
+    written = reason = ""
     for line in logical_lines(block["text"]):
         if is_mark(line):
             reason = line.strip() if line.strip().startswith(UNTESTED) else ""
             continue
         if command := command_in(line, language):
-            mark = mark_of(command) or reason
+            runs = mark_of(command)
+            mark, reason = (runs, "") if runs else (reason or f"{UNTESTED}WHY?", reason)
             if mark != written:
                 indent = line[: len(line) - len(line.lstrip())]
-                lines.append(f"{indent}{mark or UNTESTED + 'WHY?'}\n")
+                lines.append(f"{indent}{mark}\n")
                 written = mark
         lines.append(line)
     start, end = block.span("text")
