@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from reference import api_reference, reasons
+from reference import CHINESE, api_reference, reasons
 
 from qwen3_operator.api.crd import crds
 from qwen3_operator.commands.output import to_yaml
@@ -26,7 +26,9 @@ def generated() -> dict[Path, str]:
         files[ROOT / "crds" / name] = HEADER + to_yaml(crd)
         files[ROOT / "charts/qwen3-operator/files/crds" / name] = HEADER + to_yaml(kept)
     files[ROOT / "docs/api-reference.md"] = api_reference()
+    files[ROOT / "docs/api-reference.zh-CN.md"] = api_reference(CHINESE)
     files[ROOT / "docs/reasons.md"] = reasons()
+    files[ROOT / "docs/reasons.zh-CN.md"] = reasons(CHINESE)
     return files
 
 
