@@ -109,7 +109,9 @@ def reasons(words: Words = ENGLISH) -> str:
         for it in (reason for reason in Reason if reason.topic is topic):
             cells = (f"`{it}`", *(_in(_cell(text), words) for text in (it.meaning, it.remedy, ACTS[it.act])))
             parts.append(f"| {' | '.join(cells)} |\n")
-    parts.append(f"\n# {_in('Texts that are recognized', words)}\n\n{_in('In braces: what the text itself says.', words)}\n")
+    parts.append(
+        f"\n# {_in('Texts that are recognized', words)}\n\n{_in('In braces: what the text itself says.', words)}\n"
+    )
     for section, title in SECTIONS.items():
         parts.append(f"\n## {_in(title, words)}\n\n{_head('reason', 'what happened', 'what to do', words=words)}")
         found = {(p.reason, p.message, p.remedy): None for p in patterns(section)}

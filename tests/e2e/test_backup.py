@@ -65,9 +65,7 @@ def only_here(file: Path) -> None:
     file.write_text("\n".join(kept))
 
 
-def test_objects_over_the_same_volumes_download_nothing(
-    world: World, kube: Kube, shell: Shell, tmp_path: Path
-) -> None:
+def test_objects_over_the_same_volumes_download_nothing(world: World, kube: Kube, shell: Shell, tmp_path: Path) -> None:
     manifest = world.example(NAME, model=lambda it: it.update(storage={"size": "1Gi"}))
     manifest["metadata"]["namespace"] = NAMESPACE
     kube.apply([manifest | {"spec": manifest["spec"] | {"suspend": True}}])
