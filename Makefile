@@ -24,6 +24,7 @@ setup: .venv/.done ## make .venv with the operator, the downloader and the test 
 lock: .venv/.done ## write the locked requirements anew
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements/operator.lock
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml downloader/pyproject.toml -o requirements/dev.lock
+	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header requirements/docs.in -o requirements/docs.lock
 
 ## ---- the main job
 demo: .venv/.done ## serve a tiny Qwen3 on a real node of this machine and talk to it
@@ -77,6 +78,13 @@ format: .venv/.done ## format the code
 crds: .venv/.done ## write what is made from the code: crds/, the chart's copy, deploy/, reference pages, the version
 	$(PY) hack/generate.py
 
+docs: .venv-docs/.done ## build the documentation site into site/, in English and Chinese; a warning fails
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+.venv-docs/.done: requirements/docs.lock | .venv/.done
+	$(UV) venv -q --clear .venv-docs
+	$(UV) pip install -q --python .venv-docs/bin/python --require-hashes -r requirements/docs.lock
+	@touch $@
+
 ## ---- pieces
 images: .venv/.done ## build the images of the operator and the downloader
 	$(PY) -m images build operator downloader
@@ -96,4 +104,4 @@ devcluster-up: .venv/.done ## start a development cluster (ARGS="--real-node" fo
 devcluster-down: .venv/.done ## end the development cluster
 	$(PY) -m devcluster down $(ARGS)
 
-.PHONY: help setup lock demo demo-down test test-unit test-download test-cluster test-faults-sample test-faults test-fuzz test-e2e test-load bench-scale bench-download verify format crds images images-push release registry devcluster-up devcluster-down
+.PHONY: help setup lock demo demo-down test test-unit test-download test-cluster test-faults-sample test-faults test-fuzz test-e2e test-load bench-scale bench-download verify format crds docs images images-push release registry devcluster-up devcluster-down

@@ -13,7 +13,7 @@ from typing import Any
 
 from dashboards import dashboards
 from pictures import pictures
-from reference import api_reference, reasons
+from reference import CHINESE, api_reference, reasons
 from version import with_version
 
 from qwen3_operator.api.crd import crds
@@ -44,8 +44,10 @@ def generated() -> dict[Path, str]:
     for name, text in dashboards().items():
         files[ROOT / f"charts/qwen3-operator/files/monitoring/dashboards/{name}.json"] = text
     files[ROOT / "docs/api-reference.md"] = api_reference()
+    files[ROOT / "docs/api-reference.zh-CN.md"] = api_reference(CHINESE)
     files[ROOT / "docs/reasons.md"] = reasons()
     files |= {ROOT / "docs/images" / name: picture for name, picture in pictures().items()}
+    files[ROOT / "docs/reasons.zh-CN.md"] = reasons(CHINESE)
     return files
 
 

@@ -311,6 +311,19 @@ def test_the_policy_excepts_the_operator_itself() -> None:
     assert exception.endswith("!= 'system:serviceaccount:ops:robot'")
 
 
+def test_limits_are_a_policy_of_what_is_set() -> None:
+    manifests = template("policy.maxReplicas=4", "policy.models={Qwen/*,team/mine}")
+    policy, binding = (one(manifests, f"ValidatingAdmissionPolicy{kind}") for kind in ("", "Binding"))
+    assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
+    model, replicas, parallelism = policy["spec"]["validations"]
+    assert "startsWith('Qwen/') || variables.model.id == 'team/mine'" in model["expression"]
+    assert model["message"].endswith("Qwen/*, team/mine")
+    assert replicas["expression"].endswith("<= 4") and parallelism["expression"].endswith("<= 4")
+    both = template("policy.maxReplicas=4", "policy.podAuthority.enabled=true")
+    named = [m for m in both if m["kind"] == "ValidatingAdmissionPolicy"]
+    assert len({str(m["spec"]["matchConditions"]) for m in named}) == 1 and len(named) == 2
+
+
 def test_service_monitor() -> None:
     assert not [m for m in template() if m["kind"] == "ServiceMonitor"]
     manifests = template("metrics.serviceMonitor.enabled=true", "metrics.serviceMonitor.labels.release=prometheus")
@@ -356,6 +369,10 @@ def test_service_monitor() -> None:
         ("settings.httpsProxy=http://me:pass@proxy:3128", "httpsProxy"),
         ("settings.tokenEndpoints=https://hub.example/base", "tokenEndpoints"),
         ("settings.proxySecret=Not_a_name", "proxySecret"),
+        ("policy.models={Qwen3-8B'}", "models"),
+        ("policy.images={*}", "images"),
+        ("policy.endpoints={https://hub.example*}", "endpoints"),
+        ("policy.maxReplicas=-1", "maxReplicas"),
         ("rbac.readSecrets=yes", "readSecrets"),
         ("image.digest=sha256:12", "digest"),
         ("metrics.service.port=70000", "port"),

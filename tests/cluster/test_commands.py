@@ -87,13 +87,13 @@ def test_from_the_installation_to_its_end(shell: Shell, its_cluster: devcluster.
     (tmp_path / "notes.yaml").write_text(sample)
     shell("kubectl wait --for=condition=Established crd --all --timeout=20s")
     assert "qwen3-8b created" in shell(f"kubectl apply --dry-run=server -f {tmp_path}/notes.yaml")
-    shell(documented("kubectl -n qwen3-system rollout status deployment/qwen3-operator"))
+    shell(documented("kubectl -n qwen3-system rollout status deployment/qwen3-operator --timeout=5m"))
     deployment = json.loads(shell(f"kubectl -n {NAMESPACE} get deployment {NAME} -o json"))
     kubeconfig, settings = of_pod(its_cluster, deployment, tmp_path / "kubeconfig")
     operator = OperatorProcess(kubeconfig, tmp_path / "operator.log", **settings)
     operator.start()
     try:
-        _serve(shell, tmp_path)
+        _serve(shell)
         _upgrade(shell)
     finally:
         operator.stop()
@@ -102,13 +102,11 @@ def test_from_the_installation_to_its_end(shell: Shell, its_cluster: devcluster.
     assert "qwen3deployments.serving.qwen3.dev" in shell("kubectl get crd -o name"), "they stay"
 
 
-def _serve(shell: Shell, folder: Path) -> None:
+def _serve(shell: Shell) -> None:
     """The README between installation and end."""
     sample = next(text for where, text in blocks("yaml") if where.startswith("README.md"))
-    (name,) = (document["metadata"]["name"] for document in yaml.safe_load_all(sample))
-    assert name == "qwen3-8b"
-    (folder / "sample.yaml").write_text(sample)
-    shell(f"kubectl apply -f {folder / 'sample.yaml'}")
+    assert yaml.safe_load(sample) == yaml.safe_load((ROOT / "examples/qwen3-8b.yaml").read_text())
+    shell(documented("kubectl apply -f examples/qwen3-8b.yaml"))
     ready = documented("kubectl wait --for=condition=Ready qwen3deployment/qwen3-8b --timeout=30m")
     assert "condition met" in shell(ready)
     printed = shell(documented("kubectl get qwen3deployment qwen3-8b")).split()
