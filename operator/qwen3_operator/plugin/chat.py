@@ -17,7 +17,7 @@ from qwen3_operator.plugin.api import Api, ApiFailure, Object
 from qwen3_operator.plugin.failure import BAD_INPUT, Failure
 from qwen3_operator.plugin.find import find
 from qwen3_operator.plugin.forward import Broken, Server, forwarded
-from qwen3_operator.plugin.names import QWEN3_DEPLOYMENTS
+from qwen3_operator.plugin.names import NOT_SEEN, QWEN3_DEPLOYMENTS
 from qwen3_operator.plugin.show import clean, console, print_json
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def endpoint(api: Api, namespace: str, name: str, environment: dict[str, str]) -
     meta, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
     if not status.get("readyReplicas"):
         ready: Object = next((c for c in status.get("conditions") or () if c.get("type") == "Ready"), {})
-        words = f"{ready.get('reason', 'NotYetSeen')}: {clean(ready.get('message', ''))}"
+        words = f"{ready.get('reason', NOT_SEEN)}: {clean(ready.get('message', ''))}"
         raise Failure(f"{meta['name']} has no server that is ready: {words} (kubectl qwen3 status {meta['name']})")
     port = int((spec.get("service") or {}).get("port") or DEFAULT_PORT)
     return Endpoint(meta["namespace"], meta["name"], port, _key(api, obj, environment))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qwen3_operator.controller.kinds import CLAIMS
 from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.plugin.api import Api, Listing, allowed
-from qwen3_operator.plugin.names import MODEL_LABEL, QWEN3_MODELS
+from qwen3_operator.plugin.names import MODEL_LABEL, NOT_SEEN, QWEN3_MODELS
 from qwen3_operator.plugin.show import age, clean, console, duration, print_json, table
 from qwen3_operator.status.sizes import readable
 
@@ -87,7 +87,7 @@ def rows(models: Iterable[Object], claims: Iterable[Object], now: datetime) -> l
                 model=clean(spec.get("id", "")),
                 revision=clean(copy.get("revision") or spec.get("revision") or ""),
                 commit=clean(copy.get("commit") or "")[:12],
-                state=ready.get("reason", "NotYetSeen"),
+                state=ready.get("reason", NOT_SEEN),
                 bytes=int(copy.get("bytes") or (status.get("download") or {}).get("bytesDone") or 0),
                 claim=claim,
                 capacity_bytes=_bytes(status.get("size")) or _capacity(by_key.get((meta["namespace"], claim))),

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from qwen3_operator.engine.startup_log import StartupLog, parse_startup_log
-from qwen3_operator.plugin.names import CONTAINER
+from qwen3_operator.plugin.names import CONTAINER, NOT_SEEN
 from qwen3_operator.plugin.show import age, clean, duration
 from qwen3_operator.status.sizes import readable
 
@@ -100,7 +100,7 @@ def view(seen: Seen) -> View:
         namespace=meta["namespace"],
         name=meta["name"],
         ready=ready.get("status", "Unknown"),
-        reason=ready.get("reason", "NotYetSeen"),
+        reason=ready.get("reason", NOT_SEEN),
         message=clean(ready.get("message", "")),
         facts={key: clean(value) for key, value in facts(seen).items() if value},
         stages=stages(seen),
@@ -416,7 +416,7 @@ def lines(objects: Iterable[Object], now: datetime) -> list[Line]:
                 kind=obj["kind"],
                 name=meta["name"],
                 ready=ready.get("status", "Unknown"),
-                reason=ready.get("reason", "NotYetSeen"),
+                reason=ready.get("reason", NOT_SEEN),
                 model=clean(model or (status.get("model") or {}).get("name") or ""),
                 progress=_progress(obj),
                 age_seconds=age(meta.get("creationTimestamp"), now),
