@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.chart.helm import CHART, helm
+from tests.chart.helm import CHART, IMAGES, flags, helm
 from tests.documents.snippets import blocks
 
 pytestmark = pytest.mark.cluster  # helm is one of its tools
@@ -22,4 +22,4 @@ def test_they_are_values_of_the_chart(where: str, values: dict[str, Any], tmp_pa
     assert set(values) <= KNOWN
     file = tmp_path / "values.yaml"
     file.write_text(yaml.safe_dump(values))
-    assert "kind: Deployment" in helm("template", "it", CHART, "--kube-version", "1.31.0", "-f", file)
+    assert "kind: Deployment" in helm("template", "it", CHART, "--kube-version", "1.31.0", "-f", file, *flags(*IMAGES))

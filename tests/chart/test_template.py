@@ -168,6 +168,7 @@ def test_others_wait_on_other_nodes_and_are_ready() -> None:
     manifests = template("replicas=2", f"{own},topologySpreadConstraints[0].whenUnsatisfiable=DoNotSchedule")
     (spread,) = one(manifests, "Deployment")["spec"]["template"]["spec"]["topologySpreadConstraints"]
     assert spread["maxSkew"] == 2
+    assert spread["labelSelector"] == one(manifests, "Deployment")["spec"]["selector"], "a null selector counts no pod"
 
 
 CLUSTER_WIDE = ("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition")

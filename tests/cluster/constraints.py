@@ -82,12 +82,12 @@ class Case:
 def changed(obj: Object, change: Change) -> Object:
     """A copy of `obj` with the change made."""
     result = copy.deepcopy(obj)
-    for path, value in change.items():
+    for path, value in copy.deepcopy(change).items():  # a later path may reach into an earlier value
         *parents, last = path.split(".")
         node: Any = result
         for part in parents:
             node = node[int(part)] if isinstance(node, list) else node.setdefault(_unescaped(part), {})
-        if value is ABSENT:
+        if change[path] is ABSENT:
             del node[_unescaped(last)]
         elif isinstance(node, list):
             node[int(last)] = value

@@ -100,6 +100,7 @@ def test_from_the_installation_to_its_end(shell: Shell, its_cluster: devcluster.
     shell(documented("helm uninstall qwen3-operator --namespace qwen3-system"))
     assert NAME not in shell(f"kubectl -n {NAMESPACE} get deployments,serviceaccounts,roles -o name")
     assert "qwen3deployments.serving.qwen3.dev" in shell("kubectl get crd -o name"), "they stay"
+    _take_over(shell)
 
 
 def _serve(shell: Shell) -> None:
@@ -134,8 +135,8 @@ def _upgrade(shell: Shell) -> None:
     shell(documented("helm rollback qwen3-operator --namespace qwen3-system"))
 
 
-def test_other_names_take_over_the_crds_that_stayed(shell: Shell) -> None:
-    """They are of the release that was uninstalled, and kept."""
+def _take_over(shell: Shell) -> None:
+    """A release of another name takes the CRDs: they are of the one that was uninstalled, and kept."""
     install = f"helm install another oci://{REGISTRY}/team/charts/qwen3-operator -n another --create-namespace"
     with pytest.raises(AssertionError, match="invalid ownership metadata"):
         shell(install)
