@@ -31,6 +31,7 @@ Object = dict[str, Any]
 
 NAMESPACES = Kind("v1", "Namespace", "namespaces")
 ROLES = Kind("rbac.authorization.k8s.io/v1", "Role", "roles")
+CLUSTER_ROLES = Kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles")
 ROLE_BINDINGS = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
 QUOTAS = Kind("v1", "ResourceQuota", "resourcequotas")
 STAGES = Kind("kwok.x-k8s.io/v1alpha1", "Stage", "stages")
@@ -51,7 +52,7 @@ KINDS = {
             QWEN3_MODELS,
             QWEN3_BATCHES,
         ),
-        *(NAMESPACES, ROLES, ROLE_BINDINGS, QUOTAS, STAGES, STORAGE_CLASSES),
+        *(NAMESPACES, ROLES, CLUSTER_ROLES, ROLE_BINDINGS, QUOTAS, STAGES, STORAGE_CLASSES),
         *(EVENTS, Kind("coordination.k8s.io/v1", "Lease", "leases")),
     )
 }

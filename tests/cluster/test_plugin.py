@@ -175,7 +175,7 @@ def test_without_a_cluster(programs: str, tmp_path: Path, words: list[str]) -> N
     nowhere = {"clusters": [{"name": "x", "cluster": {"server": "https://127.0.0.1:1"}}]}
     nowhere |= {
         "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-        "users": [{"name": "x", "user": {}}],
+        "users": [{"name": "x", "user": {"token": "t"}}],
     }
     (tmp_path / "kubeconfig").write_text(
         yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "current-context": "x"} | nowhere)
