@@ -55,7 +55,10 @@ test-fuzz: .venv/.done ## 2,000 sequences of specs, by their seed on file (night
 	QWEN3_FUZZ=full $(PYTEST) tests/fuzz -n 2 --dist loadgroup $(ARGS)
 
 test-e2e: .venv/.done ## the whole chain on a real node, with a real vLLM
-	$(PYTEST) tests -m "e2e and not load"
+	$(PYTEST) tests -m "e2e and not load and not nightly"
+
+test-e2e-nightly: .venv/.done ## what takes minutes there for one point: a cluster over the volumes of another, thousands of lines
+	$(PYTEST) tests -m "nightly"
 
 test-load: .venv/.done ## users on the real node through roll-outs, drains, faults: requests, failures, gaps (half an hour; ARGS="-k drain")
 	$(PYTEST) tests -m load -s $(ARGS)
@@ -104,4 +107,4 @@ devcluster-up: .venv/.done ## start a development cluster (ARGS="--real-node" fo
 devcluster-down: .venv/.done ## end the development cluster
 	$(PY) -m devcluster down $(ARGS)
 
-.PHONY: help setup lock demo demo-down test test-unit test-download test-cluster test-faults-sample test-faults test-fuzz test-e2e test-load bench-scale bench-download verify format crds docs images images-push release registry devcluster-up devcluster-down
+.PHONY: help setup lock demo demo-down test test-unit test-download test-cluster test-faults-sample test-faults test-fuzz test-e2e test-e2e-nightly test-load bench-scale bench-download verify format crds docs images images-push release registry devcluster-up devcluster-down

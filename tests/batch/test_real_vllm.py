@@ -226,6 +226,7 @@ def test_an_answer_has_the_shape_of_openais_batches(answers: dict[str, Any]) -> 
     assert "token_ids" not in body(answer)["choices"][0]
 
 
+@pytest.mark.nightly
 def test_thousands_of_lines_two_shards_three_kills(tmp_path: Path) -> None:
     count = 2_000
     lines = [{"custom_id": f"c{i}", "prompt": f"{HELLO} {i}", "max_tokens": 4} for i in range(count)]

@@ -18,7 +18,7 @@ from devcluster import tools
 from tests.documents.snippets import documented
 from tests.e2e.world import World
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
 NAMESPACE = manifests.NAMESPACE
 NAME = "tiny"
