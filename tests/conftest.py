@@ -43,6 +43,9 @@ def pytest_deselected(items: Iterable[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
+    if getattr(session.config.option, "loadgroup", False):
+        lost = [it for it in session.items if it.get_closest_marker("xdist_group") and "@" not in it.nodeid]
+        assert not lost, "pytest-xdist has not marked the groups: each worker would start a cluster for the same file"
     seen = session.config.stash[LEDGER]
     seen.files |= {item.path.name for item in session.items if item.path.parent == FOLDER}
     seen.partial |= any("::" in word for word in session.config.args)
