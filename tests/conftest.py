@@ -30,6 +30,7 @@ def ledger(pytestconfig: pytest.Config) -> Ledger:
     return pytestconfig.stash[LEDGER]
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "module" in _scopes(item):
