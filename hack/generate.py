@@ -1,6 +1,6 @@
 """Write the files that are made from the code: CRDs, the chart's copy of them and its dashboards, reference pages,
-pictures, the version where it is said, and from the chart the manifests of deploy/ (which takes helm, as the
-development cluster builds it).
+pictures, cases for Argo CD, the version where it is said, and from the chart the manifests of deploy/base (which takes
+helm, as the development cluster builds it).
 
 `--check` only says what is stale.
 """
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from argo_cd import argo_cd
 from dashboards import dashboards
 from pictures import pictures
 from reference import CHINESE, api_reference, reasons
@@ -43,6 +44,7 @@ def generated() -> dict[Path, str]:
     files[ROOT / "crds/Kustomization"] = HEADER + to_yaml(kustomization(*(f"{plural}.yaml" for plural in plurals)))
     for name, text in dashboards().items():
         files[ROOT / f"charts/qwen3-operator/files/monitoring/dashboards/{name}.json"] = text
+    files |= argo_cd()
     files[ROOT / "docs/api-reference.md"] = api_reference()
     files[ROOT / "docs/api-reference.zh-CN.md"] = api_reference(CHINESE)
     files[ROOT / "docs/reasons.md"] = reasons()

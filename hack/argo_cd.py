@@ -1,0 +1,64 @@
+"""Health of our kinds for Argo CD, in the form of its repository's `resource_customizations`: a Lua file for each kind,
+and cases of it from objects that the operator's own code made."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))  # for the recorded objects of the tests
+
+from tests.unit.plugin import recorded  # noqa: E402
+
+from qwen3_operator.commands.output import to_yaml  # noqa: E402
+
+FOLDER = ROOT / "deploy/argo-cd/resource_customizations/serving.qwen3.dev"
+HEALTH = FOLDER / "Qwen3Deployment/health.lua"
+"""Written by hand; the other kinds have copies."""
+Object = dict[str, Any]
+
+
+def argo_cd() -> dict[Path, str]:
+    """Path -> text of all files but HEALTH."""
+    files = {FOLDER / kind / "health.lua": HEALTH.read_text() for kind in ("Qwen3Model", "Qwen3Batch")}
+    for kind, cases in _cases().items():
+        tests = []
+        for name, (health, obj) in cases.items():
+            files[FOLDER / kind / f"testdata/{name}.yaml"] = to_yaml(obj)
+            message = _message(health, obj)
+            tests.append({"healthStatus": {"status": health, "message": message}, "inputPath": f"testdata/{name}.yaml"})
+        files[FOLDER / kind / "health_test.yaml"] = to_yaml({"tests": tests})
+    return files
+
+
+def _cases() -> dict[str, dict[str, tuple[str, Object]]]:
+    """Kind -> name of a case -> (health in Argo CD's word, object)."""
+    ready, of_ready = recorded.deployment()[:2]
+    downloading, of_downloading = recorded.deployment(state="downloading", done=recorded.TOTAL // 2)[:2]
+    refused = recorded.deployment(engine={"tensorParallelSize": 3})[0]
+    suspended = recorded.deployment(suspend=True)[0]
+    edited = ready | {"metadata": ready["metadata"] | {"generation": 2}}
+    fresh = {key: value for key, value in ready.items() if key != "status"}
+    batch = {"apiVersion": ready["apiVersion"], "kind": "Qwen3Batch", "metadata": recorded.meta("nightly"), "spec": {}}
+    return {
+        "Qwen3Deployment": {
+            "healthy": ("Healthy", ready),
+            "progressing": ("Progressing", downloading),
+            "degraded": ("Degraded", refused),
+            "suspended": ("Suspended", suspended),
+            "edited": ("Progressing", edited),
+            "new": ("Progressing", fresh),
+        },
+        "Qwen3Model": {"healthy": ("Healthy", of_ready), "progressing": ("Progressing", of_downloading)},
+        "Qwen3Batch": {"new": ("Progressing", batch)},
+    }
+
+
+def _message(health: str, obj: Object) -> str:
+    status = obj.get("status", {})
+    if status.get("observedGeneration") != obj["metadata"]["generation"]:
+        return "waiting for the operator"
+    wanted = "Stalled" if health == "Degraded" else "Ready"
+    return str(next(it["message"] for it in status["conditions"] if it["type"] == wanted))
