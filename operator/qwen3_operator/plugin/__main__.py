@@ -70,6 +70,10 @@ def _in_cluster(command: str, arguments: argparse.Namespace, api: Api, namespace
         from qwen3_operator.plugin import models
 
         return models.run(arguments, api, namespace)
+    if command == "usage":
+        from qwen3_operator.plugin import usage
+
+        return usage.run(arguments, api, namespace)
     if command == "doctor":
         from qwen3_operator.plugin import doctor
 
@@ -149,6 +153,13 @@ def make_parser() -> argparse.ArgumentParser:
         "models", parents=[cluster, everywhere, output], help="checkpoints that are on volumes"
     )
     models.add_argument("--unused", action="store_true", help="only those that nobody serves from")
+
+    usage = commands.add_parser(
+        "usage",
+        parents=[cluster, everywhere, output],
+        help="requests and tokens of each team, where keys are asked for",
+    )
+    usage.add_argument("name", nargs="?", default="", metavar="NAME", help="of a Qwen3Deployment; without: all")
 
     for name in ("explain", "plan"):
         explain = commands.add_parser(

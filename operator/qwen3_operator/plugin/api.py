@@ -111,6 +111,10 @@ class Api:
         query |= {"previous": "true"} if previous else {}
         return self._ask("GET", PODS.path(namespace, pod, "log"), query).decode(errors="replace")
 
+    def text(self, path: str) -> str:
+        """An answer that is text. Raises ApiFailure."""
+        return self._ask("GET", path, None).decode(errors="replace")
+
     def _ask(self, method: str, path: str, query: Mapping[str, str] | None, body: Object | None = None) -> bytes:
         words = urlencode({key: value for key, value in (query or {}).items() if value})
         sent = json.dumps(body).encode() if body is not None else None

@@ -21,6 +21,7 @@ Names = Callable[[Sequence[Kind], argparse.Namespace], list[str]]
 NAMED = {
     "status": KINDS,
     "chat": (QWEN3_DEPLOYMENTS,),
+    "usage": (QWEN3_DEPLOYMENTS,),
     "explain": (QWEN3_DEPLOYMENTS, QWEN3_BATCHES),
     "plan": (QWEN3_DEPLOYMENTS, QWEN3_BATCHES),
 }

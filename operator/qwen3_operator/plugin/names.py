@@ -22,6 +22,8 @@ LABELS = {QWEN3_DEPLOYMENTS: DEPLOYMENT_LABEL, QWEN3_MODELS: MODEL_LABEL, QWEN3_
 SELECTOR = "app.kubernetes.io/managed-by=qwen3-operator"
 CONTAINER = "vllm"
 """Container of servers and shards."""
+PORT = 8000
+"""Of servers."""
 NOT_SEEN = "NotYetSeen"
 """In the place of a reason, of what the operator has said nothing about yet."""
 

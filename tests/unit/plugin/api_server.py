@@ -72,7 +72,8 @@ class ApiServer:
             of = [o for o in of if namespace in ("", o["metadata"].get("namespace", ""))]
             if len(rest) == 1:
                 return 200, _page([o for o in of if _matches(o, query)], query)
-            found = next((o for o in of if o["metadata"]["name"] == rest[1]), None)
+            name = rest[1].partition(":")[0]  # of a proxied pod, before its port
+            found = next((o for o in of if o["metadata"]["name"] == name), None)
             if found is None:
                 return _no(404, f'{kind.plural} "{rest[1]}" not found')
             if len(rest) > 2:

@@ -18,6 +18,7 @@ from tests.unit.plugin.api_server import ApiServer
 from tests.unit.plugin.conftest import Shell
 
 from qwen3_operator import naming
+from qwen3_operator.desired import server
 from qwen3_operator.plugin import bundle, names, rights
 from qwen3_operator.plugin.api import Api
 from qwen3_operator.plugin.checks import OLDEST_KUBERNETES
@@ -38,6 +39,7 @@ def test_names_are_those_of_the_operator() -> None:
     ):
         assert getattr(names, name) == getattr(naming, name)
     assert names.SELECTOR == naming.SELECTOR
+    assert names.PORT == server.PORT
 
 
 def test_rights_are_those_of_the_chart() -> None:
