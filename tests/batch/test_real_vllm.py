@@ -238,6 +238,7 @@ def test_thousands_of_lines_two_shards_three_kills(tmp_path: Path) -> None:
     assert sum(batch.message(shard)["done"] for shard in (0, 1)) == count
 
 
+@pytest.mark.nightly
 def test_a_core_that_is_killed_is_started_again_in_the_same_pod(tmp_path: Path) -> None:
     lengths = [10] + [600] * 19  # the first answer comes long before the last
     lines = [{"prompt": f"{HELLO} {n}", "max_tokens": length, "ignore_eos": True} for n, length in enumerate(lengths)]
@@ -256,6 +257,7 @@ def test_a_core_that_is_killed_is_started_again_in_the_same_pod(tmp_path: Path) 
     assert batch.log().count("Application startup complete") == 2
 
 
+@pytest.mark.nightly
 def test_an_engine_of_several_processes_as_on_gpus(tmp_path: Path) -> None:
     batch = RealBatch(tmp_path, [{"prompt": HELLO, "temperature": 0}])
     batch.config["engine"] = [*batch.config["engine"], "--tensor-parallel-size=2"]

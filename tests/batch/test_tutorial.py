@@ -18,7 +18,7 @@ from tests.unit.test_batch_plan import plan
 
 from qwen3_operator.api.batch import Qwen3BatchSpec
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
 EXAMPLE = REPOSITORY / "examples" / "batch.yaml"
 BATCHES = [doc for doc in yaml.safe_load_all(EXAMPLE.read_text(encoding="utf-8")) if doc["kind"] == "Qwen3Batch"]

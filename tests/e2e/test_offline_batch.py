@@ -145,6 +145,7 @@ def test_servers_that_run_answer_without_a_gpu_of_the_batch(there: World) -> Non
     there.delete("tiny-asked")
 
 
+@pytest.mark.nightly
 def test_what_is_finished_is_delivered_when_the_time_is_out(there: World) -> None:
     lines = [{"prompt": HELLO}, *({"prompt": HELLO, "ignore_eos": True, "max_tokens": 2000} for _ in range(400))]
     text = "".join(json.dumps(line) + "\n" for line in lines)

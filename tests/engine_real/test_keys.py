@@ -243,6 +243,7 @@ def test_no_key_is_in_the_log_or_in_the_metrics(it: Shared) -> None:
     assert "key-of-" not in said
 
 
+@pytest.mark.nightly
 def test_counters_of_several_processes_are_added_up(tmp_path: Path) -> None:
     keys, variables = mounts(tmp_path)
     with serving(tmp_path, CONFIG, {**ARGUMENTS, "--api-server-count": "2"}, variables) as server:

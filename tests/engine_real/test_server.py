@@ -134,6 +134,7 @@ WRONG = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("what", WRONG)
 def test_a_wrong_server_gets_no_user(what: str, tmp_path: Path) -> None:
     changes, words = WRONG[what]
