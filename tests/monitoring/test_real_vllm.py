@@ -10,7 +10,7 @@ from tests.engine_real.server import serving
 from tests.load.clients import use
 from tests.monitoring.test_queries import silent_queries
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
 
 async def test_every_query_gives_data_with_a_real_vllm(tmp_path: Path) -> None:
