@@ -82,12 +82,14 @@ class Case:
 def changed(obj: Object, change: Change) -> Object:
     """A copy of `obj` with the change made."""
     result = copy.deepcopy(obj)
-    for path, value in copy.deepcopy(change).items():  # a later path may reach into an earlier value
+    for path, given in change.items():
+        # A later path may reach into this value. One level is enough, and values of the tables are deeper than a copy goes.
+        value = dict(given) if isinstance(given, dict) else given
         *parents, last = path.split(".")
         node: Any = result
         for part in parents:
             node = node[int(part)] if isinstance(node, list) else node.setdefault(_unescaped(part), {})
-        if change[path] is ABSENT:
+        if value is ABSENT:
             del node[_unescaped(last)]
         elif isinstance(node, list):
             node[int(last)] = value
