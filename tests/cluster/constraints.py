@@ -82,13 +82,13 @@ class Case:
 def changed(obj: Object, change: Change) -> Object:
     """A copy of `obj` with the change made."""
     result = copy.deepcopy(obj)
-    for path, given in change.items():
-        # A later path may reach into this value. One level is enough, and values of the tables are deeper than a copy goes.
-        value = dict(given) if isinstance(given, dict) else given
+    for path, value in change.items():
         *parents, last = path.split(".")
         node: Any = result
-        for part in parents:
-            node = node[int(part)] if isinstance(node, list) else node.setdefault(_unescaped(part), {})
+        for part in parents:  # each is copied on the way: it may be of an earlier value, which other cases share
+            at = int(part) if isinstance(node, list) else _unescaped(part)
+            node[at] = copy.copy(node[at]) if isinstance(node, list) or at in node else {}
+            node = node[at]
         if value is ABSENT:
             del node[_unescaped(last)]
         elif isinstance(node, list):
