@@ -3,17 +3,14 @@ and cases of it from objects that the operator's own code made."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
+from tests.unit.plugin import recorded
+
+from qwen3_operator.commands.output import to_yaml
+
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))  # for the recorded objects of the tests
-
-from tests.unit.plugin import recorded  # noqa: E402
-
-from qwen3_operator.commands.output import to_yaml  # noqa: E402
-
 FOLDER = ROOT / "deploy/argo-cd/resource_customizations/serving.qwen3.dev"
 HEALTH = FOLDER / "Qwen3Deployment/health.lua"
 """Written by hand; the other kinds have copies."""

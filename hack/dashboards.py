@@ -46,6 +46,12 @@ def _quantile(quantile: float, metric: str) -> str:
     return f"histogram_quantile({quantile}, {_rate(f'{metric}_bucket', 'le')})"
 
 
+def _percentiles(title: str, metric: str) -> Panel:
+    """Seconds of what a histogram of vLLM's measures."""
+    shown = {f"{q * 100:g} of 100": _quantile(q, metric) for q in (0.5, 0.95, 0.99)}
+    return Panel(title, shown, unit="s")
+
+
 _DEPLOYMENT = "{{namespace}}/{{qwen3deployment}}"
 _NAMESPACE = {"namespace": "label_values(qwen3_operator_condition, namespace)"}
 _ONE = {
@@ -172,21 +178,9 @@ DEPLOYMENT = Dashboard(
             },
             unit="tok/s",
         ),
-        Panel(
-            "First token",
-            {f"{q * 100:g} of 100": _quantile(q, "vllm:time_to_first_token_seconds") for q in (0.5, 0.95, 0.99)},
-            unit="s",
-        ),
-        Panel(
-            "Between tokens",
-            {f"{q * 100:g} of 100": _quantile(q, "vllm:inter_token_latency_seconds") for q in (0.5, 0.95, 0.99)},
-            unit="s",
-        ),
-        Panel(
-            "Whole request",
-            {f"{q * 100:g} of 100": _quantile(q, "vllm:e2e_request_latency_seconds") for q in (0.5, 0.95, 0.99)},
-            unit="s",
-        ),
+        _percentiles("First token", "vllm:time_to_first_token_seconds"),
+        _percentiles("Between tokens", "vllm:inter_token_latency_seconds"),
+        _percentiles("Whole request", "vllm:e2e_request_latency_seconds"),
         Panel(
             "Where a request's time goes, 95 of 100",
             {

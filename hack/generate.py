@@ -11,9 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from argo_cd import argo_cd
 from dashboards import dashboards
-from pictures import pictures
 from reference import CHINESE, api_reference, reasons
 from version import with_version
 
@@ -21,9 +19,11 @@ from qwen3_operator.api.crd import crds
 from qwen3_operator.commands.output import to_yaml
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))  # for images, which is a package of the checkout alone
+sys.path.insert(0, str(ROOT))  # for images and tests, which are packages of the checkout alone
 
+from argo_cd import argo_cd  # noqa: E402
 from images.release import CHART, manifest  # noqa: E402
+from pictures import pictures  # noqa: E402
 
 HEADER = "# Generated from operator/qwen3_operator/api by `make crds`.\n"
 OF_CHART = (

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import io
 import re
-import sys
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from tests.unit.plugin import recorded
 
 from qwen3_operator.plugin.models import print_models, rows
 from qwen3_operator.plugin.status_show import renderable
 from qwen3_operator.plugin.status_view import Seen, view
 
-ROOT = Path(__file__).parent.parent
 WIDTH = 110
 
 
 def pictures() -> dict[str, str]:
     """Name of the file -> SVG. The same in every process."""
-    sys.path.insert(0, str(ROOT))  # the objects are those of the tests
-    from tests.unit.plugin import recorded
-
     downloading = recorded.deployment("chat", "downloading", done=7 * recorded.GIB)
     loading = recorded.deployment("chat", "loading")
     others = recorded.deployment("qa", model={"id": "Qwen/Qwen3-8B", "revision": "v2"})
