@@ -33,6 +33,7 @@ from qwen3_operator.plugin.checks import checks
 from qwen3_operator.plugin.failure import Failure
 from qwen3_operator.plugin.installed import Installed
 from qwen3_operator.plugin.names import KINDS, SELECTOR
+from qwen3_operator.plugin.objects import is_ready
 from qwen3_operator.plugin.show import as_data
 from qwen3_operator.plugin.status import EVENTS
 
@@ -218,12 +219,7 @@ class _Logs:
 def _most_telling(pods: Iterable[Object]) -> list[Object]:
     """Those that are not ready first, and of each kind the newest first."""
     newest = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), reverse=True)
-    return sorted(newest, key=_is_ready)
-
-
-def _is_ready(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+    return sorted(newest, key=is_ready)
 
 
 def _node(node: Mapping[str, Any]) -> Object:

@@ -18,6 +18,7 @@ from qwen3_operator.plugin.failure import BAD_INPUT, Failure
 from qwen3_operator.plugin.find import find
 from qwen3_operator.plugin.forward import Broken, Server, forwarded
 from qwen3_operator.plugin.names import NOT_SEEN, QWEN3_DEPLOYMENTS
+from qwen3_operator.plugin.objects import condition
 from qwen3_operator.plugin.show import clean, console, print_json
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def endpoint(api: Api, namespace: str, name: str, environment: dict[str, str]) -
     _, obj = find(api, namespace, name, [QWEN3_DEPLOYMENTS])
     meta, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
     if not status.get("readyReplicas"):
-        ready: Object = next((c for c in status.get("conditions") or () if c.get("type") == "Ready"), {})
+        ready = condition(obj, "Ready")
         words = f"{ready.get('reason', NOT_SEEN)}: {clean(ready.get('message', ''))}"
         raise Failure(f"{meta['name']} has no server that is ready: {words} (kubectl qwen3 status {meta['name']})")
     port = int((spec.get("service") or {}).get("port") or DEFAULT_PORT)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from qwen3_operator.api import GROUP, VERSION
 from qwen3_operator.plugin.installed import Installed
 from qwen3_operator.plugin.names import KINDS
+from qwen3_operator.plugin.objects import condition
 from qwen3_operator.plugin.rights import Right
 from qwen3_operator.plugin.show import age, clean, duration
 
@@ -282,10 +283,8 @@ def _objects(found: Found) -> Iterator[Check]:
 
 def _stalled(obj: Object) -> str:
     """The reason, where it waits for a person."""
-    for condition in (obj.get("status") or {}).get("conditions") or ():
-        if condition.get("type") == "Stalled" and condition.get("status") == "True":
-            return clean(condition.get("reason"))
-    return ""
+    stalled = condition(obj, "Stalled")
+    return clean(stalled.get("reason")) if stalled.get("status") == "True" else ""
 
 
 def _some(names: Iterable[str]) -> str:

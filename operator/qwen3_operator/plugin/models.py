@@ -13,7 +13,8 @@ from qwen3_operator.controller.kinds import CLAIMS
 from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.plugin.api import Api, Listing, allowed
 from qwen3_operator.plugin.names import MODEL_LABEL, NOT_SEEN, QWEN3_MODELS
-from qwen3_operator.plugin.show import age, clean, console, duration, print_json, table
+from qwen3_operator.plugin.objects import condition
+from qwen3_operator.plugin.show import age, clean, console, duration, print_json, print_notes, table
 from qwen3_operator.status.sizes import readable
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ def run(arguments: argparse.Namespace, api: Api, namespace: str) -> int:
     else:
         words = "no unused models" if arguments.unused else "no models"
         print(f"{words} in {'any namespace' if where is None else f'namespace {namespace}'}", file=sys.stderr)
-    for note in notes:
-        print(f"({note})", file=sys.stderr)
+    print_notes(notes)
     return 0
 
 
@@ -79,7 +79,6 @@ def rows(models: Iterable[Object], claims: Iterable[Object], now: datetime) -> l
         copy = status.get("model") or {}
         claim = copy.get("claim") or (spec.get("storage") or {}).get("existingClaim", {}).get("name") or meta["name"]
         taken.add((meta["namespace"], claim))
-        ready: Object = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), {})
         found.append(
             Row(
                 namespace=meta["namespace"],
@@ -87,7 +86,7 @@ def rows(models: Iterable[Object], claims: Iterable[Object], now: datetime) -> l
                 model=clean(spec.get("id", "")),
                 revision=clean(copy.get("revision") or spec.get("revision") or ""),
                 commit=clean(copy.get("commit") or "")[:12],
-                state=ready.get("reason", NOT_SEEN),
+                state=condition(model, "Ready").get("reason", NOT_SEEN),
                 bytes=int(copy.get("bytes") or (status.get("download") or {}).get("bytesDone") or 0),
                 claim=claim,
                 capacity_bytes=_bytes(status.get("size")) or _capacity(by_key.get((meta["namespace"], claim))),

@@ -51,6 +51,12 @@ def print_json(value: object, file: TextIO | None = None) -> None:
     print(json.dumps(as_data(value), indent=2, ensure_ascii=False), file=file or sys.stdout)
 
 
+def print_notes(notes: Iterable[str]) -> None:
+    """What a person should know beside what is printed."""
+    for note in notes:
+        print(f"({note})", file=sys.stderr)
+
+
 def as_data(value: Any) -> Any:
     """The value as JSON holds it."""
     if is_dataclass(value) and not isinstance(value, type):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from qwen3_operator.engine.startup_log import StartupLog, parse_startup_log
 from qwen3_operator.plugin.names import CONTAINER, NOT_SEEN
+from qwen3_operator.plugin.objects import condition, is_ready, status_of
 from qwen3_operator.plugin.show import age, clean, duration
 from qwen3_operator.status.sizes import readable
 
@@ -92,8 +93,8 @@ def view(seen: Seen) -> View:
     """The view of a Qwen3Deployment, a Qwen3Model or a Qwen3Batch."""
     obj, meta = seen.obj, seen.obj["metadata"]
     stages, facts = _OF_KIND[obj["kind"]]
-    ready, notes = _condition(obj, "Ready"), list(seen.notes)
-    if _status(obj).get("observedGeneration") != meta.get("generation"):
+    ready, notes = condition(obj, "Ready"), list(seen.notes)
+    if status_of(obj).get("observedGeneration") != meta.get("generation"):
         notes.insert(0, "the operator has not looked at the newest spec yet (kubectl qwen3 doctor: does it run?)")
     return View(
         kind=obj["kind"],
@@ -110,17 +111,9 @@ def view(seen: Seen) -> View:
     )
 
 
-def _status(obj: Object) -> Mapping[str, Any]:
-    return obj.get("status") or {}
-
-
-def _condition(obj: Object, kind: str) -> Mapping[str, str]:
-    return next((c for c in _status(obj).get("conditions") or () if c.get("type") == kind), {})
-
-
 def _of_condition(obj: Object, name: str, kind: str, seconds: int | None = None) -> Stage:
     """A stage as its condition tells; where the condition is what stalls the object, it has failed."""
-    found, stalled = _condition(obj, kind), _condition(obj, "Stalled")
+    found, stalled = condition(obj, kind), condition(obj, "Stalled")
     message = clean(found.get("message", ""))
     if found.get("status") == "True":
         return Stage(name, "done", seconds, message)
@@ -133,7 +126,7 @@ def _of_condition(obj: Object, name: str, kind: str, seconds: int | None = None)
 def _download(seen: Seen, kind: str) -> Stage:
     """The download, with how far it is."""
     stage = _of_condition(seen.obj, "download", kind)
-    said = _status(seen.obj).get("download") or {}
+    said = status_of(seen.obj).get("download") or {}
     began = age(said.get("startedAt"), seen.now)
     ended = age(said.get("finishedAt"), seen.now)
     seconds = None if began is None else began - (ended or 0)
@@ -163,7 +156,7 @@ def _deployment_stages(seen: Seen) -> list[Stage]:
     starting = newest_starting(seen.pods)
     if starting is not None and available.state != "done":
         return before + _starting(starting, seen, available)
-    took = _status(obj).get("startup") or {}
+    took = status_of(obj).get("startup") or {}
     state: State = available.state if available.state in ("done", "failed") else "waiting"
     whole = [_of_condition(obj, "scheduled", "Scheduled", took.get("scheduledSeconds"))]
     for name, key in _STARTUP.items():
@@ -183,11 +176,11 @@ _STARTUP = {
 def _starting(pod: Object, seen: Seen, available: Stage) -> list[Stage]:
     """The start of a server, as its pod and its log tell it so far."""
     now, meta = seen.now, pod["metadata"]
-    placed = _condition(pod, "PodScheduled")
+    placed = condition(pod, "PodScheduled")
     since_made, since_placed = age(meta.get("creationTimestamp"), now), age(placed.get("lastTransitionTime"), now)
     if placed.get("status") != "True":
         return [
-            Stage("scheduled", available.state, since_made, _condition(seen.obj, "Scheduled").get("message", "")),
+            Stage("scheduled", available.state, since_made, condition(seen.obj, "Scheduled").get("message", "")),
             *(Stage(name, "waiting") for name in (*_STARTUP, "answers")),
         ]
     stages = [Stage("scheduled", "done", _less(since_made, since_placed))]
@@ -226,7 +219,7 @@ def _less(longer: int | None, shorter: int | None) -> int | None:
 
 
 def _deployment_facts(seen: Seen) -> dict[str, Any]:
-    status, spec = _status(seen.obj), seen.obj.get("spec") or {}
+    status, spec = status_of(seen.obj), seen.obj.get("spec") or {}
     model, engine = status.get("model") or {}, status.get("engine") or {}
     tokens = (status.get("startup") or {}).get("kvCacheTokens")
     return {
@@ -250,7 +243,7 @@ def _model_stages(seen: Seen) -> list[Stage]:
 
 
 def _model_facts(seen: Seen) -> dict[str, Any]:
-    status, spec = _status(seen.obj), seen.obj.get("spec") or {}
+    status, spec = status_of(seen.obj), seen.obj.get("spec") or {}
     model = status.get("model") or {}
     users = status.get("usedBy") or ()
     return {
@@ -264,7 +257,7 @@ def _model_facts(seen: Seen) -> dict[str, Any]:
 
 
 def _batch_stages(seen: Seen) -> list[Stage]:
-    status = _status(seen.obj)
+    status = status_of(seen.obj)
     requests = status.get("requests") or {}
     run = _of_condition(seen.obj, "answered", "Completed")
     job = status.get("job") or {}
@@ -287,7 +280,7 @@ def _batch_stages(seen: Seen) -> list[Stage]:
 
 
 def _batch_facts(seen: Seen) -> dict[str, Any]:
-    status = _status(seen.obj)
+    status = status_of(seen.obj)
     requests, tokens = status.get("requests") or {}, status.get("tokens") or {}
     return {
         "model": (status.get("model") or {}).get("id") or (status.get("model") or {}).get("name"),
@@ -314,13 +307,8 @@ def newest_starting(pods: Iterable[Object]) -> Object | None:
     return max(starting, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), default=None)
 
 
-def is_ready(pod: Object) -> bool:
-    """Whether the pod answers."""
-    return _condition(pod, "Ready").get("status") == "True"
-
-
 def _container(pod: Object) -> Mapping[str, Any]:
-    found = _status(pod).get("containerStatuses") or ()
+    found = status_of(pod).get("containerStatuses") or ()
     return next((c for c in found if c.get("name") == CONTAINER), found[0] if found else {})
 
 
@@ -332,7 +320,7 @@ def pod_state(pod: Object) -> str:
     for part in ("waiting", "terminated"):
         if state.get(part):
             return clean(state[part].get("reason") or part)
-    return clean(_status(pod).get("reason") or _status(pod).get("phase") or "Unknown")
+    return clean(status_of(pod).get("reason") or status_of(pod).get("phase") or "Unknown")
 
 
 def pod_rows(seen: Seen) -> list[PodRow]:
@@ -407,8 +395,8 @@ def lines(objects: Iterable[Object], now: datetime) -> list[Line]:
     """The overview, by namespace, kind and name."""
     found = []
     for obj in objects:
-        meta, status, spec = obj["metadata"], _status(obj), obj.get("spec") or {}
-        ready = _condition(obj, "Ready")
+        meta, status, spec = obj["metadata"], status_of(obj), obj.get("spec") or {}
+        ready = condition(obj, "Ready")
         model = spec.get("id") or (status.get("model") or {}).get("id") or (spec.get("model") or {}).get("id") or ""
         found.append(
             Line(
@@ -427,10 +415,10 @@ def lines(objects: Iterable[Object], now: datetime) -> list[Line]:
 
 
 def _progress(obj: Object) -> str:
-    status, requests = _status(obj), _status(obj).get("requests")
+    status, requests = status_of(obj), status_of(obj).get("requests")
     if requests:
         total = f" of {requests['total']:,}" if requests.get("total") else ""
         return f"{int(requests.get('done') or 0) + int(requests.get('failed') or 0):,}{total} lines"
-    if obj["kind"] == "Qwen3Deployment" and _condition(obj, "ModelReady").get("status") == "True":
+    if obj["kind"] == "Qwen3Deployment" and condition(obj, "ModelReady").get("status") == "True":
         return f"{status.get('readyReplicas') or 0} of {(obj.get('spec') or {}).get('replicas', 1)} servers"
     return clean((status.get("download") or {}).get("progress") or "")

@@ -13,7 +13,7 @@ from qwen3_operator.plugin.api import Api, ApiFailure, together
 from qwen3_operator.plugin.failure import Failure
 from qwen3_operator.plugin.find import find
 from qwen3_operator.plugin.names import CONTAINER, DEPLOYMENT_LABEL, PORT, QWEN3_DEPLOYMENTS
-from qwen3_operator.plugin.show import clean, console, print_json, table
+from qwen3_operator.plugin.show import clean, console, print_json, print_notes, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,8 +57,7 @@ def run(arguments: argparse.Namespace, api: Api, namespace: str) -> int:
         print_usage(console(), found)
     else:
         print("no team has used anything yet" if deployments else "nothing asks for keys of teams", file=sys.stderr)
-    for note in notes:
-        print(f"({note})", file=sys.stderr)
+    print_notes(notes)
     return 0
 
 
