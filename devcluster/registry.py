@@ -1,8 +1,8 @@
 """A container registry of this machine: Debian's docker-registry, unpacked into the cache and not installed.
 
 With `names` it speaks TLS, with a certificate for them: a test can have `registry.example` be this registry (see
-Cluster.pull_from, and tests/e2e). Without, it speaks plain HTTP, as docker, containerd and helm's --plain-http take it
-from a registry on 127.0.0.1.
+Cluster.pull_from, and tests/distribution). Without, it speaks plain HTTP, as docker, containerd and helm's --plain-http
+take it from a registry on 127.0.0.1.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import devcluster
@@ -19,9 +19,9 @@ from tests.cluster.installed import NAME, NAMESPACE, install, of_pod
 from tests.cluster.operator_process import OperatorProcess
 from tests.distribution.named import NAME as REGISTRY
 from tests.distribution.named import reached_as
+from tests.documents.shell import Shell
+from tests.documents.shell import shell as documents_shell
 from tests.documents.snippets import ROOT, blocks, documented
-
-Shell = Callable[[str], str]
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +37,8 @@ def shell(
 ) -> Shell:
     """Run a command in the repository, as a person whose kubectl and helm know this cluster; what it prints."""
     programs = tmp_path_factory.mktemp("bin")
-    for name, path in tools.ensure(["kubectl", "helm"]).items():
-        (programs / name).symlink_to(path)
-    home = {"HOME": str(programs), "KUBECONFIG": str(its_cluster.kubeconfig)}
-    environment = os.environ | home | {"PATH": f"{programs}:{os.environ['PATH']}"} | to_the_registry
-
-    def run(command: str) -> str:
-        done = subprocess.run(
-            ["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
-    return run
+    more = {"HOME": str(programs)} | to_the_registry
+    return documents_shell(programs, its_cluster.kubeconfig, names=("kubectl", "helm"), **more)
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,7 @@ The commands are those of the documents, word by word: registry.example is a reg
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import devcluster
@@ -16,15 +14,15 @@ import pytest
 import yaml
 from demo import manifests, stage
 from demo.kube import Kube, wait_until
-from devcluster import tools
 from devcluster.registry import registry
 from images.build import build
 from tests.distribution.named import NAME, reached_as
+from tests.documents.shell import Shell
+from tests.documents.shell import shell as documents_shell
 from tests.documents.snippets import ROOT, documented
 
 pytestmark = pytest.mark.e2e
 
-Shell = Callable[[str], str]
 TEAM = f"{NAME}/team"
 OPERATOR = ("-n", "qwen3-system")
 MIRROR = "mirror.example"
@@ -55,24 +53,13 @@ def kube(cluster: devcluster.Cluster) -> Kube:
 def shell(cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """Run a command of the documents in the repository; what it prints. The node pulls from the same registry."""
     programs, content = tmp_path_factory.mktemp("bin"), tmp_path_factory.mktemp("registry")
-    for name, path in tools.ensure(["kubectl", "helm"]).items():
-        (programs / name).symlink_to(path)
     for name in ("operator", "downloader"):
         build(name)  # here packages are fetched; later the way leads to the registry alone
     with registry(content, names=[NAME]) as it, reached_as(NAME, it) as variables:
         for name in (NAME, MIRROR):
             cluster.pull_from(name, it)
-        path = {"PATH": f"{programs}:{os.environ['PATH']}", "KUBECONFIG": str(cluster.kubeconfig)}
-        environment = os.environ | path | variables
-
-        def run(command: str) -> str:
-            done = subprocess.run(
-                ["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
-            )
-            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-            return done.stdout
-
-        yield run
+        names = ("kubectl", "helm")
+        yield documents_shell(programs, cluster.kubeconfig, names=names, seconds=600, **variables)
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +12,7 @@ import devcluster
 import pytest
 from demo import manifests, stage
 from demo.kube import Kube, wait_until
-from devcluster import tools
+from tests.documents.shell import Shell, shell
 from tests.documents.snippets import documented
 from tests.e2e.world import World
 
@@ -71,31 +69,22 @@ def test_nothing_is_downloaded_again(tmp_path: Path) -> None:
         model = {"apiVersion": server["apiVersion"], "kind": "Qwen3Model", "metadata": meta}
         old.kube.apply([model | {"spec": server["spec"]["model"]}])
         first = wait_until("the download", lambda: commit(old), timeout=240)
-        backup = _backup(old, tmp_path)
-    (saved,) = json.loads(backup.read_text())["items"]
+        _backup(shell(tmp_path / "old", old.kube.kubeconfig, folder=tmp_path))
+    (saved,) = json.loads((tmp_path / "backup.json").read_text())["items"]
     assert saved["spec"].items() >= server["spec"]["model"].items()
     assert saved["metadata"]["labels"] == {"team": "ml"} and not {"status", "uid"} & {*saved, *saved["metadata"]}
     with fresh_cluster(volumes) as new, new.hub_requests() as requests:
-        _run(new, documented("kubectl apply -f backup.json"), tmp_path)
+        run = shell(tmp_path / "new", new.kube.kubeconfig, folder=tmp_path)
+        run(documented("kubectl apply -f backup.json"))
         assert wait_until("the model", lambda: commit(new), timeout=240) == first
         assert requests("file") == []
 
 
-def _backup(world: World, folder: Path) -> Path:
+def _backup(run: Shell) -> None:
     command = documented(
         "kubectl get qwen3deployments,qwen3models,qwen3batches --all-namespaces "
         "-l app.kubernetes.io/managed-by!=qwen3-operator -o json "
         "| jq '.items |= [.[] | {apiVersion, kind, "
         "metadata: (.metadata | {name, namespace, labels, annotations}), spec}]' > backup.json"
     )
-    _run(world, command, folder)
-    return folder / "backup.json"
-
-
-def _run(world: World, command: str, folder: Path) -> None:
-    kubectl = tools.ensure(["kubectl"])["kubectl"]
-    environment = {"KUBECONFIG": world.kube.kubeconfig, "PATH": f"{kubectl.parent}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run(command)

@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from demo.kube import Kube, wait_until
 from demo.manifests import HUB_NAMESPACE, namespace
-from devcluster import tools
 from images.build import require_tools
+from tests.documents.shell import Shell
+from tests.documents.shell import shell as documents_shell
 from tests.documents.snippets import documented
 from tests.e2e.world import World
 
 NAMESPACE = "qwen3-demo-backup"
 WHERE = ("-n", NAMESPACE)
 NAME = "kept"
-Shell = Callable[[str], str]
 
 
 @pytest.fixture
 def shell(world: World, tmp_path: Path) -> Shell:
     """Run a command as a person whose kubectl knows this cluster, in a folder of his own; what it prints."""
     require_tools("jq")
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "kubectl").symlink_to(tools.ensure(["kubectl"])["kubectl"])
-    environment = os.environ | {"KUBECONFIG": world.kube.kubeconfig, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
-
-    def run(command: str) -> str:
-        words = ["bash", "-o", "pipefail", "-c", command]
-        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
-    return run
+    return documents_shell(tmp_path / "bin", world.kube.kubeconfig, folder=tmp_path)
 
 
 @pytest.fixture

@@ -1,0 +1,40 @@
+"""A person's shell: the commands of the documents run in it as they are written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from devcluster import tools
+from tests.documents.snippets import ROOT
+
+Shell = Callable[[str], str]
+
+
+def shell(
+    programs: Path,
+    kubeconfig: str | Path,
+    *,
+    names: Sequence[str] = ("kubectl",),
+    folder: Path = ROOT,
+    seconds: int = 120,
+    **more: str,
+) -> Shell:
+    """Run a command in `folder`, and return what it prints; one that fails fails the test.
+
+    `programs`: a folder for links to the programs `names`, which come first on the PATH. `more`: variables.
+    """
+    programs.mkdir(exist_ok=True)
+    for name, path in tools.ensure(list(names)).items():
+        (programs / name).symlink_to(path)
+    environment = os.environ | {"KUBECONFIG": str(kubeconfig), "PATH": f"{programs}:{os.environ['PATH']}"} | more
+
+    def run(command: str) -> str:
+        words = ["bash", "-o", "pipefail", "-c", command]
+        done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    return run
