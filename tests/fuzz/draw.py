@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import subprocess
+import sys
 import zlib
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -17,7 +22,18 @@ BATCH = 20
 
 
 def sequences(words: str, count: int) -> list[list[Spec]]:
-    """`count` sequences; the same words draw the same ones."""
+    """`count` sequences; the same words draw the same ones, in a process of their own.
+
+    hypothesis also draws constants that it finds in the modules of this project that are loaded: which these are is
+    another thing for one test alone than for all of them.
+    """
+    command = [sys.executable, "-m", "tests.fuzz.draw", words, str(count)]
+    env = os.environ | {"PYTHONHASHSEED": "0"}
+    found = subprocess.run(command, cwd=Path(__file__).parents[2], env=env, stdout=subprocess.PIPE, check=True)
+    return cast(list[list[Spec]], json.loads(found.stdout))
+
+
+def _sequences(words: str, count: int) -> list[list[Spec]]:
     found: list[list[Spec]] = []
     for batch in range(-(-count // BATCH)):
         found += _drawn(zlib.crc32(f"{words} {batch}".encode()), BATCH)
@@ -51,3 +67,7 @@ def _ways() -> SearchStrategy[list[Spec]]:
 
 def _moves(way: list[Spec]) -> bool:
     return all(one != other for one, other in itertools.pairwise(way))
+
+
+if __name__ == "__main__":
+    print(json.dumps(_sequences(sys.argv[1], int(sys.argv[2]))))

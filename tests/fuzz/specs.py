@@ -7,6 +7,7 @@ A field that is added to the API is drawn here from the next run on.
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +139,9 @@ def sound_specs() -> SearchStrategy[Node]:
     return _of(_schema(), "", SOUND)
 
 
+@cache
 def _schema() -> Node:
-    crd = yaml.safe_load(CRD.read_text())
+    crd = yaml.load(CRD.read_text(), yaml.CSafeLoader)
     found: Node = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     return found
 
@@ -185,4 +187,7 @@ def _object(node: Node, path: str, words: Words) -> SearchStrategy[Any]:
     # Few fields at a time: a spec with everything in it is mostly refused for one of them.
     least = 0 if path else min(len(optional), 1)
     few = st.sets(st.sampled_from(sorted(optional)), min_size=least, max_size=3) if optional else st.just(set())
-    return few.flatmap(lambda chosen: st.fixed_dictionaries(required | {name: optional[name] for name in chosen}))
+    # In one order: that of a set is another one in each process.
+    return few.map(sorted).flatmap(
+        lambda chosen: st.fixed_dictionaries(required | {name: optional[name] for name in chosen})
+    )
