@@ -145,7 +145,6 @@ def kwokctl_config(
             "kubernetes.default.svc.cluster.local",
         ]
         patches["kube-apiserver"] += [
-            {"key": "kubelet-preferred-address-types", "value": "InternalIP"},
             {"key": "kubelet-client-certificate", "value": str(pki / "admin.crt")},
             {"key": "kubelet-client-key", "value": str(pki / "admin.key")},
             {"key": "bind-address", "value": "0.0.0.0", "override": True},  # pods reach it; certificates guard it
@@ -166,7 +165,11 @@ def kwokctl_config(
 
 def _api_server(spec: ClusterSpec) -> list[dict[str, Any]]:
     """Arguments of every API server. Its own range has room for 254 Services."""
-    arguments = [{"key": "service-cluster-ip-range", "value": SERVICE_RANGE}]
+    arguments = [
+        {"key": "service-cluster-ip-range", "value": SERVICE_RANGE},
+        # Nobody can look up a node's name; a try costs the API server more than a write.
+        {"key": "kubelet-preferred-address-types", "value": "InternalIP"},
+    ]
     if spec.node_ports:
         arguments.append({"key": "service-node-port-range", "value": spec.node_ports})
     if spec.audit:

@@ -115,7 +115,10 @@ class MemoryCluster:
         return copy.deepcopy(live)
 
     async def create(self, kind: Kind, obj: Object, *, manager: str) -> Object:
-        self.writes.append(("create", kind.kind, obj["metadata"]["name"]))
+        meta = obj["metadata"]
+        self.writes.append(("create", kind.kind, meta["name"]))
+        if (kind.kind, meta.get("namespace"), meta["name"]) in self.objects:
+            raise ApiError(409, "AlreadyExists", "it is there")
         return copy.deepcopy(self.put(kind, obj))
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str) -> None:

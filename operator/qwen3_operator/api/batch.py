@@ -283,7 +283,7 @@ class Qwen3BatchStatus(ApiModel):
     """The download's progress, while there is one."""
     engine: EngineStatus | None = None
     """The engine as it is started."""
-    plan: Annotated[list[PlanEntry], Field(max_length=64, json_schema_extra=list_map("field"))] = []
+    plan: Annotated[list[PlanEntry], Field(max_length=64, json_schema_extra=ATOMIC_LIST)] = []
     """Values that were resolved, each with its reason."""
     job: JobStatus | None = None
     """The Job."""
@@ -297,7 +297,7 @@ class Qwen3BatchStatus(ApiModel):
     """Seconds to go at the rate of now."""
     progress_at: Time | None = None
     """When the progress was written last."""
-    shards: Annotated[list[ShardStatus], Field(max_length=MAX_SHARDS, json_schema_extra=list_map("index"))] = []
+    shards: Annotated[list[ShardStatus], Field(max_length=MAX_SHARDS, json_schema_extra=ATOMIC_LIST)] = []
     """Each shard that has begun."""
     output: Text | None = None
     """Where the answers are: CLAIM:PATH, once the batch is complete, or what was finished of it is delivered."""

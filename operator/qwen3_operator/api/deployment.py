@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from qwen3_operator.api.base import (
     ATOMIC_LIST,
+    ATOMIC_MAP,
     EMPTY_DEFAULT,
     AnnotationValue,
     ApiModel,
@@ -306,22 +307,24 @@ class ModelStatus(ModelCopy):
 class Qwen3DeploymentStatus(ApiModel):
     """Observed state of a Qwen3Deployment."""
 
+    # One manager writes it: what is atomic here saves the API server the book of each field in it, at every write.
+
     observed_generation: Int64 | None = None
     """Generation of the spec that this status speaks of."""
     conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] = []
     """Accepted, ModelReady, Fits, Scheduled, Available, Ready; Reconciling and Stalled as kstatus reads them."""
     endpoint: Text | None = None
     """URL of the OpenAI API inside the cluster."""
-    model: ModelStatus | None = None
+    model: Annotated[ModelStatus | None, Field(json_schema_extra=ATOMIC_MAP)] = None
     """The verified copy that is served."""
     model_fault_at: Time | None = None
     """Start of the newest server that ended because files of the verified copy are missing or damaged: the copy is then
     verified again."""
     download: Download | None = None
     """The download's progress, while there is one."""
-    engine: EngineStatus | None = None
+    engine: Annotated[EngineStatus | None, Field(json_schema_extra=ATOMIC_MAP)] = None
     """The engine as it is started."""
-    plan: Annotated[list[PlanEntry], Field(max_length=64, json_schema_extra=list_map("field"))] = []
+    plan: Annotated[list[PlanEntry], Field(max_length=64, json_schema_extra=ATOMIC_LIST)] = []
     """Values that were resolved, each with its reason."""
     startup: Startup | None = None
     """How long the newest server's start took."""

@@ -1,9 +1,9 @@
 """The one place that talks to the API server: plain JSON objects in and out, over the official asyncio client.
 
-Writes are server-side applies and deletes, both safe to repeat, so a connection that breaks is tried once more here;
-what the API server answers is left to the caller as ApiError, and trying again later to the queue: a worker that waits
-is a worker that nobody else has. `hook` sees every request before it is sent and every answer before it is handed on:
-tests crash the operator there.
+Writes are server-side applies, creates by name and deletes, all safe to repeat, so a connection that breaks is tried
+once more here; what the API server answers is left to the caller as ApiError, and trying again later to the queue: a
+worker that waits is a worker that nobody else has. `hook` sees every request before it is sent and every answer before
+it is handed on: tests crash the operator there.
 """
 
 from __future__ import annotations

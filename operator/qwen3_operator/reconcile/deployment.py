@@ -399,8 +399,11 @@ class _Reconciliation(Reconciliation):
         mounted = config_map_of(self.server["spec"]["template"]) if self.server is not None else ""
         if not called or (called == mounted and not any(map(_is_starting, self.server_pods()))):
             return
-        live = await self.context.observe(CONFIG_MAPS, self._namespace, called)
         wanted = in_engine_config_map(self._namespace, self._name, self._uid, called)
+        if self.server is None:
+            await self.context.ensure_new(CONFIG_MAPS, wanted)
+            return
+        live = await self.context.observe(CONFIG_MAPS, self._namespace, called)
         if live is None or called == config_map_name(self._name):
             await self.context.change(CONFIG_MAPS, live, wanted)
 

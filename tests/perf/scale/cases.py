@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.perf.scale import floor
 from tests.perf.scale.audit import Request, by_kind, reads_and_writes
 from tests.perf.scale.prometheus import reconciles
 from tests.perf.scale.stand import NAMESPACE, Stand, name_of, stand
@@ -58,10 +59,24 @@ class Bench:
         return self.results[case]
 
 
+def bare(bench: Bench, folder: Path, crs: int) -> Result:
+    """The same objects without an operator: what the control plane alone takes for them on this machine."""
+    with stand(folder, crs=crs + 1) as it:
+        it.create(range(1), 1)
+        if not it.timeline.wait(lambda: bool(it.timeline.ready), CREATION_LIMIT):
+            raise TimeoutError("the pattern is not Ready")
+        it.wait_quiet(3)
+        it.operator.stop()
+        limit, models = CREATION_LIMIT + 0.6 * crs, max(1, crs // CRS_A_MODEL)
+        return Result({"all_ready_s": floor.seconds(it.api, it.cluster.kubeconfig, NAMESPACE, crs, models, limit)}, {})
+
+
 def hundred(bench: Bench, folder: Path, crs: int) -> Result:
     """All at once, 10 of them a model; then rest, then a restart of the operator."""
+    least = bench.result("bare").figures["all_ready_s"]
     with stand(folder, crs=crs) as it:
         result = _create(it, crs)
+        result.figures["over_bare"] = result.figures["all_ready_s"] / least
         result.figures |= _rest(it) | _restart(it, crs)
         return result
 
@@ -110,12 +125,13 @@ def refused(bench: Bench, folder: Path, crs: int) -> Result:
 
 
 CASES: dict[str, Callable[[Bench, Path, int], Result]] = {
+    "bare": bare,
     "hundred": hundred,
     "thousand": thousand,
     "many": many,
     "refused": refused,
 }
-SIZES = {"hundred": 100, "thousand": 1000, "many": 5000, "refused": 1000}
+SIZES = {"bare": 100, "hundred": 100, "thousand": 1000, "many": 5000, "refused": 1000}
 
 
 def _create(it: Stand, crs: int, refused: Collection[int] = ()) -> Result:
