@@ -13,7 +13,7 @@ import kopf
 from qwen3_operator.controller import metrics
 from qwen3_operator.controller.cluster import ApiError, Cluster, Hook, NamespaceEnding
 from qwen3_operator.controller.events import Recorder
-from qwen3_operator.controller.kinds import NODES, Kind
+from qwen3_operator.controller.kinds import NODES, SCALED_OBJECTS, Kind
 from qwen3_operator.controller.lease import Lease
 from qwen3_operator.controller.probes import Probes
 from qwen3_operator.controller.queue import KeyedQueue
@@ -158,6 +158,10 @@ class Operator:
                     f"the API server does not serve {kind.plural}.{kind.api_version}: "
                     "install the CRDs (helm does, or kubectl apply -f crds/)"
                 )
+        if SCALED_OBJECTS in self._store.kinds and not await self.cluster.serves(SCALED_OBJECTS):
+            log.warning("KEDA is not installed: spec.autoscaling has no effect. Once it is, restart to watch it")
+            self._store.leave_out(SCALED_OBJECTS)
+            self._resync.leave_out(SCALED_OBJECTS)
 
     async def _handle(self, key: Key) -> None:
         """Reconcile `key`, and have the queue do it again as the result says."""
@@ -232,7 +236,8 @@ class Operator:
 
 
 def _watched(settings: Settings) -> dict[Kind, Kept]:
-    return {kind: kept for kind, kept in WATCHED.items() if kind != NODES or settings.read_cluster}
+    there = {NODES: settings.read_cluster, SCALED_OBJECTS: bool(settings.prometheus_address)}
+    return {kind: kept for kind, kept in WATCHED.items() if there.get(kind, True)}
 
 
 def _scopes(settings: Settings) -> list[Scope]:

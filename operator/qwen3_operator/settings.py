@@ -85,6 +85,9 @@ class Settings(BaseModel):
     """Key of the certificates in that ConfigMap."""
     download_retry_seconds: Annotated[float, Field(gt=0)] = 15
     """A download that failed is tried again after this time, then after twice that, and so on up to 60 times that."""
+    prometheus_address: Annotated[str, StringConstraints(pattern=r"^(https?://[^\s@]+)?$")] = ""
+    """Prometheus that KEDA asks for the load of the servers, like http://prometheus.monitoring.svc:9090. Empty: there
+    is no KEDA, and spec.autoscaling has no effect."""
     cluster_domain: str = "cluster.local"
     """DNS domain of the cluster."""
     workers: Annotated[int, Field(ge=1, le=256)] = 16

@@ -294,6 +294,16 @@ def test_secrets_can_be_read_by_name_where_that_is_wanted(namespaces: str) -> No
     assert Settings.from_environment(environment(template("rbac.readSecrets=true"))).read_secrets is True
 
 
+@ROLES
+def test_scaled_objects_are_touched_only_where_keda_is_there(namespaces: str) -> None:
+    assert not [rule for rule in rules(namespaces) if "keda.sh" in rule["apiGroups"]]
+    given = ("autoscaling.enabled=true", "autoscaling.prometheusAddress=http://prometheus:9090")
+    found = [rule["resources"] for rule in rules(namespaces, *given) if "keda.sh" in rule["apiGroups"]]
+    assert found and all(resources == ["scaledobjects"] for resources in found)
+    assert Settings.from_environment(environment(template(*given))).prometheus_address == "http://prometheus:9090"
+    assert Settings.from_environment(environment(template(given[1]))).prometheus_address == ""
+
+
 def test_where_tokens_and_proxy_passwords_go() -> None:
     given = ("settings.insecureEndpoints=hub.lan:8080\\,http://10.0.0.1", "settings.tokenEndpoints=hub.lan:8080")
     settings = Settings.from_environment(environment(template(*given, "settings.proxySecret=proxy")))
@@ -316,10 +326,11 @@ def test_limits_are_a_policy_of_what_is_set() -> None:
     manifests = template("policy.maxReplicas=4", "policy.models={Qwen/*,team/mine}")
     policy, binding = (one(manifests, f"ValidatingAdmissionPolicy{kind}") for kind in ("", "Binding"))
     assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
-    model, replicas, parallelism = policy["spec"]["validations"]
+    model, replicas, most, parallelism = policy["spec"]["validations"]
     assert "startsWith('Qwen/') || variables.model.id == 'team/mine'" in model["expression"]
     assert model["message"].endswith("Qwen/*, team/mine")
-    assert replicas["expression"].endswith("<= 4") and parallelism["expression"].endswith("<= 4")
+    assert all(it["expression"].endswith("<= 4") for it in (replicas, most, parallelism))
+    assert "object.spec.autoscaling.maxReplicas" in most["expression"]
     both = template("policy.maxReplicas=4", "policy.podAuthority.enabled=true")
     named = [m for m in both if m["kind"] == "ValidatingAdmissionPolicy"]
     assert len({str(m["spec"]["matchConditions"]) for m in named}) == 1 and len(named) == 2
@@ -374,6 +385,8 @@ def test_service_monitor() -> None:
         ("policy.images={*}", "images"),
         ("policy.endpoints={https://hub.example*}", "endpoints"),
         ("policy.maxReplicas=-1", "maxReplicas"),
+        ("autoscaling.enabled=true", "prometheusAddress"),
+        ("autoscaling.prometheusAddress=prometheus:9090", "prometheusAddress"),
         ("rbac.readSecrets=yes", "readSecrets"),
         ("image.digest=sha256:12", "digest"),
         ("metrics.service.port=70000", "port"),

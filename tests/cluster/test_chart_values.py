@@ -29,6 +29,7 @@ VALUES = {
         "podSecurityContext.supplementalGroups={1000},securityContext.runAsNonRoot=true,podLabels.a=b,podAnnotations.a=b",
         "env[0].name=NODE,env[0].valueFrom.fieldRef.fieldPath=spec.nodeName,serviceAccount.annotations.a=b",
         "metrics.service.annotations.a=b,imageRegistry=mirror.example:5000",
+        "autoscaling.enabled=true,autoscaling.prometheusAddress=http://prometheus.monitoring:9090",
     ),
 }
 

@@ -76,6 +76,7 @@ def gpus(tensor: int, pipeline: int = 1) -> Object:
         gpus(4),
         gpus(2, 2),
         Q3d().set(replicas=2).manifest,
+        Q3d().set(autoscaling={"maxReplicas": 2, "target": {"queue": 4}}).manifest,
         Q3b().set(completions=8, parallelism=2).manifest,
     ],
     ids=lambda m: json.dumps(m["spec"])[:60],
@@ -98,6 +99,10 @@ def test_what_is_allowed_is_taken(answer: Answer, manifest: Object) -> None:
         (gpus(8), "more than the 4 GPUs of one server"),
         (gpus(4, 2), "more than the 4 GPUs of one server"),
         (Q3d().set(replicas=3).manifest, "replicas is more than the 2"),
+        (
+            Q3d().set(autoscaling={"maxReplicas": 3, "target": {"queue": 4}}).manifest,
+            "autoscaling.maxReplicas is more than the 2",
+        ),
         (Q3b().set(completions=8, parallelism=3).manifest, "parallelism is more than the 2"),
     ],
     ids=lambda it: json.dumps(it["spec"])[:60] if isinstance(it, dict) else "",

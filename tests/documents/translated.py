@@ -15,6 +15,7 @@ IN_ENGLISH_ONLY = {
     "devcluster/README.md": "the project works in English",
     "tests/perf/gpu/README.md": "the project works in English",
     "docs/architecture.md": "for contributors",
+    "docs/autoscaling.md": "not translated yet",
     "docs/bad-input.md": "made by tests/cluster/test_bad_input.py from what the operator says, which is English",
     "docs/install.md": "not translated yet",
     "docs/keys.md": "not translated yet",

@@ -49,6 +49,10 @@ def _keys(ref: Node) -> Node:
     return {"keys": {"secretRef": {"name": ref["name"]}}, "limits": limits}
 
 
+def _autoscaling(servers: int) -> Node:
+    return {"minReplicas": servers, "maxReplicas": max(servers, 1), "target": {"concurrency": 8}}
+
+
 WORDS: dict[str, SearchStrategy[Any]] = {
     ".modelRef": st.nothing(),
     ".model.id": st.sampled_from(
@@ -73,6 +77,8 @@ WORDS: dict[str, SearchStrategy[Any]] = {
     ".gpu.resourceName": st.just("nvidia.com/gpu"),
     ".gpu.memory": st.sampled_from(["24Gi", "80Gi", "1Mi"]),
     ".replicas": st.sampled_from([0, 1, 2]),
+    # Of one number each: where an autoscaler chooses, it is its history that decides.
+    ".autoscaling": st.integers(0, 2).map(_autoscaling),
     ".scheduling.affinity": st.just({}),
     ".scheduling.topologySpreadConstraints[]": st.sampled_from(
         [
@@ -106,6 +112,7 @@ SOUND: dict[str, SearchStrategy[Any]] = WORDS | {
     ".engine.env[].valueFrom": st.just({"fieldRef": {"fieldPath": "status.podIP"}}),
     ".gpu.memory": st.just("80Gi"),
     ".replicas": st.sampled_from([1, 2]),
+    ".autoscaling": st.integers(1, 2).map(_autoscaling),
     ".suspend": st.just(False),
     ".preflight": st.sampled_from(["Enforce", "Warn"]),
     ".scheduling.topologySpreadConstraints[]": st.just(

@@ -41,10 +41,11 @@ class _Failing(MemoryCluster):
 class World:
     """The objects, and what the cluster's other hands do with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: Any) -> None:
         self.cluster = _Failing()
-        settings = Settings(identity="test", lease_name="", http_host="127.0.0.1", http_port=0)
-        self.operator = Operator(settings, cast(Cluster, self.cluster))
+        base = {"identity": "test", "lease_name": "", "http_host": "127.0.0.1", "http_port": 0}
+        chosen = Settings.model_validate(base | settings)
+        self.operator = Operator(chosen, cast(Cluster, self.cluster))
         labels = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "nvidia.com/gpu.memory": "81559"}
         node = {"metadata": {"name": "node", "labels": labels}, "status": {"allocatable": {"nvidia.com/gpu": "8"}}}
         self.cluster.put(NODES, node)

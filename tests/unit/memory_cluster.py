@@ -28,6 +28,8 @@ class MemoryCluster:
         self.pod_logs: dict[str, str] = {}
         self.logs_read: list[tuple[str, int]] = []
         """(pod, bytes asked for)."""
+        self.unknown: set[Kind] = set()
+        """Kinds that are not served."""
         self._applied: dict[str, dict[str, Object]] = {}
         self._version = 0
 
@@ -53,6 +55,9 @@ class MemoryCluster:
     def of(self, kind: Kind) -> list[Object]:
         """All objects of a kind, as they are kept."""
         return [obj for (name, _, _), obj in self.objects.items() if name == kind.kind]
+
+    async def serves(self, kind: Kind) -> bool:
+        return kind not in self.unknown
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
         self.reads[f"get {kind.kind}"] += 1

@@ -34,6 +34,11 @@
 - apiGroups: [""] # why a server or a download ended
   resources: [pods/log]
   verbs: [get]
+{{- if .Values.autoscaling.enabled }}
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
 {{- if .Values.rbac.readSecrets }}
 - apiGroups: [""] # only those that an object names: there is no list
   resources: [secrets]

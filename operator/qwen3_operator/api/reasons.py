@@ -100,7 +100,8 @@ class Reason(StrEnum):
     # fmt: off
     # ---- Ready, Reconciling, Stalled
     SERVING = _well("Serving", _A, "every server is ready, and the endpoint answers")
-    SCALED_TO_ZERO = _well("ScaledToZero", _A, "spec.replicas is 0, and no server runs: that is what was asked for")
+    SCALED_TO_ZERO = _well(
+        "ScaledToZero", _A, "spec.replicas is 0, or nobody asks, and no server runs: that is what was asked for")
     READY = _well("Ready", _A, "the weights are verified and in place")
     COMPLETED = _well("Completed", _A, "every line of the batch has its answer")
     SUSPENDED = _well("Suspended", _A, "spec.suspend is true, and nothing runs")
@@ -128,6 +129,12 @@ class Reason(StrEnum):
     SPECULATIVE_DECODING_NOT_APPLICABLE = _person(
         "SpeculativeDecodingNotApplicable", _S, "this model or engine has no such speculative decoding",
         "leave spec.engine.speculativeDecoding out")
+    AUTOSCALER_MISSING = _note(
+        "AutoscalerMissing", _S, "nothing can scale the servers: KEDA is not there, or the operator was not told of it",
+        "install KEDA, and set autoscaling.enabled of the operator's chart")
+    AUTOSCALER_FAILING = _note(
+        "AutoscalerFailing", _S, "KEDA does not see the load; no server goes",
+        "see whether Prometheus can be reached, and scrapes the servers")
     ENGINE_VERSION_UNKNOWN = _note(
         "EngineVersionUnknown", _S, "vLLM's version is not in the image's tag, or is newer than this operator",
         "name it in spec.engine.version")
@@ -249,6 +256,8 @@ class Reason(StrEnum):
         "DeploymentRefused", _C, "the API server refuses the Deployment", "do as the message says")
     POD_DISRUPTION_BUDGET_REFUSED = _person(
         "PodDisruptionBudgetRefused", _C, "the API server refuses the PodDisruptionBudget", "do as the message says")
+    SCALED_OBJECT_REFUSED = _person(
+        "ScaledObjectRefused", _C, "the API server refuses the ScaledObject", "do as the message says")
     CONFIG_MAP_REFUSED = _person(
         "ConfigMapRefused", _C, "the API server refuses the ConfigMap", "do as the message says")
     JOB_REFUSED = _person("JobRefused", _C, "the API server refuses the Job", "do as the message says")

@@ -8,7 +8,17 @@ from typing import Any
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.model import Qwen3ModelSpec
-from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, DISRUPTION_BUDGETS, JOBS, SERVICES, Kind
+from qwen3_operator.controller.kinds import (
+    CLAIMS,
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
+    JOBS,
+    SCALED_OBJECTS,
+    SERVICES,
+    Kind,
+)
+from qwen3_operator.desired.autoscaling import scaled_object, servers_wanted
 from qwen3_operator.desired.batch import batch_job
 from qwen3_operator.desired.batch_config import batch_config_map
 from qwen3_operator.desired.claim import claim_size, model_claim
@@ -63,8 +73,11 @@ def server_manifests(
         found.append((DISRUPTION_BUDGETS, disruption_budget(namespace, name, UID)))
     weights = Weights(plan.claim, model_path(spec.source))
     made = MadeFrom(inputs_of(spec, weights, ""), plan, server_template(name, spec, plan, settings))
-    replicas = 0 if spec.suspend else spec.replicas
+    replicas = servers_wanted(spec, None)
     found.append((DEPLOYMENTS, server_deployment(namespace, name, UID, replicas, made, spec.rollout)))
+    if spec.autoscaling and not spec.suspend and (prometheus := settings.prometheus_address):
+        scaler = scaled_object(namespace, name, UID, spec.autoscaling, prometheus=prometheus, command=plan.command)
+        found.append((SCALED_OBJECTS, scaler))
     return _typed(found)
 
 

@@ -79,6 +79,8 @@ _BY_MESSAGE: Mapping[str, Callable[[Any], bool]] = {
     "must be one pattern": lambda it: "," not in it,
     "value and valueFrom exclude each other": lambda it: not ("value" in it and "valueFrom" in it),
     "give either apiKeySecretRef or keys": lambda it: ("apiKeySecretRef" in it) != ("keys" in it),
+    "maxReplicas must be at least minReplicas": lambda it: it["maxReplicas"] >= it.get("minReplicas", 1),
+    "give one of concurrency, queue and kvCache": lambda it: len({"concurrency", "queue", "kvCache"} & set(it)) == 1,
     "limits are of teams": lambda it: "keys" in it or "limits" not in it,
     "apiKeySecretRef is for target Running": lambda it: it.get("target") == "Running" or "apiKeySecretRef" not in it,
     "existingClaim excludes size": lambda it: (

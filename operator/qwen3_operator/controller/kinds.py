@@ -32,4 +32,6 @@ CONFIG_MAPS = Kind("v1", "ConfigMap", "configmaps")
 STORAGE_CLASSES = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses")
 NODES = Kind("v1", "Node", "nodes")
 EVENTS = Kind("events.k8s.io/v1", "Event", "events")
+SCALED_OBJECTS = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
+"""Of KEDA, which need not be there."""
 LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")

@@ -67,6 +67,10 @@ class Store:
         """The kinds that are kept."""
         return self._kinds
 
+    def leave_out(self, kind: Kind) -> None:
+        """Keep no objects of `kind`: the API server does not know it."""
+        del self._kinds[kind], self._objects[kind]
+
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
         """The object; the caller may change it."""
         entry = self._of(kind).get((namespace or "", name))

@@ -16,7 +16,8 @@ _MANY_NODES = ("ReadWriteMany", "ReadOnlyMany")
 
 def wants_budget(spec: Qwen3DeploymentSpec) -> bool:
     """Whether servers have a PodDisruptionBudget: one server alone could never be evicted, or is, budget or not."""
-    return spec.disruption_budget == "Auto" and spec.replicas > 1
+    most = spec.autoscaling.max_replicas if spec.autoscaling else spec.replicas
+    return spec.disruption_budget == "Auto" and most > 1
 
 
 def disruption_budget(namespace: str, name: str, uid: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from qwen3_in_engine.server.contract import KEYS_VARIABLE, LIMITS_VARIABLE, VARI
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.deployment import Qwen3Deployment, Qwen3DeploymentSpec, Rollout
 from qwen3_operator.desired import in_engine, keys
+from qwen3_operator.desired.autoscaling import KEDA, SCALED_BY
 from qwen3_operator.desired.compile_cache import cache_claim_name
 from qwen3_operator.desired.disruption import spread
 from qwen3_operator.desired.made_from import ANNOTATION as MADE_FROM
@@ -67,25 +68,27 @@ def server_deployment(
     namespace: str,
     name: str,
     uid: str,
-    replicas: int,
+    replicas: int | None,
     made_from: MadeFrom,
     rollout: Rollout,
     *,
     delete_first: bool = False,
     refused: RolledBack | None = None,
 ) -> dict[str, Any]:
-    """The Deployment of the Qwen3Deployment `name`. `delete_first`: a new server has no room beside the old ones.
-    `refused`: a spec whose servers failed."""
+    """The Deployment of the Qwen3Deployment `name`. `replicas`: None where an autoscaler sets them. `delete_first`: a
+    new server has no room beside the old ones. `refused`: a spec whose servers failed."""
+    annotations = {MADE_FROM: made_from.written()} | (refused.written() if refused else {})
+    counted = {"replicas": replicas} if replicas is not None else {}
     return {
         "metadata": {
             "namespace": namespace,
             "name": name,
             "labels": server_labels(name),
-            "annotations": {MADE_FROM: made_from.written()} | (refused.written() if refused else {}),
+            "annotations": annotations | ({} if counted else {SCALED_BY: KEDA}),
             "ownerReferences": [owner_reference(Qwen3Deployment.KIND, API_VERSION, name, uid, controller=True)],
         },
         "spec": {
-            "replicas": replicas,
+            **counted,
             "revisionHistoryLimit": 3,
             "strategy": strategy(rollout, delete_first=delete_first),
             "progressDeadlineSeconds": rollout.progress_deadline_seconds or made_from.plan.startup_seconds + 600,

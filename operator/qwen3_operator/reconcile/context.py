@@ -23,6 +23,7 @@ from qwen3_operator.reconcile.watched import OWNER_LABELS
 from qwen3_operator.settings import Settings
 
 STATUS_MANAGER = f"{MANAGER}-status"
+HAND_OVER_MANAGER = f"{MANAGER}-hand-over"
 # Conditions whose news a person wants as an Event: the start, what is in the way, and the end.
 _NEWSWORTHY = ("Downloaded", "Ready", "Stalled")
 
@@ -98,6 +99,13 @@ class Context:
         exactly = {key: live["metadata"][key] for key in ("namespace", "name", "uid", "resourceVersion")}
         mended = {"metadata": exactly, "spec": with_ports_of(live, wanted)["spec"]}
         self.keep(kind, await self.cluster.merge(kind, mended, manager=MANAGER))
+
+    async def hand_over(self, kind: Kind, live: Object, fields: Object) -> Object:
+        """Give `fields` of the spec of a child of ours away, as they are. What our next apply leaves out would go else,
+        and become the API server's default. Raises ApiError (409 where it changes at this very moment)."""
+        meta = {key: live["metadata"][key] for key in ("namespace", "name", "uid", "resourceVersion")}
+        theirs = {"metadata": meta, "spec": fields}
+        return self.keep(kind, await self.cluster.apply(kind, theirs, manager=HAND_OVER_MANAGER))
 
     async def delete(self, kind: Kind, seen: Object, desired: Object | None = None) -> None:
         """Delete what was `seen`, as it is now: it is read first. `desired`: what it has to be, by default `seen`.

@@ -17,6 +17,7 @@ from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, PO
 from qwen3_operator.controller.ownership import controller_of, is_controlled_by
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
+from qwen3_operator.desired.autoscaling import is_given_away, servers_wanted
 from qwen3_operator.desired.disruption import is_of_one_node
 from qwen3_operator.desired.drift import holds_all_of
 from qwen3_operator.desired.earlier import as_of_earlier, command_in, without_middleware
@@ -31,6 +32,13 @@ from qwen3_operator.engine.node_gpus import NodeGpus
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.plan import Plan, Weights, make_plan
+from qwen3_operator.reconcile.autoscaling import (
+    MISSING_SECONDS,
+    autoscales,
+    ensure_autoscaler,
+    missing_autoscaler,
+    remove_autoscaler,
+)
 from qwen3_operator.reconcile.compile_cache import ensure_compile_cache
 from qwen3_operator.reconcile.context import Context, refused
 from qwen3_operator.reconcile.disruption import ensure_budget
@@ -96,6 +104,10 @@ class _Reconciliation(Reconciliation):
     template_hash: str = ""
     warnings: list[Problem] = field(default_factory=list)
     refused: RolledBack | None = None
+    scaler: Object | None = None
+    replicas_are_given_away: bool = False
+    no_autoscaler: Problem | None = None
+    """Why nothing can scale the servers, where that is asked for."""
 
     def view(self) -> DeploymentView:
         return DeploymentView(
@@ -111,6 +123,7 @@ class _Reconciliation(Reconciliation):
             startup=self.startup,
             endpoint=self.endpoint,
             running=self._running_meanwhile(),
+            scaler=self.scaler,
         )
 
     def read_spec(self) -> Qwen3DeploymentSpec | None:
@@ -139,6 +152,7 @@ class _Reconciliation(Reconciliation):
         )
         if self.context.settings.read_cluster:
             self.gpus_by_node = {node: gpus.count for node, gpus in self._nodes(spec).items()}
+        await self._settle_whose_replicas(spec)
         spec = self._with_source(spec)
         if spec.model is None:  # the model of its modelRef is not there
             await self._ensure_replicas(spec)
@@ -152,6 +166,7 @@ class _Reconciliation(Reconciliation):
         await self._ensure_server(spec, weights)
         if self.server is None:
             return
+        await self._ensure_autoscaler(spec)
         if not _rolled_out(self.server):
             self.pods = await views_of(self.context, self.server_pods(), CONTAINER)
             await self._go_back(spec)
@@ -177,6 +192,8 @@ class _Reconciliation(Reconciliation):
             return Requeue(TROUBLE_SECONDS, trouble=True)
         if self.pods:
             return STARTING_SECONDS
+        if self.no_autoscaler is not None:
+            return MISSING_SECONDS
         return TEMPLATE_SECONDS if spec is not None and spec.engine.chat_template else None
 
     def server_pods(self) -> list[Object]:
@@ -240,6 +257,35 @@ class _Reconciliation(Reconciliation):
 
     async def _ensure_budget(self, spec: Qwen3DeploymentSpec) -> None:
         self.warnings += await ensure_budget(self.context, self.obj, spec)
+
+    async def _settle_whose_replicas(self, spec: Qwen3DeploymentSpec) -> None:
+        """See whether an autoscaler may set the number of servers; where none is to, there is none any more."""
+        if not autoscales(spec):
+            self.warnings += await remove_autoscaler(self.context, self.obj, self.server)
+            return
+        self.replicas_are_given_away = is_given_away(self.server)
+        self.no_autoscaler = await missing_autoscaler(self.context)
+        if self.no_autoscaler is not None:
+            self.warnings.append(self.no_autoscaler)
+
+    async def _give_replicas_away(self, spec: Qwen3DeploymentSpec) -> None:
+        """Once there are the first servers, their number is the autoscaler's."""
+        if self.replicas_are_given_away or not autoscales(spec) or self.no_autoscaler is not None:
+            return
+        if self.server is not None and _rolled_out(self.server) and self.server["spec"].get("replicas"):
+            replicas = {"replicas": self.server["spec"]["replicas"]}
+            self.server = await self.context.hand_over(DEPLOYMENTS, self.server, replicas)
+            self.replicas_are_given_away = True
+
+    async def _ensure_autoscaler(self, spec: Qwen3DeploymentSpec) -> None:
+        """Once the number of servers was given away, KEDA is told of them."""
+        server, made = self.server, made_from(self.server)
+        if server is None or made is None or not is_given_away(server):
+            return
+        if not autoscales(spec) or self.no_autoscaler is not None:
+            return
+        self.scaler, warnings = await ensure_autoscaler(self.context, self.obj, spec, server, made.plan)
+        self.warnings += warnings
 
     async def _ensure_compile_cache(self, spec: Qwen3DeploymentSpec) -> None:
         found = await ensure_compile_cache(self.context, self.obj, spec.engine.compile_cache)
@@ -360,12 +406,11 @@ class _Reconciliation(Reconciliation):
     async def _ensure_replicas(self, spec: Qwen3DeploymentSpec) -> None:
         """Servers stop when they are to stop, whatever else is wrong; all else stays as it is."""
         made = made_from(self.server)
-        if made is not None and (spec.suspend or spec.replicas == 0):
+        if made is not None and (spec.suspend or (spec.autoscaling is None and spec.replicas == 0)):
             self.refused = self.refused or rolled_back(self.server)
             await self._apply_server(spec, made)
 
     async def _apply_server(self, spec: Qwen3DeploymentSpec, made: MadeFrom) -> None:
-        replicas = 0 if spec.suspend else spec.replicas
         claims = [self.context.store.get(CLAIMS, self._namespace, claim) for claim in claims_of(made.template["spec"])]
         first = must_delete_first(
             spec.rollout,
@@ -375,11 +420,12 @@ class _Reconciliation(Reconciliation):
             self.context.now(),
             volume_of_one_node=any(map(is_of_one_node, claims)),
         )
+        await self._give_replicas_away(spec)
         wanted = server_deployment(
             self._namespace,
             self._name,
             self._uid,
-            replicas,
+            None if self.replicas_are_given_away else servers_wanted(spec, self.server),
             made,
             spec.rollout,
             delete_first=first,

@@ -66,7 +66,7 @@ def show(kind: str, obj: Object, status: Object, pods: Iterable[Object] | None) 
     OBJECTS.show(key, NOT_READY, {(*key, ready["reason"]): 1} if ready and not _is_true(ready) else {})
     own = (key.namespace, key.name)
     if kind == QWEN3_DEPLOYMENTS.kind:
-        OBJECTS.show(key, REPLICAS, {own: _wanted(obj)})
+        OBJECTS.show(key, REPLICAS, {own: _wanted(obj, status)})
         OBJECTS.show(key, READY_REPLICAS, {own: status.get("readyReplicas") or 0})
     elif kind == QWEN3_MODELS.kind:
         _show_download(key, status, conditions)
@@ -114,10 +114,10 @@ def _is_true(condition: Object) -> bool:
     return bool(condition["status"] == "True")
 
 
-def _wanted(obj: Object) -> int:
-    """Servers that a spec asks for, one that cannot be read perhaps."""
+def _wanted(obj: Object, status: Object) -> int:
+    """Servers that a spec asks for, one that cannot be read perhaps, or its autoscaler."""
     spec = obj.get("spec") or {}
-    replicas = spec.get("replicas", 1)
+    replicas = (status.get("autoscaling") or {}).get("desiredReplicas", spec.get("replicas", 1))
     return replicas if isinstance(replicas, int) and spec.get("suspend") is not True else 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qwen3_operator.controller.kinds import DEPLOYMENTS, PODS, Kind
+from qwen3_operator.controller.kinds import DEPLOYMENTS, PODS, SCALED_OBJECTS, Kind
 from qwen3_operator.controller.store import Object
 from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.reconcile.key import Key
@@ -62,6 +62,8 @@ class Triggers:
                 self._enqueue(user, 0.0 if decisive else PROGRESS_SECONDS)
 
     def _child(self, kind: Kind, before: Object | None, after: Object | None) -> None:
+        if kind == SCALED_OBJECTS and None not in (before, after) and _scaling(before) == _scaling(after):
+            return
         generations = [_meta(it).get("generation") for it in (before, after) if it is not None]
         edited = after is None or len(set(generations)) > 1
         # A child whose label names another owner by now concerns the one before as well.
@@ -94,6 +96,12 @@ def _verdict(model: Object | None) -> list[Any]:
     summary = [c for c in _status(model, "conditions") or [] if c.get("type") in ("Ready", "Stalled")]
     verdict = [(c.get("status"), c.get("reason")) for c in summary]
     return [_spec_version(model), _status(model, "model"), _status(model, "retentionPolicy"), verdict]
+
+
+def _scaling(scaler: Object | None) -> list[Any]:
+    """What of a ScaledObject says more than that it was looked at again."""
+    meta = _meta(scaler)
+    return [_spec_version(scaler), meta.get("labels"), meta.get("ownerReferences"), _status(scaler, "conditions")]
 
 
 def _shown_to_users(model: Object | None) -> Object:

@@ -18,6 +18,7 @@ from qwen3_operator.controller.kinds import (
     JOBS,
     NODES,
     PODS,
+    SCALED_OBJECTS,
     SERVICES,
     Kind,
 )
@@ -39,7 +40,7 @@ OWNER_LABELS = {
     MODEL_LABEL: Qwen3Model.KIND,
 }
 """Labels of a child that name its owner; the first that it has counts."""
-CHILDREN: tuple[Kind, ...] = (DEPLOYMENTS, SERVICES, DISRUPTION_BUDGETS, CLAIMS, JOBS, PODS)
+CHILDREN: tuple[Kind, ...] = (DEPLOYMENTS, SERVICES, DISRUPTION_BUDGETS, SCALED_OBJECTS, CLAIMS, JOBS, PODS)
 """Kinds of which only what carries our managed-by label is watched."""
 
 BY_OWNER, BY_MODEL, BY_WANTED, BY_ID, BY_OUTPUT, BY_JOB = "ownerName", "model", "wanted", "id", "output", "job"
@@ -117,6 +118,11 @@ def _pod(pod: Object) -> Object:
     return {"metadata": pod["metadata"], "spec": kept, "status": pod.get("status") or {}}
 
 
+def _scaled_object(scaler: Object) -> Object:
+    """Of its status only what KEDA says about it: it also writes there at each look when there was load last."""
+    return dict(scaler) | {"status": _fields(scaler.get("status") or {}, ("conditions",))}
+
+
 def _node(node: Object) -> Object:
     meta, status = node["metadata"], node.get("status") or {}
     kept = _fields(meta, ("name", "uid", "resourceVersion", "labels", "deletionTimestamp"))
@@ -133,5 +139,6 @@ WATCHED: dict[Kind, Kept] = {
     QWEN3_MODELS: Kept(indices={BY_ID: _by_id}),
     **{kind: Kept(indices={BY_OWNER: _by_owner}) for kind in CHILDREN},
     PODS: Kept(trim=_pod, indices={BY_OWNER: _by_owner, BY_JOB: _by_job}),
+    SCALED_OBJECTS: Kept(trim=_scaled_object, indices={BY_OWNER: _by_owner}),
     NODES: Kept(trim=_node),
 }

@@ -10,6 +10,7 @@ from typing import Any
 from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, Type
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
+from qwen3_operator.desired.autoscaling import servers_needed, servers_wanted
 from qwen3_operator.desired.rollout import create_failure, is_current, is_rolling, makes_room, order
 from qwen3_operator.engine.diagnosis import diagnose_create_failure, waits_for_room
 from qwen3_operator.engine.problem import Problem
@@ -50,6 +51,8 @@ class DeploymentView:
     endpoint: str = ""
     running: str = ""
     """What serves meanwhile, where the spec is refused."""
+    scaler: Object | None = None
+    """The ScaledObject."""
 
 
 def deployment_status(
@@ -93,10 +96,20 @@ def deployment_status(
         result["modelFaultAt"] = fault
     if startup:
         result["startup"] = dict(startup)
+    if spec.autoscaling and view.server is not None:
+        result["autoscaling"] = _autoscaling(spec, view.server, view.scaler)
     if view.plan is not None:
         result["engine"] = view.plan.engine_status()
         result["plan"] = [entry.as_status() for entry in view.plan.values]
     return result
+
+
+def _autoscaling(spec: Qwen3DeploymentSpec, server: Object, scaler: Object | None) -> dict[str, Any]:
+    """`status.autoscaling`: the number that was written on the Deployment, and KEDA's word about the load."""
+    found: dict[str, Any] = {"desiredReplicas": servers_wanted(spec, server)}
+    conditions = ((scaler or {}).get("status") or {}).get("conditions") or ()
+    active = next((c.get("status") for c in conditions if c.get("type") == "Active"), None)
+    return found | ({"active": active == "True"} if active in ("True", "False") else {})
 
 
 def _set_suspended(conditions: Conditions) -> Idle:
@@ -112,8 +125,9 @@ def _when_ready(spec: Qwen3DeploymentSpec | None, view: DeploymentView) -> tuple
     No servers are as ready as three where none are wanted: an autoscaler's zero is no fault to kstatus or an alert,
     as it is none of a Deployment with 0 replicas. `suspend` is a person's word that nothing shall be served.
     """
-    if spec is not None and spec.replicas == 0:
-        return Reason.SCALED_TO_ZERO, "spec.replicas is 0: no server runs, and none is wanted"
+    if spec is not None and servers_wanted(spec, view.server) == 0:
+        why = "nobody asks" if spec.autoscaling else "spec.replicas is 0"
+        return Reason.SCALED_TO_ZERO, f"{why}: no server runs, and none is wanted"
     return Reason.SERVING, f"{view.endpoint} answers"
 
 
@@ -143,19 +157,23 @@ def _set_fit(conditions: Conditions, view: DeploymentView) -> None:
 
 
 def _set_servers(conditions: Conditions, spec: Qwen3DeploymentSpec, server: Object, view: DeploymentView) -> None:
-    wanted, ready = spec.replicas, _count(server, "readyReplicas")
+    wanted, ready = servers_wanted(spec, server), _count(server, "readyReplicas")
+    needed = servers_needed(spec, wanted)
     current = is_current(server)
     updated = _count(server, "updatedReplicas")
-    rolled_out = current and updated >= wanted and _count(server, "replicas") == updated
+    rolled_out = current and updated >= needed and _count(server, "replicas") == updated
     if wanted == 0:
         _set_no_servers(conditions, server, gone=current and _count(server, "replicas") == 0)
         return
-    if ready >= wanted and rolled_out:
-        conditions.set(Type.SCHEDULED, "True", Reason.SCHEDULED, f"{wanted} of {wanted} servers have a node")
-        conditions.set(Type.AVAILABLE, "True", Reason.AVAILABLE, f"{ready} of {wanted} servers are ready")
-        return
     unplaced = [pod for pod in view.pods if pod.unplaced]
     placed = sum(pod.placed for pod in view.pods)
+    if ready >= needed and rolled_out:
+        scheduled = wanted if ready >= wanted else max(ready, placed)
+        why_fewer = pod_trouble(unplaced, view.gpus_by_node)
+        more = f"; {why_fewer.message}" if why_fewer and ready < wanted else ""
+        conditions.set(Type.SCHEDULED, "True", Reason.SCHEDULED, f"{scheduled} of {wanted} servers have a node{more}")
+        conditions.set(Type.AVAILABLE, "True", Reason.AVAILABLE, f"{ready} of {wanted} servers are ready")
+        return
     trouble = pod_trouble(unplaced, view.gpus_by_node)
     if trouble and (words := _room_to_come(spec, server, view, unplaced)):
         conditions.set(Type.SCHEDULED, "Unknown", Reason.SCHEDULING, words)

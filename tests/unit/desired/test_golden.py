@@ -30,6 +30,7 @@ SETTINGS = Settings(
     downloader_image="registry.example/qwen3-downloader:1.0.0",
     image_pull_secrets=("pull",),
     identity="test",
+    prometheus_address="http://prometheus.monitoring.svc:9090",
 )
 NODES = (NodeGpus("NVIDIA-H100-80GB-HBM3", 81559, 8),)
 

@@ -1,0 +1,96 @@
+"""What KEDA asks Prometheus for: a real one answers, over servers of an old and a new vLLM, and over none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Gauge, start_http_server
+from tests.monitoring import scrapes, vllm_exporter
+from tests.monitoring.prometheus import Prometheus, prometheus
+
+from qwen3_operator.api.autoscaling import Autoscaling
+from qwen3_operator.desired.autoscaling import scaled_object
+
+pytestmark = pytest.mark.cluster  # helm and Prometheus are no programs of the unit tests
+NAMESPACE, SERVED, ASLEEP = "team", "chat", "asleep"
+COMMAND = ("vllm", "serve", "/models/m", "--max-num-seqs", "1")
+TARGETS: list[dict[str, int]] = [{"concurrency": 8}, {"queue": 8}, {"kvCache": 70}]
+EACH = {
+    "concurrency": 2.0,
+    "queue": 1.0,
+    "kv-cache": 100.0,
+    "batch-full": 1.25,
+    "kv-cache-full": 1.25,
+}
+"""Of two servers with half a request running, half a one waiting, and half of the KV cache in use."""
+
+
+def queries(name: str, least: int) -> dict[str, str]:
+    """Every query of every target, as it is in the ScaledObject."""
+    found: dict[str, str] = {}
+    for target in TARGETS:
+        autoscaling = Autoscaling.model_validate({"minReplicas": least, "maxReplicas": 4, "target": target})
+        made = scaled_object(NAMESPACE, name, "u", autoscaling, prometheus="http://p", command=COMMAND)
+        found |= {it["name"]: it["metadata"]["query"] for it in made["spec"]["triggers"]}
+    return found
+
+
+@contextlib.contextmanager
+def operator_that_wants_none() -> Iterator[int]:
+    """The operator's word about a deployment that was scaled to zero; gives the port."""
+    registry = CollectorRegistry()
+    labels = ["namespace", "qwen3deployment"]
+    gauge = Gauge("qwen3_operator_deployment_replicas", "Servers that are wanted", labels, registry=registry)
+    gauge.labels(NAMESPACE, ASLEEP).set(0)
+    gauge.labels(NAMESPACE, SERVED).set(2)
+    server, thread = start_http_server(0, "127.0.0.1", registry)
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+def second(job: dict[str, Any]) -> dict[str, Any]:
+    """The scrape of another pod."""
+    other = copy.deepcopy(job) | {"job_name": "servers-2"}
+    other["static_configs"][0]["labels"]["pod"] += "b"
+    return other
+
+
+async def test_every_query_gives_the_load_of_all_servers(tmp_path: Path) -> None:
+    with (
+        vllm_exporter.serving("0.18.1") as old,
+        vllm_exporter.serving("0.33.0") as new,
+        operator_that_wants_none() as operator,
+    ):
+        jobs = [
+            scrapes.of_operator(operator),
+            scrapes.of_server(old, SERVED, namespace=NAMESPACE),
+            second(scrapes.of_server(new, SERVED, namespace=NAMESPACE)),
+        ]
+        with prometheus(tmp_path, jobs) as it:
+            for least in (0, 1):
+                assert await asyncio.to_thread(_answers, it, queries(SERVED, least), EACH) == EACH
+            none = dict.fromkeys(EACH, 0.0)
+            assert await asyncio.to_thread(_answers, it, queries(ASLEEP, 0), none) == none, "none is wanted"
+            assert await asyncio.to_thread(_answers, it, queries(ASLEEP, 1), {}) == {}, "no data is no zero"
+
+
+def _answers(it: Prometheus, asked: dict[str, str], expected: dict[str, float]) -> dict[str, float]:
+    """Value of each query that has one, once they are as expected; KEDA takes a single series."""
+    until = time.monotonic() + 30
+    while True:
+        series = {name: it.query(query) for name, query in asked.items()}
+        found = {name: float(one["value"][1]) for name, (one,) in ((n, s) for n, s in series.items() if s)}
+        if found == expected or time.monotonic() > until:
+            return found
+        time.sleep(0.5)
