@@ -420,12 +420,6 @@ DEPLOYMENT_CASES = [
             *items("engine.command", 512, str),
             *text("engine.command[]", most=8192),
             *items("plan", 64, lambda i: {"field": f"f{i}", "value": "v", "reason": "r"}),
-            *unique(
-                "plan",
-                {"field": "a", "value": "1", "reason": "r"},
-                {"field": "b", "value": "1", "reason": "r"},
-                {"field": "a", "value": "2", "reason": "s"},
-            ),
             *required("plan[]", "field", "value", "reason"),
             *(case for name in ("field", "value", "reason", "next") for case in text(f"plan[].{name}", most=1024)),
             *text("model.id", most=1024),
