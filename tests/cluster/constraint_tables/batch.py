@@ -27,7 +27,6 @@ from tests.cluster.constraints import (
     rule,
     text,
     time,
-    unique,
 )
 
 SERVER_ONLY = (
