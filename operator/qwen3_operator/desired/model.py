@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.api.source import ModelSource
 from qwen3_operator.naming import MANAGED_BY, MANAGER, PART_OF
+
+
+def adapter_model(
+    namespace: str, name: str, source: ModelSource, base: str, scheduling: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The Qwen3Model `name` of a LoRA adapter that lies on the claim of the Qwen3Model `base`, without its holders."""
+    said = source.model_dump(by_alias=True, exclude_none=True, exclude={"download", "storage"})
+    if download := source.download.model_dump(by_alias=True, exclude_defaults=True):
+        said["download"] = download
+    return {
+        "metadata": {
+            "namespace": namespace,
+            "name": name,
+            "labels": {PART_OF: MANAGER, MANAGED_BY: MANAGER},
+        },
+        "spec": said | {"adapterOf": {"name": base}} | ({"scheduling": scheduling} if scheduling else {}),
+    }
 
 
 def shared_model(namespace: str, name: str, spec: Qwen3DeploymentSpec) -> dict[str, Any]:

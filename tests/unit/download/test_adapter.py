@@ -45,7 +45,7 @@ def test_what_is_no_adapter_is_refused_by_what_it_is_instead(names: tuple[str, .
 
 
 def test_a_file_without_a_hash_is_not_taken() -> None:
-    with pytest.raises(Failure, match="no sha256 for 'adapter_config.json'"):
+    with pytest.raises(Failure, match=r"no sha256 for 'adapter_config\.json'"):
         select_adapter(files(*ADAPTER, sha256=""))
 
 
