@@ -10,6 +10,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -109,8 +110,12 @@ class Adapters:
             if self._served.get(name) == path:
                 continue
             # In the place of another folder under this name: requests that come meanwhile find one or the other.
-            if await self._try(name, models.load_lora_adapter, _load(name, path, in_place=name in self._served)):
+            in_place = name in self._served
+            if await self._try(name, models.load_lora_adapter, _load(name, path, in_place=in_place)):
                 self._served[name] = path
+                if in_place:  # some releases know what is cached by the adapter's name alone
+                    with suppress(Exception):
+                        await models.engine_client.reset_prefix_cache()
 
     async def _try(self, name: str, handler: Callable[[Any], Awaitable[Any]], request: Any) -> bool:
         try:

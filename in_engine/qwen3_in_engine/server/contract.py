@@ -26,7 +26,7 @@ KEYS_UNUSABLE = "KeysUnusable"
 ADAPTERS_VARIABLE = "QWEN3_ADAPTERS"
 """Environment variable with the list of LoRA adapters: {"version", "adapters": [{"name", "path"}]}."""
 ADAPTERS_LINE = "adapters"
-"""First word of a log line, after `qwen3: `, with what the server has of the list: JSON with version, served, failed."""
+"""First word of a log line, after `qwen3: `, with what the server has of them: JSON with version, served, failed."""
 NOT_LOADED = "qwen3: the middleware is not loaded:"
 """Beginning of the log line of a server that runs without the middleware."""
 

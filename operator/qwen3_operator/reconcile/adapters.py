@@ -8,7 +8,6 @@ from typing import Any
 
 from qwen3_in_engine.server.contract import ADAPTERS_LINE
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
-from qwen3_operator.api.engine import LoraAdapter
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.source import ModelSource
 from qwen3_operator.catalog import AdapterFacts, ModelFacts
@@ -16,7 +15,7 @@ from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CONFIG_MAPS
 from qwen3_operator.desired.adapters import adapters_config_map, adapters_name, list_version, paths_in
 from qwen3_operator.desired.made_from import MadeFrom
-from qwen3_operator.desired.model import adapter_model
+from qwen3_operator.desired.model import adapter_model, adapter_source
 from qwen3_operator.desired.server import CONTAINER
 from qwen3_operator.engine.lora import Lora, lora_in
 from qwen3_operator.engine.problem import Problem
@@ -73,7 +72,7 @@ async def find_adapters(
     problems: list[Problem] = []
     models: dict[str, tuple[str, Object | None]] = {}
     for adapter in wanted:
-        source = _source(spec, adapter)
+        source = adapter_source(spec, adapter)
         name = _name(context, source, base)
         hear_of(context, QWEN3_DEPLOYMENTS, user, name)
         try:
@@ -133,17 +132,6 @@ async def ask_servers(
         elif isinstance(served := said.get("served"), list) and set(paths) <= set(map(str, served)):
             have.add(name)
     return ServersView(version, frozenset(paths), frozenset(ready), frozenset(have), failed)
-
-
-def _source(spec: Qwen3DeploymentSpec, adapter: LoraAdapter) -> ModelSource:
-    """Where an adapter comes from: as its model, unless that is somebody else's, whose token is not ours to use."""
-    given: dict[str, Any] = {"id": adapter.id, "revision": adapter.revision}
-    if spec.model_ref is None and spec.model is not None:
-        given |= {"endpoint": spec.model.endpoint, "token_secret_ref": spec.model.token_secret_ref}
-        given["download"] = spec.model.download.model_copy(update={"allow_patterns": [], "ignore_patterns": []})
-    if adapter.token_secret_ref is not None:
-        given["token_secret_ref"] = adapter.token_secret_ref
-    return ModelSource(**given)
 
 
 def _name(context: Context, source: ModelSource, base: Object) -> str:

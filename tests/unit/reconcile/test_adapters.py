@@ -1,4 +1,4 @@
-"""LoRA adapters of a Qwen3Deployment: a Qwen3Model each, a list that servers follow, restarts only where they must be."""
+"""LoRA adapters of a Qwen3Deployment: a Qwen3Model each, a list that servers follow, a restart only where it must."""
 
 from __future__ import annotations
 
