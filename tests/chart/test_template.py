@@ -316,7 +316,8 @@ def test_limits_are_a_policy_of_what_is_set() -> None:
     manifests = template("policy.maxReplicas=4", "policy.models={Qwen/*,team/mine}")
     policy, binding = (one(manifests, f"ValidatingAdmissionPolicy{kind}") for kind in ("", "Binding"))
     assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
-    model, replicas, parallelism = policy["spec"]["validations"]
+    model, adapters, replicas, parallelism = policy["spec"]["validations"]
+    assert "all(a, a.id.startsWith('Qwen/') || a.id == 'team/mine')" in adapters["expression"]
     assert "startsWith('Qwen/') || variables.model.id == 'team/mine'" in model["expression"]
     assert model["message"].endswith("Qwen/*, team/mine")
     assert replicas["expression"].endswith("<= 4") and parallelism["expression"].endswith("<= 4")

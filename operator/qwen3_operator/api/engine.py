@@ -208,8 +208,7 @@ class Engine(EngineOptions):
     """Largest rank of an adapter. Given, servers are ready for adapters before there is one. Default: what the adapters
     need when servers are made, at least 16."""
     max_loras: Annotated[int, Field(ge=1, le=MOST_ADAPTERS)] | None = None
-    """Adapters that one step of the engine serves together; each takes GPU memory. Default: the number of adapters when
-    servers are made, at most 4."""
+    """Adapters that one step of the engine serves together; there is room for so many on the GPU. Default: 4."""
     resolve: Annotated[str, StringConstraints(max_length=256)] = ""
     """Any text; another one has every value that is not given resolved anew. Until then, and until another field of
     the servers changes, they keep the image, parsers and other values that they were made with: see status.plan[].next.

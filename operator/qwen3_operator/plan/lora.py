@@ -22,7 +22,8 @@ LORA_FLAGS = dict.fromkeys(FLAGS, f"use {FIELD}, spec.engine.maxLoraRank and spe
 """Flags that are the operator's once a spec has adapters."""
 LEAST_RANK = 16
 """vLLM's own default: most adapters have no more, and another one needs no restart then."""
-MOST_BY_DEFAULT = 4
+TOGETHER = 4
+"""Adapters of one step where the spec names no number. vLLM's own is 1: requests for others would wait their turn."""
 _VARIABLES = {
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "whoever may ask the server could load any adapter, and take these away",
     "VLLM_USE_RUST_FRONTEND": "that front end runs no middleware, which loads the adapters",
@@ -43,16 +44,15 @@ class Adapter:
 def lora_for(engine: Engine, adapters: Sequence[Adapter], made: Lora | None) -> Lora | None:
     """The room that servers of this spec have for adapters; None: they have none at all.
 
-    `made`: that of the servers that there are. As long as it suffices it stays: adapters then come and go without a
-    restart.
+    `made`: that of the servers that there are. As long as its rank suffices it stays: adapters then come and go
+    without a restart.
     """
     if not engine.lora_adapters and engine.max_lora_rank is None:
         return None
     needed = max((adapter.facts.rank for adapter in adapters), default=0)
     suffices = made is not None and made.max_rank >= needed
     rank = engine.max_lora_rank or (made.max_rank if made and suffices else rank_for(max(needed, LEAST_RANK)))
-    together = min(max(len(engine.lora_adapters), 1), MOST_BY_DEFAULT)
-    return Lora(rank, engine.max_loras or (made.max_loras if made else together))
+    return Lora(rank, engine.max_loras or TOGETHER)
 
 
 def check_adapters(

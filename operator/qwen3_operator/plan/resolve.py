@@ -292,11 +292,14 @@ def _own_way(spec: Qwen3DeploymentSpec, version: EngineVersion) -> str:
 def _lora_values(engine: Engine, lora: Lora | None) -> list[Value]:
     if lora is None:
         return []
-    needs = "what the adapters need, or needed when servers were made"
-    shown = (("maxLoraRank", lora.max_rank, engine.max_lora_rank), ("maxLoras", lora.max_loras, engine.max_loras))
+    needs, all_use = "what the adapters need, or needed when servers were made", "for most uses: each takes GPU memory"
+    shown = (
+        ("maxLoraRank", lora.max_rank, engine.max_lora_rank, needs),
+        ("maxLoras", lora.max_loras, engine.max_loras, all_use),
+    )
     return [
-        Value(field, str(value), "set in the spec" if said else needs, "spec" if said else "operator")
-        for field, value, said in shown
+        Value(field, str(value), "set in the spec" if said else why, "spec" if said else "operator")
+        for field, value, said, why in shown
     ]
 
 

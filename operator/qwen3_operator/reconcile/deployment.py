@@ -185,8 +185,10 @@ class _Reconciliation(Reconciliation):
             return LATE_LOG_SECONDS
         if self.problems or (self.plan is not None and not self.plan.servable):
             return Requeue(TROUBLE_SECONDS, trouble=True)
-        if self.pods or self.adapter_servers.have != self.adapter_servers.ready:
+        if self.pods:
             return STARTING_SECONDS
+        if self.adapter_servers.have != self.adapter_servers.ready:
+            return Requeue(TROUBLE_SECONDS, trouble=True)  # what they say is in their logs
         return TEMPLATE_SECONDS if spec is not None and spec.engine.chat_template else None
 
     def server_pods(self) -> list[Object]:
