@@ -333,7 +333,10 @@ DEPLOYMENT_CASES = [
             *required("loraAdapters[]", "name", "id"),
             *text("loraAdapters[].name", least=1, most=128),
             *matching("loraAdapters[].name", "^[A-Za-z0-9][A-Za-z0-9._:-]*$", "Qwen3-8B:sql_v1.2", "a/b"),
-            *(case.under("loraAdapters[].") for case in ADAPTER_SOURCE_CASES),
+            *(
+                replace(case.under("loraAdapters.0."), path=f"loraAdapters[].{case.path}")
+                for case in ADAPTER_SOURCE_CASES
+            ),
             *key_reference("loraAdapters[].tokenSecretRef"),
             *number("maxLoraRank", 8, 512),
             *rule("maxLoraRank", _RANKS, accept={"": 512}, reject={"": 24}),
