@@ -112,7 +112,8 @@ def test_pods_pass_pod_security_restricted(case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_what_belongs_to_what(case: str) -> None:
-    objects = {o["kind"]: o for o in made(case) if o["metadata"]["name"] != "chat-compile-cache"}
+    # The first Job is that of the model; those of adapters come behind it.
+    objects = {o["kind"]: o for o in reversed(made(case)) if o["metadata"]["name"] != "chat-compile-cache"}
     server, service = objects["Deployment"], objects["Service"]
     assert service["spec"]["selector"] == server["spec"]["selector"]["matchLabels"]
     assert server["spec"]["template"]["metadata"]["labels"].items() >= service["spec"]["selector"].items()
