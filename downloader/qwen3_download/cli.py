@@ -99,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     add("--allow-http-token", action="store_true", help="send the token over http:// too, where others can read it")
     add("--verify", action="store_true", help="hash the files of a complete folder again, and repair it")
     add("--existing", action="store_true", help="only check weights that are already in DIR; write nothing there")
+    add("--adapter", action="store_true", help="fetch a LoRA adapter: its configuration and weights, nothing else")
     add("--list", action="store_true", help="only say how many files and bytes there are; needs no DIR")
     add("--remove", action="store_true", help="remove DIR, if it holds just this model and revision")
     add("--version", action="version", version=__version__)
@@ -125,6 +126,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             options.error(f"--{name} is required")
     if args.existing + args.list + args.remove > 1:
         options.error("--existing, --list and --remove exclude each other")
+    if args.adapter and (args.existing or args.allow or args.ignore):
+        options.error("--adapter takes just the files of an adapter: no --existing, --allow and --ignore")
     if not re.match(r"https?://[^/\s]+", args.endpoint):
         options.error(f"--endpoint {args.endpoint!r} is not an http or https address")
     return args
@@ -157,6 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         give_up_after=args.give_up_after,
         verify=args.verify,
         existing=args.existing,
+        adapter=args.adapter,
     )
     try:
         result = _run(args, options, progress, stopped)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_download import existing, marker, reuse
+from qwen3_download.adapter import read_adapter, read_shapes, select_adapter
 from qwen3_download.errors import Failure, Reason
 from qwen3_download.facts import read_facts, read_files
 from qwen3_download.hub import Hub
-from qwen3_download.listing import COMMIT, Listing, RemoteFile, digest, is_weights, select
+from qwen3_download.listing import COMMIT, Listing, RemoteFile, digest, is_adapter_weights, is_weights, select
 from qwen3_download.lock import Lock
 from qwen3_download.marker import FileRecord, Marker, Patterns
 from qwen3_download.partial import PartialFile
@@ -47,6 +48,16 @@ class Options:
     give_up_after: float = 300.0
     verify: bool = False
     existing: bool = False
+    adapter: bool = False
+    """A LoRA adapter is wanted, and no model."""
+
+    def select(self, files: Sequence[RemoteFile]) -> tuple[RemoteFile, ...]:
+        """The files to download. Raises Failure(InvalidRepository)."""
+        return select_adapter(files) if self.adapter else select(files, self.allow, self.ignore)
+
+    def is_weights(self, path: str) -> bool:
+        """Whether it is a file of weights of what is wanted."""
+        return is_adapter_weights(path) if self.adapter else is_weights(path)
 
 
 class Download:
@@ -179,7 +190,7 @@ class Download:
         options = self._options
         hub = Hub(options.model, options.endpoint, options.token, allow_http_token=options.allow_http_token)
         listing = self._list(hub)
-        files = select(listing.files, options.allow, options.ignore)
+        files = options.select(listing.files)
         total = sum(f.size for f in files)
         self._progress.event(
             "listing",
@@ -281,7 +292,7 @@ class Download:
         kept: Sequence[FileRecord] = (),
     ) -> dict[str, Any]:
         seconds = time.monotonic() - self._started
-        weights = sum(f.size for path, f in done.files.items() if is_weights(path))
+        weights = sum(f.size for path, f in done.files.items() if self._options.is_weights(path))
         return {
             "result": "Complete",
             "model": done.model,
@@ -296,9 +307,14 @@ class Download:
             "weightsBytes": weights,
             "seconds": round(seconds, 3),
             "bytesPerSecond": round(received / seconds) if seconds else 0,
-            "config": read_facts(self._options.target),
-            "checkpoint": read_files(self._options.target),
+            **self._facts(),
         }
+
+    def _facts(self) -> dict[str, Any]:
+        target = self._options.target
+        if self._options.adapter:
+            return {"config": read_adapter(target), "checkpoint": {"lora": read_shapes(target)}}
+        return {"config": read_facts(target), "checkpoint": read_files(target)}
 
     def _tell_waiting(self, owner: str) -> None:
         self._progress.event("waiting", f"another process fills {self._options.target}: {owner}", owner=owner)

@@ -83,20 +83,21 @@ def _pick(config: Mapping[str, Any], depth: int) -> dict[str, Any]:
             if key in PARTS and depth > 1:
                 found[key] = _pick(value, depth - 1)
             elif key in WHOLE and len(value) <= _MOST_ITEMS:
-                found[key] = {str(k): v for k, v in value.items() if _is_small(v)}
+                found[key] = {str(k): v for k, v in value.items() if is_small(v)}
             elif key == GROUPS and depth > 1:
                 groups = [g for g in list(value.values())[:_MOST_GROUPS] if isinstance(g, Mapping)]
                 found[key] = {f"group_{n}": _pick(group, depth - 1) for n, group in enumerate(groups)}
         elif key == COUNTED and isinstance(value, list):
             found[key] = dict(Counter(str(kind)[:_LONGEST] for kind in value).most_common(8))
-        elif key in KEYS and _is_small(value):
+        elif key in KEYS and is_small(value):
             found[key] = value
     return found
 
 
-def _is_small(value: Any) -> bool:
+def is_small(value: Any) -> bool:
+    """Whether a value is short enough to be copied: a number, a word, or a list of them."""
     if isinstance(value, list):
-        return len(value) <= _MOST_ITEMS and all(not isinstance(v, list | dict) and _is_small(v) for v in value)
+        return len(value) <= _MOST_ITEMS and all(not isinstance(v, list | dict) and is_small(v) for v in value)
     return isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= _LONGEST)
 
 

@@ -114,6 +114,11 @@ def is_weights(path: str) -> bool:
     return "/" not in path and matches(path, WEIGHTS) and not matches(path, _ADAPTER_WEIGHTS)
 
 
+def is_adapter_weights(path: str) -> bool:
+    """Whether it is a weight file of an adapter at the root."""
+    return "/" not in path and matches(path, _ADAPTER_WEIGHTS)
+
+
 def is_loaded(path: str) -> bool:
     """Whether vLLM takes its numbers from it: a weight file at the root, or of a module of sentence-transformers."""
     folder, _, name = path.rpartition("/")
@@ -181,8 +186,8 @@ def _instead(files: Sequence[RemoteFile], names: set[str]) -> str:
     adapters = sorted(name for name in names if PurePosixPath(name).name == ADAPTER)
     if adapters and not nested(files):
         return (
-            f": this is an adapter ({adapters[0]}), no model: merge it into its base model, which {adapters[0]} names"
-            " as base_model_name_or_path, and publish the result"
+            f": this is an adapter ({adapters[0]}), no model: serve it beside its base model, which {adapters[0]} names"
+            " as base_model_name_or_path (spec.engine.loraAdapters), or merge the two and publish the result"
         )
     if folders := nested(files):
         shown = ", ".join(folders[:4]) + (" …" if len(folders) > 4 else "")

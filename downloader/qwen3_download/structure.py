@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_download.errors import Failure, Reason
-from qwen3_download.listing import INDEXES, RemoteFile, check_servable, is_loaded
+from qwen3_download.listing import ADAPTER, INDEXES, RemoteFile, check_servable, is_adapter_weights, is_loaded
 from qwen3_download.tensors import read_header
 from qwen3_download.volume import disk_failure, reading
 
@@ -48,6 +48,10 @@ def check_file(names: Collection[str], name: str, path: Path) -> None:
             _check_index(name, names, path)
         elif _is_safetensors(name):
             check_safetensors(path, name)
+        elif is_adapter_weights(name):
+            check_safetensors(path, name) if name.endswith(".safetensors") else _check_pickle(path, name)
+        elif name == ADAPTER and any(map(is_adapter_weights, names)):
+            _read_json(path)
         elif is_loaded(name) and not any(map(_is_safetensors, names)):
             _check_pickle(path, name)
 
@@ -65,7 +69,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _check_is_no_pointer(name: str, path: Path) -> None:
     """Of what is needed to serve; a picture beside the README may be one."""
-    needed = is_loaded(name) or name.endswith((".json", ".jinja", ".txt", ".model", ".py"))
+    needed = is_loaded(name) or is_adapter_weights(name) or name.endswith((".json", ".jinja", ".txt", ".model", ".py"))
     if not needed or path.stat().st_size > _LONGEST_POINTER:
         return
     with path.open("rb") as stream:

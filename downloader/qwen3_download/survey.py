@@ -7,7 +7,6 @@ from typing import Any
 
 from qwen3_download.download import Options
 from qwen3_download.hub import Hub
-from qwen3_download.listing import select
 from qwen3_download.progress import Progress
 from qwen3_download.resolve import resolve
 
@@ -16,7 +15,7 @@ def survey(options: Options, progress: Progress, stopped: threading.Event) -> di
     """The report: commit, files, bytes. Tries again while the hub does not answer. Raises Failure."""
     hub = Hub(options.model, options.endpoint, options.token, allow_http_token=options.allow_http_token)
     listing = resolve(hub, options.revision, options.give_up_after, progress, stopped)
-    files = select(listing.files, options.allow, options.ignore)
+    files = options.select(listing.files)
     return {
         "result": "Complete",
         "model": options.model,
@@ -24,5 +23,5 @@ def survey(options: Options, progress: Progress, stopped: threading.Event) -> di
         "commit": listing.commit,
         "files": len(files),
         "bytes": sum(f.size for f in files),
-        "weightsBytes": sum(f.size for f in files if f.is_weights),
+        "weightsBytes": sum(f.size for f in files if options.is_weights(f.path)),
     }

@@ -10,7 +10,7 @@ from typing import Any
 from qwen3_operator.api import API_VERSION, GROUP
 from qwen3_operator.api.batch import Qwen3Batch
 from qwen3_operator.api.deployment import Qwen3Deployment
-from qwen3_operator.api.model import Qwen3Model
+from qwen3_operator.api.model import Qwen3Model, Qwen3ModelSpec
 from qwen3_operator.api.source import DEFAULT_ACCESS_MODE, ModelSource
 from qwen3_operator.controller.kinds import Kind
 
@@ -81,11 +81,18 @@ def model_name(source: ModelSource, hub: str = "") -> str:
     return f"{slug(source.id.split('/')[-1], 36)}-{digest(identity)}"
 
 
+def adapter_model_name(source: ModelSource, base: str, hub: str = "") -> str:
+    """Name of the Qwen3Model of a LoRA adapter that lies beside the Qwen3Model `base`. `hub`: as for `model_name`."""
+    identity = [source.id, source.revision, {"adapterOf": base}, *([{"hub": hub}] if hub else [])]
+    return f"{slug(source.id.split('/')[-1], 36)}-{digest(identity)}"
+
+
 def model_path(source: ModelSource) -> str:
-    """Folder of the checkpoint inside the volume."""
+    """Folder of the checkpoint, or of an adapter, inside the volume."""
     if claim := source.normal().storage.existing_claim:
         return claim.path
-    return f"{source.id.split('/')[-1]}-{digest([source.id, source.revision, *_patterns(source)], 6)}"
+    adapter = ["adapter"] if isinstance(source, Qwen3ModelSpec) and source.adapter_of else []
+    return f"{source.id.split('/')[-1]}-{digest([source.id, source.revision, *_patterns(source), *adapter], 6)}"
 
 
 def _patterns(source: ModelSource) -> list[list[str]]:
@@ -96,7 +103,9 @@ def _patterns(source: ModelSource) -> list[list[str]]:
 
 
 def claim_name(model: str, source: ModelSource) -> str:
-    """PersistentVolumeClaim of the Qwen3Model called `model`."""
+    """PersistentVolumeClaim of the Qwen3Model called `model`; an adapter's is that of the model that it is for."""
+    if isinstance(source, Qwen3ModelSpec) and source.adapter_of is not None:
+        return source.adapter_of.name
     return source.storage.existing_claim.name if source.storage.existing_claim else model
 
 

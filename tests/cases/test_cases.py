@@ -184,6 +184,11 @@ def test_10_adapters_can_be_given_to_vllm() -> None:
     assert flag(it, "--lora-modules") == "support=/adapters/support"
 
 
+def test_10_adapters_are_a_field() -> None:
+    it = plan("10", "cr-as-told.yaml")
+    assert not it.problems and flag(it, "--max-lora-rank") == "16"
+
+
 def listed(number: str, name: str) -> tuple[RemoteFile, ...]:
     return tuple(RemoteFile(path, 9, "0" * 64) for path in (folder(number) / name).read_text().split())
 

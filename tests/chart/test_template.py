@@ -326,7 +326,8 @@ def test_limits_are_a_policy_of_what_is_set() -> None:
     manifests = template("policy.maxReplicas=4", "policy.models={Qwen/*,team/mine}")
     policy, binding = (one(manifests, f"ValidatingAdmissionPolicy{kind}") for kind in ("", "Binding"))
     assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
-    model, replicas, most, parallelism = policy["spec"]["validations"]
+    model, adapters, replicas, most, parallelism = policy["spec"]["validations"]
+    assert "all(a, a.id.startsWith('Qwen/') || a.id == 'team/mine')" in adapters["expression"]
     assert "startsWith('Qwen/') || variables.model.id == 'team/mine'" in model["expression"]
     assert model["message"].endswith("Qwen/*, team/mine")
     assert all(it["expression"].endswith("<= 4") for it in (replicas, most, parallelism))

@@ -70,6 +70,7 @@ def gpus(tensor: int, pipeline: int = 1) -> Object:
         Q3d().model("team/support").manifest,
         Q3m().set(id="Qwen/Qwen3-8B").manifest,
         Q3b().set(model={"id": "Qwen/Qwen3-8B"}).manifest,
+        Q3d().engine(loraAdapters=[{"name": "a", "id": "team/support"}]).manifest,
         Q3d().engine(image="vllm/vllm-openai:v0.33.0").manifest,
         Q3d().engine(image="registry.example/vllm:1", version="0.33.0").manifest,
         Q3d().model(endpoint="https://modelscope.cn").manifest,
@@ -92,6 +93,10 @@ def test_what_is_allowed_is_taken(answer: Answer, manifest: Object) -> None:
         (Q3d().model("team/support2").manifest, "this model is not among"),
         (Q3m().set(id="deepseek-ai/DeepSeek-R1").manifest, "allows: Qwen/*, team/support"),
         (Q3b().set(model={"id": "other/Qwen3-8B"}).manifest, "this model is not among"),
+        (
+            Q3d().engine(loraAdapters=[{"name": "a", "id": "other/sql"}]).manifest,
+            "an adapter of engine.loraAdapters is not",
+        ),
         (Q3d().engine(image="vllm/vllm-openai-rocm:v0.33.0").manifest, "engine.image is not among"),
         (Q3d().engine(image="registry.example/vllm:12", version="0.33.0").manifest, "engine.image is not among"),
         (Q3d().model(endpoint="https://modelscope.cn.evil.example").manifest, "endpoint is not among"),

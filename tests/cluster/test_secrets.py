@@ -150,6 +150,8 @@ def test_the_policy_leaves_pods_and_secrets_to_those_who_have_them(
     patched = Q3d("patched", world.namespace).set(podTemplatePatch={"spec": {"hostPID": True}})
     flags = Q3d("flags", world.namespace).engine(extraArgs=["--trust-remote-code"])
     sent = Q3m("sent", world.namespace).set(endpoint="https://evil.example", tokenSecretRef=DB)
+    adapter = Q3d("adapter", world.namespace).model(endpoint="https://evil.example")
+    adapter.engine(loraAdapters=[{"name": "a", "id": "a/b", "tokenSecretRef": DB}])
     job = Q3m("job", world.namespace).set(download={"pod": {"fsGroup": 1}})
     reference = {"name": "A", "valueFrom": {"secretKeyRef": {"name": "db", "key": "k"}}}
     shown = Q3d("shown", world.namespace).engine(env=[reference])
@@ -169,11 +171,12 @@ def test_the_policy_leaves_pods_and_secrets_to_those_who_have_them(
             (flags, "create pods"),
             (job, "create pods"),
             (sent, "read Secrets"),
+            (adapter, "read Secrets"),
             (shown, "read Secrets"),
         ):
             assert f"those who may {words}" in answer("tenant", it.manifest)
         assert "created" in answer("tenant", plain.manifest)
-        for it in (image, patched, flags, job, sent, shown, plain):
+        for it in (image, patched, flags, job, sent, adapter, shown, plain):
             assert "created" in answer("editor", it.manifest)
     finally:
         for manifest in policy:

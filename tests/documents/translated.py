@@ -14,6 +14,7 @@ IN_ENGLISH_ONLY = {
     "CONTRIBUTING.md": "the project works in English",
     "devcluster/README.md": "the project works in English",
     "tests/perf/gpu/README.md": "the project works in English",
+    "docs/adapters.md": "not translated yet",
     "docs/architecture.md": "for contributors",
     "docs/autoscaling.md": "not translated yet",
     "docs/bad-input.md": "made by tests/cluster/test_bad_input.py from what the operator says, which is English",

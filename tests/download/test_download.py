@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from hub.process import HubProcess
+from tests.data.make_tiny_adapter import make_adapter
 from tests.documents.snippets import documented
 from tests.download.conftest import CONFIG, MIB, MODEL, Setup
 
@@ -325,3 +326,25 @@ def test_the_command_of_the_document(setup: Setup, serve: Callable[..., HubProce
     with (target / "model.safetensors").open("r+b") as stream:
         stream.write(b"damaged")
     run_as_documented(documented("qwen3-download --model Qwen/Qwen3-8B --target /models/qwen3-8b --verify"))
+
+
+def test_an_adapter_is_fetched_with_just_its_files(setup: Setup, serve: Serve) -> None:
+    make_adapter(setup.source, rank=8)
+    (setup.source / "README.md").write_text("trained with care")
+    (setup.source / "optimizer.pt").write_bytes(b"x" * 4096)
+    serve()
+    refused = setup.run()
+    assert (refused.code, refused.report["reason"]) == (20, "InvalidRepository")
+    assert "spec.engine.loraAdapters" in refused.report["message"]
+    listed = setup.run("--adapter", "--list")
+    assert listed.report["files"] == 2
+    result = setup.run("--adapter")
+    assert result.code == 0, result.errors
+    setup.assert_complete("README.md", "optimizer.pt")
+    assert (result.report["config"]["r"], result.report["checkpoint"]["lora"]["rank"]) == (8, 8)
+    assert 0 < result.report["weightsBytes"] < result.report["bytes"]
+    weights = setup.target / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"oops")
+    assert setup.run("--adapter", "--verify").report["fetchedFiles"] == 1
+    setup.assert_complete("README.md", "optimizer.pt")
+    assert setup.run("--adapter", "--existing").code == 2

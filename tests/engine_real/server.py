@@ -91,7 +91,8 @@ def serving(
     arguments: Mapping[str, str] = ARGUMENTS,
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
-    """A server that was begun, with `folder` for all that it writes. `variables`: more of its environment."""
+    """A server that was begun, with `folder` for all that it writes. `arguments`: flags and their values, empty for a
+    flag that has none. `variables`: more of its environment."""
     package = folder / "in-engine" / PACKAGE.replace(".", "/")
     package.mkdir(parents=True)
     for name, text in sources().items():
@@ -114,7 +115,7 @@ def serving(
         *(sys.executable, str(REPOSITORY / "images" / "vllm-cpu" / "vllm"), "serve", str(CHECKPOINT)),
         *("--host", "127.0.0.1", "--port", str(port), "--served-model-name", NAME, "--max-model-len", "2048"),
         *("--enforce-eager", "--kv-cache-memory-bytes", "64M", "--enable-auto-tool-choice", "--shutdown-timeout", "20"),
-        *(word for pair in arguments.items() for word in pair),
+        *(word for pair in arguments.items() for word in pair if word),
         *("--middleware", f"{PACKAGE}.loader.Middleware"),
     ]
     with (

@@ -71,6 +71,9 @@ WORDS: dict[str, SearchStrategy[Any]] = {
         max_size=2,
     ),
     ".engine.chatTemplate.configMapKeyRef": KEY_REF,
+    ".engine.loraAdapters": st.lists(st.just({"name": "sql", "id": "me/sql"}), max_size=1),
+    ".engine.maxLoraRank": st.sampled_from([8, 64, 100]),
+    ".engine.maxLoras": st.sampled_from([1, 8]),
     ".engine.maxModelLen": st.sampled_from([1, 1024, 40960, 131072, 16_777_216]),
     ".engine.tensorParallelSize": st.sampled_from([1, 2, 3, 8]),
     ".engine.pipelineParallelSize": st.sampled_from([1, 2]),
@@ -109,6 +112,8 @@ SOUND: dict[str, SearchStrategy[Any]] = WORDS | {
     ".engine.reasoningParser": st.just("auto"),
     ".engine.toolCallParser": st.just("auto"),
     ".engine.quantization": st.nothing(),
+    ".engine.loraAdapters": st.nothing(),  # the simulated download fetches a model, and no server loads an adapter
+    ".engine.maxLoraRank": st.sampled_from([8, 64]),
     ".engine.env[].valueFrom": st.just({"fieldRef": {"fieldPath": "status.podIP"}}),
     ".gpu.memory": st.just("80Gi"),
     ".replicas": st.sampled_from([1, 2]),

@@ -28,6 +28,11 @@ def engine_of(scope: Scope) -> Any:
     return getattr(getattr(scope.get("app"), "state", None), "engine_client", None)
 
 
+def models_of(scope: Scope) -> Any:
+    """vLLM's handler of the models that it serves; None where this is no vLLM that we know."""
+    return getattr(getattr(scope.get("app"), "state", None), "openai_serving_models", None)
+
+
 def server_of(scope: Scope) -> Any:
     """The uvicorn server; None where it is not known."""
     return getattr(getattr(scope.get("app"), "state", None), "server", None)

@@ -23,6 +23,10 @@ EXIT_KEYS_UNUSABLE = 87
 """Exit code of a server that was told to ask for keys and cannot: nobody may get in then."""
 KEYS_UNUSABLE = "KeysUnusable"
 """First word of its termination message."""
+ADAPTERS_VARIABLE = "QWEN3_ADAPTERS"
+"""Environment variable with the list of LoRA adapters: {"version", "adapters": [{"name", "path"}]}."""
+ADAPTERS_LINE = "adapters"
+"""First word of a log line, after `qwen3: `, with what the server has of them: JSON with version, served, failed."""
 NOT_LOADED = "qwen3: the middleware is not loaded:"
 """Beginning of the log line of a server that runs without the middleware."""
 

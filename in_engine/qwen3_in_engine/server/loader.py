@@ -36,12 +36,13 @@ class Middleware:
 
     def __init__(self, app: Any) -> None:
         try:
+            from qwen3_in_engine.server.adapters import adapters_of
             from qwen3_in_engine.server.contract import VARIABLE, Config
             from qwen3_in_engine.server.gate import gate_of
             from qwen3_in_engine.server.middleware import ServerMiddleware
 
             config = Config.from_text(os.environ.get(VARIABLE, ""))
-            self._serve: Any = ServerMiddleware(app, config, gate_of(os.environ))
+            self._serve: Any = ServerMiddleware(app, config, gate_of(os.environ), adapters_of(os.environ))
         except Exception as error:
             if os.environ.get(KEYS_VARIABLE):
                 _end(error)

@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from qwen3_in_engine.server.asgi import App, Receive, Scope, Send, engine_of, respond, server_of
+from qwen3_in_engine.server.adapters import Adapters
+from qwen3_in_engine.server.asgi import App, Receive, Scope, Send, engine_of, models_of, respond, server_of
 from qwen3_in_engine.server.ask import Answer, ask
 from qwen3_in_engine.server.contract import (
     EXIT_WRONG_ANSWERS,
@@ -37,10 +38,11 @@ PROBE_WAITS = 5.0
 
 
 class ServerMiddleware:
-    """Wraps vLLM's application. `gate`: asks each user for a key; what the server asks itself goes past it."""
+    """Wraps vLLM's application. `gate`: asks each user for a key; what the server asks itself goes past it. `adapters`:
+    those that it is to serve beside its model."""
 
-    def __init__(self, app: App, config: Config, gate: Gate | None = None) -> None:
-        self._gate = gate
+    def __init__(self, app: App, config: Config, gate: Gate | None = None, adapters: Adapters | None = None) -> None:
+        self._gate, self._adapters = gate, adapters
         self._app: App = ReasoningContentMiddleware(app) if config.reasoning_content else app
         self._config = config
         self._requests = Requests()
@@ -113,6 +115,8 @@ class ServerMiddleware:
             else:
                 log(f"verified in {time.monotonic() - started:.1f} s: {report.words()}")
         self._verified.set()
+        if self._adapters is not None:
+            self._run(self._adapters.watch(lambda: models_of(self._like)))
         await self._liveness.watch(engine_of(self._like))
 
     async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answer:
@@ -125,6 +129,8 @@ class ServerMiddleware:
         wrong = self._fault() if path != STARTED_PATH else ""
         if path != LIVE_PATH and not self._verified.is_set():
             wrong = "its answers are being verified"
+        if path == READY_PATH and not wrong and self._adapters is not None and not self._adapters.settled:
+            wrong = "its adapters are being loaded"
         if wrong and path == LIVE_PATH:
             log(f"not live: {wrong}")
         await respond(send, 503 if wrong else 200, wrong or "ok")

@@ -11,6 +11,7 @@ from qwen3_operator.api.base import (
     ATOMIC_LIST,
     ATOMIC_MAP,
     EMPTY_DEFAULT,
+    SET_LIST,
     AnnotationValue,
     ApiModel,
     LabelValue,
@@ -26,7 +27,7 @@ from qwen3_operator.api.base import (
     rules,
 )
 from qwen3_operator.api.conditions import Condition
-from qwen3_operator.api.engine import Engine
+from qwen3_operator.api.engine import MOST_ADAPTERS, Engine
 from qwen3_operator.api.model import Download, Int64, ModelCopy
 from qwen3_operator.api.patch import PodTemplatePatch
 from qwen3_operator.api.source import ModelSource, Scheduling
@@ -191,6 +192,12 @@ class Qwen3DeploymentSpec(ApiModel):
         "json_schema_extra": rules(
             rule("has(self.model) != has(self.modelRef)", "give either model or modelRef"),
             rule(
+                "!has(self.model) || !has(self.engine.loraAdapters)"
+                " || (has(self.engine.servedModelNames) && self.engine.servedModelNames.size() > 0)"
+                " || !self.engine.loraAdapters.exists(a, self.model.id.endsWith('/' + a.name))",
+                "an adapter of engine.loraAdapters has the name by which the model is served: each needs its own",
+            ),
+            rule(
                 "!has(self.resources) || ((!has(self.resources.requests)"
                 " || !(self.gpu.resourceName in self.resources.requests)) && (!has(self.resources.limits)"
                 " || !(self.gpu.resourceName in self.resources.limits)))",
@@ -316,6 +323,36 @@ class AutoscalingStatus(ApiModel):
     """Whether there is load, as it sees it."""
 
 
+class AdapterStatus(ApiModel):
+    """One of spec.engine.loraAdapters."""
+
+    name: Annotated[str, StringConstraints(max_length=128)]
+    """Name by which clients ask for it."""
+    model: Text | None = None
+    """Name of its Qwen3Model."""
+    revision: Text | None = None
+    """Revision of the copy that servers are to have."""
+    commit: Text | None = None
+    """Commit that it stood for."""
+    rank: Int64 | None = None
+    """Its rank."""
+    bytes: Int64 | None = None
+    """Size of its files."""
+    ready: bool = False
+    """Whether every server has it."""
+    message: Text | None = None
+    """Why not every server has it."""
+
+
+class AdapterServers(ApiModel):
+    """Servers that have said which adapters they have."""
+
+    version: Text
+    """Which list of adapters they speak of."""
+    pods: Annotated[list[ObjectName], Field(max_length=1000, json_schema_extra=SET_LIST)] = []
+    """Pods that have every adapter of it."""
+
+
 class Qwen3DeploymentStatus(ApiModel):
     """Observed state of a Qwen3Deployment."""
 
@@ -332,6 +369,10 @@ class Qwen3DeploymentStatus(ApiModel):
     model_fault_at: Time | None = None
     """Start of the newest server that ended because files of the verified copy are missing or damaged: the copy is then
     verified again."""
+    adapters: Annotated[list[AdapterStatus], Field(max_length=MOST_ADAPTERS, json_schema_extra=list_map("name"))] = []
+    """The LoRA adapters of the spec."""
+    adapter_servers: AdapterServers | None = None
+    """Which servers have all of them."""
     download: Download | None = None
     """The download's progress, while there is one."""
     engine: Annotated[EngineStatus | None, Field(json_schema_extra=ATOMIC_MAP)] = None

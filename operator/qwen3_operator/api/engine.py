@@ -14,11 +14,13 @@ from qwen3_operator.api.base import (
     ConfigMapKeyRef,
     ObjectName,
     Quantity,
+    SecretKeyRef,
     list_map,
     rule,
     rules,
 )
 from qwen3_operator.api.pod import EnvVarSource
+from qwen3_operator.api.source import DEFAULT_REVISION, ModelId, Revision
 
 Parser = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Count = Annotated[int, Field(ge=1, le=1024)]
@@ -91,6 +93,25 @@ class CompileCache(ApiModel):
     """Access mode of the claim; ReadWriteMany where the servers are on several nodes."""
 
 
+LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""What --max-lora-rank takes in every release."""
+LORA_RANKS_TEXT = ", ".join(map(str, LORA_RANKS))
+MOST_ADAPTERS = 32
+
+
+class LoraAdapter(ApiModel):
+    """A LoRA adapter of the model, under a name of its own."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
+    """Name by which clients ask for it, in the place of the model's."""
+    id: ModelId
+    """Adapter on ModelScope: OWNER/NAME."""
+    revision: Revision = DEFAULT_REVISION
+    """Branch, tag or commit."""
+    token_secret_ref: SecretKeyRef | None = None
+    """Access token for the hub. Default: that of spec.model."""
+
+
 class EngineOptions(ApiModel):
     """vLLM and how it loads and runs a model. Fields are named after vLLM's flags."""
 
@@ -142,6 +163,16 @@ class EngineOptions(ApiModel):
 class Engine(EngineOptions):
     """vLLM and how it is started. Fields are named after vLLM's flags."""
 
+    model_config = {
+        "json_schema_extra": rules(
+            rule(
+                "!has(self.loraAdapters) || !has(self.servedModelNames)"
+                " || !self.loraAdapters.exists(a, a.name in self.servedModelNames)",
+                "an adapter of loraAdapters has a name of servedModelNames: each needs its own",
+            )
+        )
+    }
+
     host: Annotated[str, StringConstraints(max_length=64, pattern=r"^[0-9A-Fa-f:.]+$")] | None = None
     """Address that the server listens on. `::` is for clusters with IPv6, alone or with IPv4. Default: from the
     operator's settings, all IPv4 addresses."""
@@ -158,6 +189,26 @@ class Engine(EngineOptions):
     """Whether requests that do not say think, for models that can do both. Default: the chat template's own."""
     sampling: Sampling | None = None
     """Sampling defaults of the server. Default: the checkpoint's, or the authors' advice where thinking is disabled."""
+    lora_adapters: Annotated[
+        list[LoraAdapter], Field(max_length=MOST_ADAPTERS, json_schema_extra=list_map("name"))
+    ] = []
+    """LoRA adapters that are served beside the model, each under its own name. They lie on the model's claim, and come
+    and go without a restart as long as maxLoraRank suffices; the first and the last one restart the servers."""
+    max_lora_rank: (
+        Annotated[
+            int,
+            Field(
+                ge=LORA_RANKS[0],
+                le=LORA_RANKS[-1],
+                json_schema_extra=rules(rule(f"self in {list(LORA_RANKS)}", f"must be one of {LORA_RANKS_TEXT}")),
+            ),
+        ]
+        | None
+    ) = None
+    """Largest rank of an adapter. Given, servers are ready for adapters before there is one. Default: what the adapters
+    need when servers are made, at least 16."""
+    max_loras: Annotated[int, Field(ge=1, le=MOST_ADAPTERS)] | None = None
+    """Adapters that one step of the engine serves together; there is room for so many on the GPU. Default: 4."""
     resolve: Annotated[str, StringConstraints(max_length=256)] = ""
     """Any text; another one has every value that is not given resolved anew. Until then, and until another field of
     the servers changes, they keep the image, parsers and other values that they were made with: see status.plan[].next.

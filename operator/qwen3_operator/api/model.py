@@ -37,11 +37,33 @@ def _folder(spec: str) -> str:
     return f"(has({path}) ? {path}.split('/').filter(part, part != '' && part != '.') : [])"
 
 
+class AdapterOf(ApiModel):
+    """The model that an adapter is for."""
+
+    name: ObjectName
+    """Name of its Qwen3Model, in the same namespace."""
+
+
 class Qwen3ModelSpec(ModelSource):
     """Desired state of a Qwen3Model."""
 
     model_config = {
         "json_schema_extra": rules(
+            rule(
+                "has(self.adapterOf) == has(oldSelf.adapterOf)"
+                " && (!has(self.adapterOf) || self.adapterOf == oldSelf.adapterOf)",
+                "adapterOf is immutable: make another Qwen3Model",
+            ),
+            rule(
+                "!has(self.adapterOf) || (!has(self.storage.size) && !has(self.storage.storageClassName)"
+                " && !has(self.storage.accessMode) && !has(self.storage.existingClaim)"
+                " && !has(self.storage.retentionPolicy))",
+                "an adapter lies on the claim of its model: adapterOf excludes the fields of storage",
+            ),
+            rule(
+                "!has(self.adapterOf) || (!has(self.download.allowPatterns) && !has(self.download.ignorePatterns))",
+                "an adapter is just its own files: adapterOf excludes allowPatterns and ignorePatterns",
+            ),
             rule("self.id == oldSelf.id", "id is immutable: make another Qwen3Model"),
             rule(
                 "has(self.storage.existingClaim) == has(oldSelf.storage.existingClaim)"
@@ -63,6 +85,9 @@ class Qwen3ModelSpec(ModelSource):
         )
     }
 
+    adapter_of: AdapterOf | None = None
+    """It is a LoRA adapter: only its configuration and weights are fetched, onto the claim of the model that it is
+    for."""
     scheduling: Annotated[Scheduling, Field(json_schema_extra=EMPTY_DEFAULT)] = Scheduling()
     """Where the download Job runs; of the fields only nodeSelector, tolerations and affinity matter to it."""
     suspend: bool = False
@@ -153,10 +178,11 @@ class ModelCopy(ApiModel):
     weights_bytes: Int64 | None = None
     """Size of the weight files."""
     config: ConfigFacts | None = None
-    """Facts of config.json: architecture, heads, layers, quantization, native length."""
+    """Facts of config.json: architecture, heads, layers, quantization, native length. Of an adapter: those of
+    adapter_config.json."""
     checkpoint: ConfigFacts | None = None
     """Facts of the files beside it: bytes of the tensors that vLLM loads, what the chat template does, modelopt's
-    quantization, modules of sentence-transformers."""
+    quantization, modules of sentence-transformers. Of an adapter: rank, layers and modules of its weights."""
 
 
 class Superseded(ApiModel):

@@ -146,6 +146,18 @@ class Reason(StrEnum):
     KEYS_NOT_ASKED = _person(
         "KeysNotAsked", _S, "a server of this spec would not ask for the keys of spec.auth.keys, or not for them alone",
         "leave out the variable or argument that the message names")
+    ADAPTER_UNSUITABLE = _person(
+        "AdapterUnsuitable", _S, "a LoRA adapter was made for another model, or needs what vLLM cannot do",
+        "name another adapter, or the model that it was made for")
+    ADAPTER_DOUBTFUL = _note(
+        "AdapterDoubtful", _S, "a LoRA adapter does not name the model that it was made for; its shape fits",
+        "look whether its answers are right")
+    ADAPTER_WITHOUT_PLACE = _person(
+        "AdapterWithoutPlace", _R, "the model of a LoRA adapter has no claim of its own that the adapter could lie on",
+        "serve a model that the operator downloads")
+    ADAPTERS_EXCLUDED = _person(
+        "AdaptersExcluded", _S, "spec.engine.loraAdapters and another part of the spec exclude each other",
+        "leave out, or change, what the message names")
     LIMITS_OF_EACH_PROCESS = _note(
         "LimitsOfEachProcess", _S, "spec.auth.limits count in each API server process by itself",
         "divide them by the number of processes, or have one in each pod")
@@ -229,7 +241,7 @@ class Reason(StrEnum):
         "DeploymentNotFound", _R, "the Qwen3Deployment that spec.deploymentRef names does not exist",
         "create it, or name the model in the batch")
     QWEN3_MODEL_NOT_FOUND = _missing(
-        "Qwen3ModelNotFound", _R, "the Qwen3Model that spec.modelRef names does not exist",
+        "Qwen3ModelNotFound", _R, "the Qwen3Model that spec.modelRef or spec.adapterOf names does not exist",
         "create it, or correct the name")
     OTHER_HUB = _note(
         "OtherHub", _R, "the shared Qwen3Model takes its files from another hub than this object names",
@@ -483,6 +495,11 @@ class Reason(StrEnum):
     # ---- Available: the servers
     AVAILABLE = _well("Available", _U, "every server is ready")
     STARTING = _well("Starting", _U, "servers start or are replaced")
+    ADAPTERS_PENDING = _well(
+        "AdaptersPending", _U, "servers are ready, and not all of them have said that they have every LoRA adapter")
+    ADAPTER_REFUSED = _person(
+        "AdapterRefused", _U, "vLLM does not load a LoRA adapter; it is tried again each minute",
+        "read vLLM's words in the message; name another adapter or revision")
     STOPPING = _well("Stopping", _U, "servers end, because spec.replicas is 0")
     STARTUP_PROBE_FAILED = _person(
         "StartupProbeFailed", _U, "the server was not up within its start-up budget",

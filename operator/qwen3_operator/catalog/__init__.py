@@ -1,5 +1,6 @@
 """What is known of the Qwen3 family: architecture numbers, how each checkpoint is served, sizes."""
 
+from qwen3_operator.catalog.adapter import AdapterFacts, names_model, other_shape
 from qwen3_operator.catalog.entry import (
     CatalogEntry,
     Sampling,
@@ -16,6 +17,7 @@ from qwen3_operator.catalog.recognition import resolve
 
 __all__ = [
     "MLX",
+    "AdapterFacts",
     "CatalogEntry",
     "ConfigError",
     "ModelFacts",
@@ -24,7 +26,9 @@ __all__ = [
     "Template",
     "known_ids",
     "lookup",
+    "names_model",
     "not_served_reason",
+    "other_shape",
     "resolve",
     "suggest",
 ]

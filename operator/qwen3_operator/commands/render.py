@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from qwen3_operator.api.batch import Qwen3BatchSpec
@@ -18,6 +18,7 @@ from qwen3_operator.controller.kinds import (
     SERVICES,
     Kind,
 )
+from qwen3_operator.desired.adapters import adapters_config_map
 from qwen3_operator.desired.autoscaling import scaled_object, servers_wanted
 from qwen3_operator.desired.batch import batch_job
 from qwen3_operator.desired.batch_config import batch_config_map
@@ -28,10 +29,11 @@ from qwen3_operator.desired.download import Step, model_job
 from qwen3_operator.desired.in_engine import config_map_name, in_engine_config_map
 from qwen3_operator.desired.keys import limits_config_map
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of
-from qwen3_operator.desired.model import shared_model
+from qwen3_operator.desired.model import adapter_model, adapter_source, shared_model
 from qwen3_operator.desired.server import server_deployment, server_template
 from qwen3_operator.desired.service import server_service
-from qwen3_operator.naming import QWEN3_MODELS, model_name, model_path
+from qwen3_operator.engine.lora import lora_in
+from qwen3_operator.naming import QWEN3_MODELS, adapter_model_name, model_name, model_path
 from qwen3_operator.plan import Plan, Weights
 from qwen3_operator.plan.batch import BatchPlan
 from qwen3_operator.settings import Settings
@@ -50,7 +52,7 @@ def shared_model_manifests(namespace: str, server: Qwen3DeploymentSpec, settings
 def model_manifests(namespace: str, name: str, spec: Qwen3ModelSpec, settings: Settings) -> list[dict[str, Any]]:
     """The objects of one Qwen3Model alone."""
     found: list[tuple[Kind, dict[str, Any]]] = []
-    if not spec.storage.existing_claim:
+    if not spec.storage.existing_claim and not spec.adapter_of:
         retention = spec.storage.retention_policy or "Retain"
         found.append((CLAIMS, model_claim(namespace, name, UID, spec, claim_size(spec, None), retention)))
     step = Step.CHECK if spec.storage.existing_claim else Step.DOWNLOAD
@@ -71,7 +73,10 @@ def server_manifests(
         found.append((CONFIG_MAPS, limits_config_map(namespace, name, UID, spec.auth.limits)))
     if wants_budget(spec):
         found.append((DISRUPTION_BUDGETS, disruption_budget(namespace, name, UID)))
-    weights = Weights(plan.claim, model_path(spec.source))
+    lora = lora_in(plan.command)
+    if lora is not None:
+        found += _adapters(namespace, name, spec, settings)
+    weights = Weights(plan.claim, model_path(spec.source), lora=lora)
     made = MadeFrom(inputs_of(spec, weights, ""), plan, server_template(name, spec, plan, settings))
     replicas = servers_wanted(spec, None)
     found.append((DEPLOYMENTS, server_deployment(namespace, name, UID, replicas, made, spec.rollout)))
@@ -79,6 +84,22 @@ def server_manifests(
         scaler = scaled_object(namespace, name, UID, spec.autoscaling, prometheus=prometheus, command=plan.command)
         found.append((SCALED_OBJECTS, scaler))
     return _typed(found)
+
+
+def _adapters(
+    namespace: str, name: str, spec: Qwen3DeploymentSpec, settings: Settings
+) -> Iterator[tuple[Kind, dict[str, Any]]]:
+    """The Qwen3Models of LoRA adapters with their Jobs, and the list once all of them are there."""
+    base, paths = spec.model_ref.name if spec.model_ref else model_name(spec.source), {}
+    for adapter in spec.engine.lora_adapters:
+        source = adapter_source(spec, adapter)
+        called = adapter_model_name(source, base)
+        model = adapter_model(namespace, called, source, base, spec.scheduling.pod_fields(server=False))
+        theirs = Qwen3ModelSpec.model_validate(model["spec"])
+        paths[adapter.name] = model_path(theirs)
+        yield QWEN3_MODELS, model
+        yield JOBS, model_job(namespace, called, UID, theirs, settings, Step.DOWNLOAD)
+    yield CONFIG_MAPS, adapters_config_map(namespace, name, UID, paths)
 
 
 def batch_manifests(

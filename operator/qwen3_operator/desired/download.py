@@ -190,6 +190,8 @@ def _arguments(spec: Qwen3ModelSpec, settings: Settings, step: Step, revision: s
         wanted.append(f"--limit-rate={int(quantity(options.bytes_per_second))}")
     if options.max_connections is not None:
         wanted.append(f"--max-workers={options.max_connections}")
+    if spec.adapter_of is not None and step is not Step.REMOVE:
+        wanted.append("--adapter")
     if step is not Step.REMOVE and sends_token_in_clear(spec, settings):
         wanted.append("--allow-http-token")
     return [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -30,6 +30,8 @@ _OF_SERVERS: Any = {
     "verify": True,
 }
 """Fields of the spec that reach a pod, beside the model and the patch."""
+_OF_ADAPTERS = {"lora_adapters", "max_lora_rank", "max_loras"}
+"""Fields that reach a pod by the room that they ask for: adapters come and go in a server that runs."""
 _PLAN = ("image", "claim", "command", "max_model_len", "gpus", "cpu", "memory", "shm_size", "startup_seconds",
          "drain_seconds", "pod_annotations")  # fmt: skip
 _VALUE = ("field", "value", "reason", "source")
@@ -55,7 +57,13 @@ class MadeFrom:
 def inputs_of(spec: Qwen3DeploymentSpec, weights: Weights, template_hash: str, secret_version: str = "") -> str:
     """Digest of all that decides what servers are made from: the spec as far as it reaches a pod, where the weights
     are, the chat template. Defaults count as unset, so that one that is spelled out makes no new servers."""
-    said = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=_OF_SERVERS)
+    said = spec.model_dump(
+        mode="json", by_alias=True, exclude_defaults=True, include=_OF_SERVERS, exclude={"engine": _OF_ADAPTERS}
+    )
+    if not said.get("engine", True):
+        del said["engine"]
+    if weights.lora is not None:
+        said["lora"] = asdict(weights.lora)
     patch = canonical(spec.pod_template_patch) or None
     inputs = [spec.source.id, weights.claim, weights.path, said, template_hash, patch]
     return digest([*inputs, secret_version] if secret_version else inputs, 16)

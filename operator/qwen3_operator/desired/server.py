@@ -9,7 +9,7 @@ from typing import Any
 from qwen3_in_engine.server.contract import KEYS_VARIABLE, LIMITS_VARIABLE, VARIABLE
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.deployment import Qwen3Deployment, Qwen3DeploymentSpec, Rollout
-from qwen3_operator.desired import in_engine, keys
+from qwen3_operator.desired import adapters, in_engine, keys
 from qwen3_operator.desired.autoscaling import KEDA, SCALED_BY
 from qwen3_operator.desired.compile_cache import cache_claim_name
 from qwen3_operator.desired.disruption import spread
@@ -19,6 +19,7 @@ from qwen3_operator.desired.patch import PatchError, patched
 from qwen3_operator.desired.pod import CONTAINER_SECURITY, claim_volume, pod_security, pull_secrets, secret_env
 from qwen3_operator.desired.rollout import RolledBack, strategy
 from qwen3_operator.desired.service import PORT_NAME
+from qwen3_operator.engine.lora import lora_in
 from qwen3_operator.naming import (
     MIDDLEWARE,
     MODELS_DIR,
@@ -150,6 +151,9 @@ def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -
         mounts.append({"name": in_engine.VOLUME, "mountPath": in_engine.IN_ENGINE_DIR, "readOnly": True})
     volumes += keys.volumes(name, spec.auth)
     mounts += keys.mounts(spec.auth)
+    if _has_adapters(plan):
+        volumes += adapters.volumes(name)
+        mounts += adapters.mounts()
     return {
         "enableServiceLinks": False,  # a Service called vllm would set VLLM_PORT to a URL
         "automountServiceAccountToken": False,
@@ -175,6 +179,11 @@ def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -
         ],
         "volumes": volumes,
     }
+
+
+def _has_adapters(plan: Plan) -> bool:
+    """Whether servers of a plan follow the list of adapters."""
+    return bool(plan.server) and lora_in(plan.command) is not None
 
 
 def _probes(plan: Plan) -> dict[str, Any]:
@@ -225,6 +234,7 @@ def engine_environment(spec: Qwen3DeploymentSpec, plan: Plan) -> list[dict[str, 
     if plan.server:
         ours.append({"name": VARIABLE, "value": plan.server})
         ours += keys.variables(spec.auth)
+        ours += adapters.variables() if _has_adapters(plan) else []
     named = {variable["name"] for variable in theirs}
     return [variable for variable in ours if variable["name"] not in named] + theirs
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.engine.flag_table import has_flag
+from qwen3_operator.engine.lora import Lora
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.engine.version import EngineVersion
 
@@ -93,9 +94,8 @@ class ServeOptions:
     override_generation_config: Mapping[str, Any] = field(default_factory=dict)
     hf_overrides: Mapping[str, Any] = field(default_factory=dict)
     speculative_config: Mapping[str, Any] = field(default_factory=dict)
-    lora_modules: Mapping[str, str] = field(default_factory=dict)
-    """Adapter name -> path."""
-    max_lora_rank: int | None = None
+    lora: Lora | None = None
+    """Room for LoRA adapters; None: the server takes none."""
     shutdown_timeout_seconds: int = 0
     middleware: Sequence[str] = ()
     """Import paths of ASGI middleware."""
@@ -160,10 +160,11 @@ def _flags(options: ServeOptions, version: EngineVersion) -> Iterator[tuple[str,
     yield from _json("--override-generation-config", options.override_generation_config)
     yield from _json("--hf-overrides", options.hf_overrides)
     yield from _json("--speculative-config", options.speculative_config)
-    if options.lora_modules:
+    if options.lora is not None:
         yield ("--enable-lora",)
-        yield from _optional("--max-lora-rank", options.max_lora_rank)
-        yield "--lora-modules", *(f"{name}={path}" for name, path in options.lora_modules.items())
+        yield "--max-lora-rank", str(options.lora.max_rank)
+        yield "--max-loras", str(options.lora.max_loras)
+        yield "--max-cpu-loras", str(options.lora.max_cpu_loras)
     for import_path in options.middleware:
         yield "--middleware", import_path
     yield "--disable-access-log-for-endpoints", ",".join([*QUIET_ENDPOINTS, *options.probes])

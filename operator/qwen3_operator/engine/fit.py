@@ -148,6 +148,10 @@ def _remedies(load: Load, report: FitReport, max_model_len: int) -> Iterator[str
         fewer = int((memory.kv_cache_gib - memory.margin_gib) * GIB // memory.layout.block_bytes)
         if fewer >= 1 and _fits(replace(load, max_num_seqs=fewer), max_model_len):
             yield f"maxNumSeqs up to {fewer}"
+    if load.lora is not None and load.lora.max_loras > 1:
+        fewer_adapters = replace(load, lora=replace(load.lora, max_loras=1))
+        if _fits(fewer_adapters, max_model_len):
+            yield "maxLoras 1"
     smallest = report.smallest_tensor_parallel_size
     if smallest is not None and smallest > load.sharding.tensor_parallel_size:
         yield f"tensorParallelSize {smallest}"

@@ -30,15 +30,16 @@ class HostResources:
     shm_bytes: int
 
 
-def host_resources(weights_bytes: int | None, sharding: Sharding) -> HostResources:
-    """``weights_bytes``: of the files on disk, None when not known.
+def host_resources(weights_bytes: int | None, sharding: Sharding, adapters_bytes: int = 0) -> HostResources:
+    """``weights_bytes``: of the files on disk, None when not known. ``adapters_bytes``: of LoRA adapters, which every
+    rank keeps whole.
 
     Weights are read by mmap, so the page cache takes what is free; needed is one shard for each rank that loads.
     """
     ranks = sharding.world_size
     shard = _LARGEST_SHARD_BYTES if weights_bytes is None else min(weights_bytes, _LARGEST_SHARD_BYTES)
     shm = shm_bytes(sharding)
-    memory = _PROCESS_BYTES + (ranks - 1) * 4 * GIB + ranks * shard + shm
+    memory = _PROCESS_BYTES + (ranks - 1) * 4 * GIB + ranks * (shard + adapters_bytes) + shm
     return HostResources(cpu=4 + ranks, memory_bytes=math.ceil(memory / GIB) * GIB, shm_bytes=shm)
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from qwen3_operator.catalog import ModelFacts, Quantization
 from qwen3_operator.engine.gpu import Gpu, default_utilization, scheduler_defaults
+from qwen3_operator.engine.lora import Lora
 from qwen3_operator.engine.version import EngineVersion
 from qwen3_operator.engine.weights import SINGLE_GPU, Sharding
 
@@ -36,6 +37,8 @@ class Load:
     """An embedding or reranking model: no sampler, and no CUDA graphs of whole steps."""
     flashinfer_sampler: bool = True
     """Whether FlashInfer may sample: vLLM's own default, off by VLLM_USE_FLASHINFER_SAMPLER=0."""
+    lora: Lora | None = None
+    """Room for LoRA adapters."""
     extras: tuple[str, ...] = ()
     """What else takes memory that nobody measured, in words."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from qwen3_operator.engine.kv_cache import BLOCK_TOKENS, KvLayout, kv_bytes_per_token, kv_layout
 from qwen3_operator.engine.load import Kind, Load
+from qwen3_operator.engine.lora import buffer_bytes
 from qwen3_operator.engine.overhead import Edition, editions_for
 from qwen3_operator.engine.version import EngineVersion
 from qwen3_operator.engine.weights import weights_bytes_per_rank
@@ -116,7 +117,8 @@ class _Side:
         return weights / GIB
 
     def overhead_gib(self, load: Load) -> float:
-        return self.edition.overhead_gib(load, self.kind)
+        buffers = buffer_bytes(load.facts, load.sharding, load.lora) / GIB if load.lora else 0.0
+        return self.edition.overhead_gib(load, self.kind) + buffers
 
     def taken_gib(self, load: Load) -> float:
         return self.weights_gib(load) + self.overhead_gib(load)
@@ -138,4 +140,6 @@ def _unmeasured(load: Load, editions: tuple[tuple[EngineVersion, Edition], ...])
         yield "a vision tower"
     if load.gpu.source not in ("exact", "measured"):
         yield f"memory of {load.gpu.name or 'the GPU'} not measured"
+    if load.lora is not None:
+        yield f"LoRA adapters (room for {load.lora.max_loras} of rank {load.lora.max_rank} is counted)"
     yield from load.extras

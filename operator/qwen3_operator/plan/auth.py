@@ -28,7 +28,7 @@ def check_auth(spec: Qwen3DeploymentSpec, version: EngineVersion) -> list[Proble
     if spec.auth is None or spec.auth.keys is None:
         return []
     found = list(_ways_around(spec, version))
-    if spec.auth.limits is not None and (flag := _several_processes(spec, version)):
+    if spec.auth.limits is not None and (flag := several_processes(spec, version)):
         words = f"{flag} makes several API servers in each pod, and each counts for itself: limits are theirs"
         found.append(Problem(Reason.LIMITS_OF_EACH_PROCESS, words, "spec.auth.limits", "warning"))
     return found
@@ -51,7 +51,8 @@ def _ways_around(spec: Qwen3DeploymentSpec, version: EngineVersion) -> Iterator[
             yield Problem(Reason.KEYS_NOT_ASKED, words, "spec.engine.extraArgs")
 
 
-def _several_processes(spec: Qwen3DeploymentSpec, version: EngineVersion) -> str:
+def several_processes(spec: Qwen3DeploymentSpec, version: EngineVersion) -> str:
+    """The flag by which a server has several processes that answer; empty where it has one."""
     for flag in _PROCESSES:
         if (values := given(spec.engine.extra_args, flag, version)) and values[0] != "1":
             return flag

@@ -73,11 +73,21 @@ def _auth(spec: Qwen3BatchSpec, servers: Auth | None) -> Auth | None:
     return servers if spec.api_key_secret_ref is None else Auth(api_key_secret_ref=spec.api_key_secret_ref)
 
 
+_NO_ADAPTERS: dict[str, Any] = {"lora_adapters": [], "max_lora_rank": None, "max_loras": None}
+"""A batch asks the model itself."""
+
+
 def _engine(spec: Qwen3BatchSpec, deployment: Qwen3DeploymentSpec | None) -> Engine:
     """The engine of the server. What a Qwen3Deployment sets for its own users (thinking, sampling) is not lent: it is
     the batch's to say."""
     if deployment is not None:
-        own = {"thinking": spec.sampling.thinking, "sampling": None, "compile_cache": None, "resolve": ""}
+        own = {
+            "thinking": spec.sampling.thinking,
+            "sampling": None,
+            "compile_cache": None,
+            "resolve": "",
+            **_NO_ADAPTERS,
+        }
         return deployment.engine.model_copy(update=own)
     options = spec.engine or EngineOptions()
     shared = {name: getattr(options, name) for name in EngineOptions.model_fields}

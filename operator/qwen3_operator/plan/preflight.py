@@ -13,6 +13,7 @@ from qwen3_operator.engine.fit import FitReport, missing_for_fit, preflight
 from qwen3_operator.engine.flags import given
 from qwen3_operator.engine.gpu import MIB_PER_GIB, Gpu, default_utilization
 from qwen3_operator.engine.load import Load
+from qwen3_operator.engine.lora import Lora
 from qwen3_operator.engine.node_gpus import NodeGpus, label_that_would_tell, share_mib
 from qwen3_operator.engine.version import EngineVersion
 from qwen3_operator.engine.weights import Sharding
@@ -53,6 +54,7 @@ def load_on(
     max_position: int | None = None,
     *,
     pooling: bool = False,
+    lora: Lora | None = None,
 ) -> Load:
     """What a server of `spec` asks of each GPU. `pooling`: an embedding or reranking model.
 
@@ -75,6 +77,7 @@ def load_on(
         enforce_eager=given(engine.extra_args, "--enforce-eager", version) is not None,
         max_position=max_position,
         pooling=pooling,
+        lora=lora,
         flashinfer_sampler=not any(v.name == _FLASHINFER_SAMPLER and v.value == "0" for v in engine.env),
         extras=tuple(_extras(spec, version)),
     )
@@ -102,6 +105,7 @@ def judge(
     gpus_per_node: int,
     *,
     pooling: bool = False,
+    lora: Lora | None = None,
 ) -> Fit:
     """The verdict: on the largest GPU that the server may get; where it fits that one only, the message says so."""
     if spec.preflight == "Off":
@@ -111,7 +115,7 @@ def judge(
         return Fit("Unknown", Reason.UNKNOWN, preflight(None, max_model_len, unknown=missing).message)
     reports = [
         preflight(
-            load_on(spec, facts, gpu, version, sharding, max_position, pooling=pooling),
+            load_on(spec, facts, gpu, version, sharding, max_position, pooling=pooling, lora=lora),
             max_model_len,
             gpus_per_node=gpus_per_node,
         )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.api.engine import Engine
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.catalog import CatalogEntry, ModelFacts, not_served_reason, resolve
 from qwen3_operator.controller.quantity import gibibytes
@@ -17,6 +18,7 @@ from qwen3_operator.engine.gpu import Gpu
 from qwen3_operator.engine.hardware import check_gpu
 from qwen3_operator.engine.host import host_resources, startup_budget_seconds
 from qwen3_operator.engine.length import DEFAULT_LENGTH, LengthPlan, resolve_length
+from qwen3_operator.engine.lora import Lora, adapter_bytes
 from qwen3_operator.engine.memory import predict
 from qwen3_operator.engine.node_gpus import NodeGpus
 from qwen3_operator.engine.parallelism import check_parallelism
@@ -27,6 +29,7 @@ from qwen3_operator.engine.weights import Sharding
 from qwen3_operator.naming import MIDDLEWARE, MODELS_DIR, TEMPLATE_DIR, TEMPLATE_FILE
 from qwen3_operator.plan.auth import check_auth
 from qwen3_operator.plan.endpoint import check_endpoint
+from qwen3_operator.plan.lora import LORA_FLAGS, check_adapters, check_lora, lora_for
 from qwen3_operator.plan.middleware import PROBES, middleware_config
 from qwen3_operator.plan.overrides import merged, read_overrides, speaks_of_length
 from qwen3_operator.plan.preflight import candidate_gpus, judge, load_on
@@ -95,7 +98,8 @@ def make_plan(
         # On the most capable one: what only some nodes cannot do is the scheduler's to avoid.
         fewest: list[Problem] = min((check_gpu(known_facts, g, version, engine.dtype) for g in gpus), key=len)
         found += fewest
-    length = _length(spec, entry, known_facts, version, sharding, gpus if legal else [], chosen_length)
+    lora = weights.lora or lora_for(engine, weights.adapters, None)
+    length = _length(spec, entry, known_facts, version, sharding, gpus if legal else [], chosen_length, lora)
     values.append(Value("maxModelLen", str(length.max_model_len), length.reason, length.source))
     found += length.problems
     fit = judge(
@@ -108,6 +112,7 @@ def make_plan(
         length.max_position,
         gpus_per_node or max((node.gpus for node in nodes), default=8),
         pooling=entry is not None and entry.task != "generate",
+        lora=lora,
     )
 
     defaults = request_defaults(engine, entry)
@@ -146,21 +151,29 @@ def make_plan(
         override_generation_config=defaults.generation_config,
         hf_overrides=merged({**(entry.hf_overrides if entry else {}), **length.hf_overrides}, own_overrides),
         speculative_config=speculative,
+        lora=lora,
         shutdown_timeout_seconds=spec.rollout.drain_seconds,
         middleware=[MIDDLEWARE] if server else [],
         probes=PROBES if server else (),
         extra_args=engine.extra_args,
     )
     found += check_auth(spec, version) if middleware else []
-    found += check_extra_args(engine.extra_args, version, OWNED_FLAGS)
+    found += check_lora(spec, names, version)
+    checked = check_adapters(spec, weights.adapters, known_facts)
+    found += [problem for name in sorted(checked) for problem in checked[name]]
+    found += check_extra_args(engine.extra_args, version, {**OWNED_FLAGS, **(LORA_FLAGS if lora else {})})
     found += check_options(options, version)
 
     size_bytes = entry.weights_bytes if entry else None
-    host, startup = host_resources(size_bytes, sharding), startup_budget_seconds(size_bytes)
+    adapters = max(len(engine.lora_adapters), lora.max_loras) if lora else 0
+    more = adapters * adapter_bytes(known_facts, lora.max_rank) if lora and known_facts else 0
+    host, startup = host_resources(size_bytes, sharding, int(more)), startup_budget_seconds(size_bytes)
     size = f"{size_bytes / 2**30:.1f} GiB of weights" if size_bytes else "weights of unknown size"
+    kept = f", and {adapters} adapters" if adapters else ""
+    values += _lora_values(engine, lora)
     values += [
         Value("resources.requests.cpu", str(host.cpu), f"{sharding.world_size} GPU(s)", "operator"),
-        Value("resources.requests.memory", gibibytes(host.memory_bytes), f"the process, and {size}", "operator"),
+        Value("resources.requests.memory", gibibytes(host.memory_bytes), f"the process, and {size}{kept}", "operator"),
         Value("startupSeconds", str(startup), f"the longest start that is no failure, for {size}", "operator"),
     ]
     return Plan(
@@ -245,6 +258,7 @@ def _length(
     sharding: Sharding,
     gpus: Sequence[Gpu],
     chosen: int | None,
+    lora: Lora | None,
 ) -> LengthPlan:
     requested, own_way = spec.engine.max_model_len, _own_way(spec, version)
     if requested is None and chosen is not None:
@@ -257,7 +271,8 @@ def _length(
         return LengthPlan(requested or DEFAULT_LENGTH, reason, "spec" if requested else "catalogue")
     tokens = None
     if requested is None and facts is not None and gpus:
-        memory = predict(load_on(spec, facts, gpus[-1], version, sharding, pooling=entry.task != "generate"))
+        load = load_on(spec, facts, gpus[-1], version, sharding, pooling=entry.task != "generate", lora=lora)
+        memory = predict(load)
         tokens = memory.longest(memory.margin_gib)
     return resolve_length(requested, entry, facts, version, tokens, own_way)
 
@@ -272,6 +287,20 @@ def _own_way(spec: Qwen3DeploymentSpec, version: EngineVersion) -> str:
     if any(variable.name == _ALLOW_LONG and variable.value not in (None, "", "0") for variable in engine.env):
         return f"{_ALLOW_LONG} of spec.engine.env"
     return ""
+
+
+def _lora_values(engine: Engine, lora: Lora | None) -> list[Value]:
+    if lora is None:
+        return []
+    needs, all_use = "what the adapters need, or needed when servers were made", "for most uses: each takes GPU memory"
+    shown = (
+        ("maxLoraRank", lora.max_rank, engine.max_lora_rank, needs),
+        ("maxLoras", lora.max_loras, engine.max_loras, all_use),
+    )
+    return [
+        Value(field, str(value), "set in the spec" if said else why, "spec" if said else "operator")
+        for field, value, said, why in shown
+    ]
 
 
 def _speculative(

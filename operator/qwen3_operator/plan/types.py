@@ -8,8 +8,10 @@ from typing import Any, Literal
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.engine.fit import FitReport
+from qwen3_operator.engine.lora import Lora
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.engine.version import EngineVersion
+from qwen3_operator.plan.lora import Adapter
 
 Source = Literal["spec", "catalogue", "checkpoint", "gpu", "settings", "operator"]
 
@@ -23,6 +25,10 @@ class Weights:
     facts: ModelFacts | None = None
     claim_is_others: bool = False
     """A claim that was there before: nothing of it is changed."""
+    adapters: tuple[Adapter, ...] = ()
+    """The LoRA adapters beside it whose copies are verified."""
+    lora: Lora | None = None
+    """Room for adapters that the servers have, or are to have."""
 
 
 @dataclass(frozen=True)

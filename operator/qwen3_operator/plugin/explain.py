@@ -19,10 +19,12 @@ from qwen3_operator.commands.explain import as_data, print_plan
 from qwen3_operator.commands.plans import DOES_NOT_FIT, FITS, Hardware, checked_version, of_version
 from qwen3_operator.commands.read import BadInput
 from qwen3_operator.controller.kinds import NODES
+from qwen3_operator.engine.lora import lora_in
 from qwen3_operator.engine.node_gpus import NodeGpus, gpus_of_node
 from qwen3_operator.naming import claim_is_others, claim_name, model_name, model_path
 from qwen3_operator.plan import Plan, Weights, make_plan
 from qwen3_operator.plan.batch import as_server
+from qwen3_operator.plan.lora import lora_for
 from qwen3_operator.plugin.api import Api, ApiFailure, Object
 from qwen3_operator.plugin.failure import BAD_INPUT, Failure
 from qwen3_operator.plugin.find import find
@@ -163,7 +165,9 @@ def plan(live: Live, hardware: Hardware, version: str | None) -> Plan:
     name = live.model["metadata"]["name"] if live.model else model_name(source)
     theirs = Qwen3ModelSpec.model_validate(live.model["spec"]) if live.model else source
     claim, path = copy.get("claim") or claim_name(name, theirs), copy.get("path") or model_path(theirs)
-    weights = Weights(claim, path, facts, claim_is_others(theirs))
+    made = ((live.obj.get("status") or {}).get("engine") or {}).get("command") or ()
+    lora = lora_for(server.engine, (), lora_in([str(word) for word in made]))
+    weights = Weights(claim, path, facts, claim_is_others(theirs), lora=lora)
     gpus = hardware.gpus()
     if gpus is None:
         return make_plan(weights, server, live.settings, live.nodes)

@@ -32,6 +32,7 @@ from qwen3_operator.engine.node_gpus import NodeGpus
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.plan import Plan, Weights, make_plan
+from qwen3_operator.reconcile.adapters import Adapters, ask_servers, ensure_list, find_adapters
 from qwen3_operator.reconcile.autoscaling import (
     MISSING_SECONDS,
     autoscales,
@@ -61,6 +62,7 @@ from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
 from qwen3_operator.reconcile.rollout import failed_rollout
 from qwen3_operator.reconcile.watched import BY_OWNER, owner_key
 from qwen3_operator.status.accepted import unreadable
+from qwen3_operator.status.adapters import ServersView
 from qwen3_operator.status.deployment import DeploymentView, deployment_status
 from qwen3_operator.status.model_ready import verified_copy
 from qwen3_operator.status.pods import PodView
@@ -108,6 +110,8 @@ class _Reconciliation(Reconciliation):
     replicas_are_given_away: bool = False
     no_autoscaler: Problem | None = None
     """Why nothing can scale the servers, where that is asked for."""
+    adapters: Adapters = field(default_factory=Adapters)
+    adapter_servers: ServersView = field(default_factory=ServersView)
 
     def view(self) -> DeploymentView:
         return DeploymentView(
@@ -116,6 +120,8 @@ class _Reconciliation(Reconciliation):
             problems=self.problems,
             warnings=self.warnings,
             model=self.model,
+            adapters=self.adapters.views,
+            adapter_servers=self.adapter_servers,
             server=self.server,
             pods=self.pods,
             ending=self._ending(),
@@ -163,10 +169,14 @@ class _Reconciliation(Reconciliation):
             self.problems.append(Problem(Reason.INVALID_MODEL_CONFIG, str(error), "spec.model.id"))
             await self._ensure_replicas(spec)
             return
+        paths, weights = await self._ensure_adapters(spec, weights)
         await self._ensure_server(spec, weights)
         if self.server is None:
             return
         await self._ensure_autoscaler(spec)
+        if self.adapters.views:
+            before = self._status.get("adapterServers") or {}
+            self.adapter_servers = await ask_servers(self.context, self.server_pods(), paths, before)
         if not _rolled_out(self.server):
             self.pods = await views_of(self.context, self.server_pods(), CONTAINER)
             await self._go_back(spec)
@@ -178,7 +188,7 @@ class _Reconciliation(Reconciliation):
         held = self.context.store.find(QWEN3_MODELS, OWNER, self._uid)
         makers = [self.server["spec"]["template"]["spec"]] if self.server is not None else []
         makers += [pod["spec"] for pod in self.server_pods()]
-        keep = models_in_use(held, makers) | ({self.model_name} if self.model_name else set())
+        keep = models_in_use(held, makers) | ({self.model_name} if self.model_name else set()) | self.adapters.models
         if self.server is not None and not _rolled_out(self.server):
             keep |= {model["metadata"]["name"] for model in held}  # it may have to go back to what served
         note_models(self.context, QWEN3_DEPLOYMENTS, self.obj, keep)
@@ -194,6 +204,8 @@ class _Reconciliation(Reconciliation):
             return STARTING_SECONDS
         if self.no_autoscaler is not None:
             return MISSING_SECONDS
+        if self.adapter_servers.have != self.adapter_servers.ready:
+            return Requeue(TROUBLE_SECONDS, trouble=True)  # what they say is in their logs
         return TEMPLATE_SECONDS if spec is not None and spec.engine.chat_template else None
 
     def server_pods(self) -> list[Object]:
@@ -318,6 +330,14 @@ class _Reconciliation(Reconciliation):
         if spec.engine.chat_template:
             self.template_hash = found.digests[-1]
 
+    async def _ensure_adapters(self, spec: Qwen3DeploymentSpec, weights: Weights) -> tuple[dict[str, str], Weights]:
+        """Have the adapters, and the list of them. Returns the list, and `weights` with what servers need to know."""
+        made = made_from(self.server)
+        self.adapters, problems = await find_adapters(self.context, self.obj, spec, self.model, weights.facts, made)
+        paths, refusals = await ensure_list(self.context, self.obj, self.adapters)
+        self.problems += [*problems, *refusals]
+        return paths, replace(weights, adapters=self.adapters.verified, lora=self.adapters.lora)
+
     async def _ensure_server(self, spec: Qwen3DeploymentSpec, weights: Weights) -> None:
         """Make or change the servers once the model is there. What is refused changes nothing of what runs."""
         inputs = inputs_of(spec, weights, self.template_hash)
@@ -328,7 +348,7 @@ class _Reconciliation(Reconciliation):
         if self.refused is not None and made is not None:
             await self._apply_server(spec, made)
             return
-        blocked = bool(self.problems) or not self.plan.servable
+        blocked = bool(self.problems) or not self.plan.servable or self.adapters.waits
         if blocked or verified_copy(self.model) is None:
             await self._ensure_replicas(spec)
             return

@@ -35,6 +35,7 @@ from qwen3_operator.status.download import PROGRESS_SECONDS, job_failed, needed_
 from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.model import is_complete, model_status, unreadable_status
 from qwen3_operator.status.model_fault import suspected_at
+from qwen3_operator.status.model_ready import verified_copy
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.report import final_report
 from qwen3_operator.status.view import ModelView
@@ -78,6 +79,8 @@ class _Reconciliation(Reconciliation):
     retention: str = "Retain"
     endpoint: str = ""
     removed: Sequence[str] = ()
+    beside: Sequence[str] = ()
+    """Of an adapter: who serves the model that it is for."""
 
     def view(self) -> ModelView:
         return ModelView(
@@ -107,6 +110,8 @@ class _Reconciliation(Reconciliation):
         self.retention = retention(self.context, self.obj)
         self.endpoint = spec.endpoint or self.context.settings.hub_endpoint
         await self._find_claim(spec)
+        if spec.adapter_of is not None and not await self._base_is_ready(spec.adapter_of.name):
+            return
         if not spec.suspend and not self.problems and not self._knows_size(spec):
             await self._work(spec, Step.LIST)
             listed = (final_report(self.pods, "Complete") or {}).get("bytes")
@@ -158,6 +163,24 @@ class _Reconciliation(Reconciliation):
         holders = holders_of(self.obj) if is_made_for_users(self.obj) else []
         return f"{holders[0]['kind']} {holders[0]['name']}" if holders else f"Qwen3Model {self._name}"
 
+    async def _base_is_ready(self, name: str) -> bool:
+        """Whether the model that an adapter is for has its claim, filled; news of it bring the next look. One writer at
+        a time: a volume may be one node's alone."""
+        self.context.users.note(Key(QWEN3_MODELS.kind, self._namespace, self._name), {name})
+        base = self.context.store.get(QWEN3_MODELS, self._namespace, name)
+        if base is None:
+            words = f"Qwen3Model {name} does not exist: create it, or name another"
+            self.problems.append(Problem(Reason.QWEN3_MODEL_NOT_FOUND, words, "spec.adapterOf.name"))
+            return False
+        storage = (base.get("spec") or {}).get("storage") or {}
+        if storage.get("existingClaim") or (base.get("spec") or {}).get("adapterOf"):
+            why = "is an adapter itself" if base["spec"].get("adapterOf") else "lies on a claim of others"
+            words = f"Qwen3Model {name} {why}: an adapter has no place there. Name a model with a claim of its own"
+            self.problems.append(Problem(Reason.ADAPTER_WITHOUT_PLACE, words, "spec.adapterOf.name"))
+            return False
+        self.beside = [user["metadata"]["name"] for user in users_of(self.context, base)]
+        return self.claim is not None and verified_copy(base) is not None
+
     async def _find_claim(self, spec: Qwen3ModelSpec) -> None:
         name = claim_name(self._name, spec)
         self.claim = await self.context.observe(CLAIMS, self._namespace, name)
@@ -167,13 +190,13 @@ class _Reconciliation(Reconciliation):
 
     def _knows_size(self, spec: Qwen3ModelSpec) -> bool:
         """Whether the claim is there or can be made: its size is known."""
-        return spec.storage.existing_claim is not None or size_is_known(spec, self.claim)
+        return not _makes_claim(spec) or size_is_known(spec, self.claim)
 
     async def _ensure_claim(
         self, spec: Qwen3ModelSpec, *, repository_bytes: int | None = None, needed_bytes: int | None = None
     ) -> None:
         """Have the claim, as large as it has to be. Others' claims are left alone."""
-        if spec.storage.existing_claim or not (self._knows_size(spec) or repository_bytes):
+        if not _makes_claim(spec) or not (self._knows_size(spec) or repository_bytes):
             return
         needed_bytes = needed_bytes or (self._status.get("download") or {}).get("volumeBytes")
         size = claim_size(spec, self.claim, repository_bytes=repository_bytes, needed_bytes=needed_bytes)
@@ -209,7 +232,14 @@ class _Reconciliation(Reconciliation):
             return
         settings = self.context.settings
         wanted = model_job(
-            self._namespace, self._name, self._uid, spec, settings, step, causes=causes, beside=self.used_by
+            self._namespace,
+            self._name,
+            self._uid,
+            spec,
+            settings,
+            step,
+            causes=causes,
+            beside=[*self.used_by, *self.beside],
         )
         name = wanted["metadata"]["name"]
         self.job = self.context.store.get(JOBS, self._namespace, name)
@@ -260,3 +290,8 @@ class _Reconciliation(Reconciliation):
             meta = job["metadata"]
             if meta["name"] != keep and not meta.get("deletionTimestamp"):
                 await self.context.delete(JOBS, job)
+
+
+def _makes_claim(spec: Qwen3ModelSpec) -> bool:
+    """Whether the claim is this model's own."""
+    return spec.storage.existing_claim is None and spec.adapter_of is None

@@ -7,7 +7,7 @@ from typing import Any
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.source import DEFAULT_REVISION, ModelSource
-from qwen3_operator.catalog import ModelFacts
+from qwen3_operator.catalog import ConfigError, ModelFacts
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import CLAIMS, Kind
 from qwen3_operator.controller.store import UNDECODABLE
@@ -44,7 +44,7 @@ async def shared_model_for(context: Context, kind: Kind, user: Object, spec: Qwe
         await hold_claim(context, theirs, kind, user)
         return theirs
     if live is None:
-        live = await _make(context, kind, user, shared_model(namespace, name, spec))
+        live = await make_held(context, kind, user, shared_model(namespace, name, spec))
     elif decides(live, user["metadata"]["uid"]):
         # Users may differ in token, mirror, size and scheduling: the first decides, so two never write in turns.
         live = await context.change(QWEN3_MODELS, live, shared_model(namespace, name, spec))
@@ -90,7 +90,13 @@ def hub_of(context: Context, source: ModelSource) -> str:
 
 
 def weights_of(model: Object | None, name: str, source: ModelSource) -> Weights:
-    """Where the verified copy is, or where it will be. `name`: of the model, where it is not there yet."""
+    """Where the verified copy is, or where it will be. `name`: of the model, where it is not there yet.
+
+    Raises ConfigError where the model's files make no sense, or are a LoRA adapter's.
+    """
+    if base := ((model or {}).get("spec") or {}).get("adapterOf"):
+        words = f"Qwen3Model {name} is a LoRA adapter: serve {base['name']}, and the adapter by engine.loraAdapters"
+        raise ConfigError(words)
     if copy := verified_copy(model):
         config, files = copy.get("config"), copy.get("checkpoint")
         facts = ModelFacts.from_config(config, copy.get("weightsBytes"), files) if config else None
@@ -101,7 +107,7 @@ def weights_of(model: Object | None, name: str, source: ModelSource) -> Weights:
     return Weights(claim, model_path(theirs), claim_is_others=claim_is_others(theirs))
 
 
-async def _make(context: Context, kind: Kind, user: Object, wanted: Object) -> Object:
+async def make_held(context: Context, kind: Kind, user: Object, wanted: Object) -> Object:
     """Make the model with its first holder, in one write: without any, left by a crash between two, it would stay for
     ever. The holder is then applied by the manager of all holders, which keeps it when the spec is applied again."""
     reference = reference_to(kind, user)
@@ -138,7 +144,11 @@ def _made_ahead(context: Context, namespace: str, source: ModelSource) -> Object
     files = (wanted.download.allow_patterns, wanted.download.ignore_patterns)
     found = context.store.find(QWEN3_MODELS, BY_ID, in_namespace(namespace, source.id))
     for model in sorted(found, key=lambda m: str(m["metadata"]["creationTimestamp"])):
-        if is_made_for_users(model) or _hub_of_model(context, model) != hub_of(context, source):
+        if (
+            is_made_for_users(model)
+            or model["spec"].get("adapterOf")
+            or _hub_of_model(context, model) != hub_of(context, source)
+        ):
             continue
         theirs = ModelSource.model_validate(model["spec"]).normal()
         # The default branch is whatever the platform team has pinned.

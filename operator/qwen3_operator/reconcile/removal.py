@@ -59,6 +59,8 @@ async def _servers_are_elsewhere(context: Context, model: Object, spec: Qwen3Mod
     claim, path = claim_name(name, spec), model_path(spec)
     for other in context.store.list(QWEN3_MODELS, namespace):
         copy = (other.get("status") or {}).get("model") or {}
+        if (other.get("spec") or {}).get("adapterOf"):
+            continue  # beside the model, and never in one of its folders
         if other["metadata"]["name"] != name and copy.get("claim") == claim and copy.get("path") not in (None, path):
             return True
     jobs = [job for job in context.store.list(JOBS, namespace) if not job_result(job)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import server_selector
 from qwen3_operator.plan import Plan
 from qwen3_operator.status.accepted import set_accepted
+from qwen3_operator.status.adapters import AdapterView, ServersView, adapters_status, set_adapters
 from qwen3_operator.status.conditions import Before, Conditions, Idle
 from qwen3_operator.status.model_fault import FAULTS, fault_at, is_in_order
 from qwen3_operator.status.model_ready import model_condition, set_model_ready, verified_copy
@@ -39,6 +40,8 @@ class DeploymentView:
     """What cannot take effect, beside the plan's own."""
     model: Object | None = None
     """The Qwen3Model."""
+    adapters: Sequence[AdapterView] = ()
+    adapter_servers: ServersView = field(default_factory=ServersView)
     server: Object | None = None
     """The Deployment."""
     pods: Sequence[PodView] = ()
@@ -75,6 +78,8 @@ def deployment_status(
             idle = _set_suspended(conditions)
         elif view.server is not None:
             _set_servers(conditions, spec, view.server, view)
+        if not spec.suspend and spec.replicas:
+            set_adapters(conditions, view.adapters, view.adapter_servers, has_servers=view.server is not None)
     if conditions.trouble(upto=Type.FITS):
         idle = None  # what is wrong is worth more than that nothing runs
     conditions.summarize(*_when_ready(spec, view), idle=idle)
@@ -92,6 +97,7 @@ def deployment_status(
     if view.endpoint:
         result["endpoint"] = view.endpoint
     _add_model(result, spec, previous, view)
+    result |= adapters_status(view.adapters, view.adapter_servers)
     if fault:
         result["modelFaultAt"] = fault
     if startup:

@@ -105,8 +105,9 @@ def _still_there(copy: Object | None, claim: Object | None) -> bool:
 
 
 def _superseded(spec: Qwen3ModelSpec, previous: Object, served: Object | None, view: ModelView) -> list[dict[str, str]]:
-    """Folders of revisions before, whole or in part, that nobody removed yet. A claim of others is left alone."""
-    if spec.storage.existing_claim:
+    """Folders of revisions before, whole or in part, that nobody removed yet. A claim of others is left alone, and an
+    adapter's is its model's."""
+    if spec.storage.existing_claim or spec.adapter_of:
         return []
     in_use = {model_path(spec), (served or {}).get("path")}
     known = [*(previous.get("superseded") or []), previous.get("model") or {}, previous.get("download") or {}]
@@ -237,6 +238,8 @@ def _make_room(spec: Qwen3ModelSpec, enough: str, claim: Object, fixed_class: st
         size = f"set spec.storage.size to {enough} and delete" if spec.storage.size is not None else "delete"
         then = f"it is made anew with {enough}, and the download begins anew"
         return f"StorageClass {fixed_class} does not let claim {name} grow: {size} the claim; {then}"
+    if spec.adapter_of is not None:
+        return f"spec.storage.size {enough} of Qwen3Model {spec.adapter_of.name}, on whose claim it lies, is enough"
     has, asked = (claim.get("status", {}).get("capacity") or {}).get("storage", "nothing yet"), requested(claim)
     if quantity(asked) >= quantity(enough):
         return f"Claim {name} asks for {asked} and has {has}: it has to grow still, or else free what is on it"

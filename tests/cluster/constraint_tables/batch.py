@@ -31,7 +31,7 @@ from tests.cluster.constraints import (
 
 SERVER_ONLY = (
     *("servedModelNames", "reasoningParser", "toolCallParser", "thinking", "sampling", "compileCache"),
-    *("reasoningContentField", "resolve", "host"),
+    *("reasoningContentField", "resolve", "host", "loraAdapters", "maxLoraRank", "maxLoras"),
 )
 _SERVED: Object = DEPLOYMENT["spec"]
 BATCH: Object = {
@@ -88,7 +88,9 @@ def _shared() -> Iterator[Case]:
         if case.path.startswith("spec.engine.") and below in SERVER_ONLY:
             if below == "sampling":
                 yield _moved(case, "spec.engine.sampling", "spec.sampling")
-        elif case.path.startswith((*parts, *(f"status.{name}" for name in status))) or _owns_gpus(case):
+        elif (
+            case.path != "spec.engine" and case.path.startswith((*parts, *(f"status.{name}" for name in status)))
+        ) or _owns_gpus(case):
             yield case
 
 

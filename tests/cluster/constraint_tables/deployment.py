@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.cluster.constraint_tables.shared import (
+    ADAPTER_SOURCE_CASES,
     CONDITION,
     COPY,
     DOWNLOAD,
@@ -78,6 +79,11 @@ DEPLOYMENT: Object = {
             "maxNumSeqs": 64,
             "maxNumBatchedTokens": 8192,
             "enablePrefixCaching": True,
+            "loraAdapters": [
+                {"name": "sql", "id": "me/sql", "revision": "v1", "tokenSecretRef": {"name": "token", "key": "token"}}
+            ],
+            "maxLoraRank": 16,
+            "maxLoras": 2,
             "speculativeDecoding": {"numSpeculativeTokens": 2},
             "compileCache": {"enabled": True, "size": "1Gi", "storageClassName": "fast", "accessMode": "ReadWriteOnce"},
             "chatTemplate": {"configMapKeyRef": {"name": "template", "key": "template.jinja"}},
@@ -115,6 +121,19 @@ DEPLOYMENT_STATUS: Object = {
     "conditions": [CONDITION],
     "endpoint": "http://full",
     "model": COPY | {"name": "full"},
+    "adapters": [
+        {
+            "name": "sql",
+            "model": "sql-1",
+            "revision": "v1",
+            "commit": "c",
+            "rank": 8,
+            "bytes": 1,
+            "ready": True,
+            "message": "m",
+        }
+    ],
+    "adapterServers": {"version": "v", "pods": ["full-1"]},
     "download": DOWNLOAD,
     "engine": {"version": "0.33.0", "image": "vllm", "maxModelLen": 8192, "command": ["vllm"]},
     "plan": [{"field": "maxModelLen", "value": "8192", "reason": "set in the spec"}],
@@ -199,6 +218,9 @@ _AUTOSCALING_CASES = [
 ]
 
 
+_RANKS = "must be one of 8, 16, 32, 64, 128, 256, 320, 512"
+
+
 def _decimal(path: str, most: int) -> list[Case]:
     """A decimal number as text: the API has no floats."""
     return [
@@ -281,6 +303,18 @@ DEPLOYMENT_CASES = [
     ),
     *under("spec.model.", [c for c in SOURCE_CASES if c.path]),
     *required("spec.model", "id"),
+    *rule(
+        "spec.engine",
+        "an adapter of loraAdapters has a name of servedModelNames: each needs its own",
+        accept={"servedModelNames": ["sql2"]},
+        reject={"servedModelNames": ["qwen", "sql"]},
+    ),
+    *rule(
+        "spec",
+        "an adapter of engine.loraAdapters has the name by which the model is served: each needs its own",
+        accept={"engine.servedModelNames": ["qwen"], "model.id": "me/sql"},
+        reject={"engine.servedModelNames": ABSENT, "model.id": "me/sql"},
+    ),
     *under(
         "spec.engine.",
         [
@@ -326,6 +360,21 @@ DEPLOYMENT_CASES = [
             *number("maxNumBatchedTokens", 1, 16_777_216),
             *required("speculativeDecoding", "numSpeculativeTokens"),
             *number("speculativeDecoding.numSpeculativeTokens", 1, 16),
+            *items("loraAdapters", 32, lambda i: {"name": f"a{i}", "id": "me/sql"}),
+            *unique(
+                "loraAdapters", {"name": "a", "id": "me/a"}, {"name": "b", "id": "me/a"}, {"name": "a", "id": "me/b"}
+            ),
+            *required("loraAdapters[]", "name", "id"),
+            *text("loraAdapters[].name", least=1, most=128),
+            *matching("loraAdapters[].name", "^[A-Za-z0-9][A-Za-z0-9._:-]*$", "Qwen3-8B:sql_v1.2", "a/b"),
+            *(
+                replace(case.under("loraAdapters.0."), path=f"loraAdapters[].{case.path}")
+                for case in ADAPTER_SOURCE_CASES
+            ),
+            *key_reference("loraAdapters[].tokenSecretRef"),
+            *number("maxLoraRank", 8, 512),
+            *rule("maxLoraRank", _RANKS, accept={"": 512}, reject={"": 24}),
+            *number("maxLoras", 1, 32),
             *quantity("compileCache.size"),
             *object_name("compileCache.storageClassName"),
             *choice("compileCache.accessMode", "ReadWriteOnce", "ReadWriteMany"),
@@ -413,6 +462,21 @@ DEPLOYMENT_CASES = [
         [
             *text("endpoint", most=1024),
             *time("modelFaultAt"),
+            *items("adapters", 32, lambda i: {"name": f"a{i}"}),
+            *unique("adapters", {"name": "a"}, {"name": "b"}, {"name": "a", "rank": 1}),
+            *required("adapters[]", "name"),
+            *text("adapters[].name", most=128),
+            *(
+                case
+                for name in ("model", "revision", "commit", "message")
+                for case in text(f"adapters[].{name}", most=1024)
+            ),
+            *(case for name in ("rank", "bytes") for case in number(f"adapters[].{name}", 0, INT64)),
+            *required("adapterServers", "version"),
+            *text("adapterServers.version", most=1024),
+            *items("adapterServers.pods", 1000, lambda i: f"full-{i}"),
+            *unique("adapterServers.pods", "a", "b"),
+            *object_name("adapterServers.pods[]"),
             *text("model.name", most=1024),
             *text("engine.version", most=1024),
             *text("engine.image", most=1024),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.cluster.constraint_tables.shared import (
     CONDITION,
     COPY,
@@ -46,11 +48,37 @@ MODEL_STATUS: Object = {
     "size": "40Gi",
 }
 
+_ADAPTER: Object = {"adapterOf": {"name": "base"}, "storage": {}, "download": {}}
+_IN_SPEC: Object = {f"spec.{field}": value for field, value in _ADAPTER.items()}
+
 MODEL_CASES = [
     *required("", "spec"),
     *JOB_NAME_CASES,
     *required("spec", "id"),
     *under("spec.", [c for c in SOURCE_CASES if c.path]),
+    *rule(
+        "spec",
+        "adapterOf is immutable: make another Qwen3Model",
+        before=_ADAPTER,
+        accept={"suspend": False},
+        reject={"adapterOf.name": "other"},
+    ),
+    *rule(
+        "spec",
+        "an adapter lies on the claim of its model: adapterOf excludes the fields of storage",
+        accept=_ADAPTER,
+        reject=_ADAPTER | {"storage": {"size": "1Gi"}},
+    ),
+    *rule(
+        "spec",
+        "an adapter is just its own files: adapterOf excludes allowPatterns and ignorePatterns",
+        accept=_ADAPTER,
+        reject=_ADAPTER | {"download": {"allowPatterns": ["*.json"]}},
+    ),
+    *[
+        replace(case, accept=_IN_SPEC | case.accept, reject=_IN_SPEC | case.reject)
+        for case in [*required("spec.adapterOf", "name"), *object_name("spec.adapterOf.name")]
+    ],
     *rule(
         "spec",
         "id is immutable: make another Qwen3Model",

@@ -444,3 +444,6 @@ STATUS_CASES = [
         for case in number(f"download.{name}", 0, INT64)
     ),
 ]
+
+ADAPTER_SOURCE_CASES = [case for case in SOURCE_CASES if case.path in ("id", "revision")]
+"""What a LoRA adapter shares with a model's source."""

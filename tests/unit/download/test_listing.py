@@ -90,7 +90,9 @@ ROOT = ("config.json", "model.safetensors", "tokenizer.json")
 
 
 def test_an_adapter_is_no_model() -> None:
-    with pytest.raises(Failure, match=r"an adapter \(adapter_config.json\), no model: merge it into its base") as told:
+    with pytest.raises(
+        Failure, match=r"an adapter \(adapter_config.json\), no model: serve it beside its base"
+    ) as told:
         select(files("adapter_config.json", "adapter_model.safetensors"), (), ())
     assert told.value.reason is Reason.INVALID_REPOSITORY
 

@@ -12,6 +12,7 @@ from qwen3_operator.engine.command import OWNED_FLAGS, ServeOptions, check_optio
 from qwen3_operator.engine.flag_table import all_flags
 from qwen3_operator.engine.flags import check_extra_args
 from qwen3_operator.engine.length import resolve_length
+from qwen3_operator.engine.lora import Lora
 from qwen3_operator.engine.parsers import choose_reasoning_parser, choose_tool_parser
 from qwen3_operator.engine.version import EngineVersion
 
@@ -42,7 +43,7 @@ def hybrid(version: EngineVersion) -> ServeOptions:
         default_chat_template_kwargs={"enable_thinking": False},
         override_generation_config=sampling.generation_config(),
         hf_overrides=length.hf_overrides,
-        lora_modules={"sql": "/adapters/sql"},
+        lora=Lora(16, 2),
         shutdown_timeout_seconds=30,
         middleware=["qwen3_in_engine.server.loader.Middleware"],
         extra_args=["--enforce-eager"],
