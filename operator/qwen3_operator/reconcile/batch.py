@@ -11,8 +11,10 @@ from pydantic import ValidationError
 
 from qwen3_in_engine.batch_runner.contract import PROGRESS_SECONDS
 from qwen3_operator.api.batch import Qwen3BatchSpec
+from qwen3_operator.controller.kinds import JOBS
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.desired.batch import nodes_of
+from qwen3_operator.desired.batch_delivery import delivery_name
 from qwen3_operator.desired.server import CONTAINER
 from qwen3_operator.naming import QWEN3_BATCHES
 from qwen3_operator.reconcile.batch_end import BatchEnd
@@ -42,7 +44,7 @@ async def reconcile_batch(context: Context, key: Key) -> Requeue | float | None:
         return None
     it = _Reconciliation(context, obj)
     status = obj.get("status") or {}
-    if is_over(status) or (has_ended(status) and not jobs_of(context, obj)):
+    if it.is_at_rest():
         await it.rest()
         return None
     spec = it.read_spec()
@@ -56,6 +58,20 @@ async def reconcile_batch(context: Context, key: Key) -> Requeue | float | None:
 
 @dataclass
 class _Reconciliation(BatchEnd):
+    def is_at_rest(self) -> bool:
+        """Whether the batch is over, and its status says so. While its Job is there that is asked, and the status is
+        believed where it says the same; then the status is all that is left."""
+        status, jobs = self._status, jobs_of(self.context, self.obj)
+        if not jobs:
+            return has_ended(status)
+        delivery = self.context.store.get(JOBS, self._namespace, delivery_name(jobs[0]))
+        told = status.get("job") or {}
+        return (
+            is_over(status)
+            and told["result"] == job_result(jobs[0])
+            and (delivery is None or told.get("delivery") == job_result(delivery))
+        )
+
     def read_spec(self) -> Qwen3BatchSpec | None:
         """The spec; None, and a problem, where it cannot be read."""
         if problem := undecodable(self.obj):
@@ -78,11 +94,13 @@ class _Reconciliation(BatchEnd):
         elif spec is None:
             pass  # what runs goes on
         elif self.view.made_from is not None and self.view.made_from.serves(spec, self._generation):
+            self.view.servers_missing = await self._servers_missing(spec)
             await self._adjust(spec)
         else:
             await self._make_job(spec)
         if self.view.job is not None:
             await self._observe_pods(self.view.job)
+            await self._note_outcome(self.view.job)
             if job_result(self.view.job) == "Failed":
                 await self._after_failure(self.view.job, spec)
 
@@ -113,7 +131,7 @@ class _Reconciliation(BatchEnd):
             return Requeue(TROUBLE_SECONDS, trouble=True)
         if view.log_tails:
             return PROGRESS_SECONDS
-        if view.output_capacity:
+        if view.noted.capacity or view.servers_missing is not None:
             return TROUBLE_SECONDS
         return TROUBLE_SECONDS if view.job is not None and job_result(view.job) is None and view.pods else None
 

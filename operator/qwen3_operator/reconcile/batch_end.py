@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qwen3_in_engine.batch_runner.contract import DIED, EXPIRED, GIVEN_UP
-from qwen3_operator.api.batch import ClaimFile, Qwen3BatchSpec
+from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.reasons import Reason
-from qwen3_operator.controller.cluster import ApiError
+from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, JOBS
 from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.desired.batch_delivery import delivery_job, delivery_name
+from qwen3_operator.desired.batch_outcome import ANNOTATION, outcome_on
 from qwen3_operator.engine.problem import Problem
+from qwen3_operator.naming import MANAGER
 from qwen3_operator.reconcile.batch_job import BatchJob
 from qwen3_operator.reconcile.context import refused
-from qwen3_operator.status.batch import failure
+from qwen3_operator.status.batch_outcome import failure
 from qwen3_operator.status.jobs import job_result
+
+OUTCOME_MANAGER = f"{MANAGER}-outcome"
+"""Field manager of what is noted on a Job."""
 
 
 @dataclass
@@ -36,15 +41,31 @@ class BatchEnd(BatchJob):
         if job_result(self.view.job) == "Complete":
             await self._adjust(spec)
 
-    async def _after_failure(self, job: Mapping[str, Any], spec: Qwen3BatchSpec | None) -> None:
+    async def _note_outcome(self, job: Object) -> None:
+        """Write on the Job what it has come to: its pods may go, and the status may be lost."""
+        outcome = self.view.outcome
+        if outcome.reason == Reason.OUTPUT_FULL and not outcome.capacity:
+            outcome = replace(outcome, capacity=await self._capacity(job))
+        self.view.noted = outcome
+        if outcome == outcome_on(job):
+            return
+        meta = {key: job["metadata"][key] for key in ("namespace", "name", "uid")}
+        wanted = {"metadata": meta | {"annotations": {ANNOTATION: outcome.written()}}}
+        try:
+            answer = await self.context.cluster.apply(JOBS, wanted, manager=OUTCOME_MANAGER)
+            self.view.job = self.context.keep(JOBS, answer)
+        except ApiError as error:
+            self.problems.append(refused(JOBS, meta["name"], error))
+
+    async def _after_failure(self, job: Object, spec: Qwen3BatchSpec | None) -> None:
         """Nothing is lost: what is finished is delivered; where only room was missing, the batch goes on with more."""
-        reason, message = failure(self.view)
-        full = reason == Reason.OUTPUT_FULL or "outputCapacity" in self._status
-        if full and spec is not None:
-            if await self._has_grown(spec.output.claim):
+        noted = self.view.noted
+        reason, message = failure(noted, job)
+        if noted.capacity:
+            if spec is not None and await self._has_grown(job, noted.capacity):
                 await self._go_on(job, spec)
                 return
-        elif reason not in _NOTHING_TO_DELIVER and (self._status.get("requests") or reason in _AMID_THE_LINES):
+        elif reason not in _NOTHING_TO_DELIVER and (noted.answered or reason in _AMID_THE_LINES):
             await self._deliver(job, *_words_of_missing(reason, message))
         if spec is not None:
             await self._adjust(spec, hold=not self.view.is_over)
@@ -58,21 +79,26 @@ class BatchEnd(BatchJob):
         except ApiError as error:
             self.problems.append(refused(JOBS, delivery_name(job), error))
 
-    async def _has_grown(self, output: ClaimFile) -> bool:
+    async def _capacity(self, job: Object) -> str:
+        """Size of the claim that the Job's output is on."""
+        volumes = job["spec"]["template"]["spec"].get("volumes") or []
+        name = next(v["persistentVolumeClaim"]["claimName"] for v in volumes if v["name"] == "output")
+        claim = await self.context.observe(CLAIMS, self._namespace, name) or {}
+        return str(((claim.get("status") or {}).get("capacity") or {}).get("storage") or "0")
+
+    async def _has_grown(self, job: Object, full: str) -> bool:
         """Whether the claim of the output is larger than when it was full."""
-        claim = await self.context.observe(CLAIMS, self._namespace, output.name) or {}
-        now = str(((claim.get("status") or {}).get("capacity") or {}).get("storage") or "0")
-        self.view.output_capacity = full = str(self._status.get("outputCapacity") or now)
         try:
-            return quantity(now) > quantity(full)
+            return quantity(await self._capacity(job)) > quantity(full)
         except ValueError:
             return False
 
-    async def _go_on(self, job: Mapping[str, Any], spec: Qwen3BatchSpec) -> None:
+    async def _go_on(self, job: Object, spec: Qwen3BatchSpec) -> None:
         """Another Job in the place of one that found no room."""
-        await self.context.delete(JOBS, dict(job))
-        self.view.job = self.view.made_from = None
-        self.view.output_capacity, self.view.pods, self.view.log_tails = "", (), {}
+        view = self.view
+        await self.context.delete(JOBS, job)
+        view.job = view.made_from = None
+        view.pods, view.log_tails, view.noted = (), {}, replace(view.noted, reason="", message="", capacity="")
         await self._make_job(spec)
 
 
@@ -82,7 +108,7 @@ _NOTHING_TO_DELIVER = {
     *(Reason.OUTPUT_FULL, Reason.ENGINE_ARGUMENTS_REFUSED),
 }
 _AMID_THE_LINES = {Reason.DEADLINE_EXCEEDED, Reason.ENGINE_DIED, Reason.ENGINE_STALLED, Reason.SERVER_NOT_REACHABLE}
-"""Failures of a Job that has answered lines, whether the status has heard of them or not."""
+"""Failures of a Job that has answered lines, whether anybody has heard of them or not."""
 
 
 def _words_of_missing(reason: Reason, message: str) -> tuple[str, str]:

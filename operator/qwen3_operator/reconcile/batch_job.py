@@ -18,6 +18,8 @@ from qwen3_operator.controller.ownership import NameTaken, controller_of
 from qwen3_operator.controller.store import OWNER
 from qwen3_operator.desired.batch import batch_job, changeable, job_name, unchangeable
 from qwen3_operator.desired.batch_config import batch_config_map
+from qwen3_operator.desired.batch_outcome import ANNOTATION as OUTCOME_ANNOTATION
+from qwen3_operator.desired.batch_outcome import BatchOutcome, outcome_on
 from qwen3_operator.desired.batch_record import (
     ANNOTATION,
     BatchRecord,
@@ -68,7 +70,7 @@ class BatchJob(BatchReferences):
 
     def _take(self, job: Object, spec: Qwen3BatchSpec | None) -> None:
         """Go by this Job, and by what it was made from."""
-        self.view.job = job
+        self.view.job, self.view.noted = job, outcome_on(job)
         made_from = record_of(job) or record_of_earlier_release(job, self.obj["metadata"], spec, self._status)
         self.view.made_from = made_from
         if name := made_from.model.get("name"):
@@ -77,8 +79,9 @@ class BatchJob(BatchReferences):
     async def _make_job(self, spec: Qwen3BatchSpec) -> None:
         """Make the Job once its model is there. One of the spec before runs until then."""
         server, before, view = await self._resolve(spec), self.view.job, self.view
+        missing = await self._servers_missing(spec)
         if before is None:
-            view.model = self.wanted_model
+            view.model, view.servers_missing = self.wanted_model, missing
         else:
             await self._adjust(spec)
         if server is None or view.plan is None or self.problems or not view.plan.engine.servable:
@@ -89,6 +92,8 @@ class BatchJob(BatchReferences):
                 name = self.wanted_model["metadata"]["name"]
                 words = f"the Job of the spec before goes on until Qwen3Model {name} is there"
                 view.warnings.append(Problem(Reason.GOES_ON_MEANWHILE, words, severity="warning"))
+            return
+        if missing is not None and not spec.suspend:
             return
         record = record_of_plan(spec, self._generation, view.plan, self.wanted_model["metadata"]["name"], copy)
         if await self._is_free(job_name(self._name, self._uid, spec), spec):
@@ -173,12 +178,16 @@ class BatchJob(BatchReferences):
             await self.context.ensure(CONFIG_MAPS, config_map)
             map_name = config_map["metadata"]["name"]
             job = batch_job(self.obj["metadata"], spec, server, plan, map_name, self.context.settings)
-            kind, wanted = JOBS, job | {"metadata": job["metadata"] | {"annotations": {ANNOTATION: record.written()}}}
-            if before is not None:  # what it finished is on the volume
+            annotations, noted = {ANNOTATION: record.written()}, BatchOutcome(answered=self.view.noted.answered)
+            if noted.answered:  # by a Job before: it is on the volume
+                annotations[OUTCOME_ANNOTATION] = noted.written()
+            kind, wanted = JOBS, job | {"metadata": job["metadata"] | {"annotations": annotations}}
+            if before is not None:
                 await self.context.delete(JOBS, dict(before))
                 self.view.job = self.view.made_from = None
             self.view.job = await self.context.change(JOBS, None, wanted)
             self.view.made_from, self.view.plan, self.view.model = record, None, self.wanted_model
+            self.view.noted = noted
         except PatchError as error:
             self.problems.append(Problem(Reason.INVALID_PATCH, str(error), "spec.podTemplatePatch"))
         except ApiError as error:
@@ -196,7 +205,7 @@ class BatchJob(BatchReferences):
         annotations = {} if annotation is None else {ANNOTATION: annotation}
         wanted: Object = {
             "metadata": {"labels": batch_labels(self._name), "annotations": annotations},
-            "spec": changeable(spec, job, ended=ended, hold=hold),
+            "spec": changeable(spec, job, ended=ended, hold=hold, pause=self._pauses(job)),
         }
         if holds_all_of(job, wanted):
             return
@@ -207,6 +216,12 @@ class BatchJob(BatchReferences):
             self.view.job = self.context.keep(JOBS, answer)
         except ApiError as error:
             self.problems.append(refused(JOBS, meta["name"], error))
+
+    def _pauses(self, job: Object) -> bool:
+        """Whether the Job waits for servers: pods that find none use up its tries. While servers are replaced its pods
+        wait themselves; one that is suspended goes on when there is one to answer."""
+        missing = self.view.servers_missing
+        return missing is not None and (missing.reason != Reason.SERVERS_NOT_READY or bool(job["spec"].get("suspend")))
 
 
 def _is_of(job: Object, batch: Object) -> bool:

@@ -8,12 +8,15 @@ from pydantic import ValidationError
 
 from qwen3_operator.api.base import ConfigMapKeyRef
 from qwen3_operator.api.batch import ClaimFile, Qwen3BatchSpec
+from qwen3_operator.api.conditions import Type
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import Object
-from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS
+from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS
+from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, file_on_claim
+from qwen3_operator.plan.batch import RUNNING
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.reconciliation import Reconciliation, undecodable
 from qwen3_operator.reconcile.references import Reference, find_references
@@ -51,6 +54,30 @@ class BatchReferences(Reconciliation):
                 problem = unreadable(error.errors())
         self.problems.append(replace(problem, message=f"Qwen3Deployment {name}: {problem.message}", field=where))
         return None
+
+    async def _servers_missing(self, spec: Qwen3BatchSpec) -> Problem | None:
+        """Why the servers that run take no lines now; None where they do, or where the batch has its own engine."""
+        if spec.target != RUNNING or spec.deployment_ref is None:
+            return None
+        name, where = spec.deployment_ref.name, "spec.deploymentRef.name"
+        found = await self.context.observe(QWEN3_DEPLOYMENTS, self._namespace, name)
+        if found is None:
+            words = f"Qwen3Deployment {name} does not exist: the lines wait for its servers. Create it"
+            return Problem(Reason.DEPLOYMENT_NOT_FOUND, words, where)
+        asked = found.get("spec") or {}
+        if asked.get("suspend"):
+            words = f"Qwen3Deployment {name} is suspended: the lines wait until its spec.suspend is false"
+            return Problem(Reason.SERVERS_SUSPENDED, words, where)
+        if asked.get("replicas") == 0:
+            words = f"Qwen3Deployment {name} has spec.replicas 0: the lines wait until it is scaled up"
+            return Problem(Reason.SERVERS_SCALED_TO_ZERO, words, where)
+        server = self.context.store.get(DEPLOYMENTS, self._namespace, name)
+        if server is not None and is_controlled_by(server, found["metadata"]["uid"]) and _ready(server):
+            return None
+        told = next((c for c in (found.get("status") or {}).get("conditions") or [] if c["type"] == Type.READY), None)
+        why = f" ({told['reason']}: {told.get('message', '')})" if told and told["status"] != "True" else ""
+        words = f"no server of Qwen3Deployment {name} is ready{why}: the lines wait"
+        return Problem(Reason.SERVERS_NOT_READY, words, where)
 
     async def _check(self, spec: Qwen3BatchSpec) -> None:
         """Problems where the input or the output is not there, or the output is somebody else's."""
@@ -90,6 +117,11 @@ class BatchReferences(Reconciliation):
         found = await find_references(self.context, self._namespace, [wanted])
         self.problems += found.problems
         return found.digests[0]
+
+
+def _ready(server: Object) -> bool:
+    """Whether a server of the Deployment is ready."""
+    return bool((server.get("status") or {}).get("readyReplicas"))
 
 
 def _same_file(a: ClaimFile, b: ClaimFile) -> bool:
