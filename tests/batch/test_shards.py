@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
 import time
 from pathlib import Path
 
@@ -181,12 +183,24 @@ def test_an_output_below_a_file_cannot_be_written(tmp_path: Path) -> None:
     assert "cannot be written" in refused(Batch(tmp_path, ["x"], text=True), 11, "OutputNotWritable")
 
 
-def test_a_full_volume() -> None:
-    """/dev/full is a file that refuses every byte."""
-    from qwen3_in_engine.batch_runner.contract import Stop
-    from qwen3_in_engine.batch_runner.store import volume_errors
-
-    with pytest.raises(Stop) as stop, volume_errors(Path("/data/answers.jsonl")), Path("/dev/full").open("wb") as file:
-        file.write(b"x")
-        file.flush()
-    assert (stop.value.code, stop.value.reason) == (11, "OutputFull")
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+def test_a_volume_that_runs_full_and_is_grown(tmp_path: Path) -> None:
+    batch = Batch(tmp_path, [{"prompt": f"line {i}"} for i in range(3_000)])
+    volume = batch.output.parent
+    volume.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", volume], check=True)
+    try:
+        assert batch.run() == 11, batch.log()
+        assert batch.message()["reason"] == "OutputFull"
+        assert str(batch.output) in batch.message()["message"]
+        assert not batch.output.exists()
+        finished = (batch.parts / "shard-00000").read_bytes().count(b"\n")
+        assert 0 < finished < 3_000
+        subprocess.run(["mount", "-o", "remount,size=32m", volume], check=True)
+        assert batch.run() == 0, batch.log()
+        answers = batch.answers()
+        assert len(answers) == 3_000 and all(answer["error"] is None for answer in answers)
+        resumed = next(json.loads(line) for line in batch.log().splitlines() if '"event": "resumed"' in line)
+        assert resumed["done"] >= finished - 1, "but for a line that was cut off"
+    finally:
+        subprocess.run(["umount", volume], check=True)

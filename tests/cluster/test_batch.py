@@ -139,6 +139,39 @@ def test_suspended_and_resumed(there: World) -> None:
     there.wait(lambda: the_job(there)["spec"]["suspend"] is True, "the Job is suspended again")
 
 
+def test_it_waits_for_servers_that_are_suspended(there: World) -> None:
+    batch = Q3b().set(deploymentRef={"name": "chat"}, target="Running").pod(**NEVER)
+    del batch.spec["model"]
+    there.apply(Q3d().set(suspend=True), batch)
+    waits = wait(there, "Completed", "False", "ServersSuspended")
+    assert "Qwen3Deployment chat is suspended" in waits["message"]
+    there.wait_condition("nightly", "ModelReady", "True", kind=KIND)
+    assert there.condition("nightly", "Ready", kind=KIND)["reason"] == "ServersSuspended"
+    assert not jobs(there)
+    there.patch("Qwen3Deployment", "chat", {"spec": {"suspend": False}})
+    job = there.wait(lambda: the_job(there), "the servers are there", within=60)
+    assert "limits" not in job["spec"]["template"]["spec"]["containers"][0]["resources"], "no GPU"
+    there.patch("Qwen3Deployment", "chat", {"spec": {"replicas": 0}})
+    wait(there, "Completed", "False", "ServersScaledToZero")
+    assert the_job(there)["spec"]["suspend"] is True and the_job(there)["metadata"]["uid"] == job["metadata"]["uid"]
+    there.patch("Qwen3Deployment", "chat", {"spec": {"replicas": 1}})
+    there.wait(lambda: the_job(there)["spec"]["suspend"] is False, "it goes on", within=60)
+
+
+def test_what_it_came_to_outlives_pods_and_status(there: World) -> None:
+    """What a restore without status, or a hand, does."""
+    there.apply(Q3b().pod(termination_message=COMPLETE, run_for="1s"))
+    there.wait_ready("nightly", KIND)
+    for pod in there.list("Pod", labelSelector="serving.qwen3.dev/batch=nightly"):
+        there.delete("Pod", pod["metadata"]["name"])
+    there.wait(lambda: not there.list("Pod", labelSelector="serving.qwen3.dev/batch=nightly"), "the pods are gone")
+    uid = the_job(there)["metadata"]["uid"]
+    there.patch(KIND, "nightly", {"status": None}, subresource="status")
+    there.patch(KIND, "nightly", {"spec": {"ttlSecondsAfterFinished": 90000}})  # or else the resync sees it
+    there.wait_ready("nightly", KIND)
+    assert job_status(there)["result"] == "Complete" and the_job(there)["metadata"]["uid"] == uid
+
+
 def test_a_queue_decides_when_it_runs(there: World) -> None:
     queue = {"kueue.x_k8s.io__queue_name": "nights", "team": "a"}
     there.apply(Q3b().labels(**queue).set(suspend=True).pod(**NEVER))

@@ -354,7 +354,7 @@ def test_connection_that_is_left_behind(setup: Setup, serve: Serve) -> None:
     setup.write(model=160 * MIB)
     hub = serve("--connection-rate", str(6 * MIB))
     hub.fault({"stallAt": 20_000_000, "seconds": 900}, on="file", path="model*", times=1)
-    result = setup.run("--max-workers", "4")
+    result = setup.run("--max-workers", "4", "--stall-timeout", "600", timeout=200)
     assert result.code == 0
     setup.assert_complete()
 

@@ -559,6 +559,14 @@ class Reason(StrEnum):
         "read the previous log")
     SERVER_NOT_REACHABLE = _passes(
         "ServerNotReachable", _B, "no server of the Qwen3Deployment answers", "see its conditions")
+    SERVERS_SUSPENDED = _passes(
+        "ServersSuspended", _B, "the Qwen3Deployment whose servers are to answer is suspended; the lines wait",
+        "set its spec.suspend to false")
+    SERVERS_SCALED_TO_ZERO = _passes(
+        "ServersScaledToZero", _B, "the Qwen3Deployment whose servers are to answer has none; the lines wait",
+        "raise its spec.replicas")
+    SERVERS_NOT_READY = _passes(
+        "ServersNotReady", _B, "no server of the Qwen3Deployment is ready; the lines wait", "see its conditions")
     KEY_REFUSED = _person(
         "KeyRefused", _B, "the servers refuse the key of the batch",
         "correct spec.apiKeySecretRef, or restart servers with auth.apiKeySecretRef after a change of its Secret")

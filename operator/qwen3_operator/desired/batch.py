@@ -109,10 +109,13 @@ def in_queue(job: Mapping[str, Any]) -> bool:
     return QUEUE_LABEL in (job["metadata"].get("labels") or {})
 
 
-def changeable(spec: Qwen3BatchSpec, job: Mapping[str, Any], *, ended: bool, hold: bool = False) -> dict[str, Any]:
+def changeable(
+    spec: Qwen3BatchSpec, job: Mapping[str, Any], *, ended: bool, hold: bool = False, pause: bool = False
+) -> dict[str, Any]:
     """What may change in the spec of a `job` that is there, as the Qwen3Batch wants it: of one that has `ended` only
-    how long it is kept. `hold`: it is needed yet, to deliver what it finished or to go on."""
-    live, wanted = job["spec"], {"parallelism": spec.parallelism, "suspend": spec.suspend}
+    how long it is kept. `hold`: it is needed yet, to deliver what it finished or to go on. `pause`: it waits for
+    servers."""
+    live, wanted = job["spec"], {"parallelism": spec.parallelism, "suspend": spec.suspend or pause}
     if spec.active_deadline_seconds is not None or "activeDeadlineSeconds" in live:
         wanted["activeDeadlineSeconds"] = spec.active_deadline_seconds or NO_DEADLINE
     if ended:

@@ -11,11 +11,12 @@ from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.conditions import BATCH_TYPES, Type
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.desired.batch import QUEUE_LABEL
+from qwen3_operator.desired.batch_outcome import BatchOutcome
 from qwen3_operator.desired.batch_record import BatchRecord
-from qwen3_operator.engine.diagnosis import diagnose_log
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.plan.batch import BatchPlan
 from qwen3_operator.status.accepted import set_accepted
+from qwen3_operator.status.batch_outcome import failure, outcome_now, why
 from qwen3_operator.status.batch_progress import final, last_words, lines_of_input, progress, shards
 from qwen3_operator.status.conditions import Before, Conditions, Idle
 from qwen3_operator.status.jobs import job_result
@@ -24,8 +25,6 @@ from qwen3_operator.status.model_ready import set_model_ready, verified_copy
 from qwen3_operator.status.pods import PodView, pod_trouble
 
 Object = Mapping[str, Any]
-# What the runner only knows in general; the cause stands in vLLM's log.
-_SEE_LOG = {Reason.ENGINE_START_FAILED, Reason.ENGINE_ARGUMENTS_REFUSED, Reason.ENGINE_DIED}
 
 
 @dataclass(kw_only=True)
@@ -51,14 +50,21 @@ class BatchView:
     gpus_by_node: Mapping[str, int] | None = None
     delivery: Object | None = None
     """The Job that delivers what is finished of a Job that failed."""
-    output_capacity: str = ""
-    """Size of the output's claim when it was full; empty: it was not."""
+    servers_missing: Problem | None = None
+    """Why the servers that run, and are to answer, take no lines now."""
+    noted: BatchOutcome = field(default_factory=BatchOutcome)
+    """What is noted on the Job of what it has come to."""
+
+    @property
+    def outcome(self) -> BatchOutcome:
+        """What the Job has come to, as far as it is known."""
+        return self.noted if self.job is None else outcome_now(self.noted, self.job, self.pods, self.log_tails)
 
     @property
     def is_over(self) -> bool:
         """Whether nothing comes after the end of the Job: what it finished is delivered, and it may not go on."""
         delivered = self.delivery is None or job_result(self.delivery) is not None
-        return delivered and not self.output_capacity
+        return delivered and not self.noted.capacity
 
 
 def is_over(status: Object) -> bool:
@@ -86,11 +92,6 @@ def status_at_rest(status: Object, generation: int) -> dict[str, Any]:
     return result
 
 
-def merged(view: BatchView) -> bool:
-    """Whether a shard has put the output into place."""
-    return any((last_words(pod.pod) or {}).get("merged") for pod in view.pods)
-
-
 def batch_status(
     spec: Qwen3BatchSpec | None, labels: Mapping[str, str], generation: int, previous: Object, view: BatchView
 ) -> dict[str, Any]:
@@ -111,6 +112,8 @@ def batch_status(
         idle = _set_job(conditions, spec, labels, fields, view)
         if job_result(view.job) == "Complete":
             fields = final(fields, view.job)
+    elif view.servers_missing is not None:
+        _set_servers_missing(conditions, view.servers_missing, fields)
     if conditions.trouble(upto=Type.FITS):
         idle = None
     conditions.summarize(Reason.COMPLETED, _words_of(fields), idle=idle)
@@ -122,8 +125,8 @@ def batch_status(
     }
     if fault:
         result["modelFaultAt"] = fault
-    if view.output_capacity:
-        result["outputCapacity"] = view.output_capacity
+    if view.noted.capacity:
+        result["outputCapacity"] = view.noted.capacity
     if view.job is not None:
         result["job"] = _job(view)
         if conditions.holds(Type.COMPLETED) or job_result(view.delivery) == "Complete":
@@ -219,19 +222,22 @@ def _set_job(
     job, ended = view.job or {}, job_result(view.job)
     if ended == "Complete":
         conditions.set(Type.SCHEDULED, "True", Reason.SCHEDULED, "every shard had a node")
-        if merged(view):
+        if view.outcome.merged:
             conditions.set(Type.COMPLETED, "True", Reason.COMPLETED, _words_of(fields))
         else:
             words = f"no shard has put the parts together: delete the Job {job['metadata']['name']}, and the next does"
             conditions.set(Type.COMPLETED, "False", Reason.NOT_MERGED, words, stalled=True)
         return None
     if ended == "Failed":
-        reason, message = failure(view)
+        reason, message = failure(view.outcome, job)
         words = f"{message}. {_words_of(fields)}. {_what_next(view)}"
-        conditions.set(Type.COMPLETED, "False", reason, words, stalled=view.is_over or bool(view.output_capacity))
+        conditions.set(Type.COMPLETED, "False", reason, words, stalled=view.is_over or bool(view.noted.capacity))
         return None
     if job.get("spec", {}).get("suspend"):
         queue, ours = labels.get(QUEUE_LABEL), spec is None or spec.suspend
+        if view.servers_missing is not None and not ours and not queue:
+            _set_servers_missing(conditions, view.servers_missing, fields)
+            return None
         words = "spec.suspend is true" if ours else f"the Job waits in queue {queue}"
         reason = Reason.SUSPENDED if ours else Reason.QUEUED
         conditions.set(Type.SCHEDULED, "Unknown", reason, words)
@@ -257,8 +263,10 @@ def _set_pods(conditions: Conditions, fields: Object, view: BatchView) -> None:
     running = any(view.log_tails.get(pod.name) for pod in living)
     if waiting:
         conditions.set(Type.COMPLETED, "False", waiting.reason, waiting.message, stalled=waiting.needs_a_person)
+    elif view.servers_missing is not None:
+        _set_servers_missing(conditions, view.servers_missing, fields)
     elif failed is not None and last_words(failed.pod) is not None and not running:
-        reason, message = _why(failed)
+        reason, message = why(failed)
         conditions.set(Type.COMPLETED, "False", reason, f"{message} (the Job tries again). {_words_of(fields)}")
     elif fields.get("requests"):
         conditions.set(Type.COMPLETED, "False", Reason.RUNNING, f"{_words_of(fields)}{_pace(fields)}")
@@ -266,11 +274,17 @@ def _set_pods(conditions: Conditions, fields: Object, view: BatchView) -> None:
         conditions.set(Type.COMPLETED, "False", Reason.STARTING, "the engine loads the model")
 
 
+def _set_servers_missing(conditions: Conditions, missing: Problem, fields: Object) -> None:
+    """Completed where no server takes lines."""
+    words = f"{missing.message}. {_words_of(fields)}"
+    conditions.set(Type.COMPLETED, "False", missing.reason, words, stalled=missing.needs_person)
+
+
 def _what_next(view: BatchView) -> str:
     """What becomes of a batch whose Job has failed, in words."""
     again = "To run it again, delete the Qwen3Batch and apply it again: it goes on with what is finished"
-    if view.output_capacity:
-        return f"It goes on once the claim of the output is larger than {view.output_capacity}"
+    if view.noted.capacity:
+        return f"It goes on once the claim of the output is larger than {view.noted.capacity}"
     if view.delivery is None:
         return again
     name, ended = view.delivery["metadata"]["name"], job_result(view.delivery)
@@ -279,32 +293,6 @@ def _what_next(view: BatchView) -> str:
     if ended == "Failed":
         return f"What is finished could not be delivered: see the log of Job {name}. {again}"
     return f"What is finished is being delivered by Job {name}"
-
-
-def failure(view: BatchView) -> tuple[Reason, str]:
-    """Why the Job failed: its pods know better than the Job itself, unless its time was up."""
-    condition = next(c for c in (view.job or {})["status"]["conditions"] if c["type"] == "Failed")
-    if condition.get("reason") == "DeadlineExceeded":
-        return Reason.DEADLINE_EXCEEDED, "spec.activeDeadlineSeconds are over"
-    for pod in view.pods:
-        said = last_words(pod.pod)
-        if said is not None and said.get("result") != "Complete":
-            return _why(pod)
-    reason = Reason.known(condition.get("reason"), Reason.JOB_FAILED)
-    return reason, condition.get("message") or "the Job failed"
-
-
-def _why(view: PodView) -> tuple[Reason, str]:
-    """Why a pod failed: in its own words, or by the cause in vLLM's log."""
-    said = last_words(view.pod) or {}
-    if not said.get("reason"):  # killed before it could speak
-        trouble = pod_trouble([view])
-        words = f"pod {view.name} ended without a word: see its log"
-        return (trouble.reason, trouble.message) if trouble else (Reason.POD_FAILED, words)
-    cause = diagnose_log(view.log) if view.log and said["reason"] in _SEE_LOG else None
-    if cause is not None:
-        return cause.reason, f"pod {view.name}: {cause}"
-    return Reason.known(said["reason"], Reason.POD_FAILED), f"pod {view.name}: {said.get('message', '')}"
 
 
 def _words_of(fields: Object) -> str:
@@ -336,7 +324,7 @@ def _job(view: BatchView) -> dict[str, Any]:
     ended = job_result(job)
     if view.delivery is not None:
         result["delivery"] = job_result(view.delivery) or "Running"
-    if (ended == "Failed" and not view.output_capacity) or (ended == "Complete" and merged(view)):
+    if (ended == "Failed" and not view.noted.capacity) or (ended == "Complete" and view.outcome.merged):
         moment = next(c.get("lastTransitionTime") for c in status["conditions"] if c["type"] == ended)
         result |= {"result": ended} | ({"finishedAt": moment} if moment else {})
     return result

@@ -1,0 +1,119 @@
+"""The end of a Qwen3Batch: what a failed Job finished is delivered, and one that found no room goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from qwen3_in_engine.batch_runner.contract import DIED, EXPIRED, GIVEN_UP
+from qwen3_operator.api.batch import Qwen3BatchSpec
+from qwen3_operator.api.reasons import Reason
+from qwen3_operator.controller.cluster import ApiError, Object
+from qwen3_operator.controller.kinds import CLAIMS, JOBS
+from qwen3_operator.controller.quantity import quantity
+from qwen3_operator.desired.batch_delivery import delivery_job, delivery_name
+from qwen3_operator.desired.batch_outcome import ANNOTATION, outcome_on
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.naming import MANAGER
+from qwen3_operator.reconcile.batch_job import BatchJob
+from qwen3_operator.reconcile.context import refused
+from qwen3_operator.status.batch_outcome import failure
+from qwen3_operator.status.jobs import job_result
+
+OUTCOME_MANAGER = f"{MANAGER}-outcome"
+"""Field manager of what is noted on a Job."""
+
+
+@dataclass
+class BatchEnd(BatchJob):
+    """What becomes of a Job that has ended."""
+
+    async def _keep_result(self, spec: Qwen3BatchSpec | None) -> None:
+        """The Job has ended: its result stays, whatever the spec says by now."""
+        assert self.view.made_from is not None
+        if spec is None:
+            self.problems.clear()
+            return
+        if not self.view.made_from.serves(spec, self._generation):
+            words = "the spec was edited too late: the batch has ended. Make another Qwen3Batch"
+            self.view.warnings.append(Problem(Reason.EDITED_TOO_LATE, words, severity="warning"))
+        if job_result(self.view.job) == "Complete":
+            await self._adjust(spec)
+
+    async def _note_outcome(self, job: Object) -> None:
+        """Write on the Job what it has come to: its pods may go, and the status may be lost."""
+        outcome = self.view.outcome
+        if outcome.reason == Reason.OUTPUT_FULL and not outcome.capacity:
+            outcome = replace(outcome, capacity=await self._capacity(job))
+        self.view.noted = outcome
+        if outcome == outcome_on(job):
+            return
+        meta = {key: job["metadata"][key] for key in ("namespace", "name", "uid")}
+        wanted = {"metadata": meta | {"annotations": {ANNOTATION: outcome.written()}}}
+        try:
+            answer = await self.context.cluster.apply(JOBS, wanted, manager=OUTCOME_MANAGER)
+            self.view.job = self.context.keep(JOBS, answer)
+        except ApiError as error:
+            self.problems.append(refused(JOBS, meta["name"], error))
+
+    async def _after_failure(self, job: Object, spec: Qwen3BatchSpec | None) -> None:
+        """Nothing is lost: what is finished is delivered; where only room was missing, the batch goes on with more."""
+        noted = self.view.noted
+        reason, message = failure(noted, job)
+        if noted.capacity:
+            if spec is not None and await self._has_grown(job, noted.capacity):
+                await self._go_on(job, spec)
+                return
+        elif reason not in _NOTHING_TO_DELIVER and (noted.answered or reason in _AMID_THE_LINES):
+            await self._deliver(job, *_words_of_missing(reason, message))
+        if spec is not None:
+            await self._adjust(spec, hold=not self.view.is_over)
+
+    async def _deliver(self, job: Mapping[str, Any], code: str, why: str) -> None:
+        try:
+            self.view.delivery = await self.context.observe(JOBS, self._namespace, delivery_name(job))
+            if self.view.delivery is None:
+                wanted = delivery_job(job, code, why, self.context.settings)
+                self.view.delivery = await self.context.change(JOBS, None, wanted)
+        except ApiError as error:
+            self.problems.append(refused(JOBS, delivery_name(job), error))
+
+    async def _capacity(self, job: Object) -> str:
+        """Size of the claim that the Job's output is on."""
+        volumes = job["spec"]["template"]["spec"].get("volumes") or []
+        name = next(v["persistentVolumeClaim"]["claimName"] for v in volumes if v["name"] == "output")
+        claim = await self.context.observe(CLAIMS, self._namespace, name) or {}
+        return str(((claim.get("status") or {}).get("capacity") or {}).get("storage") or "0")
+
+    async def _has_grown(self, job: Object, full: str) -> bool:
+        """Whether the claim of the output is larger than when it was full."""
+        try:
+            return quantity(await self._capacity(job)) > quantity(full)
+        except ValueError:
+            return False
+
+    async def _go_on(self, job: Object, spec: Qwen3BatchSpec) -> None:
+        """Another Job in the place of one that found no room."""
+        view = self.view
+        await self.context.delete(JOBS, job)
+        view.job = view.made_from = None
+        view.pods, view.log_tails, view.noted = (), {}, replace(view.noted, reason="", message="", capacity="")
+        await self._make_job(spec)
+
+
+_NOTHING_TO_DELIVER = {
+    *(Reason.INPUT_NOT_FOUND, Reason.INPUT_NOT_READABLE, Reason.INPUT_EMPTY, Reason.INPUT_CHANGED),
+    *(Reason.OUTPUT_EXISTS, Reason.OUTPUT_IN_USE, Reason.OUTPUT_OF_OTHER_SETTINGS, Reason.OUTPUT_NOT_WRITABLE),
+    *(Reason.OUTPUT_FULL, Reason.ENGINE_ARGUMENTS_REFUSED),
+}
+_AMID_THE_LINES = {Reason.DEADLINE_EXCEEDED, Reason.ENGINE_DIED, Reason.ENGINE_STALLED, Reason.SERVER_NOT_REACHABLE}
+"""Failures of a Job that has answered lines, whether anybody has heard of them or not."""
+
+
+def _words_of_missing(reason: Reason, message: str) -> tuple[str, str]:
+    """Code and words of the lines that a Job left unanswered which failed so."""
+    if reason == Reason.DEADLINE_EXCEEDED:
+        return EXPIRED, "spec.activeDeadlineSeconds were over before it was answered"
+    code = DIED if reason in (Reason.ENGINE_DIED, Reason.ENGINE_STALLED) else GIVEN_UP
+    return code, f"its shard was given up before it was answered: {reason.value}: {message}"

@@ -1,0 +1,239 @@
+"""The end of a Qwen3Batch: terminal is terminal, and nothing that is finished is lost."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from tests.unit.reconcile.batch_world import EDITS, NS, SMALL, Object, World, deployment, told
+
+from qwen3_operator.api.source import ModelSource
+from qwen3_operator.controller.kinds import JOBS, PODS
+from qwen3_operator.desired.batch_outcome import ANNOTATION as OUTCOME
+from qwen3_operator.desired.batch_outcome import BatchOutcome, outcome_on
+from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS, model_name, owner_reference
+
+
+@pytest.mark.parametrize("how", ["Complete", "Failed"])
+@pytest.mark.parametrize("gone", [False, True], ids=["with its Job", "without its Job"])
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: next(iter(edit)))
+async def test_a_batch_that_has_ended_never_runs_again(world: World, edit: Object, gone: bool, how: str) -> None:
+    job = await world.running()
+    before = copy.deepcopy(await world.ended(job, how))
+    if gone:
+        world.remove(JOBS, job["metadata"]["name"])
+    world.edit(**edit)
+    world.restart()
+    status = await world.reconcile()
+    assert [j["metadata"]["uid"] for j in world.jobs()] == ([] if gone else [job["metadata"]["uid"]])
+    same = ("job", "model", "engine", "plan", "requests", "output")
+    assert [status.get(key) for key in same] == [before.get(key) for key in same]
+    for type in ("ModelReady", "Completed", "Ready", "Stalled"):
+        assert told(status, type) == told(before, type)
+    assert status["observedGeneration"] == 2
+    assert "the batch has ended" in told(status, "Accepted")[2]
+    assert world.models() == {}
+
+
+async def test_an_edit_just_before_the_end_comes_too_late(world: World) -> None:
+    job = await world.running()
+    world.end(job)
+    world.edit(engine={"maxNumSeqs": 4})
+    status = await world.reconcile()
+    assert status["job"] == {"name": job["metadata"]["name"], "result": "Complete"} | {
+        "startedAt": "2026-01-01T11:00:00Z",
+        "finishedAt": "2026-01-01T12:00:00Z",
+    }
+    assert told(status, "Ready")[0] == "True"
+    assert "edited too late" in told(status, "Accepted")[2]
+    assert world.job()["metadata"]["uid"] == job["metadata"]["uid"]
+
+
+async def test_the_ttl_of_a_finished_job_is_changed(world: World) -> None:
+    job = await world.running()
+    world.end(job)
+    await world.reconcile()
+    world.edit(ttlSecondsAfterFinished=60)
+    await world.reconcile()
+    assert world.job()["spec"]["ttlSecondsAfterFinished"] == 60
+    world.cluster.writes.clear()
+    await world.reconcile()
+    assert world.cluster.writes == []
+
+
+async def test_a_finished_batch_holds_nothing(world: World) -> None:
+    job = await world.running()
+    name = model_name(ModelSource(id=SMALL))
+    deployment(world, SMALL)
+    holder = owner_reference("Qwen3Deployment", QWEN3_DEPLOYMENTS.api_version, "chat", "uid-of-chat", controller=False)
+    world.cluster.of(QWEN3_MODELS)[0]["metadata"]["ownerReferences"].append(holder)
+    world.end(job)
+    status = await world.reconcile()
+    assert world.models() == {name: ["chat"]}
+    assert status["model"]["name"] == name, "the status still says what answered"
+    assert world.users.of(NS, name) == []
+
+
+async def test_what_is_finished_of_a_job_that_failed_is_delivered(world: World) -> None:
+    job = await world.running()
+    world.end(job, "Failed")
+    job["status"]["conditions"][0]["reason"] = "DeadlineExceeded"
+    status = await world.reconcile()
+    delivery = world.delivery()
+    args = delivery["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert args[2:] == ["batch_expired", "spec.activeDeadlineSeconds were over before it was answered"]
+    assert (status["job"]["result"], status["job"]["delivery"]) == ("Failed", "Running")
+    assert "is being delivered by Job" in told(status, "Completed")[2]
+    assert world.job()["spec"]["ttlSecondsAfterFinished"] >= 86400, "the parts' Job stays until they are delivered"
+    delivery["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    status = await world.reconcile()
+    assert (status["job"]["delivery"], status["output"]) == ("Complete", "answers:out.jsonl")
+    state, reason, words = told(status, "Completed")
+    assert (state, reason) == ("False", "DeadlineExceeded")
+    assert "What is finished is delivered, with an error line for each line that is not" in words
+
+
+async def test_a_batch_whose_delivery_was_deleted_does_not_run_again(world: World) -> None:
+    job = await world.running()
+    world.end(job, "Failed")
+    await world.reconcile()
+    world.remove(JOBS, world.delivery()["metadata"]["name"])
+    world.remove(JOBS, job["metadata"]["name"])
+    status = await world.reconcile()
+    assert status["job"]["delivery"] == "Failed"
+    assert world.jobs() == []
+
+
+def full(world: World, job: Object) -> None:
+    """The Job has failed for its output's volume."""
+    world.pod(job, report={"result": "Failed", "reason": "OutputFull", "message": "the volume is full"})
+    job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "PodFailurePolicy"}]}
+
+
+async def test_a_batch_goes_on_when_the_claim_of_its_output_has_grown(world: World) -> None:
+    claim = world.cluster.objects["PersistentVolumeClaim", NS, "answers"]
+    claim["status"] = {"capacity": {"storage": "1Gi"}}
+    job = await world.running()
+    full(world, job)
+    status = await world.reconcile()
+    assert (status["outputCapacity"], "result" in status["job"]) == ("1Gi", False)
+    assert "It goes on once the claim of the output is larger than 1Gi" in told(status, "Completed")[2]
+    assert told(status, "Stalled")[0] == "True"
+    assert len(world.jobs()) == 1 and len(world.cluster.of(JOBS)) == 1, "into a full volume nothing is delivered"
+    claim["status"] = {"capacity": {"storage": "2Gi"}}
+    for pod in world.cluster.of(PODS):
+        world.remove(PODS, pod["metadata"]["name"])
+    status = await world.reconcile()
+    assert world.job()["metadata"]["uid"] != job["metadata"]["uid"]
+    assert "outputCapacity" not in status
+
+
+async def test_wrong_input_delivers_nothing(world: World) -> None:
+    job = await world.running()
+    world.pod(job, report={"result": "Failed", "reason": "InputEmpty", "message": "the input is empty"})
+    job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "PodFailurePolicy"}]}
+    status = await world.reconcile()
+    assert (status["job"]["result"], status["job"].get("delivery")) == ("Failed", None)
+    assert world.cluster.of(JOBS) == [job]
+
+
+def lost(world: World) -> None:
+    """The status is wiped, as by a restore without it, and the pods are gone."""
+    world.batch().pop("status")
+    for pod in world.cluster.of(PODS):
+        world.remove(PODS, pod["metadata"]["name"])
+    world.restart()
+
+
+async def test_how_a_batch_ended_is_read_from_its_job(world: World) -> None:
+    job = await world.running()
+    before = copy.deepcopy(await world.ended(job))
+    lost(world)
+    status = await world.reconcile()
+    assert (status["job"], status["output"]) == (before["job"], before["output"])
+    assert told(status, "Ready")[:2] == ("True", "Completed")
+    assert world.job()["metadata"]["uid"] == job["metadata"]["uid"] and world.models() == {}
+
+
+async def test_what_is_finished_is_delivered_though_nobody_remembers_it(world: World) -> None:
+    """Lines were answered before the pods were killed without a word, and the status that said so is gone."""
+    job = await world.running()
+    pod = world.pod(job)
+    progress = {"event": "progress", "total": 5, "lines": 5, "done": 2, "failed": 0}
+    world.cluster.pod_logs[pod["metadata"]["name"]] = json.dumps(progress)
+    await world.reconcile()
+    lost(world)
+    job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}
+    status = await world.reconcile()
+    assert status["job"]["delivery"] == "Running"
+    world.batch()["status"].pop("requests", None)
+    world.delivery()["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    status = await world.reconcile()
+    assert (status["job"]["result"], status["output"]) == ("Failed", "answers:out.jsonl")
+
+
+async def test_counts_that_a_hand_wrote_into_the_status_deliver_nothing(world: World) -> None:
+    job = await world.running()
+    world.batch()["status"]["requests"] = {"done": 5, "failed": 0, "total": 5}
+    job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}
+    status = await world.reconcile()
+    assert (status["job"]["result"], status["job"].get("delivery")) == ("Failed", None)
+
+
+@pytest.mark.parametrize("hand", ["wiped", "8Gi", "1Ki"])
+async def test_the_size_of_a_claim_that_was_full_is_read_from_the_job(world: World, hand: str) -> None:
+    claim = world.cluster.objects["PersistentVolumeClaim", NS, "answers"]
+    claim["status"] = {"capacity": {"storage": "1Gi"}}
+    job = await world.running()
+    full(world, job)
+    await world.reconcile()
+    lost(world)
+    if hand != "wiped":
+        world.batch()["status"] = {"outputCapacity": hand}
+    status = await world.reconcile()
+    assert status["outputCapacity"] == "1Gi", "it waits, and has not ended"
+    assert told(status, "Completed")[1] == "OutputFull"
+    assert world.job()["metadata"]["uid"] == job["metadata"]["uid"]
+    claim["status"] = {"capacity": {"storage": "2Gi"}}
+    world.batch()["status"].pop("outputCapacity")
+    status = await world.reconcile()
+    assert world.job()["metadata"]["uid"] != job["metadata"]["uid"]
+    assert "outputCapacity" not in status
+
+
+async def test_an_end_that_a_hand_wrote_into_the_status_ends_nothing(world: World) -> None:
+    job = await world.running()
+    name = job["metadata"]["name"]
+    for told_by_hand in ({"name": name, "result": "Complete"}, {"name": name, "result": "Failed"}):
+        world.batch()["status"]["job"] = told_by_hand
+        status = await world.reconcile()
+        assert "result" not in status["job"] and told(status, "Ready")[0] == "False"
+        assert world.models() != {}, "the model is held for the Job that runs"
+    await world.ended(job)
+    world.batch()["status"]["job"]["result"] = "Failed"
+    assert (await world.reconcile())["job"]["result"] == "Complete"
+
+
+async def test_a_batch_that_goes_on_knows_that_it_has_answered(world: World) -> None:
+    job = await world.running()
+    world.pod(job, report={"result": "Failed", "reason": "OutputFull", "message": "full", "done": 3, "total": 5})
+    job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "PodFailurePolicy"}]}
+    await world.reconcile()
+    claim = world.cluster.objects["PersistentVolumeClaim", NS, "answers"]
+    claim["status"] = {"capacity": {"storage": "2Gi"}}
+    await world.reconcile()
+    lost(world)
+    world.job()["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}
+    assert (await world.reconcile())["job"]["delivery"] == "Running"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"capacity": []}', '{"answered": "perhaps"}', "[" * 100_000])
+def test_an_outcome_of_another_hand_counts_as_none(text: str) -> None:
+    assert outcome_on({"metadata": {"annotations": {OUTCOME: text}}}) == BatchOutcome()
+
+
+def test_an_outcome_has_room_on_a_job() -> None:
+    outcome = BatchOutcome(answered=True, reason="EngineDied", message="x" * 1_000_000, capacity="1Gi")
+    assert len(outcome.written()) < 5000
+    assert outcome_on({"metadata": {"annotations": {OUTCOME: outcome.written()}}}).capacity == "1Gi"
