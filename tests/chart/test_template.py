@@ -294,6 +294,16 @@ def test_secrets_can_be_read_by_name_where_that_is_wanted(namespaces: str) -> No
     assert Settings.from_environment(environment(template("rbac.readSecrets=true"))).read_secrets is True
 
 
+@ROLES
+def test_routes_can_be_made_where_that_is_wanted(namespaces: str) -> None:
+    group = "gateway.networking.k8s.io"
+    assert not [rule for rule in rules(namespaces) if group in rule["apiGroups"]]
+    found = [rule for rule in rules(namespaces, "gateway.enabled=true") if group in rule["apiGroups"]]
+    assert found and all(rule["resources"] == ["httproutes"] for rule in found)
+    assert Settings.from_environment(environment(template())).gateway is False
+    assert Settings.from_environment(environment(template("gateway.enabled=true"))).gateway is True
+
+
 def test_where_tokens_and_proxy_passwords_go() -> None:
     given = ("settings.insecureEndpoints=hub.lan:8080\\,http://10.0.0.1", "settings.tokenEndpoints=hub.lan:8080")
     settings = Settings.from_environment(environment(template(*given, "settings.proxySecret=proxy")))

@@ -8,7 +8,16 @@ from typing import Any
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.model import Qwen3ModelSpec
-from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, DISRUPTION_BUDGETS, JOBS, SERVICES, Kind
+from qwen3_operator.controller.kinds import (
+    CLAIMS,
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
+    HTTP_ROUTES,
+    JOBS,
+    SERVICES,
+    Kind,
+)
 from qwen3_operator.desired.batch import batch_job
 from qwen3_operator.desired.batch_config import batch_config_map
 from qwen3_operator.desired.claim import claim_size, model_claim
@@ -19,6 +28,7 @@ from qwen3_operator.desired.in_engine import config_map_name, in_engine_config_m
 from qwen3_operator.desired.keys import limits_config_map
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of
 from qwen3_operator.desired.model import shared_model
+from qwen3_operator.desired.route import http_route
 from qwen3_operator.desired.server import server_deployment, server_template
 from qwen3_operator.desired.service import server_service
 from qwen3_operator.naming import QWEN3_MODELS, model_name, model_path
@@ -53,6 +63,8 @@ def server_manifests(
 ) -> list[dict[str, Any]]:
     """The objects of one Qwen3Deployment alone. Raises PatchError."""
     found: list[tuple[Kind, dict[str, Any]]] = [(SERVICES, server_service(namespace, name, UID, spec))]
+    if spec.service.gateway:
+        found.append((HTTP_ROUTES, http_route(namespace, name, UID, spec.service.port, spec.service.gateway)))
     if spec.engine.compile_cache and spec.engine.compile_cache.enabled:
         found.append((CLAIMS, cache_claim(namespace, name, UID, spec.engine.compile_cache)))
     if plan.server:

@@ -62,6 +62,11 @@ class Store:
         self.ready = asyncio.Event()
         """Set once everything that existed at the start is here."""
 
+    def leave_out(self, kind: Kind) -> None:
+        """Keep nothing of `kind`, as if it had never been named: it is not watched."""
+        for kept in (self._kinds, self._objects):
+            kept.pop(kind, None)
+
     @property
     def kinds(self) -> Iterable[Kind]:
         """The kinds that are kept."""

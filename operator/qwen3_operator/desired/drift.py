@@ -14,6 +14,8 @@ from qwen3_operator.naming import APPLIED_HASH, digest
 
 # Maps that mean something else with one more key in them.
 _EXACT_MAPS = {"selector", "matchLabels", "nodeSelector"}
+# Lists that mean something else with one more item in them.
+_EXACT_LISTS = {"parentRefs", "backendRefs", "filters", "headers"}
 _LIST_KEYS = ("name", "mountPath", "containerPort", "uid", "type", "topologyKey", "devicePath", "ip")
 
 
@@ -75,6 +77,8 @@ def _covers(live: Any, desired: Any, field: str) -> bool:
 
 
 def _covers_list(live: list[Any], desired: list[Any], field: str) -> bool:
+    if field in _EXACT_LISTS and len(live) != len(desired):
+        return False
     key = next((k for k in _LIST_KEYS if _tells_apart(k, desired)), None)
     if key is None:
         return len(live) == len(desired) and all(_covers(a, b, field) for a, b in zip(live, desired, strict=True))
