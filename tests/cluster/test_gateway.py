@@ -44,7 +44,7 @@ def routing(gateway_release: Release, tmp_path: Path, the_operator: OperatorProc
 
 
 @pytest.fixture
-def crds(cluster: devcluster.Cluster) -> Iterator[list[Object]]:
+def gateway_crds(cluster: devcluster.Cluster) -> Iterator[list[Object]]:
     """The CRDs of the Gateway API, not installed yet; gone afterwards."""
     found = modules.gateway_api()
     yield found
@@ -53,8 +53,8 @@ def crds(cluster: devcluster.Cluster) -> Iterator[list[Object]]:
 
 
 @pytest.fixture
-def served(cluster: devcluster.Cluster, crds: list[Object]) -> None:
-    _install(cluster, crds)
+def served(cluster: devcluster.Cluster, gateway_crds: list[Object]) -> None:
+    _install(cluster, gateway_crds)
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_its_life(served: None, routing: OperatorProcess, ours: World, api: Api)
 
 
 def test_without_the_gateway_api_it_says_so_and_goes_on(
-    crds: list[Object], cluster: devcluster.Cluster, routing: OperatorProcess, ours: World
+    gateway_crds: list[Object], cluster: devcluster.Cluster, routing: OperatorProcess, ours: World
 ) -> None:
     """No watch of what is not served; a restart or a minute later it is there."""
     routing.start()
@@ -140,7 +140,7 @@ def test_without_the_gateway_api_it_says_so_and_goes_on(
     told = ours.wait_condition("chat", "Routed", "False", reason="GatewayApiMissing")
     assert "install the CRDs of the Gateway API" in told["message"]
     assert "they are not watched" in routing.log.read_text()
-    _install(cluster, crds)
+    _install(cluster, gateway_crds)
     ours.wait(lambda: ours.get("HTTPRoute", "chat") is not None, "the CRDs are seen", within=90)
     ours.wait_condition("chat", "Routed", "Unknown", reason="RoutePending")
     ours.apply(Q3d())
