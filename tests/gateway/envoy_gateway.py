@@ -23,6 +23,8 @@ CONFIG = {
     "apiVersion": "gateway.envoyproxy.io/v1alpha1",
     "kind": "EnvoyGateway",
     "gateway": {"controllerName": "gateway.envoyproxy.io/gatewayclass-controller"},
+    "admin": {"address": {"host": "127.0.0.1", "port": 19100}},  # Envoy has these two ports, in the same network here
+    "telemetry": {"metrics": {"prometheus": {"disable": True}}},
     "provider": {
         "type": "Kubernetes",
         "kubernetes": {"leaderElection": {"disable": True}, "proxyTopologyInjector": {"disabled": True}},
