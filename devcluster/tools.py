@@ -46,6 +46,7 @@ TOOLS = {
     "kube-proxy": Tool(KUBERNETES, "k8s.io/kubernetes/cmd/kube-proxy"),
     "local-path-provisioner": Tool("localpath", "github.com/rancher/local-path-provisioner"),
     "coredns": Tool("coredns", "github.com/coredns/coredns"),
+    "envoy-gateway": Tool("envoygateway", "github.com/envoyproxy/gateway/cmd/envoy-gateway"),
 }
 CONTROL_PLANE = (
     "etcd",

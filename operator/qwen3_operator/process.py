@@ -7,13 +7,14 @@ import logging
 import random
 import signal
 import time
+from collections.abc import Iterable
 
 import kopf
 
 from qwen3_operator.controller import metrics
 from qwen3_operator.controller.cluster import ApiError, Cluster, Hook, NamespaceEnding
 from qwen3_operator.controller.events import Recorder
-from qwen3_operator.controller.kinds import NODES, SCALED_OBJECTS, Kind
+from qwen3_operator.controller.kinds import HTTP_ROUTES, NODES, SCALED_OBJECTS, Kind
 from qwen3_operator.controller.lease import Lease
 from qwen3_operator.controller.probes import Probes
 from qwen3_operator.controller.queue import KeyedQueue
@@ -34,7 +35,7 @@ from qwen3_operator.reconcile.failure import LASTING_FAILURES, report_failure
 from qwen3_operator.reconcile.nodes import Nodes
 from qwen3_operator.reconcile.triggers import Triggers
 from qwen3_operator.reconcile.users import ModelUsers
-from qwen3_operator.reconcile.watched import CHILDREN, WATCHED
+from qwen3_operator.reconcile.watched import CHILDREN, MAY_BE_MISSING, WATCHED
 from qwen3_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Operator:
         # Beyond the queue's limit: for kinds and namespaces that have no key in work.
         self._workers = settings.workers + -(-settings.workers // 2)
         self._store = Store(_watched(settings))
-        self._resync = Resync(cluster, self._store, _scopes(settings))
+        self._resync = Resync(cluster, self._store, _scopes(settings, self._store.kinds))
         recorder, users = Recorder(cluster, settings.identity), ModelUsers()
         self._context = Context(cluster, self._store, settings, recorder, Nodes(self._store), users)
         self._store.listeners.append(Triggers(self._enqueue, users).observe)
@@ -95,6 +96,7 @@ class Operator:
             await self.probes.stop()
 
     async def _work(self, lease: Lease | None = None) -> None:
+        await self._leave_out_missing()
         object_metrics.show_build()
         metrics.QUEUE_LENGTH.set_function(lambda: len(self.queue))
         async with self._tasks as tasks:
@@ -158,10 +160,14 @@ class Operator:
                     f"the API server does not serve {kind.plural}.{kind.api_version}: "
                     "install the CRDs (helm does, or kubectl apply -f crds/)"
                 )
-        if SCALED_OBJECTS in self._store.kinds and not await self.cluster.serves(SCALED_OBJECTS):
-            log.warning("KEDA is not installed: spec.autoscaling has no effect. Once it is, restart to watch it")
-            self._store.leave_out(SCALED_OBJECTS)
-            self._resync.leave_out(SCALED_OBJECTS)
+
+    async def _leave_out_missing(self) -> None:
+        """Watch no kind that is not served. What is made of it all the same is read each time, until the next start."""
+        for kind in set(MAY_BE_MISSING) & set(self._store.kinds):
+            if not await self.cluster.serves(kind):
+                log.warning("the API server does not serve %s.%s: they are not watched", kind.plural, kind.api_version)
+                self._store.leave_out(kind)
+        self._resync = Resync(self.cluster, self._store, _scopes(self.settings, self._store.kinds))
 
     async def _handle(self, key: Key) -> None:
         """Reconcile `key`, and have the queue do it again as the result says."""
@@ -236,15 +242,19 @@ class Operator:
 
 
 def _watched(settings: Settings) -> dict[Kind, Kept]:
-    there = {NODES: settings.read_cluster, SCALED_OBJECTS: bool(settings.prometheus_address)}
-    return {kind: kept for kind, kept in WATCHED.items() if there.get(kind, True)}
+    allowed = {
+        NODES: settings.read_cluster,
+        HTTP_ROUTES: settings.gateway,
+        SCALED_OBJECTS: bool(settings.prometheus_address),
+    }
+    return {kind: kept for kind, kept in WATCHED.items() if allowed.get(kind, True)}
 
 
-def _scopes(settings: Settings) -> list[Scope]:
-    """All that is watched."""
+def _scopes(settings: Settings, kinds: Iterable[Kind]) -> list[Scope]:
+    """All that is watched, of these kinds."""
     return [
         Scope(kind, namespace, SELECTOR if kind in CHILDREN else "")
-        for kind in _watched(settings)
+        for kind in kinds
         for namespace in (settings.namespaces if kind != NODES else ()) or (None,)
     ]
 

@@ -70,6 +70,8 @@ class Settings(BaseModel):
     read_cluster: bool = True
     """Read what belongs to no namespace: nodes and StorageClasses. Without it nothing is known of the GPUs but what
     spec.gpu says, and a claim that cannot grow is noticed when the API server refuses."""
+    gateway: bool = False
+    """Make the HTTPRoutes that objects ask for (spec.service.gateway; RBAC: httproutes)."""
     http_proxy: str = ""
     """Proxy of the download Jobs for http:// addresses, without user and password."""
     https_proxy: str = ""

@@ -12,7 +12,9 @@ from tests.documents.snippets import blocks
 
 pytestmark = pytest.mark.cluster  # helm is one of its tools
 
-PARSED: list[tuple[str, Any]] = [(it.where, yaml.safe_load(it.text)) for it in blocks("yml")]
+PARSED: list[tuple[str, Any]] = [
+    (it.where, document) for it in blocks("yml") for document in yaml.safe_load_all(it.text)
+]
 VALUES = [(where, values) for where, values in PARSED if not {"kind", "metadata"} & set(values)]
 KNOWN = set(yaml.safe_load((CHART / "values.yaml").read_text()))
 

@@ -304,6 +304,16 @@ def test_scaled_objects_are_touched_only_where_keda_is_there(namespaces: str) ->
     assert Settings.from_environment(environment(template(given[1]))).prometheus_address == ""
 
 
+@ROLES
+def test_routes_can_be_made_where_that_is_wanted(namespaces: str) -> None:
+    group = "gateway.networking.k8s.io"
+    assert not [rule for rule in rules(namespaces) if group in rule["apiGroups"]]
+    found = [rule for rule in rules(namespaces, "gateway.enabled=true") if group in rule["apiGroups"]]
+    assert found and all(rule["resources"] == ["httproutes"] for rule in found)
+    assert Settings.from_environment(environment(template())).gateway is False
+    assert Settings.from_environment(environment(template("gateway.enabled=true"))).gateway is True
+
+
 def test_where_tokens_and_proxy_passwords_go() -> None:
     given = ("settings.insecureEndpoints=hub.lan:8080\\,http://10.0.0.1", "settings.tokenEndpoints=hub.lan:8080")
     settings = Settings.from_environment(environment(template(*given, "settings.proxySecret=proxy")))

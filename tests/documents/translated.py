@@ -18,6 +18,7 @@ IN_ENGLISH_ONLY = {
     "docs/architecture.md": "for contributors",
     "docs/autoscaling.md": "not translated yet",
     "docs/bad-input.md": "made by tests/cluster/test_bad_input.py from what the operator says, which is English",
+    "docs/gateway.md": "not translated yet",
     "docs/install.md": "not translated yet",
     "docs/keys.md": "not translated yet",
     "docs/kubectl-qwen3.md": "not translated yet",

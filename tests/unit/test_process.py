@@ -13,7 +13,7 @@ from tests.unit.fakes import FakeCluster
 
 import qwen3_operator.process as process_module
 from qwen3_operator.controller.cluster import ApiError, Name, NamespaceEnding
-from qwen3_operator.controller.kinds import LEASES, NODES, Kind
+from qwen3_operator.controller.kinds import HTTP_ROUTES, LEASES, NODES, Kind
 from qwen3_operator.controller.lease import LeaseLost
 from qwen3_operator.controller.metrics import CONDITION, OBJECTS
 from qwen3_operator.controller.queue import Requeue
@@ -339,6 +339,27 @@ async def test_without_the_right_nodes_are_not_watched(server: ApiServer) -> Non
     it = operator(server, read_cluster=False, namespaces="a,b")
     assert NODES not in it._store.kinds
     assert {scope.namespace for scope in it._resync._scopes} == {"a", "b"}, "nothing of the cluster as a whole"
+
+
+async def test_a_kind_that_is_not_served_is_not_watched(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The Gateway API comes from elsewhere, and not to every cluster; a watch of it would wait for ever."""
+    assert HTTP_ROUTES not in operator(server)._store.kinds, "nobody has enabled it"
+
+    async def serves(kind: Kind) -> bool:
+        return kind != HTTP_ROUTES or served
+
+    monkeypatch.setattr(server, "serves", serves)
+    for served in (True, False):
+        it = operator(server, gateway=True)
+        running = asyncio.create_task(it.run())
+        await until(lambda it=it: it._unready() == "")
+        assert (HTTP_ROUTES in it._store.kinds) == served
+        assert (HTTP_ROUTES in {scope.kind for scope in it._resync._scopes}) == served
+        it.stop()
+        await running
+    assert "does not serve httproutes" in caplog.text
 
 
 async def test_a_stop_ends_it_without_an_error_and_gives_the_lease_back(server: ApiServer) -> None:

@@ -29,6 +29,8 @@ class Type(StrEnum):
     READY = "Ready"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
+    ROUTED = "Routed"
+    """Beside the summary: the servers serve, whatever a Gateway says."""
 
 
 DEPLOYMENT_TYPES = (

@@ -28,6 +28,7 @@ from qwen3_operator.api.base import (
 )
 from qwen3_operator.api.conditions import Condition
 from qwen3_operator.api.engine import MOST_ADAPTERS, Engine
+from qwen3_operator.api.gateway import Gateway
 from qwen3_operator.api.model import Download, Int64, ModelCopy
 from qwen3_operator.api.patch import PodTemplatePatch
 from qwen3_operator.api.source import ModelSource, Scheduling
@@ -80,6 +81,9 @@ class Service(ApiModel):
     """More annotations, for a load balancer or a mesh."""
     labels: Annotated[dict[Annotated[str, StringConstraints(max_length=317)], LabelValue], Field(max_length=64)] = {}
     """More labels."""
+    gateway: Gateway | None = None
+    """A route to it from a Gateway of the cluster (HTTPRoute of the Gateway API). The operator makes it where the chart
+    was installed with gateway.enabled."""
 
 
 class Keys(ApiModel):
@@ -361,9 +365,12 @@ class Qwen3DeploymentStatus(ApiModel):
     observed_generation: Int64 | None = None
     """Generation of the spec that this status speaks of."""
     conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] = []
-    """Accepted, ModelReady, Fits, Scheduled, Available, Ready; Reconciling and Stalled as kstatus reads them."""
+    """Accepted, ModelReady, Fits, Scheduled, Available, Ready; Reconciling and Stalled as kstatus reads them; Routed
+    where there is spec.service.gateway."""
     endpoint: Text | None = None
     """URL of the OpenAI API inside the cluster."""
+    gateway_endpoint: Text | None = None
+    """Host and path of the OpenAI API at the Gateway, while that takes the route. The listener has scheme and port."""
     model: Annotated[ModelStatus | None, Field(json_schema_extra=ATOMIC_MAP)] = None
     """The verified copy that is served."""
     model_fault_at: Time | None = None

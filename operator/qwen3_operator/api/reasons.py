@@ -23,6 +23,7 @@ class Topic(StrEnum):
     IMAGE = "The image and the container"
     START = "The start of vLLM"
     SERVERS = "The servers"
+    GATEWAY = "The route at the Gateway"
     BATCH = "The batch"
 
 
@@ -62,6 +63,7 @@ def _missing(word: str, topic: Topic, meaning: str, remedy: str) -> tuple[str, T
 
 _S, _R, _C, _W, _F = Topic.SPEC, Topic.REFERENCES, Topic.CHILDREN, Topic.WEIGHTS, Topic.FIT
 _N, _I, _V, _U, _B, _A = Topic.NODE, Topic.IMAGE, Topic.START, Topic.SERVERS, Topic.BATCH, Topic.SUMMARY
+_G = Topic.GATEWAY
 
 
 @unique
@@ -270,6 +272,8 @@ class Reason(StrEnum):
         "PodDisruptionBudgetRefused", _C, "the API server refuses the PodDisruptionBudget", "do as the message says")
     SCALED_OBJECT_REFUSED = _person(
         "ScaledObjectRefused", _C, "the API server refuses the ScaledObject", "do as the message says")
+    HTTPROUTE_REFUSED = _person(
+        "HTTPRouteRefused", _C, "the API server refuses the HTTPRoute", "do as the message says")
     CONFIG_MAP_REFUSED = _person(
         "ConfigMapRefused", _C, "the API server refuses the ConfigMap", "do as the message says")
     JOB_REFUSED = _person("JobRefused", _C, "the API server refuses the Job", "do as the message says")
@@ -531,6 +535,24 @@ class Reason(StrEnum):
     NODE_LOST = _passes("NodeLost", _U, "the pod's node is gone or shutting down", "see the node")
     NODE_REFUSED_POD = _passes("NodeRefusedPod", _U, "the node refused the pod", "check its device plugin")
     DISRUPTED = _passes("Disrupted", _U, "the pod is moved from its node")
+
+    # ---- Routed: spec.service.gateway
+    ROUTED = _well("Routed", _G, "the Gateway takes the route")
+    ROUTE_PENDING = _passes(
+        "RoutePending", _G, "no Gateway has said anything of the route yet",
+        "look whether the Gateway of spec.service.gateway.parentRef is there, and whether its controller runs")
+    ROUTE_NOT_ACCEPTED = _note(
+        "RouteNotAccepted", _G, "the Gateway does not take the route",
+        "do as its words in the message say: correct spec.service.gateway, or allowedRoutes of its listener")
+    ROUTE_NOT_RESOLVED = _note(
+        "RouteNotResolved", _G, "the Gateway does not find what the route leads to",
+        "do as its words in the message say")
+    GATEWAY_NOT_ENABLED = _note(
+        "GatewayNotEnabled", _G, "the operator makes no routes",
+        "install its chart with gateway.enabled=true, or take spec.service.gateway away")
+    GATEWAY_API_MISSING = _note(
+        "GatewayApiMissing", _G, "the API server does not serve HTTPRoutes",
+        "install the CRDs of the Gateway API (standard channel, 1.2 or newer): they are seen within a minute")
 
     # ---- Completed: the batch
     RUNNING = _well("Running", _B, "lines are answered")

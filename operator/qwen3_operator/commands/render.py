@@ -13,6 +13,7 @@ from qwen3_operator.controller.kinds import (
     CONFIG_MAPS,
     DEPLOYMENTS,
     DISRUPTION_BUDGETS,
+    HTTP_ROUTES,
     JOBS,
     SCALED_OBJECTS,
     SERVICES,
@@ -30,6 +31,7 @@ from qwen3_operator.desired.in_engine import config_map_name, in_engine_config_m
 from qwen3_operator.desired.keys import limits_config_map
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of
 from qwen3_operator.desired.model import adapter_model, adapter_source, shared_model
+from qwen3_operator.desired.route import http_route
 from qwen3_operator.desired.server import server_deployment, server_template
 from qwen3_operator.desired.service import server_service
 from qwen3_operator.engine.lora import lora_in
@@ -65,6 +67,8 @@ def server_manifests(
 ) -> list[dict[str, Any]]:
     """The objects of one Qwen3Deployment alone. Raises PatchError."""
     found: list[tuple[Kind, dict[str, Any]]] = [(SERVICES, server_service(namespace, name, UID, spec))]
+    if spec.service.gateway:
+        found.append((HTTP_ROUTES, http_route(namespace, name, UID, spec.service.port, spec.service.gateway)))
     if spec.engine.compile_cache and spec.engine.compile_cache.enabled:
         found.append((CLAIMS, cache_claim(namespace, name, UID, spec.engine.compile_cache)))
     if plan.server:

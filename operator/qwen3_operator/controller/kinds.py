@@ -23,6 +23,7 @@ class Kind:
 DEPLOYMENTS = Kind("apps/v1", "Deployment", "deployments")
 REPLICA_SETS = Kind("apps/v1", "ReplicaSet", "replicasets")
 DISRUPTION_BUDGETS = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+HTTP_ROUTES = Kind("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes")
 SERVICES = Kind("v1", "Service", "services")
 CLAIMS = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 JOBS = Kind("batch/v1", "Job", "jobs")

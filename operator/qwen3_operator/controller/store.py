@@ -62,14 +62,15 @@ class Store:
         self.ready = asyncio.Event()
         """Set once everything that existed at the start is here."""
 
+    def leave_out(self, kind: Kind) -> None:
+        """Keep nothing of `kind`, as if it had never been named: it is not watched."""
+        for kept in (self._kinds, self._objects):
+            kept.pop(kind, None)
+
     @property
     def kinds(self) -> Iterable[Kind]:
         """The kinds that are kept."""
         return self._kinds
-
-    def leave_out(self, kind: Kind) -> None:
-        """Keep no objects of `kind`: the API server does not know it."""
-        del self._kinds[kind], self._objects[kind]
 
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
         """The object; the caller may change it."""

@@ -14,8 +14,8 @@ from qwen3_operator.naming import APPLIED_HASH, digest
 
 # Maps that mean something else with one more key in them.
 _EXACT_MAPS = {"selector", "matchLabels", "nodeSelector"}
-# Lists that are whole: one more trigger, by a hand, makes more servers.
-_EXACT_LISTS = {"triggers", "policies"}
+# Lists that mean something else with one more item in them: of a ScaledObject, and of an HTTPRoute.
+_EXACT_LISTS = {"triggers", "policies", "parentRefs", "backendRefs", "filters", "headers"}
 _LIST_KEYS = ("name", "mountPath", "containerPort", "uid", "type", "topologyKey", "devicePath", "ip")
 
 

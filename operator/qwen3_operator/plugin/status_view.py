@@ -162,7 +162,9 @@ def _deployment_stages(seen: Seen) -> list[Stage]:
     for name, key in _STARTUP.items():
         if available.state == "done" and key in took:
             whole.append(Stage(name, "done", took[key]))
-    return [*before, *whole, Stage("answers", state, took.get("readySeconds"), available.message)]
+    answers = Stage("answers", state, took.get("readySeconds"), available.message)
+    routed = [_of_condition(obj, "gateway", "Routed")] if condition(obj, "Routed") else []
+    return [*before, *whole, answers, *routed]
 
 
 _STARTUP = {
@@ -229,6 +231,7 @@ def _deployment_facts(seen: Seen) -> dict[str, Any]:
         "KV cache": f"{tokens:,} tokens" if tokens else "",
         "servers": f"{status.get('readyReplicas') or 0} of {spec.get('replicas', 1)} ready",
         "endpoint": status.get("endpoint"),
+        "at the gateway": status.get("gatewayEndpoint"),
         "key": "from a Secret" if spec.get("auth") else "",
     }
 

@@ -60,6 +60,7 @@ from qwen3_operator.reconcile.reconciliation import Reconciliation, observed, to
 from qwen3_operator.reconcile.references import Reference, find_references
 from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
 from qwen3_operator.reconcile.rollout import failed_rollout
+from qwen3_operator.reconcile.route import Route, ensure_route, remove_route
 from qwen3_operator.reconcile.watched import BY_OWNER, owner_key
 from qwen3_operator.status.accepted import unreadable
 from qwen3_operator.status.adapters import ServersView
@@ -74,6 +75,10 @@ LATE_LOG_SECONDS = 1.0
 """A log that was not there in time is asked for again so soon."""
 TEMPLATE_SECONDS = 60.0
 """How often a chat template's ConfigMap is read again: nobody watches users' ConfigMaps."""
+
+
+ROUTE_SECONDS = 60.0
+"""The same for an HTTPRoute where none is watched, because the kind was not served at the start."""
 
 
 async def reconcile_deployment(context: Context, key: Key) -> Requeue | float | None:
@@ -103,6 +108,7 @@ class _Reconciliation(Reconciliation):
     startup: Object | None = None
     startup_is_late: bool = False
     endpoint: str = ""
+    route: Route | None = None
     template_hash: str = ""
     warnings: list[Problem] = field(default_factory=list)
     refused: RolledBack | None = None
@@ -128,6 +134,9 @@ class _Reconciliation(Reconciliation):
             gpus_by_node=self.gpus_by_node,
             startup=self.startup,
             endpoint=self.endpoint,
+            namespace=self._namespace,
+            route=self.route.live if self.route else None,
+            route_problem=self.route.problem if self.route else None,
             running=self._running_meanwhile(),
             scaler=self.scaler,
         )
@@ -151,6 +160,7 @@ class _Reconciliation(Reconciliation):
         await together(
             self._ensure_model(spec),
             self._ensure_service(spec),
+            self._ensure_route(spec),
             self._ensure_budget(spec),
             self._ensure_compile_cache(spec),
             self._ensure_limits(spec),
@@ -206,6 +216,8 @@ class _Reconciliation(Reconciliation):
             return MISSING_SECONDS
         if self.adapter_servers.have != self.adapter_servers.ready:
             return Requeue(TROUBLE_SECONDS, trouble=True)  # what they say is in their logs
+        if self.route is not None and self.route.unwatched:
+            return ROUTE_SECONDS
         return TEMPLATE_SECONDS if spec is not None and spec.engine.chat_template else None
 
     def server_pods(self) -> list[Object]:
@@ -266,6 +278,12 @@ class _Reconciliation(Reconciliation):
             return
         domain = self.context.settings.cluster_domain
         self.endpoint = f"http://{self._name}.{self._namespace}.svc.{domain}:{spec.service.port}/v1"
+
+    async def _ensure_route(self, spec: Qwen3DeploymentSpec) -> None:
+        if spec.service.gateway is None:
+            self.warnings += await remove_route(self.context, self.obj)
+        else:
+            self.route = await ensure_route(self.context, self.obj, spec)
 
     async def _ensure_budget(self, spec: Qwen3DeploymentSpec) -> None:
         self.warnings += await ensure_budget(self.context, self.obj, spec)

@@ -15,6 +15,7 @@ from qwen3_operator.controller.kinds import (
     CLAIMS,
     DEPLOYMENTS,
     DISRUPTION_BUDGETS,
+    HTTP_ROUTES,
     JOBS,
     NODES,
     PODS,
@@ -40,8 +41,19 @@ OWNER_LABELS = {
     MODEL_LABEL: Qwen3Model.KIND,
 }
 """Labels of a child that name its owner; the first that it has counts."""
-CHILDREN: tuple[Kind, ...] = (DEPLOYMENTS, SERVICES, DISRUPTION_BUDGETS, SCALED_OBJECTS, CLAIMS, JOBS, PODS)
+CHILDREN: tuple[Kind, ...] = (
+    DEPLOYMENTS,
+    SERVICES,
+    HTTP_ROUTES,
+    DISRUPTION_BUDGETS,
+    SCALED_OBJECTS,
+    CLAIMS,
+    JOBS,
+    PODS,
+)
 """Kinds of which only what carries our managed-by label is watched."""
+MAY_BE_MISSING: tuple[Kind, ...] = (HTTP_ROUTES, SCALED_OBJECTS)
+"""Kinds that not every API server has: a watch of one that is not served would wait for ever."""
 
 BY_OWNER, BY_MODEL, BY_WANTED, BY_ID, BY_OUTPUT, BY_JOB = "ownerName", "model", "wanted", "id", "output", "job"
 

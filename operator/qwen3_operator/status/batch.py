@@ -42,7 +42,7 @@ class BatchView:
     warnings: list[Problem] = field(default_factory=list)
     model: Object | None = None
     """The Qwen3Model of the Job, or else the one that is wanted."""
-    job: Object | None = None
+    job: dict[str, Any] | None = None
     pods: Sequence[PodView] = ()
     """Pods of the Job, newest first."""
     log_tails: Mapping[str, str] = field(default_factory=dict)

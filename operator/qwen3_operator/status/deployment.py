@@ -12,6 +12,7 @@ from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.desired.autoscaling import servers_needed, servers_wanted
 from qwen3_operator.desired.rollout import create_failure, is_current, is_rolling, makes_room, order
+from qwen3_operator.desired.route import gateway_endpoint
 from qwen3_operator.engine.diagnosis import diagnose_create_failure, waits_for_room
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import server_selector
@@ -22,6 +23,7 @@ from qwen3_operator.status.conditions import Before, Conditions, Idle
 from qwen3_operator.status.model_fault import FAULTS, fault_at, is_in_order
 from qwen3_operator.status.model_ready import model_condition, set_model_ready, verified_copy
 from qwen3_operator.status.pods import PodView, pod_trouble
+from qwen3_operator.status.route import set_routed
 from qwen3_operator.status.without_effect import of_shared_model
 
 Object = Mapping[str, Any]
@@ -52,6 +54,11 @@ class DeploymentView:
     startup: Object | None = None
     """`status.startup`, when it is known."""
     endpoint: str = ""
+    namespace: str = ""
+    route: Object | None = None
+    """The HTTPRoute, where the spec asks for one."""
+    route_problem: Problem | None = None
+    """Why there is none."""
     running: str = ""
     """What serves meanwhile, where the spec is refused."""
     scaler: Object | None = None
@@ -62,18 +69,22 @@ def deployment_status(
     name: str, spec: Qwen3DeploymentSpec | None, generation: int, previous: Object, view: DeploymentView
 ) -> dict[str, Any]:
     """The status of the Qwen3Deployment `name`, from its `previous` status and what was seen."""
-    conditions = Conditions(DEPLOYMENT_TYPES, Before(previous, generation, view.now))
+    before = Before(previous, generation, view.now)
+    routed = bool(before.condition(Type.ROUTED)) if spec is None else spec.service.gateway is not None
+    conditions = Conditions((*DEPLOYMENT_TYPES, *([Type.ROUTED] if routed else [])), before)
     startup = view.startup or previous.get("startup") or {}
     fault = fault_at(previous, view.pods, verified_copy(view.model))
     idle = None
     if spec is None:
         set_accepted(conditions, view.problems, (), view.running)
-        conditions.keep((Type.MODEL_READY, Type.FITS, Type.SCHEDULED, Type.AVAILABLE))
+        conditions.keep((Type.MODEL_READY, Type.FITS, Type.SCHEDULED, Type.AVAILABLE, Type.ROUTED))
     else:
         problems, warnings = _problems(view, startup)
         set_accepted(conditions, problems, warnings, view.running)
         set_model_ready(conditions, view.model, fault)
         _set_fit(conditions, view)
+        if gateway := spec.service.gateway:
+            set_routed(conditions, view.namespace, gateway, view.route, view.route_problem)
         if spec.suspend:
             idle = _set_suspended(conditions)
         elif view.server is not None:
@@ -96,6 +107,8 @@ def deployment_status(
         return {**result, **previous, **counts, **{key: result[key] for key in ("observedGeneration", "conditions")}}
     if view.endpoint:
         result["endpoint"] = view.endpoint
+    if spec.service.gateway and conditions.holds(Type.ROUTED):
+        result["gatewayEndpoint"] = gateway_endpoint(spec.service.gateway)
     _add_model(result, spec, previous, view)
     result |= adapters_status(view.adapters, view.adapter_servers)
     if fault:

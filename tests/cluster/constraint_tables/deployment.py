@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tests.cluster.constraint_tables.gateway import GATEWAY, GATEWAY_CASES
 from tests.cluster.constraint_tables.shared import (
     ADAPTER_SOURCE_CASES,
     CONDITION,
@@ -95,7 +96,13 @@ DEPLOYMENT: Object = {
         "gpu": {"resourceName": "nvidia.com/gpu", "memory": "80Gi"},
         "resources": {"requests": {"k": "1"}, "limits": {"k": "1"}},
         "scheduling": SCHEDULING,
-        "service": {"type": "ClusterIP", "port": 8000, "annotations": {"k": "v"}, "labels": {"k": "v"}},
+        "service": {
+            "type": "ClusterIP",
+            "port": 8000,
+            "annotations": {"k": "v"},
+            "labels": {"k": "v"},
+            "gateway": GATEWAY,
+        },
         "auth": {
             "keys": {"secretRef": {"name": "keys"}},
             "limits": {
@@ -120,6 +127,7 @@ DEPLOYMENT_STATUS: Object = {
     "observedGeneration": 1,
     "conditions": [CONDITION],
     "endpoint": "http://full",
+    "gatewayEndpoint": "llm.example/qwen3-8b/v1",
     "model": COPY | {"name": "full"},
     "adapters": [
         {
@@ -455,12 +463,14 @@ DEPLOYMENT_CASES = [
     *entries("spec.service.labels", 64),
     *text("spec.service.labels{}", most=63),
     *matching("spec.service.labels{}", LABEL_PATTERN, "a.b", "a b"),
+    *GATEWAY_CASES,
     *_AUTH_CASES,
     *under("status.", STATUS_CASES),
     *under(
         "status.",
         [
             *text("endpoint", most=1024),
+            *text("gatewayEndpoint", most=1024),
             *time("modelFaultAt"),
             *items("adapters", 32, lambda i: {"name": f"a{i}"}),
             *unique("adapters", {"name": "a"}, {"name": "b"}, {"name": "a", "rank": 1}),

@@ -32,6 +32,15 @@ def test_the_newest_version_stays() -> None:
     assert found is not None and found["spec"] == {"app": "y"}
 
 
+def test_a_kind_may_be_left_out() -> None:
+    it = store()
+    it.leave_out(PODS)
+    it.leave_out(SERVICES)
+    assert list(it.kinds) == [DEPLOYMENTS]
+    with pytest.raises(StoreError):
+        it.get(PODS, "team", "a")
+
+
 def test_what_was_deleted_does_not_come_back() -> None:
     it = store()
     it.put(PODS, obj("a", 1))

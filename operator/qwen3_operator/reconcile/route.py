@@ -1,0 +1,74 @@
+"""The HTTPRoute of a Qwen3Deployment. The servers do not depend on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from qwen3_operator.api.conditions import Type
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.api.reasons import Reason
+from qwen3_operator.controller.cluster import ApiError, Object
+from qwen3_operator.controller.kinds import HTTP_ROUTES
+from qwen3_operator.controller.ownership import is_controlled_by
+from qwen3_operator.desired.route import http_route
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.reconcile.context import Context, refused
+
+FIELD = "spec.service.gateway"
+
+
+@dataclass(frozen=True)
+class Route:
+    """What became of the route that a spec asks for."""
+
+    live: Object | None = None
+    problem: Problem | None = None
+    """Why there is none, or one that says something else."""
+    unwatched: bool = False
+    """Whether no watch brings news of it."""
+
+
+async def ensure_route(context: Context, owner: Object, spec: Qwen3DeploymentSpec) -> Route:
+    """Have the route that `spec.service.gateway` asks for."""
+    assert spec.service.gateway is not None
+    if not context.settings.gateway:
+        words = f"the operator makes no routes. To do: {Reason.GATEWAY_NOT_ENABLED.remedy}"
+        return Route(problem=Problem(Reason.GATEWAY_NOT_ENABLED, words, FIELD))
+    meta = owner["metadata"]
+    unwatched = HTTP_ROUTES not in context.store.kinds
+    wanted = http_route(meta["namespace"], meta["name"], meta["uid"], spec.service.port, spec.service.gateway)
+    try:
+        return Route(await context.ensure(HTTP_ROUTES, wanted), unwatched=unwatched)
+    except ApiError as error:
+        if error.status == 404 and not await context.cluster.serves(HTTP_ROUTES):
+            words = f"the API server serves no {HTTP_ROUTES.kind} of {HTTP_ROUTES.api_version}."
+            words += f" To do: {Reason.GATEWAY_API_MISSING.remedy}"
+            return Route(problem=Problem(Reason.GATEWAY_API_MISSING, words, FIELD), unwatched=True)
+        problem = replace(refused(HTTP_ROUTES, meta["name"], error), field=FIELD)
+        return Route(problem=problem, unwatched=unwatched)
+
+
+async def remove_route(context: Context, owner: Object) -> list[Problem]:
+    """Have no route, for nobody asks for one. Returns warnings."""
+    live = await _ours(context, owner) if context.settings.gateway else None
+    if live is None:
+        return []
+    try:
+        await context.delete(HTTP_ROUTES, live)
+    except ApiError as error:
+        problem = refused(HTTP_ROUTES, owner["metadata"]["name"], error)
+        return [replace(problem, severity="warning", field=FIELD)]
+    return []
+
+
+async def _ours(context: Context, owner: Object) -> Object | None:
+    """The route that there is. Where none is watched, it is asked for after there was one: the status says that, and
+    the next start finds what this does not."""
+    meta = owner["metadata"]
+    if HTTP_ROUTES in context.store.kinds:
+        live = context.store.get(HTTP_ROUTES, meta["namespace"], meta["name"])
+    elif any(c.get("type") == Type.ROUTED for c in (owner.get("status") or {}).get("conditions") or ()):
+        live = await context.cluster.get(HTTP_ROUTES, meta["namespace"], meta["name"])
+    else:
+        live = None
+    return live if is_controlled_by(live, meta["uid"]) else None
