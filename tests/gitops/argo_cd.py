@@ -205,7 +205,7 @@ def argo_cd(cluster: devcluster.Cluster, api: Api, folder: Path) -> Iterator[Arg
     it = ArgoCd(api, tuple(folder / f"{name}.log" for name in commands))
     with contextlib.ExitStack() as stack:
         for (name, command), log in zip(commands.items(), it.logs, strict=True):
-            stack.enter_context(_process(command, environment, log))
+            stack.enter_context(run(command, environment, log))
             if name == names[1]:
                 wait_until(lambda: "listening on" in it.logs[1].read_text(), within=START_SECONDS, showing=it.told)
         yield it
@@ -250,7 +250,8 @@ def _environment(cluster: devcluster.Cluster, folder: Path, programs: Path, temp
 
 
 @contextlib.contextmanager
-def _process(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+def run(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+    """A process for as long as the block lasts."""
     with log.open("wb") as output, subprocess.Popen(command, env=environment, stdout=output, stderr=output) as process:
         try:
             yield
