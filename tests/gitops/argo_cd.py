@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -221,6 +222,9 @@ def _install(cluster: devcluster.Cluster) -> None:
     ]
     for manifest in [yaml.safe_load(path.read_text()) for path in found]:
         cluster.apply([manifest | {"metadata": manifest["metadata"] | {"namespace": NAMESPACE}}])
+    # What the API server, which does not run here, would have drawn.
+    key = {"stringData": {"server.secretkey": "only for tests"}}
+    cluster.kubectl("-n", NAMESPACE, "patch", "secret", "argocd-secret", "-p", json.dumps(key))
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
     project = documented_manifest("AppProject")
     strict = copy.deepcopy(project)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,12 @@ class Repository:
 
     def _git(self, *words: str) -> str:
         done = subprocess.run(
-            ["git", *words], cwd=self.folder, env=AUTHOR | COMMITTER, capture_output=True, text=True, check=False
+            ["git", *words],
+            cwd=self.folder,
+            env=os.environ | AUTHOR | COMMITTER,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, f"git {' '.join(words)}: {done.stderr}"
         return done.stdout
