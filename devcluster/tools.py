@@ -47,9 +47,9 @@ TOOLS = {
     "kube-proxy": Tool(KUBERNETES, "k8s.io/kubernetes/cmd/kube-proxy"),
     "local-path-provisioner": Tool("localpath", "github.com/rancher/local-path-provisioner"),
     "coredns": Tool("coredns", "github.com/coredns/coredns"),
-    "argocd": Tool("argocd", "."),
+    "argocd": Tool("argocd", "qwen3.dev/devcluster/argocd"),
     "kustomize": Tool("kustomize", "sigs.k8s.io/kustomize/kustomize/v5"),
-    "kstatus": Tool("kstatus", "."),
+    "kstatus": Tool("kstatus", "qwen3.dev/devcluster/kstatus"),
 }
 CONTROL_PLANE = (
     "etcd",

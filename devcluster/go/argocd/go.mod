@@ -2,7 +2,8 @@ module qwen3.dev/devcluster/argocd
 
 go 1.26.0
 
-// What Argo CD itself replaces, which a dependent module does not inherit.
+// What Argo CD itself replaces, which a dependent module does not inherit. It also replaces gitops-engine, by a folder of
+// its repository that no module has: here it is the version that Argo CD's go.mod requires.
 replace (
 	github.com/golang/protobuf => github.com/golang/protobuf v1.5.4
 	github.com/grpc-ecosystem/grpc-gateway => github.com/grpc-ecosystem/grpc-gateway v1.16.0
