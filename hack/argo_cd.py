@@ -59,8 +59,10 @@ def _cases() -> dict[str, dict[str, tuple[str, Object]]]:
     refused = recorded.deployment(engine={"tensorParallelSize": 3})[0]
     suspended = recorded.deployment(suspend=True)[0]
     edited = ready | {"metadata": ready["metadata"] | {"generation": 2}}
-    fresh = {key: value for key, value in ready.items() if key != "status"}
-    batch = {"apiVersion": ready["apiVersion"], "kind": "Qwen3Batch", "metadata": recorded.meta("nightly"), "spec": {}}
+    unseen = {"status": {"observedGeneration": 0}}  # the CRDs' default
+    fresh = ready | unseen
+    meta = recorded.meta("nightly")
+    batch = {"apiVersion": ready["apiVersion"], "kind": "Qwen3Batch", "metadata": meta, "spec": {}} | unseen
     return {
         "Qwen3Deployment": {
             "healthy": ("Healthy", ready),

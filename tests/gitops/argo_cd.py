@@ -7,6 +7,7 @@ import contextlib
 import copy
 import json
 import os
+import platform
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -184,12 +185,14 @@ def argo_cd(cluster: devcluster.Cluster, api: Api, folder: Path) -> Iterator[Arg
         (programs / name).symlink_to(built["argocd"])
     for name in ("helm", "kustomize"):
         (programs / name).symlink_to(built[name])
+    # One program is all of redis, by the name that it is called by.
+    (programs / "redis-server").symlink_to(debian.program("redis-tools", "usr/bin/redis-check-rdb"))
     redis, repo_server, repo_metrics, metrics = free_ports(4)
     environment = os.environ | _environment(cluster, folder, programs, temporary)
     controller, server = (str(programs / name) for name in names)
     commands = {
         "redis": [
-            *(str(debian.program("redis-server", "usr/bin/redis-server")), "--port", str(redis), "--save", ""),
+            *(str(programs / "redis-server"), "--port", str(redis), "--save", ""),
             *("--bind", "127.0.0.1", "--dir", str(folder)),
         ],
         names[1]: [
@@ -240,6 +243,13 @@ def documented_manifest(kind: str) -> Object:
     return dict(found)
 
 
+def _libraries() -> str:
+    """Where those are that Debian's redis needs beside what every machine has."""
+    folder = f"usr/lib/{platform.machine()}-linux-gnu"
+    wanted = {"liblzf1": "liblzf.so.1", "libjemalloc2": "libjemalloc.so.2"}
+    return ":".join(str(debian.program(package, f"{folder}/{name}").parent) for package, name in wanted.items())
+
+
 def _environment(cluster: devcluster.Cluster, folder: Path, programs: Path, temporary: Path) -> dict[str, str]:
     return {
         "KUBECONFIG": str(cluster.kubeconfig),
@@ -249,6 +259,7 @@ def _environment(cluster: devcluster.Cluster, folder: Path, programs: Path, temp
         "ARGOCD_SSH_DATA_PATH": str(folder),
         "HOME": str(folder),
         "TMPDIR": str(temporary),
+        "LD_LIBRARY_PATH": _libraries(),
         "PATH": f"{programs}:{os.environ['PATH']}",
     }
 

@@ -67,13 +67,12 @@ def test_each_health_is_that_of_the_real_object(argo: ArgoCd, world: World, repo
         app = argo.sync(repository, health, world.namespace, name=f"{world.namespace}-{health.lower()}")
         app.wait(health)
         name = it.manifest["metadata"]["name"]
-        said = world.condition(name, "Stalled" if health == "Degraded" else "Ready")
 
         def says_the_same(app: Application = app, health: str = health, name: str = name) -> bool:
             said = world.condition(name, "Stalled" if health == "Degraded" else "Ready")
             return app.health_of("Qwen3Deployment", name) == (health, said["message"])
 
-        world.wait(says_the_same, f"Argo CD says: {health}, {said['message']}", within=30)
+        world.wait(says_the_same, f"Argo CD says of {name} what it says itself", within=30)
     assert world.get("Deployment", "wide") is None, "a server that does not fit is not made"
 
 

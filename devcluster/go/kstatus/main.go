@@ -17,10 +17,14 @@ func main() {
 	log.SetFlags(0)
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	for {
-		object := &unstructured.Unstructured{}
-		if err := in.Decode(&object.Object); errors.Is(err, io.EOF) {
+		var text json.RawMessage
+		if err := in.Decode(&text); errors.Is(err, io.EOF) {
 			return
 		} else if err != nil {
+			log.Fatal(err)
+		}
+		object := &unstructured.Unstructured{}
+		if err := object.UnmarshalJSON(text); err != nil { // whole numbers are no floats
 			log.Fatal(err)
 		}
 		found, err := status.Compute(object)
