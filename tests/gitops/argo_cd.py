@@ -42,6 +42,8 @@ class ArgoCd:
 
     api: Api
     logs: tuple[Path, ...]
+    made: list[Application] = field(default_factory=list)
+    """The Applications of a test: each would make anew what is deleted after it."""
 
     def sync(
         self,
@@ -65,6 +67,7 @@ class ArgoCd:
         }
         if ignored:
             spec["ignoreDifferences"] = ignored
+        self.made.append(it)
         it.apply(spec, annotations or {})
         return it
 

@@ -20,6 +20,7 @@ from tests.cluster.conftest import (
     the_operator,
     world,
 )
+from tests.cluster.world import World
 from tests.documents.shell import Shell, shell
 from tests.documents.snippets import documented
 from tests.gitops.argo_cd import ArgoCd, argo_cd
@@ -48,13 +49,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def argo(cluster: devcluster.Cluster, api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArgoCd]:
+def the_argo(cluster: devcluster.Cluster, api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArgoCd]:
     """Argo CD with our health checks, as docs/gitops.md has them given to it."""
     with argo_cd(cluster, api, tmp_path_factory.mktemp("argo")) as it:
         a_shell(cluster, tmp_path_factory.mktemp("shell"))(
             documented("kubectl -n argocd patch configmap argocd-cm --patch-file deploy/argo-cd/argocd-cm.yaml")
         )
         yield it
+
+
+@pytest.fixture
+def argo(the_argo: ArgoCd, world: World) -> Iterator[ArgoCd]:
+    """Argo CD for a test; its Applications go before what they made does."""
+    yield the_argo
+    while the_argo.made:
+        the_argo.made.pop().delete()
 
 
 @pytest.fixture(scope="session")
