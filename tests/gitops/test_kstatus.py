@@ -46,6 +46,8 @@ def test_what_serves_is_current(world: World) -> None:
 def test_what_is_suspended_is_in_progress(world: World) -> None:
     """kstatus has no word for it."""
     world.apply(Q3d().set(suspend=True))
+    world.wait_condition("chat", "ModelReady", "True", within=30)
+    world.wait_condition("chat", "Reconciling", "False")
     condition = world.wait_condition("chat", "Ready", "False", reason="Suspended")
     assert verdict(world, "chat") == ("InProgress", condition["message"])
 
@@ -62,9 +64,14 @@ def test_what_the_operator_works_on_is_in_progress(world: World) -> None:
     slow = Q3d("slow").model("Qwen/Qwen3-1.7B")
     world.api.apply(stage(world.namespace, NEVER_ENDS, only_job_of=shared_name(slow)))
     world.apply(slow)
-    condition = world.wait_condition("slow", "Reconciling", "True")
-    assert verdict(world, "slow").status == verdict(world, shared_name(slow), "Qwen3Model").status == "InProgress"
-    assert verdict(world, "slow").message == condition["message"]
+    for kind, name in [("Qwen3Deployment", "slow"), ("Qwen3Model", shared_name(slow))]:
+        world.wait_condition(name, "Reconciling", "True", kind=kind)
+
+        def says_the_same(kind: str = kind, name: str = name) -> bool:
+            said = world.condition(name, "Reconciling", kind=kind)
+            return verdict(world, name, kind) == ("InProgress", said["message"])
+
+        world.wait(says_the_same, f"of {name} it says what the operator says")
 
 
 def test_what_waits_for_a_person_has_failed(world: World) -> None:
