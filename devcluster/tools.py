@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import functools
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -47,6 +48,9 @@ TOOLS = {
     "local-path-provisioner": Tool("localpath", "github.com/rancher/local-path-provisioner"),
     "coredns": Tool("coredns", "github.com/coredns/coredns"),
     "envoy-gateway": Tool("envoygateway", "github.com/envoyproxy/gateway/cmd/envoy-gateway"),
+    "argocd": Tool("argocd", "qwen3.dev/devcluster/argocd"),
+    "kustomize": Tool("kustomize", "sigs.k8s.io/kustomize/kustomize/v5"),
+    "kstatus": Tool("kstatus", "qwen3.dev/devcluster/kstatus"),
 }
 CONTROL_PLANE = (
     "etcd",
@@ -69,6 +73,12 @@ def ensure(names: Iterable[str]) -> dict[str, Path]:
     if unknown := sorted(set(names) - TOOLS.keys()):
         raise DevclusterError(f"no such tool: {', '.join(unknown)}. There are: {', '.join(TOOLS)}")
     return {name: _ensure(name) for name in names}
+
+
+def source(family: str, module: str) -> Path:
+    """The unpacked source of a Go module that a family pins: for the manifests that stand beside its code."""
+    found = _go(family, "mod", "download", "-json", module)
+    return Path(json.loads(found)["Dir"])
 
 
 def kubernetes_version(folder: Path | None = None) -> str:
@@ -99,8 +109,9 @@ def module_of(family: str) -> Path:
 def folder_of(family: str) -> Path:
     """Where the cache holds the programs of a family, in exactly this version and built exactly this way."""
     digest = hashlib.sha256()
-    for part in ("go.mod", "go.sum"):
-        digest.update((module_of(family) / part).read_bytes())
+    folder = module_of(family)
+    for part in (folder / "go.mod", folder / "go.sum", *sorted(folder.glob("*.go"))):
+        digest.update(part.read_bytes())
     digest.update(_ldflags(family).encode())
     digest.update(_go_version(family).encode())
     return cache_dir() / "bin" / f"{module_of(family).name}-{digest.hexdigest()[:16]}"
@@ -146,14 +157,20 @@ def _ldflags(family: str) -> str:
 
 @functools.cache
 def _go_version(family: str) -> str:
-    out = subprocess.run(
-        [str(golang.find_go()), "env", "GOVERSION"],
-        cwd=module_of(family),  # the toolchain that this go.mod selects
+    return _go(family, "env", "GOVERSION").strip()
+
+
+def _go(family: str, *words: str) -> str:
+    """What `go WORDS` prints in the family's module, with the toolchain that its go.mod selects."""
+    folder = module_of(family)
+    done = subprocess.run(
+        [str(golang.find_go()), *words],
+        cwd=folder,
         env=golang.environment(),
         capture_output=True,
         text=True,
         check=False,
     )
-    if out.returncode:
-        raise DevclusterError(f"go does not run in {module_of(family)}: {out.stderr.strip()}")
-    return out.stdout.strip()
+    if done.returncode:
+        raise DevclusterError(f"`go {' '.join(words)}` in {folder}: {done.stderr.strip()}")
+    return done.stdout

@@ -1,8 +1,9 @@
-"""Health of our kinds for Argo CD, in the form of its repository's `resource_customizations`: a Lua file for each kind,
-and cases of it from objects that the operator's own code made."""
+"""Health of our kinds for Argo CD: as a patch of its ConfigMap, and in the form of its repository's
+`resource_customizations`: a Lua file for each kind, and cases of it from objects that the operator's own code made."""
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "deploy/argo-cd/resource_customizations/serving.qwen3.dev"
 HEALTH = FOLDER / "Qwen3Deployment/health.lua"
 """Written by hand; the other kinds have copies."""
+CONFIG_MAP = ROOT / "deploy/argo-cd/argocd-cm.yaml"
 Object = dict[str, Any]
 
 
 def argo_cd() -> dict[Path, str]:
     """Path -> text of all files but HEALTH."""
     files = {FOLDER / kind / "health.lua": HEALTH.read_text() for kind in ("Qwen3Model", "Qwen3Batch")}
+    files[CONFIG_MAP] = config_map(HEALTH.read_text())
     for kind, cases in _cases().items():
         tests = []
         for name, (health, obj) in cases.items():
@@ -30,6 +33,25 @@ def argo_cd() -> dict[Path, str]:
     return files
 
 
+def config_map(health: str) -> str:
+    """What is to be merged into argocd-cm. Argo CD overlooks a ConfigMap without the label."""
+    key = "resource.customizations.health.serving.qwen3.dev_"
+    return f"""\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: argocd-cm
+  namespace: argocd
+  labels:
+    app.kubernetes.io/part-of: argocd
+data:
+  {key}Qwen3Deployment: &health |
+{textwrap.indent(health, "    ")}\
+  {key}Qwen3Model: *health
+  {key}Qwen3Batch: *health
+"""
+
+
 def _cases() -> dict[str, dict[str, tuple[str, Object]]]:
     """Kind -> name of a case -> (health in Argo CD's word, object)."""
     ready, of_ready = recorded.deployment()[:2]
@@ -37,8 +59,10 @@ def _cases() -> dict[str, dict[str, tuple[str, Object]]]:
     refused = recorded.deployment(engine={"tensorParallelSize": 3})[0]
     suspended = recorded.deployment(suspend=True)[0]
     edited = ready | {"metadata": ready["metadata"] | {"generation": 2}}
-    fresh = {key: value for key, value in ready.items() if key != "status"}
-    batch = {"apiVersion": ready["apiVersion"], "kind": "Qwen3Batch", "metadata": recorded.meta("nightly"), "spec": {}}
+    unseen = {"status": {"observedGeneration": 0}}  # the CRDs' default
+    fresh = ready | unseen
+    meta = recorded.meta("nightly")
+    batch = {"apiVersion": ready["apiVersion"], "kind": "Qwen3Batch", "metadata": meta, "spec": {}} | unseen
     return {
         "Qwen3Deployment": {
             "healthy": ("Healthy", ready),

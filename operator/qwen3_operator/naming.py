@@ -24,6 +24,7 @@ MANAGER = "qwen3-operator"
 PART_OF = "app.kubernetes.io/part-of"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 COMPONENT = "app.kubernetes.io/component"
+INSTANCE = "app.kubernetes.io/instance"
 DEPLOYMENT_LABEL = f"{GROUP}/deployment"
 MODEL_LABEL = f"{GROUP}/model"
 BATCH_LABEL = f"{GROUP}/batch"
@@ -123,7 +124,7 @@ def model_labels(model: str) -> dict[str, str]:
     """Labels of what belongs to a Qwen3Model."""
     return {
         "app.kubernetes.io/name": "qwen3-model",
-        "app.kubernetes.io/instance": model,
+        INSTANCE: model,
         COMPONENT: DOWNLOAD,
         PART_OF: MANAGER,
         MANAGED_BY: MANAGER,
@@ -135,7 +136,7 @@ def server_labels(name: str) -> dict[str, str]:
     """Labels of what belongs to a Qwen3Deployment."""
     return {
         "app.kubernetes.io/name": "vllm",
-        "app.kubernetes.io/instance": name,
+        INSTANCE: name,
         COMPONENT: SERVER,
         PART_OF: MANAGER,
         MANAGED_BY: MANAGER,
@@ -147,7 +148,7 @@ def batch_labels(name: str) -> dict[str, str]:
     """Labels of what belongs to a Qwen3Batch."""
     return {
         "app.kubernetes.io/name": "qwen3-batch",
-        "app.kubernetes.io/instance": name,
+        INSTANCE: name,
         COMPONENT: BATCH,
         PART_OF: MANAGER,
         MANAGED_BY: MANAGER,

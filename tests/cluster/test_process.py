@@ -211,7 +211,7 @@ def test_only_the_named_namespaces(
     theirs.apply(Q3d())
     ours.wait_ready("chat")
     ours.wait_ready("cached")
-    assert "status" not in theirs.must("Qwen3Deployment", "chat")
+    assert theirs.must("Qwen3Deployment", "chat")["status"] == {"observedGeneration": 0}, "nobody looked at it"
     assert not theirs.list("Qwen3Model")
     ours.delete("Qwen3Deployment", "cached")
     ours.wait_gone("Deployment", "cached")

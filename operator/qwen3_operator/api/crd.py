@@ -47,10 +47,11 @@ def _crd(
 ) -> dict[str, Any]:
     schema = structural_schema(model)
     schema["properties"]["metadata"] = {"type": "object"}
-    # A CR that nobody has looked at yet must not look done: kstatus reads an absent status as Current.
     schema["required"] = ["spec"]
     schema["x-kubernetes-validations"] = [name_rule]
-    schema["properties"]["status"].pop("default", None)
+    # A CR that nobody has looked at yet must not look done: kstatus reads an absent status as Current. The first
+    # generation is 1.
+    schema["properties"]["status"]["default"] = {"observedGeneration": 0}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

@@ -10,7 +10,7 @@ from qwen3_operator.api.model import Qwen3Model, Qwen3ModelSpec
 from qwen3_operator.catalog import lookup
 from qwen3_operator.controller.quantity import gibibytes, quantity
 from qwen3_operator.engine.host import volume_bytes
-from qwen3_operator.naming import model_labels, owner_reference
+from qwen3_operator.naming import INSTANCE, model_labels, owner_reference
 
 Object = Mapping[str, Any]
 
@@ -24,7 +24,10 @@ def model_claim(namespace: str, name: str, uid: str, spec: Qwen3ModelSpec, size:
     Under Retain it has no owner and outlives the model; under Delete it goes with the model and with the last user,
     whichever is later."""
     storage = spec.storage
-    meta: dict[str, Any] = {"namespace": namespace, "name": name, "labels": model_labels(name)}
+    # Argo CD can be told to know its own by this label: without an owner, the claim would be pruned by an Application
+    # that is called as the model is.
+    labels = {key: value for key, value in model_labels(name).items() if key != INSTANCE}
+    meta: dict[str, Any] = {"namespace": namespace, "name": name, "labels": labels}
     if retention == "Delete":
         meta["ownerReferences"] = [owner_reference(Qwen3Model.KIND, API_VERSION, name, uid, controller=False)]
     claim_spec: dict[str, Any] = {

@@ -118,6 +118,7 @@ def test_shape(kind: str) -> None:
     )
     assert conditions["items"]["properties"]["status"]["enum"] == ["True", "False", "Unknown"]
     assert "observedGeneration" in root["properties"]["status"]["properties"]
+    assert root["properties"]["status"]["default"] == {"observedGeneration": 0}, "without one it looks done (kstatus)"
     (name_rule,) = root["x-kubernetes-validations"]
     assert str(MAX_NAME) in name_rule["rule"]
 

@@ -68,6 +68,12 @@ def test_the_cache_folder_follows_what_decides_the_content(modules: Path, monkey
     assert len({before, changed, tools.folder_of("etcd")}) == 3
 
 
+def test_the_cache_folder_follows_programs_of_our_own(modules: Path) -> None:
+    before = tools.folder_of("kstatus")
+    (modules / "kstatus" / "main.go").write_text("package main\n")
+    assert tools.folder_of("kstatus") != before
+
+
 def test_a_built_tool_is_not_built_again(modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     binary = tools.folder_of("etcd") / "etcd"
     binary.parent.mkdir(parents=True)
