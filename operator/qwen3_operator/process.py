@@ -167,7 +167,7 @@ class Operator:
             if not await self.cluster.serves(kind):
                 log.warning("the API server does not serve %s.%s: they are not watched", kind.plural, kind.api_version)
                 self._store.leave_out(kind)
-        self._resync = Resync(self.cluster, self._store, _scopes(self.settings, self._store.kinds))
+                self._resync.leave_out(kind)
 
     async def _handle(self, key: Key) -> None:
         """Reconcile `key`, and have the queue do it again as the result says."""

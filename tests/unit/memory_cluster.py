@@ -126,6 +126,17 @@ class MemoryCluster:
             raise ApiError(409, "AlreadyExists", "it is there")
         return copy.deepcopy(self.put(kind, obj))
 
+    async def replace(self, kind: Kind, obj: Object, *, manager: str) -> Object:
+        meta = obj["metadata"]
+        self.writes.append(("update", kind.kind, meta["name"]))
+        live = self.objects.get((kind.kind, meta.get("namespace"), meta["name"]))
+        if live is None:
+            raise ApiError(404, "NotFound", "it is not there")
+        if meta["resourceVersion"] != live["metadata"]["resourceVersion"]:
+            raise ApiError(409, "Conflict", "it was changed")
+        del self.objects[kind.kind, meta["namespace"], meta["name"]]
+        return copy.deepcopy(self.put(kind, obj))
+
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str) -> None:
         live = self.objects.get((kind.kind, namespace, name))
         self.writes.append(("delete", kind.kind, name))

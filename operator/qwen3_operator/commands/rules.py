@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 Schema = Mapping[str, Any]
 _MATCHES = re.compile(r"self\.matches\('(?P<pattern>[^']+)'\)(?P<and> && !self\.contains\('\.\.'\))?")
+_ONE_OF = re.compile(r"self in \[(?P<values>[\d, ]+)\]")
 _AT_MOST = re.compile(r"double\(self\) <= (?P<most>[\d.]+)")
 _NAME = re.compile(
     r"self\.metadata\.name\.size\(\) <= (?P<most>\d+) && self\.metadata\.name\.matches\('(?P<pattern>[^']+)'\)"
@@ -51,6 +52,9 @@ def _check(rule: str, message: str) -> Callable[[Any], bool] | None:
     if match := _MATCHES.fullmatch(rule):
         pattern, dots = re.compile(match["pattern"]), bool(match["and"])
         return lambda it: pattern.search(it) is not None and not (dots and ".." in it)
+    if match := _ONE_OF.fullmatch(rule):
+        values = set(map(int, match["values"].split(",")))
+        return lambda it: it in values
     if match := _AT_MOST.fullmatch(rule):
         most = float(match["most"])
         return lambda it: float(it) <= most
@@ -72,6 +76,26 @@ def _inside(text: str) -> bool:
     return not text.startswith("/") and ".." not in text.split("/")
 
 
+def _have_own_names(engine: Mapping[str, Any]) -> bool:
+    return not {adapter["name"] for adapter in engine.get("loraAdapters") or ()} & set(_served(engine))
+
+
+def _differ_from_the_models(spec: Mapping[str, Any]) -> bool:
+    engine = spec.get("engine") or {}
+    if "model" not in spec or _served(engine):
+        return True
+    return not any(spec["model"]["id"].endswith(f"/{it['name']}") for it in engine.get("loraAdapters") or ())
+
+
+def _served(engine: Mapping[str, Any]) -> list[str]:
+    return engine.get("servedModelNames") or []
+
+
+def _of_an_adapter(spec: Mapping[str, Any], field: str, *names: str) -> bool:
+    """Whether it is none, or has none of `names` in `field`."""
+    return "adapterOf" not in spec or not set(names) & set(spec.get(field) or ())
+
+
 _BY_MESSAGE: Mapping[str, Callable[[Any], bool]] = {
     "must be a URL of the hub": _is_address,
     "must be a folder inside the volume": _inside,
@@ -82,6 +106,15 @@ _BY_MESSAGE: Mapping[str, Callable[[Any], bool]] = {
     "maxReplicas must be at least minReplicas": lambda it: it["maxReplicas"] >= it.get("minReplicas", 1),
     "give one of concurrency, queue and kvCache": lambda it: len({"concurrency", "queue", "kvCache"} & set(it)) == 1,
     "limits are of teams": lambda it: "keys" in it or "limits" not in it,
+    "an adapter of loraAdapters has a name of servedModelNames": _have_own_names,
+    "an adapter of engine.loraAdapters has the name by which": _differ_from_the_models,
+    "an adapter lies on the claim of its model": lambda it: _of_an_adapter(
+        it, "storage", "size", "storageClassName", "accessMode", "existingClaim", "retentionPolicy"
+    ),
+    "an adapter is just its own files": lambda it: _of_an_adapter(it, "download", "allowPatterns", "ignorePatterns"),
+    "header must be neither Host nor Authorization": lambda it: (
+        (it.get("header") or {}).get("name", "").lower() not in ("host", "authorization")
+    ),
     "apiKeySecretRef is for target Running": lambda it: it.get("target") == "Running" or "apiKeySecretRef" not in it,
     "existingClaim excludes size": lambda it: (
         "existingClaim" not in it or not {"size", "storageClassName", "accessMode"} & set(it)

@@ -42,6 +42,10 @@ class Resync:
         self.relisted = asyncio.Event()
         """Set by a watch that began anew after a gap: what vanished in the gap brings no event."""
 
+    def leave_out(self, kind: Kind) -> None:
+        """Compare nothing of `kind`."""
+        self._scopes = [scope for scope in self._scopes if scope.kind != kind]
+
     async def fill(self) -> None:
         """Wait until the watches have brought all that exists; the store is ready then."""
         for scope in self._scopes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from qwen3_operator.api.conditions import Type
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import ApiError, Object
@@ -62,13 +61,10 @@ async def remove_route(context: Context, owner: Object) -> list[Problem]:
 
 
 async def _ours(context: Context, owner: Object) -> Object | None:
-    """The route that there is. Where none is watched, it is asked for after there was one: the status says that, and
-    the next start finds what this does not."""
+    """The route that there is. Where none is watched, it is asked for."""
     meta = owner["metadata"]
     if HTTP_ROUTES in context.store.kinds:
         live = context.store.get(HTTP_ROUTES, meta["namespace"], meta["name"])
-    elif any(c.get("type") == Type.ROUTED for c in (owner.get("status") or {}).get("conditions") or ()):
-        live = await context.cluster.get(HTTP_ROUTES, meta["namespace"], meta["name"])
     else:
-        live = None
+        live = await context.cluster.get(HTTP_ROUTES, meta["namespace"], meta["name"])
     return live if is_controlled_by(live, meta["uid"]) else None

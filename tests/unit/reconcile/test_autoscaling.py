@@ -188,7 +188,7 @@ async def test_another_ones_scaled_object_is_left_alone(world: Scaled) -> None:
 async def test_without_keda_it_serves_and_says_so(world: Scaled) -> None:
     """Its CRD is not served: the operator has left the watch out."""
     world.cluster.unknown.add(SCALED_OBJECTS)
-    await world.operator._check_api()
+    await world.operator._leave_out_missing()
     assert SCALED_OBJECTS not in world.operator._store.kinds
     world.cluster.show = lambda store: _show_known(world, store)  # type: ignore[method-assign]
     await world.served(autoscaling=AUTOSCALING | {"minReplicas": 2})
