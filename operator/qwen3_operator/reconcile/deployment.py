@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
@@ -13,38 +12,24 @@ from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.source import ModelSource
 from qwen3_operator.catalog import ConfigError
 from qwen3_operator.controller.cluster import ApiError, Object
-from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, SERVICES
-from qwen3_operator.controller.ownership import controller_of, is_controlled_by
+from qwen3_operator.controller.kinds import CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES
+from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
-from qwen3_operator.desired.autoscaling import is_given_away, servers_wanted
-from qwen3_operator.desired.disruption import is_of_one_node
-from qwen3_operator.desired.drift import holds_all_of
-from qwen3_operator.desired.earlier import as_of_earlier, command_in, without_middleware
-from qwen3_operator.desired.in_engine import config_map_name, config_map_of, in_engine_config_map
-from qwen3_operator.desired.keys import asks_for_keys, limits_config_map, limits_name
-from qwen3_operator.desired.made_from import MadeFrom, inputs_of, made_from
-from qwen3_operator.desired.patch import PatchError
-from qwen3_operator.desired.rollout import RolledBack, is_current, must_delete_first, rolled_back
-from qwen3_operator.desired.server import CONTAINER, length_in, server_deployment, server_template
+from qwen3_operator.desired.keys import limits_config_map, limits_name
+from qwen3_operator.desired.made_from import made_from
+from qwen3_operator.desired.server import CONTAINER
 from qwen3_operator.desired.service import server_service
-from qwen3_operator.engine.node_gpus import NodeGpus
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
-from qwen3_operator.plan import Plan, Weights, make_plan
-from qwen3_operator.reconcile.adapters import Adapters, ask_servers, ensure_list, find_adapters
-from qwen3_operator.reconcile.autoscaling import (
-    MISSING_SECONDS,
-    autoscales,
-    ensure_autoscaler,
-    missing_autoscaler,
-    remove_autoscaler,
-)
+from qwen3_operator.plan import Weights
+from qwen3_operator.reconcile.adapters import ask_servers, ensure_list, find_adapters
+from qwen3_operator.reconcile.autoscaling import MISSING_SECONDS
 from qwen3_operator.reconcile.compile_cache import ensure_compile_cache
 from qwen3_operator.reconcile.context import Context, refused
 from qwen3_operator.reconcile.disruption import ensure_budget
 from qwen3_operator.reconcile.holders import settle
-from qwen3_operator.reconcile.in_use import claims_of, models_in_use
+from qwen3_operator.reconcile.in_use import models_in_use
 from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.models import (
     hear_of,
@@ -56,17 +41,14 @@ from qwen3_operator.reconcile.models import (
     weights_of,
 )
 from qwen3_operator.reconcile.pods import newest_startup, views_of
-from qwen3_operator.reconcile.reconciliation import Reconciliation, observed, together, undecodable
+from qwen3_operator.reconcile.reconciliation import observed, together, undecodable
 from qwen3_operator.reconcile.references import Reference, find_references
 from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
-from qwen3_operator.reconcile.rollout import failed_rollout
 from qwen3_operator.reconcile.route import Route, ensure_route, remove_route
-from qwen3_operator.reconcile.watched import BY_OWNER, owner_key
+from qwen3_operator.reconcile.servers import Servers, is_rolled_out
 from qwen3_operator.status.accepted import unreadable
 from qwen3_operator.status.adapters import ServersView
 from qwen3_operator.status.deployment import DeploymentView, deployment_status
-from qwen3_operator.status.model_ready import verified_copy
-from qwen3_operator.status.pods import PodView
 
 STARTING_SECONDS = 10.0
 LOG_SECONDS = 0.3
@@ -75,10 +57,8 @@ LATE_LOG_SECONDS = 1.0
 """A log that was not there in time is asked for again so soon."""
 TEMPLATE_SECONDS = 60.0
 """How often a chat template's ConfigMap is read again: nobody watches users' ConfigMaps."""
-
-
 ROUTE_SECONDS = 60.0
-"""The same for an HTTPRoute where none is watched, because the kind was not served at the start."""
+"""How often an HTTPRoute is read again where none is watched, because the kind was not served at the start."""
 
 
 async def reconcile_deployment(context: Context, key: Key) -> Requeue | float | None:
@@ -98,25 +78,12 @@ async def reconcile_deployment(context: Context, key: Key) -> Requeue | float | 
 
 
 @dataclass
-class _Reconciliation(Reconciliation):
-    plan: Plan | None = None
-    model: Object | None = None
+class _Reconciliation(Servers):
     model_name: str = ""
-    server: Object | None = None
-    pods: list[PodView] = field(default_factory=list)
-    gpus_by_node: Mapping[str, int] | None = None
     startup: Object | None = None
     startup_is_late: bool = False
     endpoint: str = ""
     route: Route | None = None
-    template_hash: str = ""
-    warnings: list[Problem] = field(default_factory=list)
-    refused: RolledBack | None = None
-    scaler: Object | None = None
-    replicas_are_given_away: bool = False
-    no_autoscaler: Problem | None = None
-    """Why nothing can scale the servers, where that is asked for."""
-    adapters: Adapters = field(default_factory=Adapters)
     adapter_servers: ServersView = field(default_factory=ServersView)
 
     def view(self) -> DeploymentView:
@@ -187,7 +154,7 @@ class _Reconciliation(Reconciliation):
         if self.adapters.views:
             before = self._status.get("adapterServers") or {}
             self.adapter_servers = await ask_servers(self.context, self.server_pods(), paths, before)
-        if not _rolled_out(self.server):
+        if not is_rolled_out(self.server):
             self.pods = await views_of(self.context, self.server_pods(), CONTAINER)
             await self._go_back(spec)
         elif self.server["spec"].get("replicas"):
@@ -199,7 +166,7 @@ class _Reconciliation(Reconciliation):
         makers = [self.server["spec"]["template"]["spec"]] if self.server is not None else []
         makers += [pod["spec"] for pod in self.server_pods()]
         keep = models_in_use(held, makers) | ({self.model_name} if self.model_name else set()) | self.adapters.models
-        if self.server is not None and not _rolled_out(self.server):
+        if self.server is not None and not is_rolled_out(self.server):
             keep |= {model["metadata"]["name"] for model in held}  # it may have to go back to what served
         note_models(self.context, QWEN3_DEPLOYMENTS, self.obj, keep)
         return keep
@@ -219,12 +186,6 @@ class _Reconciliation(Reconciliation):
         if self.route is not None and self.route.unwatched:
             return ROUTE_SECONDS
         return TEMPLATE_SECONDS if spec is not None and spec.engine.chat_template else None
-
-    def server_pods(self) -> list[Object]:
-        """Pods of the servers: those of the Deployment's ReplicaSets; a label alone is no proof."""
-        owner = owner_key(self._namespace, QWEN3_DEPLOYMENTS.kind, self._name)
-        pods = self.context.store.find(PODS, BY_OWNER, owner)
-        return [pod for pod in pods if _is_of_replica_set(pod, self._name)]
 
     def _ending(self) -> int:
         """Servers that end and have a node, and its GPUs, until then."""
@@ -288,35 +249,6 @@ class _Reconciliation(Reconciliation):
     async def _ensure_budget(self, spec: Qwen3DeploymentSpec) -> None:
         self.warnings += await ensure_budget(self.context, self.obj, spec)
 
-    async def _settle_whose_replicas(self, spec: Qwen3DeploymentSpec) -> None:
-        """See whether an autoscaler may set the number of servers; where none is to, there is none any more."""
-        if not autoscales(spec):
-            self.warnings += await remove_autoscaler(self.context, self.obj, self.server)
-            return
-        self.replicas_are_given_away = is_given_away(self.server)
-        self.no_autoscaler = await missing_autoscaler(self.context)
-        if self.no_autoscaler is not None:
-            self.warnings.append(self.no_autoscaler)
-
-    async def _give_replicas_away(self, spec: Qwen3DeploymentSpec) -> None:
-        """Once there are the first servers, their number is the autoscaler's."""
-        if self.replicas_are_given_away or not autoscales(spec) or self.no_autoscaler is not None:
-            return
-        if self.server is not None and _rolled_out(self.server) and self.server["spec"].get("replicas"):
-            replicas = {"replicas": self.server["spec"]["replicas"]}
-            self.server = await self.context.hand_over(DEPLOYMENTS, self.server, replicas)
-            self.replicas_are_given_away = True
-
-    async def _ensure_autoscaler(self, spec: Qwen3DeploymentSpec) -> None:
-        """Once the number of servers was given away, KEDA is told of them."""
-        server, made = self.server, made_from(self.server)
-        if server is None or made is None or not is_given_away(server):
-            return
-        if not autoscales(spec) or self.no_autoscaler is not None:
-            return
-        self.scaler, warnings = await ensure_autoscaler(self.context, self.obj, spec, server, made.plan)
-        self.warnings += warnings
-
     async def _ensure_compile_cache(self, spec: Qwen3DeploymentSpec) -> None:
         found = await ensure_compile_cache(self.context, self.obj, spec.engine.compile_cache)
         self.warnings += [problem for problem in found if problem.severity == "warning"]
@@ -355,181 +287,3 @@ class _Reconciliation(Reconciliation):
         paths, refusals = await ensure_list(self.context, self.obj, self.adapters)
         self.problems += [*problems, *refusals]
         return paths, replace(weights, adapters=self.adapters.verified, lora=self.adapters.lora)
-
-    async def _ensure_server(self, spec: Qwen3DeploymentSpec, weights: Weights) -> None:
-        """Make or change the servers once the model is there. What is refused changes nothing of what runs."""
-        inputs = inputs_of(spec, weights, self.template_hash)
-        made = made_from(self.server) or self._unrecorded(spec, weights, inputs)
-        kept = made if made is not None and made.inputs == inputs else None
-        self._look_at_refusal(inputs, kept)
-        self.plan = self._plan(spec, weights, kept)
-        if self.refused is not None and made is not None:
-            await self._apply_server(spec, made)
-            return
-        blocked = bool(self.problems) or not self.plan.servable or self.adapters.waits
-        if blocked or verified_copy(self.model) is None:
-            await self._ensure_replicas(spec)
-            return
-        try:
-            await self._apply_server(spec, kept or self._made_of(spec, inputs, self.plan))
-        except PatchError as error:
-            self.problems.append(Problem(Reason.INVALID_PATCH, str(error), "spec.podTemplatePatch"))
-
-    def _look_at_refusal(self, inputs: str, kept: MadeFrom | None) -> None:
-        """A spec whose servers failed is not tried again until it changes."""
-        refused = rolled_back(self.server)
-        self.refused = refused if refused is not None and refused.inputs == inputs and kept is None else None
-        self._tell_refusal()
-
-    def _tell_refusal(self) -> None:
-        if self.refused is not None:
-            words = f"the servers of this spec failed ({self.refused.reason}): {self.refused.message}"
-            self.problems.append(Problem(Reason.ROLLED_BACK, words, "spec"))
-
-    async def _go_back(self, spec: Qwen3DeploymentSpec) -> None:
-        """Where servers of this spec fail for good, have those of the spec before again."""
-        if self.server is None or (self.problems and self.refused is None):
-            return
-        if (found := await failed_rollout(self.context, self.server, self.pods, self.refused)) is None:
-            return
-        if spec.auth and spec.auth.keys and not asks_for_keys(found[1].template):
-            return  # those before let everybody in
-        known = self.refused is not None
-        self.refused, before = found
-        await self._apply_server(spec, before)
-        if not known:
-            self._tell_refusal()
-
-    def _plan(self, spec: Qwen3DeploymentSpec, weights: Weights, made: MadeFrom | None) -> Plan:
-        """The plan for `spec`: with the values of the servers that were made from it, or with those of now."""
-        kinds = self._kinds_of_nodes(spec)
-        fresh = make_plan(weights, spec, self.context.settings, kinds, self.template_hash)
-        if made is None:
-            return fresh
-        judged, length = fresh, made.plan.max_model_len
-        if fresh.max_model_len != length:
-            judged = make_plan(weights, spec, self.context.settings, kinds, self.template_hash, chosen_length=length)
-        plan = judged.as_made(made.plan, fresh)
-        return plan.seen_to_fit() if _serves(self.server) else plan
-
-    def _nodes(self, spec: Qwen3DeploymentSpec) -> Mapping[str, NodeGpus]:
-        """Nodes that a server may land on: name -> their GPUs."""
-        return self.context.nodes.gpus(spec.scheduling.node_selector, spec.gpu.resource_name)
-
-    def _kinds_of_nodes(self, spec: Qwen3DeploymentSpec) -> list[NodeGpus]:
-        """The unlike among them."""
-        return sorted(set(self._nodes(spec).values()))
-
-    def _made_of(self, spec: Qwen3DeploymentSpec, inputs: str, plan: Plan) -> MadeFrom:
-        """What servers of `plan` are made from. Raises PatchError."""
-        return MadeFrom(inputs, plan, server_template(self._name, spec, plan, self.context.settings))
-
-    def _unrecorded(self, spec: Qwen3DeploymentSpec, weights: Weights, inputs: str) -> MadeFrom | None:
-        """What servers were made from that an earlier release made, which wrote nothing on them: this spec, where they
-        have every value that servers of it would have."""
-        if self.server is None or verified_copy(self.model) is None:
-            return None
-        template = self.server["spec"]["template"]
-        settings, length = self.context.settings, length_in(template)
-        kinds = self._kinds_of_nodes(spec)
-        plan = make_plan(weights, spec, settings, kinds, self.template_hash, chosen_length=length, middleware=False)
-        try:
-            made = self._made_of(spec, inputs, plan)
-        except PatchError:
-            return None
-        if not holds_all_of(without_middleware(template), as_of_earlier(made.template, self._name, spec)):
-            return None
-        return replace(made, template=template, plan=replace(plan, command=command_in(template)))
-
-    async def _ensure_replicas(self, spec: Qwen3DeploymentSpec) -> None:
-        """Servers stop when they are to stop, whatever else is wrong; all else stays as it is."""
-        made = made_from(self.server)
-        if made is not None and (spec.suspend or (spec.autoscaling is None and spec.replicas == 0)):
-            self.refused = self.refused or rolled_back(self.server)
-            await self._apply_server(spec, made)
-
-    async def _apply_server(self, spec: Qwen3DeploymentSpec, made: MadeFrom) -> None:
-        claims = [self.context.store.get(CLAIMS, self._namespace, claim) for claim in claims_of(made.template["spec"])]
-        first = must_delete_first(
-            spec.rollout,
-            self.server,
-            self.server_pods(),
-            self.gpus_by_node or {},
-            self.context.now(),
-            volume_of_one_node=any(map(is_of_one_node, claims)),
-        )
-        await self._give_replicas_away(spec)
-        wanted = server_deployment(
-            self._namespace,
-            self._name,
-            self._uid,
-            None if self.replicas_are_given_away else servers_wanted(spec, self.server),
-            made,
-            spec.rollout,
-            delete_first=first,
-            refused=self.refused,
-        )
-        try:
-            await self._ensure_middleware(config_map_of(made.template))
-            self.server = await self.context.ensure(DEPLOYMENTS, wanted)
-        except ApiError as error:
-            self.problems.append(refused(DEPLOYMENTS, self._name, error))
-
-    async def _ensure_middleware(self, called: str) -> None:
-        """Have the ConfigMap that the servers mount. One of an earlier release is theirs as it is: it is immutable.
-
-        Nobody watches it: it is read where servers are to mount it, and while one has a node and does not start.
-        """
-        mounted = config_map_of(self.server["spec"]["template"]) if self.server is not None else ""
-        if not called or (called == mounted and not any(map(_is_starting, self.server_pods()))):
-            return
-        wanted = in_engine_config_map(self._namespace, self._name, self._uid, called)
-        if self.server is None:
-            await self.context.ensure_new(CONFIG_MAPS, wanted)
-            return
-        live = await self.context.observe(CONFIG_MAPS, self._namespace, called)
-        if live is None or called == config_map_name(self._name):
-            await self.context.change(CONFIG_MAPS, live, wanted)
-
-    def _running_meanwhile(self) -> str:
-        """What serves although the spec asks for something else; empty where what runs is what is wanted."""
-        made = made_from(self.server)
-        status = (self.server or {}).get("status") or {}
-        if made is None or self.plan is None or not status.get("readyReplicas"):
-            return ""
-        if not self.problems and self.plan.servable:
-            return ""
-        plan = made.plan
-        return f"Meanwhile {status['readyReplicas']} servers go on: {plan.image}, maxModelLen {plan.max_model_len}"
-
-
-def _is_of_replica_set(pod: Object, deployment: str) -> bool:
-    by = controller_of(pod) or {}
-    return by.get("kind") == "ReplicaSet" and str(by["name"]).startswith(f"{deployment}-")
-
-
-def _is_starting(pod: Object) -> bool:
-    """Whether a pod has a node, and its containers were not started yet: its volumes may be what it waits for."""
-    return bool(pod["spec"].get("nodeName")) and (pod.get("status") or {}).get("phase") == "Pending"
-
-
-def _serves(server: Object | None) -> bool:
-    """Whether a server of the Deployment's present template is up."""
-    status = (server or {}).get("status") or {}
-    return (
-        server is not None
-        and is_current(server)
-        and 0 < (status.get("updatedReplicas") or 0) == (status.get("replicas") or 0)
-        and (status.get("readyReplicas") or 0) > 0
-    )
-
-
-def _rolled_out(server: Object) -> bool:
-    """Whether every pod of the Deployment is of its present template and ready."""
-    status, wanted = server.get("status") or {}, server["spec"].get("replicas", 1)
-    return bool(
-        is_current(server)
-        and (status.get("replicas") or 0) == wanted
-        and (status.get("updatedReplicas") or 0) == wanted
-        and (status.get("readyReplicas") or 0) == wanted
-    )
