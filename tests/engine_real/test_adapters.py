@@ -20,7 +20,7 @@ from tests.unit.in_engine.mounts import Volume
 
 from qwen3_in_engine.server.contract import ADAPTERS_VARIABLE, READY_PATH
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
 LORA = {"--enable-lora": "", "--max-lora-rank": "16", "--max-loras": "2", "--max-cpu-loras": "32"}
 
