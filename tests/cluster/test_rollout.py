@@ -137,6 +137,8 @@ CHANGES: dict[str, Change] = {
     "engine.maxNumSeqs": engine(args("--max-num-seqs", "17"), maxNumSeqs=17),
     "engine.maxNumBatchedTokens": engine(args("--max-num-batched-tokens", "4096"), maxNumBatchedTokens=4096),
     "engine.enablePrefixCaching": engine(args("--no-enable-prefix-caching"), enablePrefixCaching=False),
+    "engine.maxLoraRank": engine(args("--max-lora-rank", "64"), maxLoraRank=64),
+    "engine.maxLoras": engine(args("--max-loras", "2"), maxLoraRank=16, maxLoras=2),
     "engine.hfOverrides": engine(
         lambda world: "--hf-overrides" in world.container("chat")["args"], hfOverrides='{"rope_theta": 1000001}'
     ),
@@ -231,6 +233,8 @@ ELSEWHERE = {
     *("model.storage.storageClassName", "model.storage.accessMode"),
     # Only for families that have what they speak of: tests/unit/engine.
     *("engine.enableExpertParallel", "engine.speculativeDecoding", "engine.task"),
+    *("engine.loraAdapters", "autoscaling"),  # test_adapters.py, test_autoscaling.py
+    "service.gateway",  # test_gateway.py
     "rollout.strategy",  # test_rollback.py
     "disruptionBudget",  # test_disruption.py
     "auth.limits",  # test_keys.py: they make no new servers
