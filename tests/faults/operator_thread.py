@@ -100,6 +100,16 @@ class FaultyCluster(Cluster):
         return result
 
 
+def _chain(coroutine: Any) -> str:
+    """The functions that await each other, down to what all of them wait for."""
+    names = []
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        names.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}" if frame else repr(coroutine))
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    return " < ".join(names)
+
+
 class OperatorThread:
     """One operator for one namespace, without a Lease."""
 
@@ -116,7 +126,6 @@ class OperatorThread:
         self._operator: Operator | None = None
         self._cluster: FaultyCluster | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._main: asyncio.Task[None] | None = None
         self._watching = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"operator of {namespace}")
 
@@ -128,12 +137,19 @@ class OperatorThread:
         return self
 
     def stop(self) -> None:
-        """End it as SIGTERM does, or bury it after a crash."""
-        if self._thread.is_alive() and self._loop and self._operator and self._main:
-            end = self._main.cancel if self.hook.crashed.is_set() else self._operator.stop
-            self._loop.call_soon_threadsafe(end)
+        """End it as SIGTERM does, after a crash as well: nothing that it still wants reaches the API server.
+
+        Its main task is not to be cancelled: at a bad moment kopf's own tasks then wait for each other for ever.
+        """
+        if self._thread.is_alive() and self._loop and self._operator:
+            self._loop.call_soon_threadsafe(self._operator.stop)
         self._thread.join(20)
-        assert not self._thread.is_alive(), "the operator does not end"
+        assert not self._thread.is_alive(), f"the operator does not end\n{self._waiting()}"
+
+    def _waiting(self) -> str:
+        """What each of its tasks waits for."""
+        tasks = asyncio.all_tasks(self._loop) if self._loop else ()
+        return "\n".join(f"{task.get_name()}: {_chain(task.get_coro())}" for task in tasks)
 
     @property
     def idle(self) -> bool:
@@ -165,7 +181,7 @@ class OperatorThread:
             self._watching.set()
 
     async def _work(self) -> None:
-        self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
         # A crashed worker is a task that nobody asks for its end.
         self._loop.set_exception_handler(lambda loop, context: None)
         configuration = Configuration()
