@@ -22,7 +22,7 @@ from tests.faults.state import differences
 from tests.fuzz.draw import Spec, sequences
 from tests.fuzz.explore import COMPARED, explore
 
-from qwen3_operator.api.conditions import DEPLOYMENT_TYPES
+from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, Type
 from qwen3_operator.api.reasons import Reason
 
 MODE = yaml.safe_load((Path(__file__).parent / "seeds.yaml").read_text())[os.environ.get("QWEN3_FUZZ") or "ci"]
@@ -87,9 +87,11 @@ class Subject:
         while self._under_way() and time.monotonic() - began < PROGRESS_SECONDS:
             time.sleep(LOOK_SECONDS)
         self.case.wait_quiet(self.operator, lambda: True, "rest")
-        status = self.world.must("Qwen3Deployment", "chat")["status"]
+        live = self.world.must("Qwen3Deployment", "chat")
+        status, service = live["status"], live["spec"].get("service") or {}
         found = {c["type"]: c["status"] for c in status["conditions"]}
-        assert list(found) == [str(t) for t in DEPLOYMENT_TYPES], "exactly the declared conditions"
+        declared = [*DEPLOYMENT_TYPES, *([Type.ROUTED] if "gateway" in service else [])]
+        assert list(found) == [str(t) for t in declared], "exactly the declared conditions"
         assert found["Ready"] == "True" or "True" in (found["Reconciling"], found["Stalled"]) or _idle(status), found
         # On a machine under load a pod may come late, and is news; one that has no end of news is at fault.
         for left in range(MOST_NEWS if self._under_way() else 0, -1, -1):
