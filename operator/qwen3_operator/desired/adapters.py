@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from qwen3_in_engine.server.contract import ADAPTERS_VARIABLE
-from qwen3_operator.api import API_VERSION
-from qwen3_operator.api.deployment import Qwen3Deployment
-from qwen3_operator.naming import MODELS_DIR, digest, owner_reference, server_labels
+from qwen3_operator.desired.child import child_metadata
+from qwen3_operator.naming import MODELS_DIR, digest
 
 ADAPTERS_DIR, ADAPTERS_FILE = "/etc/qwen3/adapters", "adapters.json"
 VOLUME = "adapters"
@@ -26,12 +25,7 @@ def adapters_name(name: str) -> str:
 def adapters_config_map(namespace: str, name: str, uid: str, paths: Mapping[str, str]) -> dict[str, Any]:
     """The ConfigMap. `paths`: name of each adapter -> folder inside the volume of the model."""
     return {
-        "metadata": {
-            "namespace": namespace,
-            "name": adapters_name(name),
-            "labels": server_labels(name),
-            "ownerReferences": [owner_reference(Qwen3Deployment.KIND, API_VERSION, name, uid, controller=True)],
-        },
+        "metadata": child_metadata(namespace, name, uid, adapters_name(name)),
         "data": {ADAPTERS_FILE: _text(paths)},
     }
 

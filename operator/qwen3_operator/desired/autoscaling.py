@@ -10,10 +10,10 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qwen3_operator.api import API_VERSION, GROUP
+from qwen3_operator.api import GROUP
 from qwen3_operator.api.autoscaling import Autoscaling, ScalingTarget
-from qwen3_operator.api.deployment import Qwen3Deployment, Qwen3DeploymentSpec
-from qwen3_operator.naming import owner_reference, server_labels
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.desired.child import child_metadata
 
 Object = Mapping[str, Any]
 SCALED_BY = f"{GROUP}/scaled-by"
@@ -77,12 +77,7 @@ def scaled_object(
     if least == 0:
         queries = {called: (_or_none_wanted(query, namespace, name), at) for called, (query, at) in queries.items()}
     return {
-        "metadata": {
-            "namespace": namespace,
-            "name": name,
-            "labels": server_labels(name),
-            "ownerReferences": [owner_reference(Qwen3Deployment.KIND, API_VERSION, name, uid, controller=True)],
-        },
+        "metadata": child_metadata(namespace, name, uid),
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
             "minReplicaCount": least,

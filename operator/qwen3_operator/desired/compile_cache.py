@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qwen3_operator.api import API_VERSION
-from qwen3_operator.api.deployment import Qwen3Deployment
 from qwen3_operator.api.engine import CompileCache
 from qwen3_operator.controller.quantity import quantity
+from qwen3_operator.desired.child import child_metadata
 from qwen3_operator.desired.claim import is_bound, requested
 from qwen3_operator.desired.drift import stamped, up_to_date
-from qwen3_operator.naming import owner_reference, server_labels
 
 Object = Mapping[str, Any]
 
@@ -30,12 +28,7 @@ def cache_claim(
     asking for more than the API server allows would be refused as a whole.
     """
     claim: dict[str, Any] = {
-        "metadata": {
-            "namespace": namespace,
-            "name": cache_claim_name(name),
-            "labels": server_labels(name),
-            "ownerReferences": [owner_reference(Qwen3Deployment.KIND, API_VERSION, name, uid, controller=True)],
-        },
+        "metadata": child_metadata(namespace, name, uid, cache_claim_name(name)),
         "spec": _spec_of_new(cache) if live is None else _spec_like(live, cache, grows=grows and is_bound(live)),
     }
     given = live["spec"].get("storageClassName") if live is not None else None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qwen3_operator.api import API_VERSION
-from qwen3_operator.api.deployment import Qwen3Deployment, Qwen3DeploymentSpec
-from qwen3_operator.naming import owner_reference, server_labels, server_selector
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.desired.child import child_metadata
+from qwen3_operator.naming import server_selector
 
 Object = Mapping[str, Any]
 _SPREAD_OVER = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
@@ -23,12 +23,7 @@ def wants_budget(spec: Qwen3DeploymentSpec) -> bool:
 def disruption_budget(namespace: str, name: str, uid: str) -> dict[str, Any]:
     """The PodDisruptionBudget of the servers of the Qwen3Deployment `name`: one at a time is evicted."""
     return {
-        "metadata": {
-            "namespace": namespace,
-            "name": name,
-            "labels": server_labels(name),
-            "ownerReferences": [owner_reference(Qwen3Deployment.KIND, API_VERSION, name, uid, controller=True)],
-        },
+        "metadata": child_metadata(namespace, name, uid),
         "spec": {
             "maxUnavailable": 1,
             # A server that does not answer yet, or never will, keeps no node from being drained.

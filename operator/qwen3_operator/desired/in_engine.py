@@ -8,10 +8,9 @@ from importlib import resources
 from typing import Any
 
 from qwen3_in_engine.server.contract import LIVE_PATH, READY_PATH, STARTED_PATH
-from qwen3_operator.api import API_VERSION
-from qwen3_operator.api.deployment import Qwen3Deployment
+from qwen3_operator.desired.child import child_metadata
 from qwen3_operator.desired.service import PORT_NAME
-from qwen3_operator.naming import digest, owner_reference, server_labels
+from qwen3_operator.naming import digest
 from qwen3_operator.plan.middleware import SETTLE_SECONDS
 
 PACKAGE = "qwen3_in_engine.server"
@@ -35,12 +34,7 @@ def in_engine_config_map(namespace: str, name: str, uid: str, called: str) -> di
     """The ConfigMap `called` so, of the Qwen3Deployment `name`. Servers that run keep the one that they were started
     with: its name holds a hash of the sources."""
     return {
-        "metadata": {
-            "namespace": namespace,
-            "name": called,
-            "labels": server_labels(name),
-            "ownerReferences": [owner_reference(Qwen3Deployment.KIND, API_VERSION, name, uid, controller=True)],
-        },
+        "metadata": child_metadata(namespace, name, uid, called),
         "immutable": True,
         "data": sources(),
     }

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from qwen3_in_engine.server.contract import KEYS_VARIABLE, LIMITS_VARIABLE
-from qwen3_operator.api import API_VERSION
-from qwen3_operator.api.deployment import Auth, AuthLimits, Limits, Qwen3Deployment
-from qwen3_operator.naming import owner_reference, server_labels
+from qwen3_operator.api.deployment import Auth, AuthLimits, Limits
+from qwen3_operator.desired.child import child_metadata
 
 KEYS_DIR, LIMITS_DIR = "/etc/qwen3/keys", "/etc/qwen3/limits"
 LIMITS_FILE = "limits.json"
@@ -27,12 +26,7 @@ def limits_name(name: str) -> str:
 def limits_config_map(namespace: str, name: str, uid: str, limits: AuthLimits | None) -> dict[str, Any]:
     """The ConfigMap. It is there without limits too: those that come later reach the servers that run."""
     return {
-        "metadata": {
-            "namespace": namespace,
-            "name": limits_name(name),
-            "labels": server_labels(name),
-            "ownerReferences": [owner_reference(Qwen3Deployment.KIND, API_VERSION, name, uid, controller=True)],
-        },
+        "metadata": child_metadata(namespace, name, uid, limits_name(name)),
         "data": {LIMITS_FILE: _text(limits or AuthLimits())},
     }
 

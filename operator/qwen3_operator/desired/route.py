@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from qwen3_operator.api import API_VERSION
-from qwen3_operator.api.deployment import Qwen3Deployment
 from qwen3_operator.api.gateway import Gateway
-from qwen3_operator.naming import owner_reference, server_labels
+from qwen3_operator.desired.child import child_metadata
 
 API_PATH = "/v1"
 """The OpenAI API. vLLM's own paths beside it (/metrics, /tokenize and others) are nobody's outside the cluster."""
@@ -21,12 +19,7 @@ def http_route(namespace: str, name: str, uid: str, port: int, gateway: Gateway)
     Lists that are empty say so: what a hand puts into them, like a filter that mirrors every request, is undone.
     """
     return {
-        "metadata": {
-            "namespace": namespace,
-            "name": name,
-            "labels": server_labels(name),
-            "ownerReferences": [owner_reference(Qwen3Deployment.KIND, API_VERSION, name, uid, controller=True)],
-        },
+        "metadata": child_metadata(namespace, name, uid),
         "spec": {
             "parentRefs": [gateway.parent_ref.model_dump(by_alias=True, exclude_none=True)],
             "hostnames": list(gateway.hostnames),

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from qwen3_in_engine.server.contract import KEYS_VARIABLE, LIMITS_VARIABLE, VARIABLE
-from qwen3_operator.api import API_VERSION
-from qwen3_operator.api.deployment import Qwen3Deployment, Qwen3DeploymentSpec, Rollout
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec, Rollout
 from qwen3_operator.desired import adapters, in_engine, keys
 from qwen3_operator.desired.autoscaling import KEDA, SCALED_BY
+from qwen3_operator.desired.child import child_metadata
 from qwen3_operator.desired.compile_cache import cache_claim_name
 from qwen3_operator.desired.disruption import spread
 from qwen3_operator.desired.made_from import ANNOTATION as MADE_FROM
@@ -26,7 +26,6 @@ from qwen3_operator.naming import (
     TEMPLATE_DIR,
     TEMPLATE_FILE,
     digest,
-    owner_reference,
     server_labels,
     server_selector,
 )
@@ -81,13 +80,8 @@ def server_deployment(
     annotations = {MADE_FROM: made_from.written()} | (refused.written() if refused else {})
     counted = {"replicas": replicas} if replicas is not None else {}
     return {
-        "metadata": {
-            "namespace": namespace,
-            "name": name,
-            "labels": server_labels(name),
-            "annotations": annotations | ({} if counted else {SCALED_BY: KEDA}),
-            "ownerReferences": [owner_reference(Qwen3Deployment.KIND, API_VERSION, name, uid, controller=True)],
-        },
+        "metadata": child_metadata(namespace, name, uid)
+        | {"annotations": annotations | ({} if counted else {SCALED_BY: KEDA})},
         "spec": {
             **counted,
             "revisionHistoryLimit": 3,
