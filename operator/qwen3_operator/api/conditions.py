@@ -56,6 +56,12 @@ BATCH_TYPES = (
 MODEL_TYPES = (Type.ACCEPTED, Type.VOLUME_BOUND, Type.DOWNLOADED, Type.READY, Type.RECONCILING, Type.STALLED)
 
 
+def condition_of(obj: Mapping[str, Any] | None, kind: str) -> Mapping[str, Any]:
+    """The condition of that type of an object of any kind; empty where it has none."""
+    conditions = ((obj or {}).get("status") or {}).get("conditions") or ()
+    return next((c for c in conditions if c.get("type") == kind), {})
+
+
 def shorten(message: str, limit: int = MAX_MESSAGE) -> str:
     """`message`, cut to `limit` characters. Messages quote what others wrote, so each is cut where it is made."""
     return message if len(message) <= limit else message[: limit - 1] + "…"

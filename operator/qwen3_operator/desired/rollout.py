@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from qwen3_operator.api import GROUP
+from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.api.deployment import Rollout
 from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.quantity import quantity
@@ -134,12 +135,12 @@ def is_rolling(server: Object) -> bool:
 
 def has_completed(server: Object) -> bool:
     """Whether the present template was once rolled out: then what fails now is no fault of the change."""
-    return is_current(server) and _condition(server, "Progressing").get("reason") == "NewReplicaSetAvailable"
+    return is_current(server) and condition_of(server, "Progressing").get("reason") == "NewReplicaSetAvailable"
 
 
 def has_timed_out(server: Object) -> bool:
     """Whether old servers went first and no new one could come since: longer than the progress deadline."""
-    late = _condition(server, "Progressing").get("reason") == "ProgressDeadlineExceeded"
+    late = condition_of(server, "Progressing").get("reason") == "ProgressDeadlineExceeded"
     recreates = (server["spec"].get("strategy") or {}).get("type") == "Recreate"
     return late and (recreates or deletes_first(server))
 
@@ -173,20 +174,14 @@ def _waits_for_volume(pod: Object, now: datetime) -> bool:
 
 def _since(pod: Object, kind: str, status: str, now: datetime) -> timedelta:
     """For how long a condition of a pod has had this status; nothing where it has another."""
-    found = _condition(pod, kind)
+    found = condition_of(pod, kind)
     since = parse_time(found.get("lastTransitionTime")) if found.get("status") == status else None
     return now - since if since is not None else timedelta()
 
 
-def _condition(obj: Object, kind: str) -> Object:
-    """A condition of a pod or a Deployment; empty where it has none of the kind."""
-    conditions: Sequence[Object] = (obj.get("status") or {}).get("conditions") or ()
-    return next((c for c in conditions if c["type"] == kind), {})
-
-
 def create_failure(server: Object) -> str:
     """Why the API server refuses the pods; empty when it does not."""
-    failure = _condition(server, "ReplicaFailure")
+    failure = condition_of(server, "ReplicaFailure")
     return str(failure.get("message", "")) if failure.get("status") == "True" else ""
 
 

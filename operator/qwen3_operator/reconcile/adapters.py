@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qwen3_in_engine.server.contract import ADAPTERS_LINE
+from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.source import ModelSource
@@ -27,7 +28,6 @@ from qwen3_operator.reconcile.holders import add_holders, decides, holds, is_mad
 from qwen3_operator.reconcile.models import hear_of, hub_of, make_held
 from qwen3_operator.status.adapters import AdapterView, ServersView
 from qwen3_operator.status.model_ready import verified_copy
-from qwen3_operator.status.pods import condition
 from qwen3_operator.status.words import json_object
 
 LOG_LINES = 1000
@@ -178,5 +178,5 @@ async def _said(context: Context, namespace: str, pod: str) -> Mapping[str, Any]
 
 
 def _is_ready(pod: Object) -> bool:
-    ready = (condition(pod, "Ready") or {}).get("status") == "True"
+    ready = condition_of(pod, "Ready").get("status") == "True"
     return ready and not pod["metadata"].get("deletionTimestamp")

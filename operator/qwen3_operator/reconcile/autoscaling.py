@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import ApiError, Object
@@ -79,7 +80,7 @@ async def ensure_autoscaler(
             words = "the API server does not know KEDA's ScaledObjects any more: the number of servers stays"
             return None, [Problem(Reason.AUTOSCALER_MISSING, words, FIELD, severity="warning")]
         return None, [replace(refused(SCALED_OBJECTS, meta["name"], error), severity="warning", field=FIELD)]
-    ready = _condition(live, "Ready")
+    ready = condition_of(live, "Ready")
     failing = ready.get("status") == "False" or ready.get("reason") == "PartialTriggerError"
     # While no server is ready there is no metric to be seen either.
     if failing and (server.get("status") or {}).get("readyReplicas"):
@@ -87,8 +88,3 @@ async def ensure_autoscaler(
         words += f" (kubectl describe scaledobject {meta['name']})"
         return live, [Problem(Reason.AUTOSCALER_FAILING, words, FIELD, severity="warning")]
     return live, []
-
-
-def _condition(obj: Object, kind: str) -> Object:
-    conditions: list[Object] = (obj.get("status") or {}).get("conditions") or []
-    return next((c for c in conditions if c.get("type") == kind), {})

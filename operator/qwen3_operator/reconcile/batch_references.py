@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from qwen3_operator.api.base import ConfigMapKeyRef
 from qwen3_operator.api.batch import ClaimFile, Qwen3BatchSpec
-from qwen3_operator.api.conditions import Type
+from qwen3_operator.api.conditions import Type, condition_of
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import Object
@@ -74,7 +74,7 @@ class BatchReferences(Reconciliation):
         server = self.context.store.get(DEPLOYMENTS, self._namespace, name)
         if server is not None and is_controlled_by(server, found["metadata"]["uid"]) and _ready(server):
             return None
-        told = next((c for c in (found.get("status") or {}).get("conditions") or [] if c["type"] == Type.READY), None)
+        told = condition_of(found, Type.READY)
         why = f" ({told['reason']}: {told.get('message', '')})" if told and told["status"] != "True" else ""
         words = f"no server of Qwen3Deployment {name} is ready{why}: the lines wait"
         return Problem(Reason.SERVERS_NOT_READY, words, where)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.controller import metrics
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import PODS
@@ -12,7 +13,7 @@ from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.desired.server import CONTAINER as SERVER_CONTAINER
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.watched import BY_JOB, in_namespace
-from qwen3_operator.status.pods import PodView, condition
+from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.startup import startup_status
 
 LOG_LINES = 1000
@@ -41,7 +42,7 @@ async def views_of(context: Context, pods: Iterable[Object], container: str) -> 
 
 async def newest_startup(context: Context, pods: Sequence[Object], before: Mapping[str, Any]) -> dict[str, Any]:
     """`status.startup` of the newest ready pod; the one `before` where that is still there, so it is read once."""
-    ready = [pod for pod in pods if (condition(pod, "Ready") or {}).get("status") == "True"]
+    ready = [pod for pod in pods if condition_of(pod, "Ready").get("status") == "True"]
     if not ready or any(pod["metadata"]["name"] == before.get("pod") for pod in ready):
         return dict(before)
     newest = max(ready, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))

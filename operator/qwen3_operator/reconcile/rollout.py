@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from qwen3_operator.api.conditions import shorten
+from qwen3_operator.api.conditions import condition_of, shorten
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.cluster import Object
@@ -16,7 +16,7 @@ from qwen3_operator.desired.made_from import ANNOTATION, MadeFrom, made_from
 from qwen3_operator.desired.rollout import RolledBack, has_completed, has_timed_out, template_hash
 from qwen3_operator.naming import DEPLOYMENT_LABEL
 from qwen3_operator.reconcile.context import Context
-from qwen3_operator.status.pods import PodView, Trouble, condition, pod_trouble
+from qwen3_operator.status.pods import PodView, Trouble, pod_trouble
 
 REPEATED = 3
 """A server that failed so often does not heal by another start."""
@@ -61,7 +61,7 @@ async def failed_rollout(
     if newest is None:
         return None
     new = [view for view in pods if template_hash(view.pod) == template_hash(newest)]
-    if any((condition(view.pod, "Ready") or {}).get("status") == "True" for view in new):
+    if any(condition_of(view.pod, "Ready").get("status") == "True" for view in new):
         return None  # the spec serves: what fails is one server, or its node
     trouble = _final(new, context.now()) or (_never_came(new) if late else None)
     before = [(it, made) for it in ours if it is not newest and (made := made_from(it)) is not None]

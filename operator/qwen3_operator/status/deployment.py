@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, Type
+from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, Type, condition_of
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.desired.autoscaling import servers_needed, servers_wanted
@@ -126,8 +126,7 @@ def deployment_status(
 def _autoscaling(spec: Qwen3DeploymentSpec, server: Object, scaler: Object | None) -> dict[str, Any]:
     """`status.autoscaling`: the number that was written on the Deployment, and KEDA's word about the load."""
     found: dict[str, Any] = {"desiredReplicas": servers_wanted(spec, server)}
-    conditions = ((scaler or {}).get("status") or {}).get("conditions") or ()
-    active = next((c.get("status") for c in conditions if c.get("type") == "Active"), None)
+    active = condition_of(scaler, "Active").get("status")
     return found | ({"active": active == "True"} if active in ("True", "False") else {})
 
 

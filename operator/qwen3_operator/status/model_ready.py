@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qwen3_operator.api.conditions import Type
+from qwen3_operator.api.conditions import Type, condition_of
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.source import DEFAULT_REVISION
 from qwen3_operator.status.conditions import Conditions
@@ -15,8 +15,7 @@ Object = Mapping[str, Any]
 
 def model_condition(model: Object | None, kind: Type = Type.READY) -> Mapping[str, Any]:
     """A condition of a Qwen3Model, empty where there is none."""
-    conditions = (model or {}).get("status", {}).get("conditions") or []
-    return next((c for c in conditions if c["type"] == kind), {})
+    return condition_of(model, kind)
 
 
 def verified_copy(model: Object | None) -> Mapping[str, Any] | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.engine.diagnosis import Cause, diagnose_pod
 
@@ -41,12 +42,12 @@ class PodView:
     @property
     def placed(self) -> bool:
         """Whether it has a node."""
-        return (condition(self.pod, "PodScheduled") or {}).get("status") == "True"
+        return condition_of(self.pod, "PodScheduled").get("status") == "True"
 
     @property
     def unplaced(self) -> bool:
         """Whether the scheduler said that it has no node for it."""
-        return (condition(self.pod, "PodScheduled") or {}).get("status") == "False"
+        return condition_of(self.pod, "PodScheduled").get("status") == "False"
 
     @property
     def failed(self) -> bool:
@@ -56,12 +57,6 @@ class PodView:
             or ("terminated" in (c.get("lastState") or {}) and not c.get("ready"))
             for c in self.pod.get("status", {}).get("containerStatuses") or []
         )
-
-
-def condition(pod: Object, kind: str) -> Object | None:
-    """A condition of a pod."""
-    conditions = pod.get("status", {}).get("conditions") or []
-    return next((c for c in conditions if c["type"] == kind), None)
 
 
 def pod_trouble(

@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.api.times import parse_time
 from qwen3_operator.desired.server import CONTAINER
 from qwen3_operator.engine.startup_log import parse_startup_log
-from qwen3_operator.status.pods import condition
 
 
 def startup_status(pod: Mapping[str, Any], log: str) -> dict[str, Any]:
     """`status.startup` of a server that is ready. Seconds; what is not known is left out."""
     meta, status = pod["metadata"], pod.get("status", {})
     created = parse_time(meta.get("creationTimestamp"))
-    placed = parse_time((condition(pod, "PodScheduled") or {}).get("lastTransitionTime"))
-    ready = parse_time((condition(pod, "Ready") or {}).get("lastTransitionTime"))
+    placed = parse_time(condition_of(pod, "PodScheduled").get("lastTransitionTime"))
+    ready = parse_time(condition_of(pod, "Ready").get("lastTransitionTime"))
     containers = [c for c in status.get("containerStatuses") or [] if c.get("name") == CONTAINER]
     running = ((containers[0].get("state") or {}).get("running") or {}) if containers else {}
     started = parse_time(running.get("startedAt"))

@@ -12,6 +12,7 @@ from qwen3_in_engine.server.contract import (
     KEYS_UNUSABLE,
     WRONG_ANSWERS,
 )
+from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.engine.diagnosis.log import Weight, first_error
 from qwen3_operator.engine.diagnosis.patterns import Cause, first_cause, patterns
@@ -38,7 +39,7 @@ def diagnose_pod(
     status = pod.get("status", {})
     events = tuple(events)
     return (
-        _lost(status)
+        _lost(pod)
         or _unschedulable(pod, gpus_by_node)
         or _containers(status, log, events)
         or next((cause for event in reversed(events) if (cause := first_cause("event", event))), None)
@@ -48,8 +49,9 @@ def diagnose_pod(
 # --- the pod as a whole
 
 
-def _lost(status: Mapping[str, Any]) -> Cause | None:
+def _lost(pod: Mapping[str, Any]) -> Cause | None:
     """A pod that its node gave up, or whose node is gone."""
+    status = pod.get("status") or {}
     reason, message = status.get("reason", ""), str(status.get("message", "")).strip()
     if reason == "Evicted":
         return Cause(
@@ -67,8 +69,8 @@ def _lost(status: Mapping[str, Any]) -> Cause | None:
             f"the node refused the pod ({message or reason})",
             "a GPU may have failed or been taken: check the node's device plugin",
         )
-    disruption = _condition(status, "DisruptionTarget")
-    if disruption is not None and disruption.get("status") == "True":
+    disruption = condition_of(pod, "DisruptionTarget")
+    if disruption.get("status") == "True":
         why = disruption.get("message") or disruption.get("reason", "")
         return Cause(
             Reason.DISRUPTED, f"the pod is being removed from its node ({why})", "it comes back where there is room"
@@ -76,17 +78,13 @@ def _lost(status: Mapping[str, Any]) -> Cause | None:
     return None
 
 
-def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
-    return next((c for c in status.get("conditions") or () if c.get("type") == kind), None)
-
-
 _NODE_REASON = re.compile(r"(\d{1,9}) (?:node\(s\) )?(.+)", re.DOTALL)
 
 
 def _unschedulable(pod: Mapping[str, Any], gpus_by_node: Mapping[str, int] | None) -> Cause | None:
     """The scheduler's reasons node by node, the one that says most about the cause first."""
-    condition = _condition(pod.get("status", {}), "PodScheduled")
-    if condition is None or condition.get("status") != "False":
+    condition = condition_of(pod, "PodScheduled")
+    if condition.get("status") != "False":
         return None
     message = bounded(str(condition.get("message", "")))
     if condition.get("reason") == "SchedulingGated":
@@ -112,7 +110,7 @@ def _unschedulable(pod: Mapping[str, Any], gpus_by_node: Mapping[str, int] | Non
 
 def waits_for_room(pod: Mapping[str, Any], gpus_by_node: Mapping[str, int]) -> bool:
     """Whether the scheduler would place the pod once another one ends: not where no node has so many GPUs."""
-    condition = _condition(pod.get("status", {}), "PodScheduled") or {}
+    condition = condition_of(pod, "PodScheduled")
     if condition.get("status") != "False" or condition.get("reason") != "Unschedulable":
         return False
     reasons = _texts(condition)
@@ -130,7 +128,7 @@ _HELD = re.compile(
 
 def short_of(pod: Mapping[str, Any]) -> set[str]:
     """Resources of which no node, or not each, has enough for the pod, as the scheduler says."""
-    condition = _condition(pod.get("status", {}), "PodScheduled") or {}
+    condition = condition_of(pod, "PodScheduled")
     return {text.removeprefix(_SHORT_OF) for text in _texts(condition) if text.startswith(_SHORT_OF)}
 
 
