@@ -68,7 +68,7 @@ class BatchReferences(Reconciliation):
         if asked.get("suspend"):
             words = f"Qwen3Deployment {name} is suspended: the lines wait until its spec.suspend is false"
             return Problem(Reason.SERVERS_SUSPENDED, words, where)
-        if asked.get("replicas") == 0:
+        if asked.get("replicas") == 0 and not asked.get("autoscaling"):
             words = f"Qwen3Deployment {name} has spec.replicas 0: the lines wait until it is scaled up"
             return Problem(Reason.SERVERS_SCALED_TO_ZERO, words, where)
         server = self.context.store.get(DEPLOYMENTS, self._namespace, name)
