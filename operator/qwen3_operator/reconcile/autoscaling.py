@@ -6,18 +6,16 @@ Deployment; it takes it back where the autoscaling ends, after the ScaledObject 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import SCALED_OBJECTS
-from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.desired.autoscaling import is_given_away, scaled_object
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.plan import Plan
-from qwen3_operator.reconcile.context import Context, refused
+from qwen3_operator.reconcile.context import Context
+from qwen3_operator.reconcile.optional import remove_own, warning
 
 FIELD = "spec.autoscaling"
 MISSING_SECONDS = 60.0
@@ -43,19 +41,9 @@ async def missing_autoscaler(context: Context) -> Problem | None:
 async def remove_autoscaler(context: Context, owner: Object, server: Object | None) -> list[Problem]:
     """Have no ScaledObject: before the number of servers is the operator's again. Returns warnings: what cannot be
     deleted does not keep servers from being stopped."""
-    meta = owner["metadata"]
-    if SCALED_OBJECTS in context.store.kinds:
-        live = context.store.get(SCALED_OBJECTS, meta["namespace"], meta["name"])
-    elif context.settings.prometheus_address and is_given_away(server):
-        live = await context.cluster.get(SCALED_OBJECTS, meta["namespace"], meta["name"])
-    else:
-        return []
-    if live is None or not is_controlled_by(live, meta["uid"]) or live["metadata"].get("deletionTimestamp"):
-        return []
-    try:
-        await context.delete(SCALED_OBJECTS, live)
-    except ApiError as error:
-        return [replace(refused(SCALED_OBJECTS, meta["name"], error), severity="warning", field=FIELD)]
+    there_may_be = context.settings.prometheus_address and is_given_away(server)
+    if SCALED_OBJECTS in context.store.kinds or there_may_be:
+        return await remove_own(context, SCALED_OBJECTS, owner, FIELD)
     return []
 
 
@@ -79,7 +67,7 @@ async def ensure_autoscaler(
         if error.status == 404:  # its CRD went
             words = "the API server does not know KEDA's ScaledObjects any more: the number of servers stays"
             return None, [Problem(Reason.AUTOSCALER_MISSING, words, FIELD, severity="warning")]
-        return None, [replace(refused(SCALED_OBJECTS, meta["name"], error), severity="warning", field=FIELD)]
+        return None, [warning(SCALED_OBJECTS, meta["name"], error, FIELD)]
     ready = condition_of(live, "Ready")
     failing = ready.get("status") == "False" or ready.get("reason") == "PartialTriggerError"
     # While no server is ready there is no metric to be seen either.

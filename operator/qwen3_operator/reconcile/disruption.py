@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import DISRUPTION_BUDGETS
-from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.desired.disruption import disruption_budget, selects_servers, wants_budget
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import server_labels
-from qwen3_operator.reconcile.context import Context, refused
+from qwen3_operator.reconcile.context import Context
+from qwen3_operator.reconcile.optional import remove_own, warning
+
+FIELD = "spec.disruptionBudget"
 
 MOST_BUDGETS = 500
 """Of a namespace, that are looked at for one that selects the servers."""
@@ -21,17 +21,13 @@ async def ensure_budget(context: Context, owner: Object, spec: Qwen3DeploymentSp
     """Have the budget while it is wanted, and not when not. Returns warnings."""
     meta = owner["metadata"]
     namespace, name, uid = meta["namespace"], meta["name"], meta["uid"]
-    live = context.store.get(DISRUPTION_BUDGETS, namespace, name)
-    if not is_controlled_by(live, uid):
-        live = None
     try:
         if wants_budget(spec) and not await _others_select(context, namespace, name):
             await context.ensure(DISRUPTION_BUDGETS, disruption_budget(namespace, name, uid))
-        elif live is not None:
-            await context.delete(DISRUPTION_BUDGETS, live)
+            return []
     except ApiError as error:
-        return [replace(refused(DISRUPTION_BUDGETS, name, error), severity="warning", field="spec.disruptionBudget")]
-    return []
+        return [warning(DISRUPTION_BUDGETS, name, error, FIELD)]
+    return await remove_own(context, DISRUPTION_BUDGETS, owner, FIELD)
 
 
 async def _others_select(context: Context, namespace: str, name: str) -> bool:

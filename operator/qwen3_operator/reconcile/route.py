@@ -8,10 +8,10 @@ from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import HTTP_ROUTES
-from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.desired.route import http_route
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.reconcile.context import Context, refused
+from qwen3_operator.reconcile.optional import remove_own
 
 FIELD = "spec.service.gateway"
 
@@ -49,22 +49,4 @@ async def ensure_route(context: Context, owner: Object, spec: Qwen3DeploymentSpe
 
 async def remove_route(context: Context, owner: Object) -> list[Problem]:
     """Have no route, for nobody asks for one. Returns warnings."""
-    live = await _ours(context, owner) if context.settings.gateway else None
-    if live is None:
-        return []
-    try:
-        await context.delete(HTTP_ROUTES, live)
-    except ApiError as error:
-        problem = refused(HTTP_ROUTES, owner["metadata"]["name"], error)
-        return [replace(problem, severity="warning", field=FIELD)]
-    return []
-
-
-async def _ours(context: Context, owner: Object) -> Object | None:
-    """The route that there is. Where none is watched, it is asked for."""
-    meta = owner["metadata"]
-    if HTTP_ROUTES in context.store.kinds:
-        live = context.store.get(HTTP_ROUTES, meta["namespace"], meta["name"])
-    else:
-        live = await context.cluster.get(HTTP_ROUTES, meta["namespace"], meta["name"])
-    return live if is_controlled_by(live, meta["uid"]) else None
+    return await remove_own(context, HTTP_ROUTES, owner, FIELD) if context.settings.gateway else []

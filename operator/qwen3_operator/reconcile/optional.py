@@ -1,0 +1,35 @@
+"""Children that a spec may ask for and that the servers do not depend on: what is wrong with one is a warning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qwen3_operator.controller.cluster import ApiError, Object
+from qwen3_operator.controller.kinds import Kind
+from qwen3_operator.controller.ownership import is_controlled_by
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.reconcile.context import Context, refused
+
+
+async def remove_own(context: Context, kind: Kind, owner: Object, field: str) -> list[Problem]:
+    """Have no child of `kind` with the owner's name that is its own, for nobody asks for one. Returns warnings.
+
+    Where the kind is not watched, the API server is asked for it.
+    """
+    meta = owner["metadata"]
+    if kind in context.store.kinds:
+        live = context.store.get(kind, meta["namespace"], meta["name"])
+    else:
+        live = await context.cluster.get(kind, meta["namespace"], meta["name"])
+    if live is None or not is_controlled_by(live, meta["uid"]) or live["metadata"].get("deletionTimestamp"):
+        return []
+    try:
+        await context.delete(kind, live)
+    except ApiError as error:
+        return [warning(kind, meta["name"], error, field)]
+    return []
+
+
+def warning(kind: Kind, name: str, error: ApiError, field: str) -> Problem:
+    """A child that cannot be had, or not be let go. Raises an `error` that may pass."""
+    return replace(refused(kind, name, error), severity="warning", field=field)
