@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, Gauge
 from tests.monitoring import scrapes, vllm_exporter
+from tests.monitoring.exporter import served
 from tests.monitoring.prometheus import Prometheus, prometheus
 
 from qwen3_operator.api.autoscaling import Autoscaling
@@ -50,13 +51,8 @@ def operator_that_wants_none() -> Iterator[int]:
     gauge = Gauge("qwen3_operator_deployment_replicas", "Servers that are wanted", labels, registry=registry)
     gauge.labels(NAMESPACE, ASLEEP).set(0)
     gauge.labels(NAMESPACE, SERVED).set(2)
-    server, thread = start_http_server(0, "127.0.0.1", registry)
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+    with served(registry) as port:
+        yield port
 
 
 def second(job: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from tests.monitoring.exporter import served
 
 BY_VERSION: dict[str, dict[str, dict[str, list[str]]]] = yaml.safe_load(
     Path(__file__).with_name("vllm_metrics.yaml").read_text()
@@ -34,10 +35,5 @@ def serving(version: str) -> Iterator[int]:
             {"gauge": lambda it: it.set(0.5), "counter": lambda it: it.inc(), "histogram": lambda it: it.observe(1)}[
                 kind
             ](child)
-    server, thread = start_http_server(0, "127.0.0.1", registry)
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+    with served(registry) as port:
+        yield port

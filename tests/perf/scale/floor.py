@@ -23,7 +23,13 @@ Object = dict[str, Any]
 CREATORS = 16
 OF_A_MODEL = (CLAIMS.kind, JOBS.kind)
 OF_A_DEPLOYMENT = (SERVICES.kind, CONFIG_MAPS.kind, DEPLOYMENTS.kind)
-GIVEN_BY_THE_SERVER = ("clusterIP", "clusterIPs", "volumeName", "selector")
+VERSIONS = {kind.kind: kind.api_version for kind in (SERVICES, CONFIG_MAPS, DEPLOYMENTS, CLAIMS, JOBS)}
+GIVEN_BY_THE_SERVER = {
+    SERVICES.kind: ("clusterIP", "clusterIPs"),
+    CLAIMS.kind: ("volumeName",),
+    JOBS.kind: ("selector",),
+}
+"""Fields of a spec that a new object cannot have, or not the same."""
 
 
 def patterns(api: Api, namespace: str, kinds: Sequence[str]) -> list[Object]:
@@ -35,20 +41,16 @@ def patterns(api: Api, namespace: str, kinds: Sequence[str]) -> list[Object]:
 def as_written(kind: str, obj: Object) -> Object:
     """An object without what the API server and controllers added."""
     meta = {key: obj["metadata"][key] for key in ("namespace", "name", "labels") if key in obj["metadata"]}
-    written = {"apiVersion": KIND_VERSIONS[kind], "kind": kind, "metadata": meta}
+    written = {"apiVersion": VERSIONS[kind], "kind": kind, "metadata": meta}
     written |= {key: value for key, value in obj.items() if key in ("data", "immutable")}
     if "spec" not in obj:
         return written
-    given = GIVEN_BY_THE_SERVER if kind != DEPLOYMENTS.kind and kind != SERVICES.kind else GIVEN_BY_THE_SERVER[:-1]
-    spec = {key: value for key, value in obj["spec"].items() if key not in given}
+    spec = {key: value for key, value in obj["spec"].items() if key not in GIVEN_BY_THE_SERVER.get(kind, ())}
     if kind == JOBS.kind:
         labels = spec["template"]["metadata"].get("labels") or {}
         kept = {key: value for key, value in labels.items() if not key.endswith(("controller-uid", "job-name"))}
         spec |= {"template": spec["template"] | {"metadata": {"labels": kept}}}
     return written | {"spec": spec}
-
-
-KIND_VERSIONS = {kind.kind: kind.api_version for kind in (SERVICES, CONFIG_MAPS, DEPLOYMENTS, CLAIMS, JOBS)}
 
 
 def copies(objects: list[Object], name: str, names: list[str]) -> Iterator[list[Object]]:
@@ -93,7 +95,7 @@ def seconds(api: Api, kubeconfig: Path, namespace: str, crs: int, models: int, l
     names = [f"floor-{number:05}" for number in range(crs)]
     watch = Available(kubeconfig, namespace)
     watch.start()
-    time.sleep(1)
+    watch.wait(lambda: bool(watch.since), limit)  # the one that is there: from now on nothing is missed
     try:
         began = time.time()
         create(api, copies(of_a_model, model, [f"{model}-{number}" for number in range(models)]))
