@@ -238,7 +238,7 @@ def test_a_roll_out_behind_it_loses_nothing(edge: Edge) -> None:
     users = [threading.Thread(target=user, args=(number,)) for number in range(USERS)]
     for it in users:
         it.start()
-    time.sleep(2)
+    edge.world.wait(lambda: tally["answered"] >= 4 * USERS, "every user is at work")
     for name in PATHS:
         edge.world.set_spec(name, engine={"maxModelLen": 4096})
     for name in PATHS:
