@@ -12,6 +12,10 @@ from tests.documents.snippets import ROOT
 
 Shell = Callable[[str], str]
 
+# What `make test` hands its own commands, and a person's shell does not have: by these a `make` of the documents would
+# believe that it is part of another, and print which folder it enters.
+_OF_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKE_TERMOUT", "MAKE_TERMERR"}
+
 
 def shell(
     programs: Path,
@@ -29,7 +33,8 @@ def shell(
     programs.mkdir(exist_ok=True)
     for name, path in tools.ensure(list(names)).items():
         (programs / name).symlink_to(path)
-    environment = os.environ | {"KUBECONFIG": str(kubeconfig), "PATH": f"{programs}:{os.environ['PATH']}"} | more
+    variables = {name: value for name, value in os.environ.items() if name not in _OF_MAKE}
+    environment = variables | {"KUBECONFIG": str(kubeconfig), "PATH": f"{programs}:{os.environ['PATH']}"} | more
 
     def run(command: str) -> str:
         words = ["bash", "-o", "pipefail", "-c", command]
