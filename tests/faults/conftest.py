@@ -17,13 +17,6 @@ from tests.faults.bench import Bench
 ROOT = Path(__file__).parents[2]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder is of the faults."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.faults)
-
-
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory, ledger: Ledger) -> Iterator[Bench]:
     """A control plane with our CRDs and the chart's Roles, and no operator."""

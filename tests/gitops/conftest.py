@@ -40,14 +40,6 @@ __all__ = [
 ]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is here needs a cluster, and programs that take minutes to build."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.nightly)
-
-
 @pytest.fixture(scope="session")
 def the_argo(cluster: devcluster.Cluster, api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArgoCd]:
     """Argo CD with our health checks, as docs/gitops.md has them given to it."""

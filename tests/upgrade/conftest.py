@@ -21,13 +21,6 @@ AGES = {"a-minute-later": timedelta(minutes=1), "a-month-later": timedelta(days=
 RESYNC_SECONDS = "3"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder needs the cluster."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.cluster)
-
-
 @pytest.fixture(scope="module", params=AGES)
 def takeover(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Takeover]:
     """The objects before the new operator came, and after it has looked at all of them several times."""
