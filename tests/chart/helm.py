@@ -41,6 +41,14 @@ def template(
 ) -> list[dict[str, Any]]:
     """The manifests of a release with `--set SETTING` each, after those of `images`. Raises HelmError."""
     # The helm built here claims an old Kubernetes where it has no cluster to ask.
-    words = ["template", release, CHART, "--namespace", namespace, "--kube-version", tools.kubernetes_version()]
+    words: list[str | Path] = [
+        "template",
+        release,
+        CHART,
+        "--namespace",
+        namespace,
+        "--kube-version",
+        tools.kubernetes_version(),
+    ]
     rendered = helm(*words, *flags(*images, *settings))
     return [manifest for manifest in yaml.safe_load_all(rendered) if manifest]

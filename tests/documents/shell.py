@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from devcluster import tools
@@ -24,17 +24,21 @@ def shell(
     names: Sequence[str] = ("kubectl",),
     folder: Path = ROOT,
     seconds: int = 120,
-    **more: str,
+    variables: Mapping[str, str] | None = None,
 ) -> Shell:
     """Run a command in `folder`, and return what it prints; one that fails fails the test.
 
-    `programs`: a folder for links to the programs `names`, which come first on the PATH. `more`: variables.
+    `programs`: a folder for links to the programs `names`, which come first on the PATH. `variables`: more of them.
     """
     programs.mkdir(exist_ok=True)
     for name, path in tools.ensure(list(names)).items():
         (programs / name).symlink_to(path)
-    variables = {name: value for name, value in os.environ.items() if name not in _OF_MAKE}
-    environment = variables | {"KUBECONFIG": str(kubeconfig), "PATH": f"{programs}:{os.environ['PATH']}"} | more
+    environment = {
+        **{name: value for name, value in os.environ.items() if name not in _OF_MAKE},
+        "KUBECONFIG": str(kubeconfig),
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        **(variables or {}),
+    }
 
     def run(command: str) -> str:
         words = ["bash", "-o", "pipefail", "-c", command]

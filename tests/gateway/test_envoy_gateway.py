@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def edge(cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFactory) 
             for name in PATHS:
                 world.wait_ready(name)
                 world.wait_condition(name, "Routed", "True", within=60)
-                wait_until(lambda name=name: _answers(it, name), within=60, what=f"{name} answers through Envoy")
+                wait_until(partial(_answers, it, name), within=60, what=f"{name} answers through Envoy")
             yield it
         servers.close()
         operator.stop()
@@ -242,7 +243,7 @@ def test_a_roll_out_behind_it_loses_nothing(edge: Edge) -> None:
     for name in PATHS:
         edge.world.set_spec(name, engine={"maxModelLen": 4096})
     for name in PATHS:
-        edge.world.wait(lambda name=name: _replaced(edge.world, name), f"{name} is replaced", within=60)
+        edge.world.wait(partial(_replaced, edge.world, name), f"{name} is replaced", within=60)
     under_load = any(it.is_alive() for it in users)
     for it in users:
         it.join()

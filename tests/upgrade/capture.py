@@ -60,7 +60,7 @@ def _make(world: World) -> None:
     world.apply(*objects.beside(), *objects.ahead())
     for model in objects.ahead():
         world.wait_ready(model.manifest["metadata"]["name"], "Qwen3Model", within=READY_SECONDS)
-    world.apply(*map(_as_then, (*objects.servers(), *objects.batches())))
+    world.apply(*map(_as_then, objects.servers()), *map(_as_then, objects.batches()))
     for server in objects.servers():
         world.wait_ready(server.manifest["metadata"]["name"], within=READY_SECONDS)
     for batch, type in (("finished", "Completed"), ("borrowed", "Completed"), ("running", "Reconciling")):
@@ -83,7 +83,7 @@ def _wait_quiet(world: World) -> None:
         versions = [o["metadata"]["resourceVersion"] for o in found(world.api)]
         if versions != seen["versions"]:
             seen.update(versions=versions, since=time.monotonic())
-        return time.monotonic() - seen["since"] > QUIET_SECONDS
+        return bool(time.monotonic() - seen["since"] > QUIET_SECONDS)
 
     world.wait(quiet, "nothing is written", within=READY_SECONDS)
 

@@ -12,7 +12,7 @@ import yaml
 from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE
 from tests.cluster.installed import install
-from tests.upgrade import golden
+from tests.upgrade import golden, objects
 from tests.upgrade.takeover import Takeover, wait_controllers, wait_idle
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def takeover(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     with devcluster.cluster(nodes=4, gpus_per_node=8, audit=True, fake_download_report=COMPLETE) as cluster:
         cluster.apply(crds)
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
-        cluster.kubectl("create", "namespace", golden.NAMESPACE)
+        cluster.kubectl("create", "namespace", objects.NAMESPACE)
         golden.restore(cluster, items)
         api = Api(cluster.kubeconfig)
         wait_controllers(api, items)

@@ -20,7 +20,7 @@ from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE
 from tests.cluster.installed import NAME, NAMESPACE, of_pod
 from tests.cluster.operator_process import OperatorProcess
-from tests.upgrade import golden
+from tests.upgrade import golden, objects
 from tests.upgrade.conftest import RESYNC_SECONDS, ROOT
 from tests.upgrade.takeover import wait_controllers, wait_idle
 
@@ -75,7 +75,7 @@ def installed() -> Iterator[Installed]:
         it = Installed(cluster, Api(cluster.kubeconfig))
         it.helm("install", NAME, BEFORE, "--create-namespace", *flags(*IMAGES, "settings.workers=3"))
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
-        cluster.kubectl("create", "namespace", golden.NAMESPACE)
+        cluster.kubectl("create", "namespace", objects.NAMESPACE)
         golden.restore(cluster, items)
         wait_controllers(it.api, items)
         yield it
