@@ -19,7 +19,6 @@ IN_ENGLISH_ONLY = {
     "docs/autoscaling.md": "not translated yet",
     "docs/bad-input.md": "made by tests/cluster/test_bad_input.py from what the operator says, which is English",
     "docs/gateway.md": "not translated yet",
-    "docs/install.md": "not translated yet",
     "docs/keys.md": "not translated yet",
     "docs/kubectl-qwen3.md": "not translated yet",
     "docs/metrics.md": "not translated yet",
