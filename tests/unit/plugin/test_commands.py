@@ -21,6 +21,7 @@ from tests.unit.plugin.conftest import Shell
 from qwen3_operator import naming
 from qwen3_operator.desired import server
 from qwen3_operator.plugin import bundle, names, rights
+from qwen3_operator.plugin.__main__ import make_parser
 from qwen3_operator.plugin.api import Api
 from qwen3_operator.plugin.checks import OLDEST_KUBERNETES
 
@@ -63,6 +64,13 @@ def test_rights_are_those_of_the_chart() -> None:
 def test_the_oldest_kubernetes_is_the_charts() -> None:
     oldest = ".".join(map(str, OLDEST_KUBERNETES))
     assert f'kubeVersion: ">={oldest}.' in (CHART / "Chart.yaml").read_text()
+
+
+def test_every_command_stands_in_the_document() -> None:
+    page = (ROOT / "docs" / "kubectl-qwen3.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    told = {command for row in rows for command in re.findall(r"`(\w+)", row)}
+    assert told == set(re.findall(r"^    ([a-z]+)", make_parser().format_help(), re.MULTILINE))
 
 
 def test_help_loads_nothing_that_takes_time() -> None:
