@@ -50,5 +50,9 @@ def template(
         "--kube-version",
         tools.kubernetes_version(),
     ]
-    rendered = helm(*words, *flags(*images, *settings))
-    return [manifest for manifest in yaml.safe_load_all(rendered) if manifest]
+    return loaded(helm(*words, *flags(*images, *settings)))
+
+
+def loaded(rendered: str) -> list[dict[str, Any]]:
+    """The manifests of a text. Read by libyaml: of the CRDs, the YAML reader in Python makes a second a time."""
+    return [manifest for manifest in yaml.load_all(rendered, Loader=yaml.CSafeLoader) if manifest]
