@@ -28,6 +28,7 @@ from tests.cluster.downloads import COMPLETE
 from tests.cluster.installed import install
 from tests.cluster.waiting import wait_until
 from tests.cluster.world import World
+from tests.crds import crds
 from tests.documents.shell import shell
 from tests.documents.snippets import ROOT, blocks_of, documented
 from tests.gateway import envoy_gateway, modules
@@ -106,7 +107,7 @@ class _Connection(http.client.HTTPSConnection):
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[devcluster.Cluster]:
     with devcluster.cluster(nodes=4, gpus_per_node=8, audit=True, fake_download_report=COMPLETE) as it:
-        it.apply([yaml.safe_load(path.read_text()) for path in sorted((ROOT / "crds").glob("*.yaml"))])
+        it.apply(crds())
         it.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
         yield it
 

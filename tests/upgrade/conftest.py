@@ -8,10 +8,10 @@ from pathlib import Path
 
 import devcluster
 import pytest
-import yaml
 from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE
 from tests.cluster.installed import install
+from tests.crds import crds
 from tests.upgrade import golden, objects
 from tests.upgrade.takeover import Takeover, wait_controllers, wait_idle
 
@@ -25,9 +25,8 @@ RESYNC_SECONDS = "3"
 def takeover(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Takeover]:
     """The objects before the new operator came, and after it has looked at all of them several times."""
     items = golden.aged(golden.load(), AGES[request.param])
-    crds = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "crds").glob("*.yaml"))]
     with devcluster.cluster(nodes=4, gpus_per_node=8, audit=True, fake_download_report=COMPLETE) as cluster:
-        cluster.apply(crds)
+        cluster.apply(crds())
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
         cluster.kubectl("create", "namespace", objects.NAMESPACE)
         golden.restore(cluster, items)
