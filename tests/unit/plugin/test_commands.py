@@ -21,8 +21,8 @@ from tests.unit.plugin.conftest import Shell
 from qwen3_operator import naming
 from qwen3_operator.desired import server
 from qwen3_operator.plugin import bundle, names, rights
-from qwen3_operator.plugin.__main__ import make_parser
 from qwen3_operator.plugin.api import Api
+from qwen3_operator.plugin.arguments import make_parser
 from qwen3_operator.plugin.checks import OLDEST_KUBERNETES
 
 ROOT = Path(__file__).parents[3]
@@ -74,7 +74,7 @@ def test_every_command_stands_in_the_document() -> None:
 
 
 def test_help_loads_nothing_that_takes_time() -> None:
-    code = "import sys; from qwen3_operator.plugin.__main__ import make_parser; make_parser().format_help()"
+    code = "import sys; from qwen3_operator.plugin import __main__; __main__.make_parser().format_help()"
     code += "; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT / "operator")
     assert done.returncode == 0, done.stderr
