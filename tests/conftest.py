@@ -46,7 +46,8 @@ def ledger(pytestconfig: pytest.Config) -> Ledger:
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for path, of_file in groupby(items, key=lambda item: item.path):
-        marks = [getattr(pytest.mark, name) for name in MARKS.get(path.relative_to(TESTS).parts[0], ())]
+        folder = path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else ""
+        marks = [getattr(pytest.mark, name) for name in MARKS.get(folder, ())]
         for item in of_file:
             for mark in marks:
                 item.add_marker(mark)
