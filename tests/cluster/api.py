@@ -21,7 +21,9 @@ from qwen3_operator.controller.kinds import (
     EVENTS,
     HTTP_ROUTES,
     JOBS,
+    NODES,
     PODS,
+    REPLICA_SETS,
     SCALED_OBJECTS,
     SECRETS,
     SERVICES,
@@ -36,6 +38,7 @@ ROLES = Kind("rbac.authorization.k8s.io/v1", "Role", "roles")
 CLUSTER_ROLES = Kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles")
 ROLE_BINDINGS = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
 QUOTAS = Kind("v1", "ResourceQuota", "resourcequotas")
+PRIORITY_CLASSES = Kind("scheduling.k8s.io/v1", "PriorityClass", "priorityclasses")
 STAGES = Kind("kwok.x-k8s.io/v1alpha1", "Stage", "stages")
 STORAGE_CLASSES = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses")
 KINDS = {
@@ -48,7 +51,9 @@ KINDS = {
             DISRUPTION_BUDGETS,
             HTTP_ROUTES,
             JOBS,
+            NODES,
             PODS,
+            REPLICA_SETS,
             SCALED_OBJECTS,
             SECRETS,
             SERVICES,
@@ -56,7 +61,7 @@ KINDS = {
             QWEN3_MODELS,
             QWEN3_BATCHES,
         ),
-        *(NAMESPACES, ROLES, CLUSTER_ROLES, ROLE_BINDINGS, QUOTAS, STAGES, STORAGE_CLASSES),
+        *(NAMESPACES, ROLES, CLUSTER_ROLES, ROLE_BINDINGS, QUOTAS, PRIORITY_CLASSES, STAGES, STORAGE_CLASSES),
         *(EVENTS, Kind("coordination.k8s.io/v1", "Lease", "leases")),
     )
 }

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
+from typing import Any
 
+from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.waiting import stays
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3d
 
 from qwen3_operator.desired.rollout import REFUSED
+
+Object = dict[str, Any]
 
 WRONG = "AnswersWrong: tool-call parser hermes: a call is left in the content"
 
@@ -83,6 +89,59 @@ def test_where_there_is_none_an_old_one_goes_first(world: World) -> None:
     world.wait(lambda: rolling(world) == {"maxSurge": 0, "maxUnavailable": 1}, "an old one goes", within=40)
     ready = world.wait_ready("chat")
     assert ready["status"]["engine"]["maxModelLen"] == 4096
+
+
+def least_ready(world: World, since: Object) -> int:
+    """The fewest servers that were ready at once after `since`, by every version of their Deployment."""
+    return min(int(it["status"].get("readyReplicas") or 0) for it in world.history("Deployment", "chat", since))
+
+
+def test_a_change_that_cannot_succeed_takes_one_server_down_and_no_second(world: World) -> None:
+    """Two servers fill the quota: one goes first, the new one fails, and the one before comes back."""
+    world.api.create(quota(world, 2))
+    world.apply(Q3d().set(replicas=2))
+    world.wait_ready("chat")
+    before = world.must("Deployment", "chat")
+    world.apply(wrong().set(replicas=2))
+    world.wait_condition("chat", "Accepted", "False", reason="RolledBack", within=40)
+    world.wait(lambda: world.must("Deployment", "chat")["status"].get("readyReplicas") == 2, "both serve")
+    assert world.must("Deployment", "chat")["spec"]["template"] == before["spec"]["template"]
+    assert least_ready(world, before) == 1
+
+
+def test_a_quota_that_is_held_is_no_room(world: World) -> None:
+    world.api.create(quota(world, 1))
+    world.apply(Q3d())
+    world.wait_ready("chat")
+    world.apply(Q3d().engine(maxModelLen=4096))
+    world.wait(lambda: rolling(world) == {"maxSurge": 0, "maxUnavailable": 1}, "an old one goes", within=40)
+    assert world.wait_ready("chat")["status"]["engine"]["maxModelLen"] == 4096
+
+
+def test_an_operator_that_comes_in_the_middle_goes_back_all_the_same(world: World, operator: OperatorProcess) -> None:
+    world.apply(Q3d())
+    world.wait_ready("chat")
+    before = world.must("Deployment", "chat")["spec"]["template"]
+    world.apply(wrong())
+    world.wait(lambda: world.must("Deployment", "chat")["spec"]["template"] != before, "it is tried")
+    operator.stop()
+    world.wait(lambda: len(world.list("ReplicaSet")) == 2, "it fails while nobody looks")
+    time.sleep(2)
+    operator.start()
+    told = world.wait_condition("chat", "Accepted", "False", reason="RolledBack", within=30)
+    assert "AnswersWrong" in told["message"]
+    assert world.must("Deployment", "chat")["spec"]["template"] == before
+    operator.stop()
+    operator.start()
+    stays(
+        lambda: world.must("Deployment", "chat")["spec"]["template"] == before, seconds=3, what="it is not tried again"
+    )
+
+
+def quota(world: World, gpus: int) -> Object:
+    """So many GPUs for the namespace."""
+    meta, hard = {"name": "gpus", "namespace": world.namespace}, {"requests.nvidia.com/gpu": str(gpus)}
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": {"hard": hard}}
 
 
 def test_recreate_ends_all_before_the_first_new_one(world: World) -> None:

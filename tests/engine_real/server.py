@@ -90,6 +90,7 @@ def serving(
     config: Config = CONFIG,
     arguments: Mapping[str, str] = ARGUMENTS,
     variables: Mapping[str, str] | None = None,
+    checkpoint: Path = CHECKPOINT,
 ) -> Iterator[Server]:
     """A server that was begun, with `folder` for all that it writes. `arguments`: flags and their values, empty for a
     flag that has none. `variables`: more of its environment."""
@@ -112,7 +113,7 @@ def serving(
         **(variables or {}),
     }
     command = [
-        *(sys.executable, str(REPOSITORY / "images" / "vllm-cpu" / "vllm"), "serve", str(CHECKPOINT)),
+        *(sys.executable, str(REPOSITORY / "images" / "vllm-cpu" / "vllm"), "serve", str(checkpoint)),
         *("--host", "127.0.0.1", "--port", str(port), "--served-model-name", NAME, "--max-model-len", "2048"),
         *("--enforce-eager", "--kv-cache-memory-bytes", "64M", "--enable-auto-tool-choice", "--shutdown-timeout", "20"),
         *(word for pair in arguments.items() for word in pair if word),

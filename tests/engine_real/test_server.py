@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -150,10 +151,48 @@ def test_a_wrong_server_gets_no_user(what: str, tmp_path: Path) -> None:
     assert CONFIG.verify is not None
     told = replace(CONFIG.verify, reasoning_parser=arguments["--reasoning-parser"])
     with serving(tmp_path, replace(CONFIG, verify=told), arguments) as server:
-        seen = set()
-        while server.process.poll() is None:
-            seen.add(server.get(READY_PATH)[0])
-            time.sleep(0.2)
-        assert 200 not in seen
-        assert server.process.returncode == EXIT_WRONG_ANSWERS
+        assert ended_unseen(server) == EXIT_WRONG_ANSWERS
         assert words in server.log.rpartition("qwen3: AnswersWrong: ")[2]
+
+
+def ended_unseen(server: Server) -> int:
+    """Its exit code; until then it has never said that it is ready."""
+    while (code := server.process.poll()) is None:
+        assert server.get(READY_PATH)[0] != 200
+        time.sleep(0.2)
+    return code
+
+
+def swap_tokenizer(checkpoint: Path) -> None:
+    """That of another model: the same words by other numbers, special ones apart."""
+    file = checkpoint / "tokenizer.json"
+    it = json.loads(file.read_text())
+    vocabulary = it["model"]["vocab"]
+    special = {token["content"] for token in it["added_tokens"]}
+    words = [word for word in vocabulary if word not in special]
+    vocabulary |= dict(zip(words, [vocabulary[word] for word in reversed(words)], strict=True))
+    file.write_text(json.dumps(it))
+
+
+def truncate_weights(checkpoint: Path) -> None:
+    file = checkpoint / "model.safetensors"
+    os.truncate(file, file.stat().st_size // 2)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("spoil", "code", "words"),
+    [
+        (swap_tokenizer, EXIT_WRONG_ANSWERS, "qwen3: AnswersWrong: "),
+        (truncate_weights, 1, "safetensor"),  # vLLM's own word
+    ],
+    ids=["tokenizer", "weights"],
+)
+def test_a_spoilt_checkpoint_gets_no_user(spoil: Callable[[Path], None], code: int, words: str, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(CHECKPOINT, checkpoint)
+    spoil(checkpoint)
+    with serving(tmp_path, checkpoint=checkpoint) as server:
+        assert ended_unseen(server) == code
+        assert words in server.log
+        print(server.log.rpartition(words)[2].splitlines()[0])

@@ -370,6 +370,9 @@ class Reason(StrEnum):
     SCHEDULING = _well("Scheduling", _N, "the pods wait for their nodes")
     INSUFFICIENT_GPU = _passes(
         "InsufficientGpu", _N, "no node has enough free GPUs", "free GPUs, add a node, or lower the parallelism")
+    PREEMPTED = _passes(
+        "Preempted", _N, "a pod of higher priority took the place of a server, and there is no room for a new one",
+        "free GPUs, add a node, or raise spec.scheduling.priorityClassName")
     INSUFFICIENT_HOST_RESOURCES = _passes(
         "InsufficientHostResources", _N, "no node has enough CPU, memory or disk", "lower the requests, or add a node")
     NODE_NOT_READY = _passes("NodeNotReady", _N, "the nodes are not ready", "see the nodes")

@@ -16,7 +16,7 @@ from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.api.deployment import Rollout
 from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.quantity import quantity
-from qwen3_operator.engine.diagnosis import gpus_wanted, is_gpu, short_of, waits_for_room
+from qwen3_operator.engine.diagnosis import gpus_wanted, has_ended, is_gpu, short_of, waits_for_room
 
 Object = Mapping[str, Any]
 REFUSED = f"{GROUP}/rolled-back"
@@ -85,13 +85,18 @@ def must_delete_first(
         return False
     if deletes_first(server) or _quota_is_held(server):
         return True
-    living = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+    living = [pod for pod in pods if _holds_its_place(pod)]
     if len({template_hash(pod) for pod in living}) < 2:
         return False
     if volume_of_one_node and any(_waits_for_volume(pod, now) for pod in living):
         return True
     stuck = [pod for pod in living if _since(pod, "PodScheduled", "False", now) >= NO_ROOM]
     return any(waits_for_room(pod, gpus_by_node) and makes_room(living, pod, gpus_by_node) for pod in stuck)
+
+
+def _holds_its_place(pod: Object) -> bool:
+    """Whether a pod has, or waits for, what it asks for: one that is evicted has given it back."""
+    return not has_ended(pod) and not pod["metadata"].get("deletionTimestamp")
 
 
 def makes_room(pods: Sequence[Object], new: Object, gpus_by_node: Mapping[str, int]) -> bool:

@@ -20,6 +20,7 @@ from qwen3_operator.desired.keys import limits_config_map, limits_name
 from qwen3_operator.desired.made_from import made_from
 from qwen3_operator.desired.server import CONTAINER
 from qwen3_operator.desired.service import server_service
+from qwen3_operator.engine.diagnosis import has_ended
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.plan import Weights
@@ -40,7 +41,7 @@ from qwen3_operator.reconcile.models import (
     wanted_name,
     weights_of,
 )
-from qwen3_operator.reconcile.pods import newest_startup, views_of
+from qwen3_operator.reconcile.pods import makes_way, newest_startup, views_of, without_replaced
 from qwen3_operator.reconcile.reconciliation import observed, together, undecodable
 from qwen3_operator.reconcile.references import Reference, find_references
 from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
@@ -49,6 +50,7 @@ from qwen3_operator.reconcile.servers import Servers, is_rolled_out
 from qwen3_operator.status.accepted import unreadable
 from qwen3_operator.status.adapters import ServersView
 from qwen3_operator.status.deployment import DeploymentView, deployment_status
+from qwen3_operator.status.pods import is_preempted
 
 STARTING_SECONDS = 10.0
 LOG_SECONDS = 0.3
@@ -98,6 +100,7 @@ class _Reconciliation(Servers):
             server=self.server,
             pods=self.pods,
             ending=self._ending(),
+            preempted=any(map(is_preempted, self.server_pods())),
             gpus_by_node=self.gpus_by_node,
             startup=self.startup,
             endpoint=self.endpoint,
@@ -155,7 +158,8 @@ class _Reconciliation(Servers):
             before = self._status.get("adapterServers") or {}
             self.adapter_servers = await ask_servers(self.context, self.server_pods(), paths, before)
         if not is_rolled_out(self.server):
-            self.pods = await views_of(self.context, self.server_pods(), CONTAINER)
+            pods = without_replaced(self.server_pods(), self.context.now())
+            self.pods = await views_of(self.context, pods, CONTAINER)
             await self._go_back(spec)
         elif self.server["spec"].get("replicas"):
             await self._read_startup()
@@ -164,7 +168,7 @@ class _Reconciliation(Servers):
         """Names of the models that are wanted, or that servers still run on."""
         held = self.context.store.find(QWEN3_MODELS, OWNER, self._uid)
         makers = [self.server["spec"]["template"]["spec"]] if self.server is not None else []
-        makers += [pod["spec"] for pod in self.server_pods()]
+        makers += [pod["spec"] for pod in self.server_pods() if not has_ended(pod)]
         keep = models_in_use(held, makers) | ({self.model_name} if self.model_name else set()) | self.adapters.models
         if self.server is not None and not is_rolled_out(self.server):
             keep |= {model["metadata"]["name"] for model in held}  # it may have to go back to what served
@@ -188,10 +192,8 @@ class _Reconciliation(Servers):
         return TEMPLATE_SECONDS if spec is not None and spec.engine.chat_template else None
 
     def _ending(self) -> int:
-        """Servers that end and have a node, and its GPUs, until then."""
-        return sum(
-            bool(pod["metadata"].get("deletionTimestamp") and pod["spec"].get("nodeName")) for pod in self.server_pods()
-        )
+        """Servers that end, and whose GPUs another one can have then."""
+        return sum(makes_way(self.context, pod) for pod in self.server_pods())
 
     async def _read_startup(self) -> None:
         """See what the log says of the start. A kubelet may be slow: Ready does not wait for it."""

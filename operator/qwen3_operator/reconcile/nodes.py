@@ -1,9 +1,10 @@
-"""The GPUs of the nodes, as the watch shows them."""
+"""The GPUs of the nodes, and which nodes are lost, as the watch shows them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.controller.kinds import NODES, Kind
 from qwen3_operator.controller.store import Object, Store
 from qwen3_operator.engine.node_gpus import NodeGpus, gpus_of_node
@@ -18,6 +19,7 @@ class Nodes:
     def __init__(self, store: Store) -> None:
         self._nodes: dict[str, tuple[Mapping[str, str], Mapping[str, str]]] = {}
         self._answers: dict[tuple[str, ...], dict[str, NodeGpus]] = {}
+        self._lost: set[str] = set()
         store.listeners.append(self._observe)
 
     def gpus(self, selector: Mapping[str, str], resource: str) -> Mapping[str, NodeGpus]:
@@ -36,15 +38,24 @@ class Nodes:
             self._answers[key] = answer
         return answer
 
+    def is_lost(self, name: str) -> bool:
+        """Whether nothing is heard of the node's kubelet: what runs there does not answer, and nobody ends it."""
+        return name in self._lost
+
     def _observe(self, kind: Kind, before: Object | None, after: Object | None, own: bool) -> None:
         if kind != NODES:
             return
         if after is None:
             assert before is not None
+            self._lost.discard(before["metadata"]["name"])
             changed = self._nodes.pop(before["metadata"]["name"], None) is not None
         else:
             name, meta = after["metadata"]["name"], after["metadata"]
             seen = (meta.get("labels") or {}, (after.get("status") or {}).get("allocatable") or {})
             changed, self._nodes[name] = self._nodes.get(name) != seen, seen
+            if condition_of(after, "Ready").get("status") == "Unknown":
+                self._lost.add(name)
+            else:
+                self._lost.discard(name)
         if changed:
             self._answers.clear()

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from qwen3_operator.api.conditions import condition_of
+from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller import metrics
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import PODS
 from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.desired.server import CONTAINER as SERVER_CONTAINER
+from qwen3_operator.engine.diagnosis import has_ended
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.watched import BY_JOB, JOB_LABEL, in_namespace
 from qwen3_operator.status.jobs import job_result
-from qwen3_operator.status.pods import PodView
+from qwen3_operator.status.pods import PodView, is_preempted
 from qwen3_operator.status.startup import startup_status
 
 LOG_LINES = 1000
 """vLLM's cause stands above its echoes: up to 150 lines from the end in starts that failed here."""
 STARTUP_LINES = 2000
-_ENDED = {"Succeeded", "Failed"}
 MOST_OF_JOB = 100
 MOST_EXAMINED = 3
 """Pods of one owner whose log and events are read: the others mostly say the same."""
+REPLACED_WITHIN = timedelta(seconds=10)
+"""A ReplicaSet makes another pod for one that ended for good; times are in whole seconds, of several clocks."""
+ENDS_WITHIN = timedelta(minutes=1)
+"""A pod that is there for longer after its grace does not end: nobody at its node does what it should."""
 
 
 async def pods_of_job(context: Context, job: Object) -> list[Object]:
@@ -35,7 +42,7 @@ async def pods_of_job(context: Context, job: Object) -> list[Object]:
     meta = job["metadata"]
     found = context.store.find(PODS, BY_JOB, in_namespace(meta["namespace"], meta["name"]))
     pods = [pod for pod in found if is_controlled_by(pod, meta["uid"])]
-    if job_result(job) is None or (pods and all(pod.get("status", {}).get("phase") in _ENDED for pod in pods)):
+    if job_result(job) is None or (pods and all(map(has_ended, pods))):
         return pods
     found = await context.cluster.list(PODS, meta["namespace"], labels=f"{JOB_LABEL}={meta['name']}", limit=MOST_OF_JOB)
     return [pod for pod in found if is_controlled_by(pod, meta["uid"])]
@@ -45,10 +52,46 @@ async def views_of(context: Context, pods: Iterable[Object], container: str) -> 
     """Pods, newest first, those that are being deleted left out."""
     living = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
     living.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)
-    views = [PodView(pod) for pod in living]
+    views = [PodView(pod, lost=context.nodes.is_lost(str(pod["spec"].get("nodeName", "")))) for pod in living]
     for index in range(min(len(views), MOST_EXAMINED)):
         views[index] = await _examine(context, views[index].pod["metadata"]["namespace"], views[index], container)
     return views
+
+
+def without_replaced(pods: Sequence[Object], now: datetime) -> list[Object]:
+    """`pods` of servers without those that ended for good and have a successor that came up: one that its node evicted
+    stays for days, and tells why a server is missing only while that is not ready which was made for it."""
+    coming = [pod for pod in pods if not has_ended(pod) and condition_of(pod, "Ready").get("status") != "True"]
+    moments = [now, *(_made_at(pod) or now for pod in coming)]
+
+    def tells(pod: Object) -> bool:
+        return any(abs(moment - _ended_at(pod, now)) <= REPLACED_WITHIN for moment in moments)
+
+    return [pod for pod in pods if not has_ended(pod) or tells(pod)]
+
+
+def _made_at(pod: Object) -> datetime | None:
+    return parse_time(pod["metadata"].get("creationTimestamp"))
+
+
+def _ended_at(pod: Object, now: datetime) -> datetime:
+    """When a pod that ended for good did so: its conditions changed last then."""
+    changes = [parse_time(c.get("lastTransitionTime")) for c in pod["status"].get("conditions") or ()]
+    return max((change for change in changes if change), default=_made_at(pod) or now)
+
+
+def makes_way(context: Context, pod: Object) -> bool:
+    """Whether a server ends, and holds GPUs that are free for another server then: not where a pod of higher priority
+    gets them, and not where nobody ends it, as on a node that is lost."""
+    node, until = str(pod["spec"].get("nodeName", "")), parse_time(pod["metadata"].get("deletionTimestamp"))
+    return (
+        until is not None
+        and bool(node)
+        and not has_ended(pod)
+        and not is_preempted(pod)
+        and not context.nodes.is_lost(node)
+        and context.now() < until + ENDS_WITHIN
+    )
 
 
 async def newest_startup(context: Context, pods: Sequence[Object], before: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,9 +113,9 @@ async def _examine(context: Context, namespace: str, view: PodView, container: s
     if view.failed and view.pod.get("status", {}).get("phase") != "Succeeded":
         restarted = not _ended_now(view.pod, container)
         log = await context.cluster.logs(namespace, view.name, container, tail=LOG_LINES, previous=restarted)
-        return PodView(view.pod, log, await context.warnings_about(view.pod))
+        return replace(view, log=log, events=await context.warnings_about(view.pod))
     if view.placed and view.pod.get("status", {}).get("phase") == "Pending":
-        return PodView(view.pod, None, await context.warnings_about(view.pod))
+        return replace(view, events=await context.warnings_about(view.pod))
     return view
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from qwen3_operator.api.batch import Qwen3Batch
+from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.api.deployment import Qwen3Deployment
 from qwen3_operator.api.model import Qwen3Model
 from qwen3_operator.api.source import ModelSource
@@ -140,7 +141,8 @@ def _scaled_object(scaler: Object) -> Object:
 def _node(node: Object) -> Object:
     meta, status = node["metadata"], node.get("status") or {}
     kept = _fields(meta, ("name", "uid", "resourceVersion", "labels", "deletionTimestamp"))
-    return {"metadata": kept, "status": _fields(status, ("allocatable",))}
+    ready = {"type": "Ready", "status": condition_of(node, "Ready").get("status")}  # without the time of each heartbeat
+    return {"metadata": kept, "status": _fields(status, ("allocatable",)) | {"conditions": [ready]}}
 
 
 def _fields(obj: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ from qwen3_operator.status.route import set_routed
 from qwen3_operator.status.without_effect import of_shared_model
 
 Object = Mapping[str, Any]
+_NO_ROOM = (Reason.INSUFFICIENT_GPU, Reason.INSUFFICIENT_HOST_RESOURCES)
+_MADE_WAY = "a server had to make way for a pod of higher priority (spec.scheduling.priorityClassName is the servers')"
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class DeploymentView:
     """Pods of the servers, newest first, those that are ending left out; none when all is well."""
     ending: int = 0
     """Servers that are ending, and hold their GPUs until then."""
+    preempted: bool = False
+    """A server is just being ended for a pod of higher priority."""
     gpus_by_node: Mapping[str, int] | None = None
     startup: Object | None = None
     """`status.startup`, when it is known."""
@@ -88,7 +92,7 @@ def deployment_status(
         if spec.suspend:
             idle = _set_suspended(conditions)
         elif view.server is not None:
-            _set_servers(conditions, spec, view.server, view)
+            _set_servers(conditions, spec, view.server, view, preempted=view.preempted or _was_preempted(before))
         if not spec.suspend and spec.replicas:
             set_adapters(conditions, view.adapters, view.adapter_servers, has_servers=view.server is not None)
     if conditions.trouble(upto=Type.FITS):
@@ -174,7 +178,15 @@ def _set_fit(conditions: Conditions, view: DeploymentView) -> None:
     conditions.set(Type.FITS, fit.status, fit.reason, words, stalled=fit.blocks)
 
 
-def _set_servers(conditions: Conditions, spec: Qwen3DeploymentSpec, server: Object, view: DeploymentView) -> None:
+def _was_preempted(before: Before) -> bool:
+    """Whether the status says that a server had to make way: once its pod is gone nothing else does."""
+    same = before.status.get("observedGeneration") == before.generation
+    return same and before.condition(Type.SCHEDULED).get("reason") == Reason.PREEMPTED
+
+
+def _set_servers(
+    conditions: Conditions, spec: Qwen3DeploymentSpec, server: Object, view: DeploymentView, *, preempted: bool
+) -> None:
     wanted, ready = servers_wanted(spec, server), _count(server, "readyReplicas")
     needed = servers_needed(spec, wanted)
     current = is_current(server)
@@ -184,7 +196,7 @@ def _set_servers(conditions: Conditions, spec: Qwen3DeploymentSpec, server: Obje
         _set_no_servers(conditions, server, gone=current and _count(server, "replicas") == 0)
         return
     unplaced = [pod for pod in view.pods if pod.unplaced]
-    placed = sum(pod.placed for pod in view.pods)
+    placed = sum(pod.placed and not pod.over for pod in view.pods)
     if ready >= needed and rolled_out:
         scheduled = wanted if ready >= wanted else max(ready, placed)
         why_fewer = pod_trouble(unplaced, view.gpus_by_node)
@@ -195,10 +207,15 @@ def _set_servers(conditions: Conditions, spec: Qwen3DeploymentSpec, server: Obje
     trouble = pod_trouble(unplaced, view.gpus_by_node)
     if trouble and (words := _room_to_come(spec, server, view, unplaced)):
         conditions.set(Type.SCHEDULED, "Unknown", Reason.SCHEDULING, words)
+    elif trouble and preempted and trouble.reason in _NO_ROOM:
+        conditions.set(Type.SCHEDULED, "False", Reason.PREEMPTED, f"{_MADE_WAY}. {trouble.message}")
     elif trouble:
         conditions.set(Type.SCHEDULED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
     elif placed >= wanted:
         conditions.set(Type.SCHEDULED, "True", Reason.SCHEDULED, f"{wanted} of {wanted} servers have a node")
+    elif preempted:
+        words = f"{_MADE_WAY}: {placed} of {wanted} servers have a node"
+        conditions.set(Type.SCHEDULED, "False", Reason.PREEMPTED, words)
     else:
         conditions.set(Type.SCHEDULED, "Unknown", Reason.SCHEDULING, f"{placed} of {wanted} servers have a node")
     if words := create_failure(server):
@@ -220,7 +237,7 @@ def _room_to_come(spec: Qwen3DeploymentSpec, server: Object, view: DeploymentVie
         return ""
     if view.ending:
         return f"a new server waits for the GPUs of {view.ending} that are ending"
-    others = [pod.pod for pod in view.pods]
+    others = [pod.pod for pod in view.pods if not pod.lost and not pod.over]
     replaces = spec.rollout.strategy == "Auto" and is_rolling(server)
     if replaces and all(makes_room(others, pod.pod, gpus) for pod in unplaced):
         return "no node has room for a new server beside those before: one of these goes first"

@@ -8,7 +8,7 @@ from typing import Any
 
 from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.api.reasons import Reason
-from qwen3_operator.engine.diagnosis import Cause, diagnose_pod
+from qwen3_operator.engine.diagnosis import Cause, diagnose_pod, has_ended
 
 Object = Mapping[str, Any]
 
@@ -33,6 +33,8 @@ class PodView:
     pod: Object
     log: str | None = None
     events: Sequence[str] = ()
+    lost: bool = False
+    """Nothing is heard of its node."""
 
     @property
     def name(self) -> str:
@@ -48,6 +50,11 @@ class PodView:
     def unplaced(self) -> bool:
         """Whether the scheduler said that it has no node for it."""
         return condition_of(self.pod, "PodScheduled").get("status") == "False"
+
+    @property
+    def over(self) -> bool:
+        """Whether it ended for good."""
+        return has_ended(self.pod)
 
     @property
     def failed(self) -> bool:
@@ -67,10 +74,28 @@ def pod_trouble(
     `remedy`: other words for the remedy, by the beginning of the reason.
     """
     for view in sorted(views, key=lambda v: not v.unplaced):
-        cause = diagnose_pod(view.pod, view.log, view.events, gpus_by_node)
+        cause = _of_lost_node(view) or diagnose_pod(view.pod, view.log, view.events, gpus_by_node)
         if cause is not None:
             return Trouble(cause.reason, _words(view, cause, remedy or {}))
     return None
+
+
+def is_preempted(pod: Object) -> bool:
+    """Whether the scheduler takes its place for a pod of higher priority."""
+    why = condition_of(pod, "DisruptionTarget")
+    return why.get("status") == "True" and why.get("reason") == "PreemptionByScheduler"
+
+
+def _of_lost_node(view: PodView) -> Cause | None:
+    if not view.lost or view.over:
+        return None
+    node = (view.pod.get("spec") or {}).get("nodeName", "")
+    return Cause(
+        Reason.NODE_LOST,
+        f"nothing is heard of its node {node}",
+        "see the node; another pod takes its place once Kubernetes gives it up (after 5 minutes, where no toleration of"
+        " node.kubernetes.io/unreachable says otherwise)",
+    )
 
 
 def _words(view: PodView, cause: Cause, remedies: Mapping[str, str]) -> str:

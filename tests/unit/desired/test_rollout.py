@@ -97,6 +97,10 @@ ONE_FULL = "1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint {a: b
         ((AUTO, server(), [OLD, unplaced(NO_ROOM, "2 node(s) had untolerated taint {a: b}")]), False),
         ((AUTO, server(), [OLD, unplaced(NO_ROOM, gpus=16)]), False),
         (
+            (AUTO, server(), [pod("old", node="a", phase="Failed"), unplaced(NO_ROOM)]),
+            False,
+        ),  # evicted: it holds nothing
+        (
             (AUTO, server(), [ELSEWHERE, unplaced(NO_ROOM, "1 node(s) didn't match, 2 Insufficient nvidia.com/gpu")]),
             False,
         ),

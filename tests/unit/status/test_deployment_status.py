@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -66,6 +67,17 @@ def placed(waiting: str = "", message: str = "") -> PodView:
     status = {"phase": "Pending", "conditions": scheduled, "containerStatuses": containers}
     meta = {"name": "p", "labels": {"pod-template-hash": "before"}}
     return PodView({"metadata": meta, "spec": {"nodeName": "a"}, "status": status})
+
+
+def waiting() -> PodView:
+    """The scheduler has not said anything of it."""
+    return PodView({"metadata": {"name": "p"}, "spec": {}, "status": {"phase": "Pending"}})
+
+
+def evicted() -> PodView:
+    scheduled = [{"type": "PodScheduled", "status": "True"}]
+    status = {"phase": "Failed", "reason": "Evicted", "message": "low on memory", "conditions": scheduled}
+    return PodView({"metadata": {"name": "e"}, "spec": {"nodeName": "a"}, "status": status})
 
 
 def status(it: Qwen3DeploymentSpec, previous: dict[str, Any] | None = None, **seen: Any) -> dict[str, Any]:
@@ -157,6 +169,31 @@ SITUATIONS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, tuple[str,
             "Ready": ("False", "InsufficientGpu"),
             "Stalled": ("False", "NotStalled"),
         },
+    ),
+    "a server makes way for a pod of higher priority": (
+        {},
+        {"model": model(), "server": server(1, 0), "pods": [unplaced()], "preempted": True},
+        {
+            "Scheduled": ("False", "Preempted"),
+            "Ready": ("False", "Preempted"),
+            "Reconciling": ("True", "Preempted"),
+            "Stalled": ("False", "NotStalled"),
+        },
+    ),
+    "the new one was not looked at yet": (
+        {},
+        {"model": model(), "server": server(1, 0), "pods": [waiting()], "preempted": True},
+        {"Scheduled": ("False", "Preempted"), "Available": ("False", "Starting")},
+    ),
+    "its node is lost": (
+        {},
+        {"model": model(), "server": server(1, 0), "pods": [replace(placed(), lost=True)]},
+        {"Scheduled": ("True", "Scheduled"), "Available": ("False", "NodeLost"), "Stalled": ("False", "NotStalled")},
+    ),
+    "it was evicted, and another starts": (
+        {},
+        {"model": model(), "server": server(1, 0), "pods": [waiting(), evicted()]},
+        {"Scheduled": ("Unknown", "Scheduling"), "Available": ("False", "Evicted"), "Stalled": ("False", "NotStalled")},
     ),
     "the image's name is wrong": (
         {},
@@ -255,6 +292,20 @@ def test_a_second_look_says_the_same(situation: str) -> None:
     if told(first)["Reconciling"][1] == "SecretNotFound":  # once it is not waited for any more
         first = status(spec(**fields), first, **seen, now=NOW + timedelta(seconds=20))
     assert status(spec(**fields), first, **seen, now=NOW + timedelta(hours=1)) == first
+
+
+def test_once_the_preempted_pod_is_gone_the_status_remembers() -> None:
+    def scheduled(previous: dict[str, Any], *pods: PodView) -> str:
+        found = status(spec(), previous, model=model(), server=server(1, 0), pods=pods)
+        previous.update(found)
+        return next(str(c["reason"]) for c in found["conditions"] if c["type"] == "Scheduled")
+
+    before: dict[str, Any] = status(spec(), model=model(), server=server(1, 0), pods=[unplaced()], preempted=True)
+    assert scheduled(before, unplaced()) == scheduled(before, waiting()) == scheduled(before, unplaced()) == "Preempted"
+    edited = before | {"observedGeneration": 3}
+    assert scheduled(edited, unplaced()) == "InsufficientGpu", "an edit may be why there is no room"
+    assert scheduled(before, placed()) == "Scheduled"
+    assert scheduled(before, unplaced()) == "InsufficientGpu"
 
 
 def test_a_message_names_the_field_and_how_many_more() -> None:

@@ -49,6 +49,11 @@ def diagnose_pod(
 # --- the pod as a whole
 
 
+def has_ended(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod ended for good: one that serves was evicted or refused by its node then."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
 def _lost(pod: Mapping[str, Any]) -> Cause | None:
     """A pod that its node gave up, or whose node is gone."""
     status = pod.get("status") or {}
