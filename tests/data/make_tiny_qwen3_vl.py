@@ -38,6 +38,7 @@ def main(out: Path) -> None:
     shutil.copytree(TINY, out, ignore=shutil.ignore_patterns("config.json", "model.safetensors"))
     tokens = add_tokens(out / "tokenizer.json", (IMAGE, VIDEO, BEGIN, END))
     write_model(out, tokens)
+    shutil.copy(TINY / "generation_config.json", out)  # not what transformers made of it
     write(out / "preprocessor_config.json", image_processor_type="Qwen2VLImageProcessorFast", size=LIMITS, **PATCHES)
     write(out / "video_preprocessor_config.json", video_processor_type="Qwen3VLVideoProcessor", size=LIMITS, **PATCHES)
 
