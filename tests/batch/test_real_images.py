@@ -97,10 +97,10 @@ def test_each_line_has_the_servers_own_answer(seen: dict[str, dict[str, Object]]
 def test_the_image_is_seen(seen: dict[str, dict[str, Object]]) -> None:
     """It takes tokens by its size, and another image has another answer, which the first token's chances tell."""
     usage = {name: answer["usage"]["prompt_tokens"] for name, answer in seen["server"].items()}
-    image = 64 * 64 // 32**2
-    assert usage["red"] == usage["blue"] == usage["none"] + image + 2  # and its begin and end
-    assert usage["large"] == usage["none"] + 4 * image + 2
-    assert usage["two"] == usage["none"] + 2 * (image + 2)
+    image, around = 64 * 64 // 32**2, 3  # its begin, its end, a line break
+    assert usage["red"] == usage["blue"] == usage["none"] + image + around
+    assert usage["large"] == usage["none"] + 4 * image + around
+    assert usage["two"] == usage["none"] + 2 * (image + around)
     chances = {name: answer["choices"][0]["logprobs"]["content"][0] for name, answer in seen["server"].items()}
     assert chances["red"] != chances["blue"] != chances["none"]
 
