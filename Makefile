@@ -69,7 +69,7 @@ test-load: .venv/.done ## users on the real node through roll-outs, drains, faul
 bench-scale: .venv/.done ## a thousand Qwen3Deployments and more on simulated nodes (40 minutes; ARGS="--case hundred")
 	$(PY) -m tests.perf.scale $(ARGS)
 
-bench-download: .venv/.done ## the download against curl, aria2c and the plain client (12 minutes; ARGS="--rounds 3")
+bench-download: .venv/.done ## the download against curl, aria2c and the plain client (45 minutes; ARGS="--case tls")
 	$(PY) -m tests.perf.download $(ARGS)
 
 ## ---- checks and generated files

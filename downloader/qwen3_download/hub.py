@@ -1,4 +1,8 @@
-"""The ModelScope client: endpoint, token, revision and listing. The only module that imports it."""
+"""A repository on the hub: revision, listing, addresses. The only module that imports the ModelScope client.
+
+What the hub answers as it should is read here. Whatever else it answers (an error, too long a list, a page of a proxy,
+nothing) is left to the client, which asks again in its own way and knows what to make of it.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,17 @@ import atexit
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote_plus
 
 from qwen3_download import local
 from qwen3_download.errors import Failure, Reason
 from qwen3_download.listing import COMMIT, Listing, RemoteFile, digest, newest_commit, parse
+
+if TYPE_CHECKING:
+    from qwen3_download.ask import Asker
 
 _PROXY_WANTS_PASSWORD = 407
 
@@ -22,20 +30,14 @@ class Hub:
 
     def __init__(self, model: str, endpoint: str, token: str, *, allow_http_token: bool = False) -> None:
         """Raises Failure for a token, proxy or certificates that cannot be used, before anything is sent."""
-        prepare_environment(endpoint)
+        if os.environ.get("SSL_CERT_FILE"):  # requests does not know it
+            os.environ.setdefault("REQUESTS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
         local.check(token, endpoint, os.environ, allow_http_token=allow_http_token)
-        # Only now: the client reads its environment when it is imported, which takes 0.3 s.
-        from modelscope_hub import HubApi
-        from modelscope_hub.config import HubConfig
-
-        # Importing it sets up its own logging; its retries are reported as ours.
-        logging.getLogger("modelscope_hub").setLevel(logging.ERROR)
         self.model = model
-        self.endpoint = HubConfig.normalize_endpoint(endpoint)
+        self.endpoint = endpoint.rstrip("/")
         self._token = token
-        self._api = HubApi(endpoint=self.endpoint, token=token)
-        if token and not allow_http_token:
-            _keep_to_https(self._api.legacy)
+        self._allow_http_token = allow_http_token
+        self._api = f"{self.endpoint}/api/v1/models/{model}"
 
     def resolve(self, revision: str) -> Listing:
         """Resolve `revision` (branch, tag or commit) to a commit and list it.
@@ -46,18 +48,23 @@ class Hub:
 
         Raises Failure: ModelNotFound, RevisionNotFound, Unauthorized, InvalidRepository, HubUnavailable.
         """
-        entries = self._entries(revision)
-        files = parse(entries)
-        if COMMIT.fullmatch(revision):
-            return Listing(revision, revision, files)
-        commit = newest_commit(entries)
-        if commit and self._same_at(commit, files):
-            return Listing(commit, commit, files)
-        return Listing(digest(files), revision, files)
+        from qwen3_download.ask import Asker  # libcurl: only now, for a complete folder needs none
+        from qwen3_download.fetch import Network
+
+        network = Network(ca=Network.trusted_authorities(os.environ), stall_seconds=15)
+        with Asker(network, self.headers()) as asker:
+            entries = self._entries(asker, revision)
+            files = parse(entries)
+            if COMMIT.fullmatch(revision):
+                return Listing(revision, revision, files)
+            commit = newest_commit(entries)
+            if commit and self._same_at(asker, commit, files):
+                return Listing(commit, commit, files)
+            return Listing(digest(files), revision, files)
 
     def file_url(self, path: str, revision: str) -> str:
         """Where the bytes of a file are (the hub may redirect)."""
-        return self._api.legacy.get_download_url(self.model, "model", path, revision)
+        return f"{self._api}/repo?Revision={quote_plus(revision)}&FilePath={quote_plus(path)}"
 
     def headers(self) -> dict[str, str]:
         """Headers for the endpoint itself, never for the host of a redirect."""
@@ -65,20 +72,37 @@ class Hub:
             return {}
         return {"Authorization": f"Bearer {self._token}", "Cookie": f"m_session_id={self._token}"}
 
-    def _same_at(self, commit: str, files: tuple[RemoteFile, ...]) -> bool:
+    def _same_at(self, asker: Asker, commit: str, files: tuple[RemoteFile, ...]) -> bool:
         try:
-            return parse(self._entries(commit)) == files
+            return parse(self._entries(asker, commit)) == files
         except Failure as failure:
             if failure.reason in (Reason.MODEL_NOT_FOUND, Reason.REVISION_NOT_FOUND, Reason.INVALID_REPOSITORY):
                 return False
             raise
 
-    def _entries(self, revision: str) -> list[Mapping[str, Any]]:
+    def _entries(self, asker: Asker, revision: str) -> list[Mapping[str, Any]]:
+        plain = asker.entries(f"{self._api}/repo/files?Revision={quote_plus(revision)}&Recursive=True")
+        return self._entries_of_client(revision) if plain is None else plain
+
+    @cached_property
+    def _client(self) -> Any:
+        prepare_environment(self.endpoint)
+        from modelscope_hub import HubApi  # which reads the environment as it is imported
+
+        # Importing it sets up its own logging; its retries are reported as ours.
+        logging.getLogger("modelscope_hub").setLevel(logging.ERROR)
+        client = HubApi(endpoint=self.endpoint, token=self._token)
+        if self._token and not self._allow_http_token:
+            _keep_to_https(client.legacy)
+        return client
+
+    def _entries_of_client(self, revision: str) -> list[Mapping[str, Any]]:
+        client = self._client
         from modelscope_hub import errors
 
         where = f"{self.model} at revision {revision} on {self.endpoint}"
         try:
-            entries = self._api.legacy.list_repo_files(self.model, "model", revision=revision)
+            entries = client.legacy.list_repo_files(self.model, "model", revision=revision)
         except errors.NotExistError as error:
             raise self._not_found(error, revision) from error
         except (errors.AuthenticationError, errors.PermissionDeniedError) as error:
@@ -100,7 +124,7 @@ class Hub:
             text = f"cannot list {self.model} {where}: HTTP 404 that is not the hub's; is the endpoint right?"
             return Failure(Reason.HUB_UNAVAILABLE, text)
         try:
-            known = [str(r.get("Revision")) for r in self._api.list_repo_revisions(self.model, "model")]
+            known = [str(r.get("Revision")) for r in self._client.list_repo_revisions(self.model, "model")]
         except Exception:  # the second question only sharpens the message
             known = []
         if known:
@@ -115,13 +139,13 @@ class Hub:
 
 def prepare_environment(endpoint: str) -> None:
     """Settings that the client takes from the environment only, before its first import."""
+    import tempfile
+
     os.environ["MODELSCOPE_ENDPOINT"] = endpoint  # also switches off its probe of a second site
     # A home of our own: HOME may be `/`, and a log-in kept in the user's home must not stand in for the token given.
     home = tempfile.mkdtemp(prefix="qwen3-download-")
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     os.environ["MODELSCOPE_HOME"] = os.environ["MODELSCOPE_CACHE"] = home
-    if os.environ.get("SSL_CERT_FILE"):  # requests does not know it
-        os.environ.setdefault("REQUESTS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
 
 
 def _keep_to_https(client: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import ssl
 from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -149,6 +148,8 @@ def _check_certificates(name: str, path: Path) -> None:
         raise Failure(Reason.INVALID_CERTIFICATES, f"{name} names {path}, which is not there")
     if path.is_dir():
         return
+    import ssl  # the one use; every start would wait for it
+
     try:
         ssl.create_default_context(cafile=str(path))
     except OSError as error:  # SSLError is one

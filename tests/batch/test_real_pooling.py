@@ -1,35 +1,28 @@
 """Lines for models that embed or rank, answered by a real vLLM: as its server answers them itself.
 
 The models are the tiny Qwen3 in the forms of Qwen3-Embedding and Qwen3-Reranker: what they say means nothing, and is
-the same twice. (Images are not here: vLLM's CPU build has no torchvision, without which no Qwen3-VL loads.)
+the same twice.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shutil
-import signal
-import subprocess
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
-from devcluster.controlplane import free_ports
-from tests.batch.real import CHECKPOINT, PYTHON, RealBatch, environment
+from tests.batch.real import CHECKPOINT, PYTHON, RealBatch, posted, serving
 from tests.batch.runner import REPOSITORY
+from tests.data.make_tiny_qwen3_vl import add_tokens
 
 from qwen3_operator.catalog.entry import lookup
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
 Object = dict[str, Any]
-STARTUP_SECONDS = 300
 ALIKE = 0.01
 """Answers of one model to one text differ by less: bfloat16, alone or beside others."""
 NAME = "Tiny"
@@ -87,12 +80,7 @@ KINDS = {
 def checkpoint(folder: Path, tokens: Sequence[str]) -> Path:
     """The tiny model with more tokens, of which it has learnt nothing."""
     shutil.copytree(CHECKPOINT, folder)
-    path = folder / "tokenizer.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    first = max(token["id"] for token in content["added_tokens"]) + 1
-    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
-    content["added_tokens"] += [{"id": first + i, "content": token} | plain for i, token in enumerate(tokens)]
-    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    add_tokens(folder / "tokenizer.json", tokens, special=False)
     return folder
 
 
@@ -105,42 +93,10 @@ def command(kind: Kind, model: Path) -> list[str]:
     ]
 
 
-@contextlib.contextmanager
-def serving(words: Sequence[str], folder: Path) -> Iterator[str]:
-    """URL of a server of its own."""
-    (port,) = free_ports(1)
-    command, log = [*words, "--host", "127.0.0.1", "--port", str(port)], folder / "server.log"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(command, env=environment(), stdout=output, stderr=output, start_new_session=True) as process,
-    ):
-        try:
-            url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + STARTUP_SECONDS
-            while not answers(url):
-                assert process.poll() is None and time.monotonic() < deadline, log.read_text(errors="replace")[-4000:]
-                time.sleep(0.5)
-            yield url
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(60)
-
-
-def answers(url: str) -> bool:
-    """Whether a server is up."""
-    try:
-        return requests.get(f"{url}/health", timeout=5).ok
-    except requests.ConnectionError:
-        return False
-
-
 def asked(url: str, said: Object, task: str) -> Object:
     """What a server answers to a line."""
     path = said.get("url") or {"embed": "/v1/embeddings", "rerank": "/v1/rerank"}[task]
-    response = requests.post(f"{url}{path}", json={"model": NAME} | said.get("body", said), timeout=60)
-    assert response.ok, response.text
-    found: Object = response.json()
-    return found
+    return posted(f"{url}{path}", {"model": NAME} | said.get("body", said))
 
 
 def numbers(answer: Object) -> list[float]:
@@ -195,8 +151,8 @@ def test_the_numbers_tell_one_text_from_another(seen: Seen) -> None:
     """Else nothing would be shown by their being alike."""
     told = numbers(seen.server["several" if "several" in seen.server else "rerank"])
     size = len(told) // len(DOCUMENTS)
-    first, second = told[:size], told[size : 2 * size]
-    assert max(abs(a - b) for a, b in zip(first, second, strict=True)) > 2 * ALIKE
+    first, *others = (told[begin : begin + size] for begin in range(0, len(told), size))
+    assert max(abs(a - b) for other in others for a, b in zip(first, other, strict=True)) > 2 * ALIKE
 
 
 def test_the_best_come_first_and_no_more_than_asked(seen: Seen) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -134,6 +135,23 @@ def refused(batch: Batch, code: int, reason: str) -> str:
     message = batch.message()
     assert (message["result"], message["reason"]) == ("Failed", reason)
     return str(message["message"])
+
+
+def test_the_input_is_read_once(tmp_path: Path) -> None:
+    """From a pipe: whoever opened it again, or sought in it, would wait for ever."""
+    lines = [f"line {i}" for i in range(500)]
+    batch = Batch(tmp_path, lines, text=True, shards=2)
+    content_of_input = batch.input.read_bytes()
+    batch.input.unlink()
+    os.mkfifo(batch.input)
+    for shard in (0, 1):
+        process = batch.start(shard)
+        threading.Thread(target=batch.input.write_bytes, args=(content_of_input,), daemon=True).start()
+        try:
+            assert process.wait(120) == 0, batch.log(shard)
+        finally:
+            process.kill()
+    assert [content(a) for a in batch.answers()] == [f"answer to {line}" for line in lines]
 
 
 def test_an_empty_file(tmp_path: Path) -> None:

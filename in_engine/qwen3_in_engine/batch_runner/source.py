@@ -1,12 +1,13 @@
 """The input file, read once: its hash, its number of lines, and the lines of one shard.
 
-It is read while the engine loads. A shard's own lines are kept in memory where they are not many, and else found again
-by where they begin.
+It is read while the engine loads. A shard's own lines are kept in memory; those for which there is no room are found
+again by where they begin, when their turn comes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import sys
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from typing import BinaryIO
 from qwen3_in_engine.batch_runner.contract import AGAIN, BAD_INPUT, Stop
 
 MOST_KEPT = 256 << 20
-"""Bytes of lines that are kept."""
+"""Bytes of memory for lines that are kept."""
+_POINTER = 8
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Source:
     def __init__(self, path: Path, shard: int, shards: int) -> None:
         self.path, self.shard, self.shards = path, shard, shards
         self._begins = array("Q")
-        self._kept: list[bytes] | None = []
+        self._kept: list[bytes] = []
+        """The first lines of the shard."""
         self._file: BinaryIO | None = None
         self.closed = False
         """Set to have `read` end in the middle."""
@@ -54,8 +57,9 @@ class Source:
                         raise Stop(AGAIN, "Terminated", "told to end while the input was read")
                     if (index - 1) % self.shards == self.shard:
                         self._begins.append(begins)
-                        bytes_kept += len(line)
-                        self._keep(line, bytes_kept)
+                        bytes_kept += sys.getsizeof(line) + _POINTER
+                        if bytes_kept <= MOST_KEPT:
+                            self._kept.append(line)
                         seen(index - 1, _text(index - 1, line))
                     begins += len(line)
         except FileNotFoundError:
@@ -67,12 +71,6 @@ class Source:
             raise Stop(BAD_INPUT, "InputEmpty", f"the input {self.path} is empty: there is nothing to answer")
         return Summary(index, digest.hexdigest())
 
-    def _keep(self, line: bytes, bytes_kept: int) -> None:
-        if bytes_kept > MOST_KEPT:
-            self._kept = None
-        if self._kept is not None:
-            self._kept.append(line)
-
     def lines(self, places: Iterator[int]) -> Iterator[tuple[int, bytes]]:
         """(index, line without its end) of the lines at these places in the shard."""
         for place in places:
@@ -80,7 +78,7 @@ class Source:
 
     def line(self, place: int) -> bytes:
         """The line at this place in the shard, without its end."""
-        if self._kept is not None:
+        if place < len(self._kept):
             return _text(self.index_of(place), self._kept[place])
         if self._file is None:
             self._file = self.path.open("rb")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -156,6 +158,23 @@ def test_the_lines_of_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k
     assert (summary.lines, len(source)) == (5, 3)
     assert seen == [(0, b"zero"), (2, b"two"), (4, b"four")]
     assert list(source.lines(iter(range(3)))) == seen
+
+
+def test_of_a_large_input_only_what_is_asked_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What there was room for is in memory."""
+    lines = [f"{n:06}\n".encode() for n in range(30_000)]
+    room = sum(sys.getsizeof(line) + 8 for line in lines[:10_000])
+    monkeypatch.setattr("qwen3_in_engine.batch_runner.source.MOST_KEPT", room)
+    path = tmp_path / "in"
+    path.write_bytes(b"".join(lines))
+    source = Source(path, 0, 1)
+    source.read(lambda index, line: None)
+    with path.open("r+b") as file:  # what was kept is not looked at
+        file.write(bytes(sum(map(len, lines[:10_000]))))
+    os.truncate(path, sum(map(len, lines[:20_000])))  # nor what comes after
+    found = source.lines(iter(range(0, 20_000, 2)))
+    assert next(found) == (0, b"000000")
+    assert [line + b"\n" for _, line in found] == lines[2:20_000:2]
 
 
 def test_reading_ends_when_told(tmp_path: Path) -> None:
