@@ -138,6 +138,8 @@ def _unmeasured(load: Load, editions: tuple[tuple[EngineVersion, Edition], ...])
         yield "linear-attention layers"
     if facts.vision is not None:
         yield "a vision tower"
+    if facts.audio is not None:
+        yield "an audio tower"
     if load.gpu.source not in ("exact", "measured"):
         yield f"memory of {load.gpu.name or 'the GPU'} not measured"
     if load.lora is not None:
