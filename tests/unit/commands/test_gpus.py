@@ -67,8 +67,10 @@ def test_a_node_has_no_more_than_it_has(capsys: Capture) -> None:
 
 
 def test_a_card_that_cannot_run_the_checkpoint(capsys: Capture) -> None:
-    data = told(capsys, "--gpus", "V100-16GB", "--model", "Qwen/Qwen3-8B-FP8")
+    data = told(capsys, "--gpus", "V100-16GB", "--engine-version", "0.18.0", "--model", "Qwen/Qwen3-8B-FP8")
     assert counts(data) == [("V100-16GB", 8, "QuantizationNotSupported")]
+    data = told(capsys, "--gpus", "V100-32GB", "--model", "Qwen/Qwen3-8B")
+    assert counts(data) == [("V100-32GB", 8, "KernelImageMissing")], "its memory is enough"
     main(["explain", "--gpus", "V100-16GB", "--model", "Qwen/Qwen3-8B-FP8"])
     assert "cannot run it" in capsys.readouterr().out
 
