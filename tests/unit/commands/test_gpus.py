@@ -75,6 +75,17 @@ def test_a_card_that_cannot_run_the_checkpoint(capsys: Capture) -> None:
     assert "cannot run it" in capsys.readouterr().out
 
 
+def test_the_number_of_sequences_that_is_needed_is_told(capsys: Capture) -> None:
+    """vLLM's own 1024 states of linear attention take 49 GiB, and one H100 was said not to serve a model of 28 GiB."""
+    words = ["--gpus", "H100-80GB", "--model", "Qwen/Qwen3.6-27B-FP8"]
+    (row,) = told(capsys, *words)["gpus"]
+    assert (row["count"], row["verdict"], row["maxNumSeqs"]) == (1, "Fits", 512)
+    main(["explain", *words])
+    assert "Fits with 512 sequences" in capsys.readouterr().out
+    (row,) = told(capsys, "--gpus", "H100-80GB", "--model", "Qwen/Qwen3-8B")["gpus"]
+    assert row["maxNumSeqs"] is None
+
+
 def test_the_utilization_that_is_needed_is_told(capsys: Capture) -> None:
     """Two L4 have less free at the start than 0.92 of them, once NCCL has its buffers."""
     (row,) = told(capsys, "--gpus", "L4", "--model", "Qwen/Qwen3-30B-A3B-FP8")["gpus"]
