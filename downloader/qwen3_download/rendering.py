@@ -144,7 +144,8 @@ def _environment() -> ImmutableSandboxedEnvironment:
     """As transformers has it (utils/chat_template_utils.py)."""
     found = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
     found.filters["tojson"] = _to_json
-    found.globals |= {"raise_exception": _raise, "strftime_now": lambda form: datetime.datetime.now().strftime(form)}
+    found.globals["raise_exception"] = _raise
+    found.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
     return found
 
 

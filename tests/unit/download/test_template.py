@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from qwen3_download import template
 from qwen3_download.template import LONGEST, describe
 
 JSON = '<tool_call>\\n{"name": "\' + call.function.name + \'", "arguments": \' + call.function.arguments | tojson + \'}'
@@ -155,4 +154,4 @@ def test_the_process_knows_no_secret_and_is_not_believed(tmp_path: Path, monkeyp
     taken.write_text('#!/bin/sh\necho \'{"thinks": "always", "byDefault": "no", "tools": ["xml"], "more": 1}\'\n')
     assert describe("{{ messages }}") == {"thinks": "always"}
     monkeypatch.setattr(sys, "executable", os.devnull)
-    assert describe("{{ messages }}") == {} and template.LONGEST == LONGEST
+    assert describe("{{ messages }}") == {}
