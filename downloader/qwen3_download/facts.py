@@ -26,14 +26,15 @@ KEYS = frozenset(
         *("linear_num_key_heads", "linear_num_value_heads", "linear_key_head_dim", "linear_value_head_dim"),
         *("linear_conv_kernel_dim", "num_nextn_predict_layers", "mtp_num_hidden_layers"),
         *("depth", "out_hidden_size", "spatial_merge_size", "deepstack_visual_indexes"),
+        *("encoder_layers", "d_model", "encoder_ffn_dim"),
         *("quant_method", "quant_algo", "bits", "w_bit", "num_bits", "group_size", "q_group_size"),
-        *("weight_block_size", "format", "load_in_4bit"),
+        *("weight_block_size", "format", "load_in_4bit", "load_in_8bit", "_load_in_4bit"),
     )
 )
 """Names whose values are copied, wherever they stand in PARTS."""
 PARTS = frozenset(
     (
-        *("text_config", "thinker_config", "vision_config"),
+        *("text_config", "thinker_config", "vision_config", "audio_config"),
         *("quantization_config", "compression_config", "quantization", "weights"),
     )
 )

@@ -23,7 +23,7 @@ PROGRAMS = {
     "in_engine/qwen3_in_engine/batch_runner": {"qwen3_in_engine", "vllm"},
     # vLLM imports prometheus_client itself, for the /metrics that ours are to be part of.
     "in_engine/qwen3_in_engine/server": {"qwen3_in_engine", "vllm", "prometheus_client"},
-    "downloader/qwen3_download": {"qwen3_download", "certifi", "modelscope_hub", "pycurl", "requests"},
+    "downloader/qwen3_download": {"qwen3_download", "certifi", "jinja2", "modelscope_hub", "pycurl", "requests"},
 }
 """What runs elsewhere, and all that it imports beside the standard library: what its image has."""
 THIRD_PARTY = {"api": {"pydantic", "pydantic_core"}, "catalog": {"pydantic", "yaml"}, "settings": {"pydantic"}}

@@ -31,6 +31,16 @@ class VisionTower(BaseModel):
     """Layers whose output is merged into the language model through a merger of their own."""
 
 
+class AudioTower(BaseModel):
+    """Audio encoder of an Omni or ASR checkpoint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layers: Layers
+    hidden_size: Width
+    intermediate_size: Width
+
+
 class LinearAttention(BaseModel):
     """Gated delta net layers (Qwen3-Next, Qwen3.5 and later): a fixed state a sequence instead of a KV cache."""
 
@@ -77,6 +87,7 @@ class ModelFacts(BaseModel):
     mtp_layers: Layers = 0
     """Multi-token-prediction layers the checkpoint carries for speculative decoding."""
     vision: VisionTower | None = None
+    audio: AudioTower | None = None
     text_config_nested: bool = False
     """The language model's numbers stand under `text_config`, and so must an override."""
     quantization: Quantization | None = None
@@ -139,7 +150,7 @@ class ModelFacts(BaseModel):
         dtypes = [text(p, key) for p in reversed(parts) for key in ("dtype", "torch_dtype")]
         tied = [p["tie_word_embeddings"] for p in parts if p.get("tie_word_embeddings") is not None]
         tensors = Tensors.from_record(part(files, "tensors"))
-        vision = body.get("vision_config")
+        vision, audio = body.get("vision_config"), body.get("audio_config")
         return cls(
             architectures=tuple(items(config, "architectures")),
             model_type=text(config, "model_type"),
@@ -165,6 +176,7 @@ class ModelFacts(BaseModel):
             linear_attention=_linear_attention(language, default_state=_default_state_dtype(config)),
             mtp_layers=whole(language, "mtp_num_hidden_layers") or whole(language, "num_nextn_predict_layers"),
             vision=_vision(vision) if isinstance(vision, Mapping) else None,
+            audio=_audio(audio) if isinstance(audio, Mapping) else None,
             text_config_nested=language is not config or _is_multimodal(config),
             quantization=read_quantization(*parts, part(files, "quantization")),
             weights_bytes=weights_bytes or None,
@@ -248,4 +260,15 @@ def _vision(config: Mapping[str, Any]) -> VisionTower | None:
         out_hidden_size=whole(config, "out_hidden_size"),
         spatial_merge_size=whole(config, "spatial_merge_size") or 2,
         deepstack_levels=len(items(config, "deepstack_visual_indexes")),
+    )
+
+
+def _audio(config: Mapping[str, Any]) -> AudioTower | None:
+    if not config.get("encoder_layers"):
+        return None
+    hidden = required(config, "d_model")
+    return AudioTower(
+        layers=required(config, "encoder_layers", most=MOST_LAYERS),
+        hidden_size=hidden,
+        intermediate_size=whole(config, "encoder_ffn_dim") or 4 * hidden,
     )

@@ -5,7 +5,7 @@ The downloader has the files and copies from them, within bounds; what it means 
     quantization   hf_quant_config.json, as it is
     tensors        {first part of the names: {dtype as in safetensors: bytes}} of the files that vLLM loads
     template       what the chat template does: {"thinks": always|never|switchable, "byDefault": bool,
-                   "tools": json|xml}
+                   "tools": json|xml|other|none}
     modules        classes of modules.json, by their last name: what sentence-transformers would run
 """
 
@@ -35,8 +35,9 @@ class Template(BaseModel):
     """None: its answer depends on what nobody here can read."""
     by_default: bool = True
     """Of a switchable one: whether a request that says nothing thinks."""
-    tools: Literal["json", "xml"] | None = None
-    """How it has tool calls written: JSON or XML inside <tool_call>; None: it knows no tools."""
+    tools: Literal["json", "xml", "other", "none"] | None = None
+    """How it has tool calls written: JSON or XML inside <tool_call>, or a form of its own; "none": it tells the model
+    of no tool. None: nobody knows."""
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self | None:
@@ -44,7 +45,7 @@ class Template(BaseModel):
         found = {
             "thinks": _one_of(record.get("thinks"), "always", "never", "switchable"),
             "by_default": record.get("byDefault") is not False,
-            "tools": _one_of(record.get("tools"), "json", "xml"),
+            "tools": _one_of(record.get("tools"), "json", "xml", "other", "none"),
         }
         return cls(**found) if record else None
 

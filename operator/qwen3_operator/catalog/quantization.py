@@ -42,7 +42,8 @@ class Quantization(BaseModel):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Read config.json's ``quantization_config``. Raises ConfigError."""
-        method = (text(config, "quant_method") or ("modelopt" if text(config, "quant_algo") else MLX)).lower()
+        method = (text(config, "quant_method") or _unnamed_method(config)).lower()
+        method = "compressed-tensors" if method == "compressed_tensors" else method  # vLLM reads both (config/model.py)
         block, groups = items(config, "weight_block_size"), list(_weights_of_groups(config))
         if block and len(block) != 2:
             raise ConfigError(f"config.json: weight_block_size has {len(block)} numbers, not 2")
@@ -82,10 +83,17 @@ def _weights_of_groups(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]
             yield mapping(group, "weights")
 
 
+def _unnamed_method(config: Mapping[str, Any]) -> str:
+    """By the keys of those that do not always write quant_method: modelopt, bitsandbytes before it was a key, MLX."""
+    if text(config, "quant_algo"):
+        return "modelopt"
+    return "bitsandbytes" if any(key in config for key in ("load_in_4bit", "load_in_8bit")) else MLX
+
+
 def _bits(config: Mapping[str, Any], groups: list[Mapping[str, Any]], method: str) -> int:
     if bits := whole(config, "bits") or whole(config, "w_bit"):
         return bits
-    if config.get("load_in_4bit"):  # bitsandbytes
+    if config.get("load_in_4bit") or config.get("_load_in_4bit"):  # bitsandbytes
         return 4
     if bits := max((whole(group, "num_bits") for group in groups), default=0):
         return bits

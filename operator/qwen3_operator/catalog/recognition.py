@@ -142,11 +142,11 @@ def _as_template_says(entry: CatalogEntry) -> CatalogEntry:
         elif not entry.reasoning_parsers:
             update["reasoning_parsers"] = catalogue_data()["groups"]["hybrid"]["reasoning_parser"]
     if template.tools is not None and (format_ := _FORMATS[template.tools]) != _format(entry):
-        update["tool_call_parsers"] = catalogue_data()["groups"][format_]["tool_call_parser"]
+        update["tool_call_parsers"] = catalogue_data()["groups"][format_]["tool_call_parser"] if format_ else {}
     return entry.model_copy(update=update | {"told_by": "template"}) if update else entry
 
 
-_FORMATS = {"json": "hybrid", "xml": "coder"}
+_FORMATS = {"json": "hybrid", "xml": "coder", "other": None, "none": None}
 """How tool calls are written -> a group of the catalogue that writes them so."""
 
 

@@ -25,6 +25,7 @@ from qwen3_operator.plan import Plan, Weights, make_plan
 from qwen3_operator.settings import Settings
 
 _SIZES = (1, 2, 4, 8, 16)
+_FEWEST_SEQUENCES = 16
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Row:
     """Longest sequence that surely fits, up to the model's own length."""
     utilization: int | None = None
     """gpuMemoryUtilizationPercent that it needs, where vLLM's own asks for more than is free at the start."""
+    sequences: int | None = None
+    """maxNumSeqs that it needs, where the states of vLLM's own number take more than there is."""
 
     @property
     def serves(self) -> bool:
@@ -83,8 +86,8 @@ def choose(
     version = ""
     for card in sorted(cards, key=lambda gpu: (gpu.memory_gib, gpu.name)):
         found = []
-        for size, plan, utilization in _plans(spec, settings, facts, card, length, gpus_per_node):
-            found.append(_row(card, size, plan, own, utilization))
+        for size, engine, plan in _plans(spec, settings, facts, card, length, gpus_per_node):
+            found.append(_row(card, size, plan, own, _changed(spec.engine, engine)))
             version = str(plan.version)
             if (found[-1].longest or 0) >= own:
                 break
@@ -100,25 +103,46 @@ def _plans(
     card: Gpu,
     length: int,
     gpus_per_node: int,
-) -> Iterator[tuple[int, Plan, int | None]]:
-    """(GPUs, the plan, the utilization that it needs) for every split that vLLM accepts, ascending."""
+) -> Iterator[tuple[int, Engine, Plan]]:
+    """(GPUs, the engine with what it needs, its plan) for every split that vLLM accepts, ascending."""
     source = spec.source
     weights = Weights(claim_name(model_name(source), source), model_path(source), facts)
     stages = spec.engine.pipeline_parallel_size
+
+    def planned(engine: Engine) -> Plan:
+        tried = spec.model_copy(update={"engine": engine, "preflight": "Enforce"})
+        return make_plan(weights, tried, settings, gpus=[card], gpus_per_node=gpus_per_node)
+
     for size in _SIZES:
         if size * stages > gpus_per_node:
             return
         engine = spec.engine.model_copy(update={"tensor_parallel_size": size, "max_model_len": length})
-        tried = spec.model_copy(update={"engine": engine, "preflight": "Enforce"})
-        plan = make_plan(weights, tried, settings, gpus=[card], gpus_per_node=gpus_per_node)
+        plan = planned(engine)
         if any(problem.reason == Reason.ILLEGAL_PARALLELISM for problem in plan.problems):
             continue
-        lower = _lower_utilization(engine, plan)
-        if lower is not None:
-            engine = engine.model_copy(update={"gpu_memory_utilization_percent": lower})
-            tried = tried.model_copy(update={"engine": engine})
-            plan = make_plan(weights, tried, settings, gpus=[card], gpus_per_node=gpus_per_node)
-        yield size * stages, plan, lower
+        for name, needed in (
+            ("gpu_memory_utilization_percent", _lower_utilization),
+            ("max_num_seqs", _fewer_sequences),
+        ):
+            if (value := needed(engine, plan)) is not None:
+                engine = engine.model_copy(update={name: value})
+                plan = planned(engine)
+        yield size * stages, engine, plan
+
+
+def _changed(said: Engine, needed: Engine) -> dict[str, int | None]:
+    """What of a row's fields was not said and is needed."""
+    both = {"utilization": "gpu_memory_utilization_percent", "sequences": "max_num_seqs"}
+    return {row: getattr(needed, field) for row, field in both.items() if getattr(said, field) is None}
+
+
+def _fewer_sequences(engine: Engine, plan: Plan) -> int | None:
+    """A power of two, because nobody asks for 637. Too few for a server of many users is no offer."""
+    memory = plan.fit.report.memory if plan.fit.report else None
+    most = memory.most_sequences if memory else None
+    if most is None or engine.max_num_seqs is not None or most < _FEWEST_SEQUENCES:
+        return None
+    return 1 << (most.bit_length() - 1)
 
 
 def _lower_utilization(engine: Engine, plan: Plan) -> int | None:
@@ -129,13 +153,13 @@ def _lower_utilization(engine: Engine, plan: Plan) -> int | None:
     return max(1, int(100 * memory.free_at_start_gib / memory.gpu_gib))
 
 
-def _row(card: Gpu, gpus: int, plan: Plan, own: int, utilization: int | None) -> Row:
+def _row(card: Gpu, gpus: int, plan: Plan, own: int, changed: dict[str, int | None]) -> Row:
     if plan.problems:
         return Row(card, gpus, plan.problems[0].reason, None, None)
     report = plan.fit.report
     assert report is not None and report.memory is not None and report.max_model_len_that_fits is not None
     longest = min(report.max_model_len_that_fits, own)
-    return Row(card, gpus, report.verdict, report.memory.kv_tokens, longest, utilization)
+    return Row(card, gpus, report.verdict, report.memory.kv_tokens, longest, **changed)
 
 
 def as_data(choice: Choice) -> dict[str, Any]:
@@ -151,6 +175,7 @@ def as_data(choice: Choice) -> dict[str, Any]:
                 "kvTokens": row.kv_tokens,
                 "maxModelLenThatFits": row.longest,
                 "gpuMemoryUtilizationPercent": row.utilization,
+                "maxNumSeqs": row.sequences,
             }
             for row in choice.rows
         ],
@@ -170,6 +195,8 @@ def print_choice(console: Console, choice: Choice) -> None:
         words = row.verdict if row.verdict in get_args(Verdict) else "cannot run it"
         if row.utilization and row.serves:
             words += f" at {row.utilization} %"
+        if row.sequences and row.serves:
+            words += f" with {row.sequences} sequences"
         lines.setdefault((str(row.gpus), f"{row.gpu.memory_gib:.1f}", *numbers, words), []).append(row.gpu.name)
     for (gpus, *cells, verdict), names in lines.items():
         style = _STYLES.get(verdict.split()[0], "dim")
@@ -178,6 +205,9 @@ def print_choice(console: Console, choice: Choice) -> None:
     console.print(table)
     if any(row.utilization and row.serves for row in choice.rows):
         console.print("at N %: with gpuMemoryUtilizationPercent N", highlight=False, style="dim")
+    if any(row.sequences and row.serves for row in choice.rows):
+        words = "with N sequences: with maxNumSeqs N, because each has a state of linear attention"
+        console.print(words, highlight=False, style="dim")
 
 
 _STYLES = {"Fits": "green", "Tight": "yellow"}

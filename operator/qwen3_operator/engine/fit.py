@@ -8,7 +8,7 @@ from typing import Literal
 
 from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.engine.gpu import Gpu
-from qwen3_operator.engine.memory import GIB, Load, Memory, predict
+from qwen3_operator.engine.memory import Load, Memory, predict
 from qwen3_operator.engine.parallelism import legal_tensor_parallel_sizes
 from qwen3_operator.engine.weights import Sharding
 
@@ -144,10 +144,9 @@ def _remedies(load: Load, report: FitReport, max_model_len: int) -> Iterator[str
         yield from _lower_utilization(load, memory, max_model_len)
     if report.max_model_len_that_fits and report.max_model_len_that_fits >= _LENGTH_WORTH_TELLING:
         yield f"maxModelLen up to {report.max_model_len_that_fits}"
-    if memory.least_kv_gib > memory.kv_cache_gib - memory.margin_gib:
-        fewer = int((memory.kv_cache_gib - memory.margin_gib) * GIB // memory.layout.block_bytes)
-        if fewer >= 1 and _fits(replace(load, max_num_seqs=fewer), max_model_len):
-            yield f"maxNumSeqs up to {fewer}"
+    fewer = memory.most_sequences
+    if fewer and _fits(replace(load, max_num_seqs=fewer), max_model_len):
+        yield f"maxNumSeqs up to {fewer}"
     if load.lora is not None and load.lora.max_loras > 1:
         fewer_adapters = replace(load, lora=replace(load.lora, max_loras=1))
         if _fits(fewer_adapters, max_model_len):

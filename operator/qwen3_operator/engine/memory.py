@@ -61,6 +61,13 @@ class Memory:
         """KV cache that vLLM needs whatever the length: a state for each of max_num_seqs."""
         return self.layout.least_bytes / GIB
 
+    @property
+    def most_sequences(self) -> int | None:
+        """max_num_seqs whose states surely fit, where those asked for may not; None where they do, 0: none does."""
+        if self.least_kv_gib <= self.kv_cache_gib - self.margin_gib:
+            return None
+        return max(0, int((self.kv_cache_gib - self.margin_gib) * GIB // self.layout.block_bytes))
+
     def kv_gib_for(self, tokens: int) -> float:
         """KV cache that vLLM needs for a sequence of that length to start."""
         return self.layout.bytes_for(tokens) / GIB
@@ -138,6 +145,8 @@ def _unmeasured(load: Load, editions: tuple[tuple[EngineVersion, Edition], ...])
         yield "linear-attention layers"
     if facts.vision is not None:
         yield "a vision tower"
+    if facts.audio is not None:
+        yield "an audio tower"
     if load.gpu.source not in ("exact", "measured"):
         yield f"memory of {load.gpu.name or 'the GPU'} not measured"
     if load.lora is not None:

@@ -35,7 +35,7 @@ class _Measured(_Data):
     gpus: dict[Kind, list[int]]
     pipeline: bool
     eager: bool
-    fp8_cache: bool
+    fp8_cache: list[Kind]
     compute: str = ""
     """The one compute capability, where another runs other kernels."""
     quantizations: dict[Kind, list[str]]
@@ -177,7 +177,7 @@ class Edition(_Data):
             yield "TP together with PP" if seen.pipeline else "pipeline parallelism"
         if load.enforce_eager and not seen.eager:
             yield "--enforce-eager"
-        if (load.kv_cache_dtype or "").startswith("fp8") and not seen.fp8_cache:
+        if (load.kv_cache_dtype or "").startswith("fp8") and load.kind not in seen.fp8_cache:
             yield "an FP8 KV cache"
         if seen.compute and ".".join(map(str, load.gpu.compute_capability or ())) != seen.compute:
             yield f"kernels of {load.gpu.name or 'the GPU'} (measured: compute capability {seen.compute})"

@@ -141,12 +141,22 @@ def choose_tool_parser(
         return ParserChoice(None, "switched off in the spec", "spec")
     if requested == "auto":
         if fitting is None:
-            why = "does not generate text" if entry.task != "generate" else "has no tool-call format that is known"
-            return ParserChoice(None, f"{entry.id} {why}")
+            return ParserChoice(None, _without_tools(entry))
         return ParserChoice(fitting, f"{_who(entry)} writes tool calls that vLLM {version} reads with {fitting}")
     problem = _unknown_parser("tool", requested, version, TOOL_FIELD, has_plugin)
     problem = problem or _unsuitable_tool(requested, entry, fitting, has_plugin)
     return ParserChoice(requested, "set in the spec", "spec", (problem,) if problem else ())
+
+
+def _without_tools(entry: CatalogEntry) -> str:
+    tools = entry.facts.template.tools if entry.facts and entry.facts.template else None
+    if entry.task != "generate":
+        return f"{entry.id} does not generate text"
+    if tools == "none":
+        return f"the chat template of {entry.id} tells the model of no tool"
+    if tools == "other":
+        return f"by its chat template {entry.id} writes tool calls in a form of its own: name the parser that reads it"
+    return f"{entry.id} has no tool-call format that is known"
 
 
 def _unsuitable_tool(parser: str, entry: CatalogEntry, fitting: str | None, has_plugin: bool) -> Problem | None:

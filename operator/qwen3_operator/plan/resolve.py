@@ -96,7 +96,9 @@ def make_plan(
     legal = not any(p.severity == "error" for p in found)
     if known_facts is not None and gpus:
         # On the most capable one: what only some nodes cannot do is the scheduler's to avoid.
-        fewest: list[Problem] = min((check_gpu(known_facts, g, version, engine.dtype) for g in gpus), key=len)
+        own = bool(engine.image)
+        seen = (check_gpu(known_facts, gpu, version, engine.dtype, own_image=own) for gpu in gpus)
+        fewest: list[Problem] = min(seen, key=len)
         found += fewest
     lora = weights.lora or lora_for(engine, weights.adapters, None)
     length = _length(spec, entry, known_facts, version, sharding, gpus if legal else [], chosen_length, lora)

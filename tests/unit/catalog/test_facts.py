@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen3_download.facts import GROUPS, KEYS, PARTS, WHOLE
+from qwen3_download.facts import GROUPS, KEYS, PARTS, WHOLE, pick
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.catalog import ConfigError, ModelFacts, Quantization
 from qwen3_operator.catalog.reading import MOST_LAYERS, WIDEST
+from qwen3_operator.engine.weights import parameter_bytes
 from qwen3_operator.plan import NodeGpus, Weights, make_plan
 from qwen3_operator.settings import Settings
 
@@ -149,6 +150,30 @@ def test_omni_serves_its_thinker() -> None:
 def test_quantization(config: dict[str, Any], expected: Quantization) -> None:
     facts = ModelFacts.from_config({**DENSE, "quantization_config": config})
     assert facts.quantization == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "label"),
+    [
+        ({"_load_in_4bit": True, "quant_method": "bitsandbytes"}, "bitsandbytes 4-bit"),
+        ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "bitsandbytes 4-bit"),
+        ({"load_in_8bit": True}, "bitsandbytes 8-bit"),
+        ({"quant_method": "compressed_tensors", "format": "pack-quantized", "bits": 4}, "compressed-tensors 4-bit"),
+        ({"group_size": 64, "bits": 4}, "mlx 4-bit"),
+    ],
+)
+def test_spellings_without_the_common_key(config: dict[str, Any], label: str) -> None:
+    quantization = ModelFacts.from_config({**DENSE, "quantization_config": pick(config)}).quantization
+    assert quantization is not None and quantization.label == label
+
+
+def test_an_audio_tower_is_counted() -> None:
+    audio = {"encoder_layers": 32, "d_model": 1280, "encoder_ffn_dim": 5120}
+    deaf, facts = (
+        ModelFacts.from_config(pick({"thinker_config": {"text_config": DENSE, **more}}))
+        for more in ({}, {"audio_config": audio})
+    )
+    assert deaf.audio is None and parameter_bytes(facts) - parameter_bytes(deaf) == 2 * 32 * 12 * 1280**2
 
 
 @pytest.mark.parametrize("key", ["hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"])

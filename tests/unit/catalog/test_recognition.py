@@ -44,10 +44,12 @@ HYBRID = {"thinks": "switchable", "byDefault": True, "tools": "json"}
         ({"thinks": "always", "tools": "json"}, "qwen3", "hermes"),
         ({"thinks": "never", "tools": "xml"}, None, "qwen3_coder"),
         ({"tools": "json"}, None, "hermes"),
+        ({"thinks": "always", "tools": "other"}, "qwen3", None),
+        ({"thinks": "never", "tools": "none"}, None, None),
     ],
 )
 def test_a_fine_tune_is_served_as_its_template_says(
-    template: dict[str, Any], reasoning: str | None, tools: str
+    template: dict[str, Any], reasoning: str | None, tools: str | None
 ) -> None:
     row = entry("acme/support-bot", facts(template))
     auto = choose_reasoning_parser("auto", row, NEWEST_KNOWN)
@@ -55,8 +57,16 @@ def test_a_fine_tune_is_served_as_its_template_says(
     assert (auto.parser, called.parser) == (reasoning, tools)
     if template.get("thinks"):
         assert "by its chat template" in auto.reason
-    assert "by its chat template" in called.reason
+    assert "chat template" in called.reason
     assert choose_reasoning_parser("auto", row, EngineVersion.of("0.8.5")).parser in (None, "deepseek_r1")
+
+
+def test_a_copy_whose_template_has_other_tool_calls_gets_no_parser_of_its_original() -> None:
+    """Salesforce's xLAM writes a JSON list, MiroThinker <use_mcp_tool>: hermes would read neither."""
+    row = entry("acme/Qwen3-8B-AWQ", facts({"tools": "other"}))
+    choice = choose_tool_parser("auto", row, NEWEST_KNOWN)
+    assert choice.parser is None and "name the parser" in choice.reason
+    assert choose_tool_parser("xlam", row, NEWEST_KNOWN).problems == ()
 
 
 def test_a_template_goes_before_a_name() -> None:

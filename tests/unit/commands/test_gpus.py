@@ -67,10 +67,23 @@ def test_a_node_has_no_more_than_it_has(capsys: Capture) -> None:
 
 
 def test_a_card_that_cannot_run_the_checkpoint(capsys: Capture) -> None:
-    data = told(capsys, "--gpus", "V100-16GB", "--model", "Qwen/Qwen3-8B-FP8")
+    data = told(capsys, "--gpus", "V100-16GB", "--engine-version", "0.18.0", "--model", "Qwen/Qwen3-8B-FP8")
     assert counts(data) == [("V100-16GB", 8, "QuantizationNotSupported")]
+    data = told(capsys, "--gpus", "V100-32GB", "--model", "Qwen/Qwen3-8B")
+    assert counts(data) == [("V100-32GB", 8, "KernelImageMissing")], "its memory is enough"
     main(["explain", "--gpus", "V100-16GB", "--model", "Qwen/Qwen3-8B-FP8"])
     assert "cannot run it" in capsys.readouterr().out
+
+
+def test_the_number_of_sequences_that_is_needed_is_told(capsys: Capture) -> None:
+    """vLLM's own 1024 states of linear attention take 49 GiB, and one H100 was said not to serve a model of 28 GiB."""
+    words = ["--gpus", "H100-80GB", "--model", "Qwen/Qwen3.6-27B-FP8"]
+    (row,) = told(capsys, *words)["gpus"]
+    assert (row["count"], row["verdict"], row["maxNumSeqs"]) == (1, "Fits", 512)
+    main(["explain", *words])
+    assert "Fits with 512 sequences" in capsys.readouterr().out
+    (row,) = told(capsys, "--gpus", "H100-80GB", "--model", "Qwen/Qwen3-8B")["gpus"]
+    assert row["maxNumSeqs"] is None
 
 
 def test_the_utilization_that_is_needed_is_told(capsys: Capture) -> None:

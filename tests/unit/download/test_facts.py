@@ -13,7 +13,6 @@ from qwen3_download import report
 from qwen3_download.errors import Failure, Reason
 from qwen3_download.facts import pick, read_facts, read_files
 from qwen3_download.structure import check_files, check_folder
-from qwen3_download.template import describe
 
 
 def safetensors(path: Path, **tensors: tuple[str, int]) -> None:
@@ -117,44 +116,3 @@ def test_a_claim_may_hold_what_a_download_accepts(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "pytorch_model-00001-of-00001.bin").write_bytes(b"PK")
     assert check_folder(tmp_path) == ["config.json", "pytorch_model-00001-of-00001.bin"]
-
-
-HYBRID = (
-    "{%- if tools %}<tools>{% endif %}{%- if '</think>' in content %}{%- set x = 1 %}{%- endif %}"
-    "{%- if add_generation_prompt %}\n    {{- '<|im_start|>assistant\\n' }}\n"
-    "    {%- if enable_thinking is defined and enable_thinking is false %}\n"
-    "        {{- '<think>\\n\\n</think>\\n\\n' }}\n    {%- endif %}\n{%- endif %}"
-)
-ALWAYS = "{%- if add_generation_prompt %}\n    {{- '<|im_start|>assistant\\n<think>\\n' }}\n{%- endif %}<tool_call>"
-NEVER = "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}<tool_call><function=name>"
-OFF_BY_DEFAULT = (
-    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}"
-    "{%- if enable_thinking is defined and enable_thinking is true %}{{- '<think>\\n' }}"
-    "{%- else %}{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}{%- endif %}"
-)
-ASKED = "enable_thinking is defined and enable_thinking is true"
-OPENED = OFF_BY_DEFAULT.replace(ASKED, "not (enable_thinking is false)")
-
-
-@pytest.mark.parametrize(
-    ("template", "said"),
-    [
-        pytest.param(HYBRID, {"thinks": "switchable", "byDefault": True}, id="Qwen3"),
-        pytest.param(ALWAYS, {"thinks": "always", "tools": "json"}, id="Thinking-2507"),
-        pytest.param(NEVER, {"thinks": "never", "tools": "xml"}, id="Coder"),
-        pytest.param(OFF_BY_DEFAULT, {"thinks": "switchable", "byDefault": False}, id="Qwen3.5-0.8B"),
-        pytest.param(OPENED, {"thinks": "switchable", "byDefault": True}, id="opened unless told not to"),
-        pytest.param(NEVER.replace("<tool", "</think><tool"), {"tools": "xml"}, id="takes thoughts out of history"),
-        pytest.param(HYBRID.replace("is false", "in messages"), {}, id="a condition of another kind"),
-        pytest.param("{%- if add_generation_prompt %}{{ '<think>' }}", {}, id="no end"),
-        pytest.param("{{ messages }}", {}, id="no generation prompt"),
-        pytest.param("", {}, id="no template"),
-    ],
-)
-def test_what_a_template_does(template: str, said: dict[str, Any]) -> None:
-    assert describe(template) == said
-
-
-@pytest.mark.parametrize("piece", ["{% if ", "{%- if add_generation_prompt %}", "{{ '", "{%", "{#", "{% if x %}"])
-def test_no_template_takes_long(piece: str) -> None:
-    assert isinstance(describe(piece * (512 * 1024 // len(piece))), dict)

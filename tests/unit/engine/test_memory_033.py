@@ -200,3 +200,11 @@ def test_a_combination_that_nobody_measured_widens_both_margins(changes: dict[st
     assert there.more_gib == pytest.approx(base)
     assert there.margin_gib >= base
     assert word in preflight(replace(plain, **changes), 8192).message
+
+
+@pytest.mark.parametrize("version", ["0.26.0", "0.33.0"])
+def test_an_fp8_cache_was_measured_with_dense_models_alone(version: str) -> None:
+    changes = {"version": EngineVersion.of(version), "kv_cache_dtype": "fp8"}
+    dense, moe = (predict(load(name, "H100", **changes)) for name in ("Qwen3-8B", "Qwen3-30B-A3B"))
+    assert "an FP8 KV cache" not in dense.unmeasured
+    assert "an FP8 KV cache" in moe.unmeasured and moe.margin_gib >= 0.5
