@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from qwen3_operator.api.autoscaling import Autoscaling
 from qwen3_operator.api.base import (
     ATOMIC_LIST,
     EMPTY_DEFAULT,
@@ -204,7 +205,9 @@ class Qwen3DeploymentSpec(ApiModel):
     engine: Annotated[Engine, Field(json_schema_extra=EMPTY_DEFAULT)] = Engine()
     """vLLM and how it is started."""
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
-    """Servers."""
+    """Servers. Not looked at while autoscaling is set."""
+    autoscaling: Autoscaling | None = None
+    """Have as many servers as the load needs, in the place of replicas."""
     gpu: Annotated[Gpu, Field(json_schema_extra=EMPTY_DEFAULT)] = Gpu()
     """The GPUs of a server."""
     resources: Resources = Resources()
@@ -303,6 +306,15 @@ class ModelStatus(ModelCopy):
     """Model on ModelScope."""
 
 
+class AutoscalingStatus(ApiModel):
+    """What the autoscaler wants."""
+
+    desired_replicas: Servers | None = None
+    """Servers that it wants now."""
+    active: bool | None = None
+    """Whether there is load, as it sees it."""
+
+
 class Qwen3DeploymentStatus(ApiModel):
     """Observed state of a Qwen3Deployment."""
 
@@ -329,6 +341,8 @@ class Qwen3DeploymentStatus(ApiModel):
     """Servers that exist."""
     ready_replicas: Servers | None = None
     """Servers that answer."""
+    autoscaling: AutoscalingStatus | None = None
+    """What the autoscaler wants, where there is one."""
     selector: Text | None = None
     """Label selector of the servers, for the scale sub-resource."""
 

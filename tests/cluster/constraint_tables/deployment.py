@@ -85,6 +85,7 @@ DEPLOYMENT: Object = {
             "env": [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": VALUE_FROM}],
         },
         "replicas": 1,
+        "autoscaling": {"minReplicas": 1, "maxReplicas": 1000, "target": {"queue": 4}, "scaleDownDelaySeconds": 300},
         "gpu": {"resourceName": "nvidia.com/gpu", "memory": "80Gi"},
         "resources": {"requests": {"k": "1"}, "limits": {"k": "1"}},
         "scheduling": SCHEDULING,
@@ -119,6 +120,7 @@ DEPLOYMENT_STATUS: Object = {
     "plan": [{"field": "maxModelLen", "value": "8192", "reason": "set in the spec"}],
     "replicas": 1,
     "readyReplicas": 1,
+    "autoscaling": {"desiredReplicas": 1, "active": True},
     "selector": "a=b",
 }
 
@@ -131,6 +133,8 @@ GPU_OWNED = (
 _ONE_KEY = {"spec.auth": {"apiKeySecretRef": {"name": "key", "key": "key"}}}
 _ONE_OF_TWO = "give either apiKeySecretRef or keys"
 _LIMITS_OF_TEAMS = "limits are of teams: they need keys"
+_ONE_TARGET = "give one of concurrency, queue and kvCache"
+_NO_TARGET = {"spec.autoscaling.target": {}}
 
 
 def _limits(path: str) -> list[Case]:
@@ -162,6 +166,36 @@ _AUTH_CASES = [
     *text("spec.auth.limits.teams[].name", least=1, most=253),
     *matching("spec.auth.limits.teams[].name", "^[-_a-zA-Z0-9]+$", "Team_a-1", "team.a"),
     *_limits("spec.auth.limits.teams[]"),
+]
+
+_AUTOSCALING_CASES = [
+    *required("spec.autoscaling", "maxReplicas", "target"),
+    *number("spec.autoscaling.minReplicas", 0, 1000),
+    *number("spec.autoscaling.maxReplicas", 1, 1000),
+    *number("spec.autoscaling.scaleDownDelaySeconds", 0, 3600),
+    *rule(
+        "spec.autoscaling",
+        "maxReplicas must be at least minReplicas",
+        accept={"minReplicas": 4, "maxReplicas": 4},
+        reject={"minReplicas": 5, "maxReplicas": 4},
+    ),
+    *(
+        replace(case, accept=_NO_TARGET | case.accept, reject=_NO_TARGET | case.reject)
+        for name, most in (("concurrency", 100_000), ("queue", 100_000), ("kvCache", 90))
+        for case in number(f"spec.autoscaling.target.{name}", 1, most)
+    ),
+    *rule(
+        "spec.autoscaling.target",
+        _ONE_TARGET,
+        accept={"": {"concurrency": 16}},
+        reject={"": {}},
+    ),
+    *rule(
+        "spec.autoscaling.target",
+        _ONE_TARGET,
+        accept={"": {"kvCache": 70}},
+        reject={"": {"queue": 4, "kvCache": 70}},
+    ),
 ]
 
 
@@ -315,6 +349,7 @@ DEPLOYMENT_CASES = [
         ],
     ),
     *number("spec.replicas", 0, 1000),
+    *_AUTOSCALING_CASES,
     *text("spec.gpu.resourceName", most=317, longest="a/" + "b" * 315),
     *rule(
         "spec.gpu.resourceName",
@@ -406,6 +441,7 @@ DEPLOYMENT_CASES = [
             ),
             *number("replicas", 0, INT32),
             *number("readyReplicas", 0, INT32),
+            *number("autoscaling.desiredReplicas", 0, INT32),
             *text("selector", most=1024),
         ],
     ),
