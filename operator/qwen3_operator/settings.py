@@ -85,6 +85,12 @@ class Settings(BaseModel):
     """Key of the certificates in that ConfigMap."""
     download_retry_seconds: Annotated[float, Field(gt=0)] = 15
     """A download that failed is tried again after this time, then after twice that, and so on up to 60 times that."""
+    front_service: Annotated[str, StringConstraints(pattern=r"^([a-z0-9][-a-z0-9]*/[a-z0-9][-a-z0-9]*)?$")] = ""
+    """Service of the front, as NAMESPACE/NAME: it holds requests while no server is ready. Empty: there is none."""
+    front_first_port: Annotated[int, Field(ge=1, le=65535)] = 20000
+    """The first of the front's ports that deployments have."""
+    front_ports: Annotated[int, Field(ge=1, le=10_000)] = 512
+    """How many of them there are."""
     cluster_domain: str = "cluster.local"
     """DNS domain of the cluster."""
     workers: Annotated[int, Field(ge=1, le=256)] = 16
