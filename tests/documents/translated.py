@@ -23,6 +23,7 @@ IN_ENGLISH_ONLY = {
     "docs/keys.md": "not translated yet",
     "docs/kubectl-qwen3.md": "not translated yet",
     "docs/metrics.md": "not translated yet",
+    "docs/scale-to-zero.md": "not translated yet",
     "docs/upgrade.md": "not translated yet",
 }
 """Pages without a translation, and why."""
