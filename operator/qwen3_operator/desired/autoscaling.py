@@ -24,6 +24,8 @@ POLL_SECONDS = 15
 """How often KEDA looks whether there is any load at all. The HorizontalPodAutoscaler looks as often."""
 SCALE_UP_SECONDS = 30
 """More servers must have been wanted for two looks: what one scrape shows alone is no reason for a start of minutes."""
+AWAKE_SECONDS = 60
+"""What a server was started for is seen in Prometheus after a scrape: without a server there is none for so long."""
 ONE_GOES_SECONDS = 60
 """One server (or one in ten) goes in so long: the others take over its load, and are looked at, before the next."""
 FEWEST_SEQS = 256
@@ -83,7 +85,7 @@ def scaled_object(
             "minReplicaCount": least,
             "maxReplicaCount": autoscaling.max_replicas,
             "pollingInterval": POLL_SECONDS,
-            "cooldownPeriod": delay,
+            "cooldownPeriod": max(delay, AWAKE_SECONDS),
             "initialCooldownPeriod": delay,
             "advanced": {
                 "horizontalPodAutoscalerConfig": {
@@ -144,6 +146,11 @@ def _or_none_wanted(query: str, namespace: str, name: str) -> str:
     """0 where there is no server because none is wanted, by the operator's own word: then vLLM has no series."""
     wanted = f'qwen3_operator_deployment_replicas{{namespace="{namespace}",qwen3deployment="{name}"}}'
     return f"({query}) or sum({wanted} == 0)"
+
+
+def requests_of_one(target: ScalingTarget, command: Sequence[str]) -> int:
+    """Requests that one server is to have, where they are all that is known of the load: no server runs yet."""
+    return target.concurrency or most_seqs(command) + (target.queue or 0)
 
 
 def most_seqs(command: Sequence[str]) -> int:

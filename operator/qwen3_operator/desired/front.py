@@ -23,10 +23,8 @@ from qwen3_front.contract import (
     WAITING_PATH,
     Told,
 )
-from qwen3_operator.api import API_VERSION
-from qwen3_operator.api.deployment import Qwen3Deployment
+from qwen3_operator.desired.child import child_metadata
 from qwen3_operator.naming import COMPONENT as COMPONENT_LABEL
-from qwen3_operator.naming import owner_reference, server_labels
 
 
 @dataclass(frozen=True)
@@ -48,15 +46,10 @@ def front_slice(
 ) -> dict[str, Any]:
     """The slice that leads to `port` of the front. `stands_in`: no server is ready."""
     conditions = {"ready": stands_in, "serving": True, "terminating": not stands_in}
-    labels = {COMPONENT_LABEL: COMPONENT, SERVICE_LABEL: name, SLICE_MANAGER: OURS}
+    metadata = child_metadata(namespace, name, uid, slice_name(name))
+    labels = metadata["labels"] | {COMPONENT_LABEL: COMPONENT, SERVICE_LABEL: name, SLICE_MANAGER: OURS}
     return {
-        "metadata": {
-            "namespace": namespace,
-            "name": slice_name(name),
-            "labels": server_labels(name) | labels,
-            "annotations": {ANNOTATION: told.written()},
-            "ownerReferences": [owner_reference(Qwen3Deployment.KIND, API_VERSION, name, uid, controller=True)],
-        },
+        "metadata": metadata | {"labels": labels, "annotations": {ANNOTATION: told.written()}},
         "addressType": fronts.family,
         "endpoints": [{"addresses": [it], "conditions": conditions} for it in fronts.addresses],
         "ports": [{"name": PORT_NAME, "port": port, "protocol": "TCP"}],

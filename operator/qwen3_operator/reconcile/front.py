@@ -8,6 +8,7 @@ from typing import Any
 
 from qwen3_front.contract import CLUSTERS, SERVICE_LABEL, SLICE_MANAGER, Mode, Told
 from qwen3_front.table import ready_addresses
+from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.times import parse_time
@@ -74,7 +75,7 @@ def told_of(spec: Qwen3DeploymentSpec, server: Object | None, owner: Object, sta
     seconds = sum(known) if known else None
     if scaled is not None and scaled.min_replicas == 0 and server is not None and server["spec"].get("replicas") == 0:
         return Told(mode=Mode.ASLEEP, why="ScaledToZero", usual_seconds=seconds)
-    ready = next((c for c in (owner.get("status") or {}).get("conditions") or () if c.get("type") == "Ready"), {})
+    ready = condition_of(owner, "Ready")
     is_starting = ready.get("status") != "True"
     since = parse_time(ready.get("lastTransitionTime")) if is_starting else None
     return Told(

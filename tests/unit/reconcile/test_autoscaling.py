@@ -10,6 +10,7 @@ from tests.monitoring.operator_at_work import NAMESPACE, SERVED, World, download
 
 from qwen3_operator.controller.cluster import ApiError
 from qwen3_operator.controller.kinds import DEPLOYMENTS, SCALED_OBJECTS
+from qwen3_operator.desired.front import waiting_trigger
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS
 
 PROMETHEUS = "http://prometheus:9090"
@@ -223,3 +224,14 @@ async def test_what_keda_says_is_shown(world: Scaled) -> None:
     assert "prometheus: no data" in world.says("Accepted")[2]
     status = world.cluster.objects[QWEN3_DEPLOYMENTS.kind, NAMESPACE, SERVED]["status"]
     assert status["autoscaling"] == {"desiredReplicas": 1, "active": False}
+
+
+async def test_what_waits_at_the_front_wakes_it() -> None:
+    world = Scaled(prometheus_address=PROMETHEUS, front_service="qwen3-system/front")
+    await world.served(autoscaling=AUTOSCALING | {"minReplicas": 0})
+    assert world.scaler is not None
+    *_, front = world.scaler["spec"]["triggers"]
+    assert front == waiting_trigger("qwen3-system/front", NAMESPACE, SERVED, 8)
+    await world.change(autoscaling=AUTOSCALING)
+    assert world.scaler is not None
+    assert "metrics-api" not in {trigger["type"] for trigger in world.scaler["spec"]["triggers"]}
