@@ -14,6 +14,7 @@ from qwen3_operator.api import GROUP
 from qwen3_operator.api.autoscaling import Autoscaling, ScalingTarget
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.desired.child import child_metadata
+from qwen3_operator.desired.front import waiting_trigger
 
 Object = Mapping[str, Any]
 SCALED_BY = f"{GROUP}/scaled-by"
@@ -70,14 +71,17 @@ def scaled_object(
     *,
     prometheus: str,
     command: Sequence[str],
-    others: Sequence[Object] = (),
+    front: str = "",
 ) -> dict[str, Any]:
-    """The ScaledObject of the Qwen3Deployment `name`. `prometheus`: its address; `command`: of the servers; `others`:
-    triggers beside those of vLLM's metrics, as what wakes a deployment that has no server."""
+    """The ScaledObject of the Qwen3Deployment `name`. `prometheus`: its address; `command`: of the servers; `front`:
+    its Service, as NAMESPACE/NAME, where there is one: what waits there wakes a deployment that has no server."""
     least, delay = autoscaling.min_replicas, autoscaling.scale_down_delay_seconds
     queries = _queries(namespace, name, autoscaling.target, most_seqs(command))
     if least == 0:
         queries = {called: (_or_none_wanted(query, namespace, name), at) for called, (query, at) in queries.items()}
+    triggers = [_trigger(called, query, at, prometheus) for called, (query, at) in queries.items()]
+    if least == 0 and front:
+        triggers.append(waiting_trigger(front, namespace, name, requests_of_one(autoscaling.target, command)))
     return {
         "metadata": child_metadata(namespace, name, uid),
         "spec": {
@@ -102,10 +106,7 @@ def scaled_object(
                     }
                 }
             },
-            "triggers": [
-                *(_trigger(called, query, at, prometheus) for called, (query, at) in queries.items()),
-                *others,
-            ],
+            "triggers": triggers,
         },
     }
 

@@ -11,8 +11,7 @@ from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import SCALED_OBJECTS
-from qwen3_operator.desired.autoscaling import is_given_away, requests_of_one, scaled_object
-from qwen3_operator.desired.front import waiting_trigger
+from qwen3_operator.desired.autoscaling import is_given_away, scaled_object
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.plan import Plan
 from qwen3_operator.reconcile.context import Context
@@ -53,20 +52,15 @@ async def ensure_autoscaler(
 ) -> tuple[Object | None, list[Problem]]:
     """Have the ScaledObject for servers of `plan`; returns it, and warnings. `server`: the Deployment."""
     meta, settings = owner["metadata"], context.settings
-    autoscaling = spec.autoscaling
-    assert autoscaling is not None
-    others = []
-    if autoscaling.min_replicas == 0 and settings.front_service:
-        of_one = requests_of_one(autoscaling.target, plan.command)
-        others.append(waiting_trigger(settings.front_service, meta["namespace"], meta["name"], of_one))
+    assert spec.autoscaling is not None
     wanted = scaled_object(
         meta["namespace"],
         meta["name"],
         meta["uid"],
-        autoscaling,
+        spec.autoscaling,
         prometheus=settings.prometheus_address,
         command=plan.command,
-        others=others,
+        front=settings.front_service,
     )
     try:
         live = await context.ensure(SCALED_OBJECTS, wanted)

@@ -201,6 +201,17 @@ async def test_without_keda_it_serves_and_says_so(world: Scaled) -> None:
     assert world.scaler is not None, "it was installed meanwhile"
 
 
+async def test_where_keda_was_removed_nothing_sleeps_for_ever(world: Scaled) -> None:
+    await world.served(autoscaling=AUTOSCALING | {"minReplicas": 0})
+    await world.scale(0)
+    await world.ready()
+    world.cluster.unknown.add(SCALED_OBJECTS)
+    await world.operator._leave_out_missing()  # it was restarted
+    world.cluster.show = lambda store: _show_known(world, store)  # type: ignore[method-assign]
+    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    assert world.replicas == 1 and "install KEDA" in world.says("Accepted")[2]
+
+
 def _show_known(world: Scaled, store: Any) -> None:
     for kind in store.kinds:
         for obj in world.cluster.of(kind):
