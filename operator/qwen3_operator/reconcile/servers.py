@@ -215,7 +215,7 @@ class Servers(Reconciliation):
         if self.no_autoscaler is not None:
             self.warnings.append(self.no_autoscaler)
             if self.context.settings.prometheus_address and self.server and self.server["spec"].get("replicas") == 0:
-                self.replicas_are_given_away = False  # KEDA was removed while there was no server: nothing would wake it
+                self.replicas_are_given_away = False  # KEDA went while there was no server: nothing would wake it
 
     async def _give_replicas_away(self, spec: Qwen3DeploymentSpec) -> None:
         """Once there are the first servers, their number is the autoscaler's."""

@@ -80,6 +80,7 @@ async def until(check: Any) -> None:
 
 
 async def is_ready(http: aiohttp.ClientSession, front: FrontProcess) -> bool:
+    assert front.process.poll() is None, "the front has ended: its log says why"
     try:
         async with http.get(f"{front.admin}/readyz") as response:
             return response.status == 200

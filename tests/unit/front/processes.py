@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from qwen3_front.contract import ANNOTATION, CLUSTERS, OURS, SERVICE_LABEL, SLIC
 
 COUNT = 4
 """Ports of a front in tests."""
+PORTS_OF_TESTS = (21_000, 32_000)
 
 
 class FrontProcess:
@@ -61,18 +63,21 @@ class FrontProcess:
 
 
 def free_ports(count: int) -> int:
-    """The first of so many ports that are free, one after the other."""
+    """The first of so many ports that are free, one after the other: below those that the kernel gives to outgoing
+    connections, which would take one of many before they are listened on."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first: int = probe.getsockname()[1]
-        if first + count < 65536 and all(_is_free(port) for port in range(first, first + count)):
+        first = random.randrange(*PORTS_OF_TESTS, count)
+        if all(_is_free(port) for port in range(first, first + count)):
             return first
 
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+        return True
 
 
 def front_slice(port: int) -> dict[str, Any]:
