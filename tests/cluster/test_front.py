@@ -42,19 +42,29 @@ def first_port() -> int:
     return free_ports(COUNT)
 
 
-@pytest.fixture
-def with_front(
-    fronted: Release, the_operator: OperatorProcess, world: World, first_port: int, tmp_path: Path
-) -> Iterator[World]:
-    """The namespace, with an operator that knows the front in the place of the session's."""
-    the_operator.stop()
-    front_at(world.api, POD)
-    it = fronted.operator(tmp_path / "fronted.log", front_first_port=str(first_port), front_ports=str(COUNT))
+@pytest.fixture(scope="module")
+def fronted_operator(
+    fronted: Release, the_operator: OperatorProcess, first_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
+    """An operator that knows the front, in the place of the session's."""
+    if the_operator.running:
+        the_operator.stop()
+    log = tmp_path_factory.mktemp("fronted") / "operator.log"
+    it = fronted.operator(log, front_first_port=str(first_port), front_ports=str(COUNT))
     it.start()
-    yield world
-    world.delete("Qwen3Deployment", "chat")
+    yield it
     it.stop()
     the_operator.start()
+
+
+@pytest.fixture
+def with_front(fronted_operator: OperatorProcess, api: Api, make_world: Callable[[str], World]) -> Iterator[World]:
+    """A namespace, and the front's pod at its place."""
+    fronted_operator.keep_running()
+    front_at(api, POD)
+    it = make_world("fronted")
+    yield it
+    api.delete("Namespace", None, it.namespace)
 
 
 @pytest.fixture
