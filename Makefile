@@ -11,6 +11,9 @@ AT_ONCE = -n $(WORKERS) --dist loadgroup
 # The oldest Kubernetes that the chart supports: make test-cluster KUBERNETES=1.31
 KUBERNETES ?= $(QWEN3_KUBERNETES)
 export QWEN3_KUBERNETES := $(KUBERNETES)
+# Compiled modules are kept whatever the machine's default: the tests start a thousand processes, and each would compile
+# all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## print the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20

@@ -9,6 +9,7 @@ import re
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import yaml
 from devcluster import Cluster, DevclusterError, tools
@@ -103,9 +104,11 @@ def _prepare_own(clock: Clock) -> Kube:
     cluster = Cluster(CLUSTER)
     _refuse_other(cluster)
     clock.say("programs of the development cluster, images, vLLM (built once, then cached)")
-    tools.ensure(tools.REAL_NODE)
-    built = stage.images()
-    bundle()
+    with ThreadPoolExecutor(max_workers=1) as beside:  # the one waits for compilers, the other for what it fetches
+        programs = beside.submit(tools.ensure, (*tools.REAL_NODE, "helm"))
+        bundle()
+        built = stage.images()
+        programs.result()
     clock.say("cluster")
     cluster.down()
     cluster.up(ClusterSpec(name=CLUSTER, real_node=True))

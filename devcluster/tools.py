@@ -16,8 +16,9 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,11 @@ KUBERNETES = "kubernetes"
 class Tool:
     family: str
     package: str
+
+    @property
+    def program(self) -> str:
+        """The name that Go gives it: the package's last part that is not a version."""
+        return re.sub(r"/v\d+$", "", self.package).rpartition("/")[2]
 
 
 TOOLS = {
@@ -72,7 +78,7 @@ def ensure(names: Iterable[str]) -> dict[str, Path]:
     names = list(names)
     if unknown := sorted(set(names) - TOOLS.keys()):
         raise DevclusterError(f"no such tool: {', '.join(unknown)}. There are: {', '.join(TOOLS)}")
-    return {name: _ensure(name) for name in names}
+    return {name: path for family, group in _by_family(names).items() for name, path in _ensure(family, group).items()}
 
 
 def source(family: str, module: str) -> Path:
@@ -117,32 +123,42 @@ def folder_of(family: str) -> Path:
     return cache_dir() / "bin" / f"{module_of(family).name}-{digest.hexdigest()[:16]}"
 
 
-def _ensure(name: str) -> Path:
-    binary = folder_of(TOOLS[name].family) / name
-    if not binary.exists():
-        binary.parent.mkdir(parents=True, exist_ok=True)
-        with (binary.parent / f".{name}.lock").open("w") as lock:
+def _by_family(names: Iterable[str]) -> dict[str, list[str]]:
+    families: dict[str, list[str]] = {}
+    for name in names:
+        families.setdefault(TOOLS[name].family, []).append(name)
+    return families
+
+
+def _ensure(family: str, names: Iterable[str]) -> dict[str, Path]:
+    folder = folder_of(family)
+    paths = {name: folder / name for name in names}
+    if not all(path.exists() for path in paths.values()):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not binary.exists():  # another build may have made it while we waited
-                _build(name, binary)
-    return binary
+            missing = [name for name, path in paths.items() if not path.exists()]  # another build may have made some
+            if missing:
+                _build(family, missing, folder)
+    return paths
 
 
-def _build(name: str, binary: Path) -> None:
-    tool = TOOLS[name]
-    print(f"devcluster: building {name} ...", flush=True)
+def _build(family: str, names: Sequence[str], folder: Path) -> None:
+    """All of a family by one command: while one program is linked, which takes one core, others are compiled."""
+    together = ", ".join(names)
+    print(f"devcluster: building {together} ...", flush=True)
     started = time.monotonic()
-    staging = binary.with_name(f".{name}.{os.getpid()}")
-    command = [str(golang.find_go()), "build", "-trimpath", "-buildvcs=false", "-mod=readonly"]
-    command += ["-ldflags", _ldflags(tool.family), "-o", str(staging), tool.package]
-    done = subprocess.run(
-        command, cwd=module_of(tool.family), env=golang.environment(), capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        staging.unlink(missing_ok=True)
-        raise DevclusterError(f"building {name} failed:\n{done.stderr.strip()[-4000:]}")
-    staging.rename(binary)
-    print(f"devcluster: built {name} in {time.monotonic() - started:.0f} s", flush=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as staging:
+        command = [str(golang.find_go()), "build", "-trimpath", "-buildvcs=false", "-mod=readonly"]
+        command += ["-ldflags", _ldflags(family), "-o", f"{staging}/", *(TOOLS[name].package for name in names)]
+        done = subprocess.run(
+            command, cwd=module_of(family), env=golang.environment(), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise DevclusterError(f"building {together} failed:\n{done.stderr.strip()[-4000:]}")
+        for name in names:
+            Path(staging, TOOLS[name].program).rename(folder / name)
+    print(f"devcluster: built {together} in {time.monotonic() - started:.0f} s", flush=True)
 
 
 def _ldflags(family: str) -> str:

@@ -13,7 +13,10 @@ COMMAND = (
     rf"|(?<=/team/qwen3-operator:)|(?<=/team/qwen3-downloader:)){NUMBER}"
 )
 """In a command of the documents, and in the test that runs it."""
-PAGES = ("README", "docs/air-gap", "docs/install", "docs/upgrade", "docs/your-cluster", "docs/quick-start")
+PAGES = (
+    "README",
+    *(f"docs/{page}" for page in ("air-gap", "gateway", "install", "quick-start", "upgrade", "your-cluster")),
+)
 """Of the documents, in both languages, those whose commands say it."""
 PLACES = {
     "operator/qwen3_operator/__init__.py": rf'(?<=^__version__ = "){NUMBER}(?="$)',

@@ -234,7 +234,7 @@ class Handler(BaseHTTPRequestHandler):
     # faults
 
     def strike(self, kind: str, path: str) -> dict[str, Any]:
-        entry = {"kind": kind, "path": path, "range": self.headers.get("Range", ""), "sent": 0}
+        entry: dict[str, Any] = {"kind": kind, "path": path, "range": self.headers.get("Range", ""), "sent": 0}
         entry |= {"authorization": "Authorization" in self.headers, "host": self.headers.get("Host", "")}
         self.entry = entry
         self.server.hub.log.append(entry)

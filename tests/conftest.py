@@ -7,6 +7,8 @@ audit logs comes together here: a refusal fails the session, and so does a right
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,17 @@ from tests.cluster.rights import FOLDER, Ledger
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+TESTS = Path(__file__).parent
+MARKS = {
+    "cluster": ("cluster",),
+    "upgrade": ("cluster",),
+    "faults": ("faults",),
+    "fuzz": ("faults",),
+    "e2e": ("e2e",),
+    "gitops": ("e2e", "nightly"),  # its programs take minutes to build
+}
+"""What everything in a folder needs."""
 
 LEDGER = pytest.StashKey[Ledger]()
 
@@ -32,9 +45,14 @@ def ledger(pytestconfig: pytest.Config) -> Ledger:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "module" in _scopes(item):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    for path, of_file in groupby(items, key=lambda item: item.path):
+        folder = path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else ""
+        marks = [getattr(pytest.mark, name) for name in MARKS.get(folder, ())]
+        for item in of_file:
+            for mark in marks:
+                item.add_marker(mark)
+            if "module" in _scopes(item):
+                item.add_marker(pytest.mark.xdist_group(path.stem))
 
 
 def pytest_deselected(items: Iterable[pytest.Item]) -> None:

@@ -50,4 +50,4 @@ class RealBatch(Batch):
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(data[item["key"]], encoding="utf-8")
         assert json.loads((folder / "etc" / CONFIG_KEY).read_text(encoding="utf-8"))["models"] == [NAME]
-        self.how = {"command": [PYTHON, str(folder / "etc" / "main.py")], "env": environment()}
+        self.how: dict[str, Any] = {"command": [PYTHON, str(folder / "etc" / "main.py")], "env": environment()}

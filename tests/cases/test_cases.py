@@ -19,8 +19,8 @@ from qwen3_download.existing import _decides
 from qwen3_download.facts import pick
 from qwen3_download.listing import RemoteFile, select
 from qwen3_download.local import take_token
-from qwen3_download.partial import disk_failure
 from qwen3_download.structure import check_files, check_folder
+from qwen3_download.volume import disk_failure
 from qwen3_operator.api.model import Qwen3ModelSpec
 from qwen3_operator.catalog import ModelFacts, lookup, resolve
 from qwen3_operator.commands.read import BadInput, read_resources

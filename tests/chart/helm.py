@@ -41,6 +41,18 @@ def template(
 ) -> list[dict[str, Any]]:
     """The manifests of a release with `--set SETTING` each, after those of `images`. Raises HelmError."""
     # The helm built here claims an old Kubernetes where it has no cluster to ask.
-    words = ["template", release, CHART, "--namespace", namespace, "--kube-version", tools.kubernetes_version()]
-    rendered = helm(*words, *flags(*images, *settings))
-    return [manifest for manifest in yaml.safe_load_all(rendered) if manifest]
+    words: list[str | Path] = [
+        "template",
+        release,
+        CHART,
+        "--namespace",
+        namespace,
+        "--kube-version",
+        tools.kubernetes_version(),
+    ]
+    return loaded(helm(*words, *flags(*images, *settings)))
+
+
+def loaded(rendered: str) -> list[dict[str, Any]]:
+    """The manifests of a text. Read by libyaml: of the CRDs, the YAML reader in Python makes a second a time."""
+    return [manifest for manifest in yaml.load_all(rendered, Loader=yaml.CSafeLoader) if manifest]

@@ -6,10 +6,9 @@ import subprocess
 from typing import Any
 
 import pytest
-import yaml
 from devcluster import tools
 from images.release import manifest
-from tests.chart.helm import CHART, IMAGES, template
+from tests.chart.helm import CHART, IMAGES, loaded, template
 
 pytestmark = pytest.mark.cluster  # kubectl and helm are of its tools
 DEPLOY = CHART.parents[1] / "deploy"
@@ -35,7 +34,7 @@ def test_the_overlay_is_the_chart_with_these_images() -> None:
     words = [str(kubectl), "kustomize", str(DEPLOY / "example")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    rendered = by_name(list(yaml.safe_load_all(done.stdout)))
+    rendered = by_name(loaded(done.stdout))
     del rendered["Namespace", "qwen3-system"]
     assert rendered == by_name(template(release="qwen3-operator"))
 
@@ -43,6 +42,6 @@ def test_the_overlay_is_the_chart_with_these_images() -> None:
 def test_the_manifest_for_kubectl_is_the_chart_and_has_nothing_of_helm() -> None:
     text = manifest(CHART, *IMAGES)
     assert not [mark for mark in ("helm", "Helm") if mark in text]
-    found = by_name([it for it in yaml.safe_load_all(text) if it])
+    found = by_name(loaded(text))
     assert found.pop(("Namespace", "qwen3-system"))
     assert found == by_name(template(release="qwen3-operator"))

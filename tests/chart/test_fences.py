@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.chart.helm import HelmError, template
 
-from qwen3_operator.desired.batch import METRICS_PORT
+from qwen3_in_engine.batch_runner.contract import METRICS_PORT
 from qwen3_operator.desired.server import PORT
 from qwen3_operator.naming import batch_labels, model_labels, server_labels
 

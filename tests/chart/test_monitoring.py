@@ -9,7 +9,7 @@ import pytest
 from tests.chart.helm import HelmError, template
 from tests.monitoring.files import ALERTS, DASHBOARDS, alerts
 
-from qwen3_operator.desired.batch import METRICS_PORT
+from qwen3_in_engine.batch_runner.contract import METRICS_PORT
 from qwen3_operator.desired.service import PORT_NAME
 from qwen3_operator.naming import BATCH_LABEL, DEPLOYMENT_LABEL, batch_labels, server_labels
 
@@ -70,8 +70,8 @@ def test_the_rule_has_the_alerts_of_the_file() -> None:
 
 def test_single_alerts_are_changed_or_left_out() -> None:
     of = "metrics.prometheusRule"
-    changes = (f"{of}.alerts.Qwen3EndpointDown.for=15m", f"{of}.alerts.Qwen3EndpointDown.labels.team=ml")
-    changes += (f"{of}.alerts.Qwen3GpuIdle.enabled=false", f"{of}.runbookPrefix=https://docs.example/")
+    changes = [f"{of}.alerts.Qwen3EndpointDown.for=15m", f"{of}.alerts.Qwen3EndpointDown.labels.team=ml"]
+    changes += [f"{of}.alerts.Qwen3GpuIdle.enabled=false", f"{of}.runbookPrefix=https://docs.example/"]
     (rule,) = made("PrometheusRule", *changes).values()
     found = {alert["alert"]: alert for group in rule["spec"]["groups"] for alert in group["rules"]}
     assert {alert["alert"] for alert in alerts()} - set(found) == {"Qwen3GpuIdle"}

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from tests.chart.helm import CHART, IMAGES, HelmError, flags, helm, template
+from tests.crds import crds
 
 from qwen3_operator.settings import Settings
 
 pytestmark = pytest.mark.cluster  # helm is one of its tools
-
-CRDS = Path(__file__).parents[2] / "crds"
 
 
 def one(manifests: list[dict[str, Any]], kind: str, name: str | None = None) -> dict[str, Any]:
@@ -39,7 +37,7 @@ def test_lint() -> None:
 
 def test_crds_are_those_of_the_repository_and_survive_an_uninstall() -> None:
     manifests = {m["metadata"]["name"]: m for m in template() if m["kind"] == "CustomResourceDefinition"}
-    expected = [yaml.safe_load(path.read_text()) for path in CRDS.glob("*.yaml")]
+    expected = crds()
     assert len(manifests) == len(expected)
     for crd in expected:
         rendered = manifests[crd["metadata"]["name"]]

@@ -14,28 +14,21 @@ from typing import Any
 
 import devcluster
 import pytest
-import yaml
 from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE
 from tests.cluster.installed import Release, install
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.rights import Ledger
 from tests.cluster.world import World
+from tests.crds import crds
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder needs the cluster."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.cluster)
-
-
-@pytest.fixture(scope="session")
-def crds() -> list[dict[str, Any]]:
+@pytest.fixture(scope="session", name="crds")
+def the_crds() -> list[dict[str, Any]]:
     """The CRDs as they are installed."""
-    return [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "crds").glob("*.yaml"))]
+    return crds()
 
 
 @pytest.fixture(scope="session")

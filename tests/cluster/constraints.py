@@ -86,7 +86,7 @@ def changed(obj: Object, change: Change) -> Object:
         *parents, last = path.split(".")
         node: Any = result
         for part in parents:  # each is copied on the way: it may be of an earlier value, which other cases share
-            at = int(part) if isinstance(node, list) else _unescaped(part)
+            at: Any = int(part) if isinstance(node, list) else _unescaped(part)
             node[at] = copy.copy(node[at]) if isinstance(node, list) or at in node else {}
             node = node[at]
         if value is ABSENT:

@@ -106,7 +106,8 @@ def test_it_takes_model_and_engine_from_a_deployment(there: World) -> None:
     refused = wait(there, "Accepted", "False", "DeploymentNotFound")
     assert "Qwen3Deployment chat does not exist" in refused["message"]
     there.apply(Q3d().engine(maxModelLen=2048, tensorParallelSize=2).set(suspend=True))
-    command = there.wait(lambda: the_job(there) and there.must(KIND, "nightly")["status"]["engine"]["command"])
+    the_job(there)
+    command = there.wait(lambda: there.must(KIND, "nightly")["status"]["engine"]["command"])
     assert command[command.index("--max-model-len") + 1] == "2048"
     assert command[command.index("--tensor-parallel-size") + 1] == "2"
 

@@ -37,8 +37,8 @@ def shell(
 ) -> Shell:
     """Run a command in the repository, as a person whose kubectl and helm know this cluster; what it prints."""
     programs = tmp_path_factory.mktemp("bin")
-    more = {"HOME": str(programs)} | to_the_registry
-    return documents_shell(programs, its_cluster.kubeconfig, names=("kubectl", "helm"), **more)
+    variables = {"HOME": str(programs)} | to_the_registry
+    return documents_shell(programs, its_cluster.kubeconfig, names=("kubectl", "helm"), variables=variables)
 
 
 @pytest.fixture(scope="module")

@@ -203,7 +203,10 @@ def test_a_claim_that_was_grown_by_hand_stays_grown(chat: World) -> None:
     (claim,) = chat.list("PersistentVolumeClaim")
     name = claim["metadata"]["name"]
     chat.patch("PersistentVolumeClaim", name, {"spec": {"resources": {"requests": {"storage": "77Gi"}}}})
-    size = lambda: chat.must("PersistentVolumeClaim", name)["status"]["capacity"]["storage"]  # noqa: E731
+
+    def size() -> Any:
+        return chat.must("PersistentVolumeClaim", name)["status"]["capacity"]["storage"]
+
     chat.wait(lambda: size() == "77Gi", "the volume grew")
     stays(lambda: size() == "77Gi" and chat.is_ready("chat"), seconds=1)
     model = chat.list("Qwen3Model")[0]["metadata"]["name"]

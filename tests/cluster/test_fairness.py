@@ -60,7 +60,11 @@ def test_others_do_not_wait_for_a_flood(flooded: World, operator: OperatorProces
     pid = operator.pid
     for number, share in enumerate((0.1, 0.5, 1.0)):  # of the flood that are there
         wait_until(functools.partial(rises_to, share * MODELS), within=90, what="the flood rises")
-        victims = [Q3d(f"d-{number}"), Q3m(f"m-{number}").set(id="Qwen/Qwen3-4B"), Q3b(f"b-{number}")]
+        victims: list[Q3d | Q3m | Q3b] = [
+            Q3d(f"d-{number}"),
+            Q3m(f"m-{number}").set(id="Qwen/Qwen3-4B"),
+            Q3b(f"b-{number}"),
+        ]
         world.apply(*victims)
         before, applied = reconciles(operator, "Qwen3Model"), time.monotonic()
         for victim in victims:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -208,7 +208,7 @@ def _end_download(world: World) -> None:
             world.patch("Pod", pod["metadata"]["name"], annotation)
 
 
-def _untouched(versions: list[Object]) -> None:
+def _untouched(versions: Sequence[Object]) -> None:
     """Nobody but the user wrote spec or metadata."""
     for version in versions:
         assert "finalizers" not in version["metadata"]

@@ -12,7 +12,7 @@ POLL_SECONDS = 0.1
 
 
 def wait_until(
-    check: Callable[[], T], *, within: float = 15.0, what: str = "", showing: Callable[[], str] | None = None
+    check: Callable[[], T | None], *, within: float = 15.0, what: str = "", showing: Callable[[], str] | None = None
 ) -> T:
     """Call `check` until it returns something true; returns that. What it asserts, or looks for in an object that does
     not have it yet, may fail meanwhile.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from tests.cluster.api import KINDS, Api
@@ -77,7 +77,7 @@ class World:
         """Whether Ready is True for the newest generation."""
         return self.condition(name, "Ready", kind=kind).get("status") == "True"
 
-    def wait(self, check: Callable[[], T], what: str = "", *, within: float = 15.0) -> T:
+    def wait(self, check: Callable[[], T | None], what: str = "", *, within: float = 15.0) -> T:
         """`wait_until`, showing the namespace when time is up."""
         return wait_until(check, within=within, what=what, showing=self.describe)
 
@@ -109,7 +109,7 @@ class World:
         """Wait until the object is gone."""
         self.wait(lambda: self.get(kind, name) is None, f"{kind} {name} is gone", within=within)
 
-    def history(self, kind: str, name: str, since: Object) -> list[Object]:
+    def history(self, kind: str, name: str, since: Object) -> Sequence[Object]:
         """Every version of the object after `since`, as a watch that began there would have seen them."""
         path = KINDS[kind].path(self.namespace)
         query = {"watch": "true", "resourceVersion": since["metadata"]["resourceVersion"], "timeoutSeconds": "1"}
@@ -122,7 +122,7 @@ class World:
         containers: list[Object] = self.must("Deployment", name)["spec"]["template"]["spec"]["containers"]
         return next(c for c in containers if c["name"] == "vllm")
 
-    def events(self, about: str) -> list[Object]:
+    def events(self, about: str) -> Sequence[Object]:
         """Events about the object of that name."""
         return [e for e in self.list("Event") if e["regarding"]["name"] == about]
 

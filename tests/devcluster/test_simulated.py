@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import devcluster
 import pytest
@@ -35,16 +36,18 @@ def empty_namespace(request: pytest.FixtureRequest) -> Iterator[None]:
         cluster.kubectl("delete", "job,pod,pvc", "--all", "--wait=true")
 
 
-def status(cluster: devcluster.Cluster, name: str) -> dict:
-    return cluster.get("pod", name)["status"]
+def status(cluster: devcluster.Cluster, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = cluster.get("pod", name)["status"]
+    return found
 
 
-def pod_of_job(cluster: devcluster.Cluster, name: str) -> dict:
-    (found,) = cluster.get("pod", "-l", f"job-name={name}")["items"]
-    return found["status"]
+def pod_of_job(cluster: devcluster.Cluster, name: str) -> dict[str, Any]:
+    (pod,) = cluster.get("pod", "-l", f"job-name={name}")["items"]
+    found: dict[str, Any] = pod["status"]
+    return found
 
 
-def is_ready(pod_status: dict) -> bool:
+def is_ready(pod_status: dict[str, Any]) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod_status.get("conditions", []))
 
 

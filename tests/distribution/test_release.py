@@ -59,7 +59,7 @@ def shell(cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFactory)
         for name in (NAME, MIRROR):
             cluster.pull_from(name, it)
         names = ("kubectl", "helm")
-        yield documents_shell(programs, cluster.kubeconfig, names=names, seconds=600, **variables)
+        yield documents_shell(programs, cluster.kubeconfig, names=names, seconds=600, variables=variables)
 
 
 @pytest.fixture(scope="module")

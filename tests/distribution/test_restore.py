@@ -1,4 +1,6 @@
-"""A fresh cluster over the volumes of an old one: what was downloaded is there, and nothing is fetched again."""
+"""A fresh cluster over the storage of an old one: what was downloaded is there, and nothing is fetched again.
+
+tests/e2e/test_backup.py has the volumes' and claims' objects saved as well."""
 
 from __future__ import annotations
 
@@ -70,21 +72,20 @@ def test_nothing_is_downloaded_again(tmp_path: Path) -> None:
         old.kube.apply([model | {"spec": server["spec"]["model"]}])
         first = wait_until("the download", lambda: commit(old), timeout=240)
         _backup(shell(tmp_path / "old", old.kube.kubeconfig, folder=tmp_path))
-    (saved,) = json.loads((tmp_path / "backup.json").read_text())["items"]
+    saved = json.loads((tmp_path / "objects.json").read_text())
     assert saved["spec"].items() >= server["spec"]["model"].items()
     assert saved["metadata"]["labels"] == {"team": "ml"} and not {"status", "uid"} & {*saved, *saved["metadata"]}
     with fresh_cluster(volumes) as new, new.hub_requests() as requests:
         run = shell(tmp_path / "new", new.kube.kubeconfig, folder=tmp_path)
-        run(documented("kubectl apply -f backup.json"))
+        run(documented("kubectl apply -f objects.json"))
         assert wait_until("the model", lambda: commit(new), timeout=240) == first
         assert requests("file") == []
 
 
 def _backup(run: Shell) -> None:
     command = documented(
-        "kubectl get qwen3deployments,qwen3models,qwen3batches --all-namespaces "
-        "-l app.kubernetes.io/managed-by!=qwen3-operator -o json "
-        "| jq '.items |= [.[] | {apiVersion, kind, "
-        "metadata: (.metadata | {name, namespace, labels, annotations}), spec}]' > backup.json"
+        "kubectl get qwen3deployments,qwen3models,qwen3batches --all-namespaces -o json | jq '.items[] | "
+        "select(.metadata.ownerReferences | not) | {apiVersion, kind, metadata: (.metadata | "
+        "{name, namespace, labels}), spec}' > objects.json"
     )
     run(command)

@@ -55,7 +55,8 @@ def run_by_tests() -> dict[str, str]:
 
 
 def _literals(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    text = path.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(text)) if "documented(" in text else ():
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "documented":
             (argument,) = node.args
             assert isinstance(argument, ast.Constant), f"{path.name}: documented() takes a literal"

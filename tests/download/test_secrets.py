@@ -27,7 +27,7 @@ def other(tmp_path: Path) -> Iterator[HubProcess]:
         yield it
 
 
-def run(setup: Setup, *options: str, token: str = TOKEN, **environment: str) -> Result:
+def run(setup: Setup, *options: str, token: str = TOKEN, **environment: Any) -> Result:
     """Run it; nothing of a secret is in its output, its report or its termination message."""
     result = setup.run(*options, MODELSCOPE_API_TOKEN=token, **environment)
     log = setup.folder / "termination-log"

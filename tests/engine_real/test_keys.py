@@ -99,7 +99,7 @@ def usage_in(text: str) -> tuple[int, int]:
     return prompt, completion
 
 
-REQUESTS = [
+REQUESTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("/v1/chat/completions", CHAT, {}),
     ("/v1/chat/completions", CHAT, WITH_USAGE),
     ("/v1/chat/completions", {**CHAT, "n": 2, "temperature": 0.5}, WITH_USAGE),

@@ -18,6 +18,7 @@ from qwen3_operator.engine.command import ServeOptions, serve_command
 from qwen3_operator.engine.flag_table import all_flags, find
 from qwen3_operator.engine.flags import check_extra_args
 from qwen3_operator.engine.length import resolve_length
+from qwen3_operator.engine.lora import Lora
 from qwen3_operator.engine.parsers import choose_reasoning_parser, choose_tool_parser, parser_names
 from qwen3_operator.engine.version import EngineVersion
 
@@ -142,8 +143,7 @@ def everything(entry: CatalogEntry) -> list[str]:
         override_generation_config=sampling.generation_config() if sampling else {},
         hf_overrides={**entry.hf_overrides, **length.hf_overrides},
         speculative_config=mtp,
-        lora_modules={"sql": "/adapters/sql"},
-        max_lora_rank=16,
+        lora=Lora(max_rank=16, max_loras=2),
         nnodes=2,
         node_rank=1,
         master_addr="10.0.0.1",

@@ -12,7 +12,9 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from devcluster.golang import environment, find_go
@@ -21,7 +23,7 @@ from tests.cluster.waiting import wait_until
 from tests.engine_real.server import ARGUMENTS, CHECKPOINT, CONFIG, NAME, Server, serving
 from tests.load import libraries
 from tests.load.balancer import Balancer
-from tests.load.clients import use
+from tests.load.clients import Tally, use
 from tests.load.nginx import proxy
 
 from qwen3_in_engine.server.contract import EXIT_WRONG_ANSWERS, LIVE_PATH, READY_PATH
@@ -57,17 +59,17 @@ def test_users_of_pooled_connections_lose_nothing_when_one_goes(two: tuple[Serve
         direct, stop, users = use("127.0.0.1", balancer.port, 4)
         proxied, stop_proxied, users_of_proxy = use("127.0.0.1", behind, 2)
         for tally in (direct, proxied):
-            wait_until(lambda tally=tally: tally.ok >= 10, within=60, what="users are served")
+            wait_until(partial(_served, tally, 10), within=60, what="users are served")
         threading.Timer(PROPAGATES_SECONDS, lambda: balancer.endpoints.remove(going.port)).start()
         hook = [sys.executable, str(PRE_STOP), str(going.port), "3", "33", str(going.folder)]
         subprocess.run(hook, check=True, timeout=60)
         going.process.send_signal(signal.SIGTERM)
         assert going.process.wait(60) == 0
         for tally in (direct, proxied):
-            wait_until(lambda tally=tally, more=tally.ok + 10: tally.ok >= more, within=60, what="the other serves on")
+            wait_until(partial(_served, tally, tally.ok + 10), within=60, what="the other serves on")
         stop.set()
         stop_proxied.set()
-        told = {}
+        told: dict[str, Any] = {}
         for program in programs:
             program.terminate()
             told |= json.loads(program.communicate(timeout=120)[0])
@@ -81,11 +83,15 @@ def test_users_of_pooled_connections_lose_nothing_when_one_goes(two: tuple[Serve
         assert not tally.failures, tally.as_json()
 
 
+def _served(tally: Tally, requests: int) -> bool:
+    return tally.ok >= requests
+
+
 @contextlib.contextmanager
 def others(folder: Path, port: int) -> Iterator[list[subprocess.Popen[str]]]:
     """Users by client libraries, each a program that was served once: Python's and curl, and Go's."""
     go_user = folder / "go-user"
-    build = [find_go(), "build", "-o", go_user, "."]
+    build: list[str | Path] = [find_go(), "build", "-o", go_user, "."]
     subprocess.run(build, cwd=Path(libraries.__file__).parent / "go_user", env=environment(), check=True)
     url = f"http://127.0.0.1:{port}"
     commands = ([sys.executable, libraries.__file__, url, NAME], [str(go_user), url, NAME])

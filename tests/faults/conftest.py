@@ -7,21 +7,14 @@ from pathlib import Path
 
 import devcluster
 import pytest
-import yaml
 from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE
 from tests.cluster.installed import install
 from tests.cluster.rights import Ledger
+from tests.crds import crds
 from tests.faults.bench import Bench
 
 ROOT = Path(__file__).parents[2]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder is of the faults."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.faults)
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +22,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, ledger: Ledger) -> Iterator[
     """A control plane with our CRDs and the chart's Roles, and no operator."""
     folder = tmp_path_factory.mktemp("bench")
     with devcluster.cluster(nodes=8, gpus_per_node=8, audit=True, fake_download_report=COMPLETE) as cluster:
-        cluster.apply([yaml.safe_load(path.read_text()) for path in sorted((ROOT / "crds").glob("*.yaml"))])
+        cluster.apply(crds())
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
         narrow = install(cluster, folder, narrow=True)
         wide = install(cluster, folder, name="wide-qwen3-operator", namespace="wide-system")

@@ -54,8 +54,9 @@ def _gone(world: World) -> bool:
     return not left
 
 
-def _fail_downloads(world: World) -> None:
+def _create_while_downloads_fail(world: World) -> None:
     world.api.apply(stage(world.namespace, failed("RevisionNotFound", "there is no such revision", 11)))
+    world.apply(CR)
 
 
 def _mend_downloads(world: World) -> None:
@@ -91,7 +92,7 @@ DELETE_WHILE_DOWNLOADING = Scenario(
 )
 MEND_A_FAILED_DOWNLOAD = Scenario(
     "mend",
-    prepare=lambda w: (_fail_downloads(w), w.apply(CR)),
+    prepare=_create_while_downloads_fail,
     prepared=_failed,
     act=_mend_downloads,
     ended=_ready,

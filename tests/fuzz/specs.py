@@ -178,7 +178,8 @@ def _of(node: Node, path: str, words: Words) -> SearchStrategy[Any]:
 
 def _text(node: Node) -> SearchStrategy[str]:
     if "pattern" in node:
-        return st.from_regex(node["pattern"], fullmatch=True).filter(lambda text: len(text) <= node["maxLength"])
+        pattern: str = node["pattern"]
+        return st.from_regex(pattern, fullmatch=True).filter(lambda text: len(text) <= node["maxLength"])
     return NAMES
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ class Subject:
                 return
             assert left, f"writes at rest: {self.operator.hook.writes[writes:]}"
 
-    def _under_way(self) -> set[str]:
+    def _under_way(self) -> Collection[str]:
         """Kinds of which an object has something under way: a model may still download for a stalled chat."""
         found = [(kind, obj) for kind in ("Qwen3Deployment", "Qwen3Model") for obj in self.world.list(kind)]
         told = [

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tests.cluster.downloads import COMPLETE
 from tests.cluster.installed import install
 from tests.cluster.waiting import wait_until
 from tests.cluster.world import World
+from tests.crds import crds
 from tests.documents.shell import shell
 from tests.documents.snippets import ROOT, blocks_of, documented
 from tests.gateway import envoy_gateway, modules
@@ -105,7 +107,7 @@ class _Connection(http.client.HTTPSConnection):
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[devcluster.Cluster]:
     with devcluster.cluster(nodes=4, gpus_per_node=8, audit=True, fake_download_report=COMPLETE) as it:
-        it.apply([yaml.safe_load(path.read_text()) for path in sorted((ROOT / "crds").glob("*.yaml"))])
+        it.apply(crds())
         it.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
         yield it
 
@@ -147,7 +149,7 @@ def edge(cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFactory) 
             for name in PATHS:
                 world.wait_ready(name)
                 world.wait_condition(name, "Routed", "True", within=60)
-                wait_until(lambda name=name: _answers(it, name), within=60, what=f"{name} answers through Envoy")
+                wait_until(partial(_answers, it, name), within=60, what=f"{name} answers through Envoy")
             yield it
         servers.close()
         operator.stop()
@@ -242,7 +244,7 @@ def test_a_roll_out_behind_it_loses_nothing(edge: Edge) -> None:
     for name in PATHS:
         edge.world.set_spec(name, engine={"maxModelLen": 4096})
     for name in PATHS:
-        edge.world.wait(lambda name=name: _replaced(edge.world, name), f"{name} is replaced", within=60)
+        edge.world.wait(partial(_replaced, edge.world, name), f"{name} is replaced", within=60)
     under_load = any(it.is_alive() for it in users)
     for it in users:
         it.join()

@@ -12,11 +12,11 @@ from tests.cluster.conftest import (
     api,
     bare_cluster,
     cluster,
-    crds,
     installs,
     make_world,
     operator,
     release,
+    the_crds,
     the_operator,
     world,
 )
@@ -30,22 +30,14 @@ __all__ = [
     "api",
     "bare_cluster",
     "cluster",
-    "crds",
     "installs",
     "make_world",
     "operator",
     "release",
+    "the_crds",
     "the_operator",
     "world",
 ]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is here needs a cluster, and programs that take minutes to build."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.nightly)
 
 
 @pytest.fixture(scope="session")

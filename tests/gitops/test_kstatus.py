@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from functools import partial
 from typing import Any, NamedTuple
 
 from devcluster import tools
@@ -38,9 +39,12 @@ def verdict(world: World, name: str, kind: str = "Qwen3Deployment") -> Verdict:
 
 
 def test_what_serves_is_current(world: World) -> None:
+    def is_current(kind: str, name: str) -> bool:
+        return verdict(world, name, kind).status == "Current"
+
     world.apply(fitting(), Q3d("none").set(replicas=0), Q3m())
     for kind, name in [("Qwen3Deployment", "chat"), ("Qwen3Deployment", "none"), ("Qwen3Model", "weights")]:
-        world.wait(lambda k=kind, n=name: verdict(world, n, k).status == "Current", f"{name} is Current", within=30)
+        world.wait(partial(is_current, kind, name), f"{name} is Current", within=30)
 
 
 def test_what_is_suspended_is_in_progress(world: World) -> None:

@@ -10,7 +10,6 @@ import http.client
 import json
 import signal
 import socket
-import sys
 import threading
 import time
 from collections import Counter
@@ -185,4 +184,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

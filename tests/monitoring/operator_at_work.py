@@ -125,8 +125,8 @@ class World:
         return str(name)
 
     def _pod(self, name: str, labels: Object, owner: Object, container: Object, status: Object) -> None:
-        meta = {"namespace": NAMESPACE, "name": name, "labels": labels}
-        meta["ownerReferences"] = [owner | {"controller": True}]
+        owners = [owner | {"controller": True}]
+        meta = {"namespace": NAMESPACE, "name": name, "labels": labels, "ownerReferences": owners}
         self.cluster.put(
             PODS, {"metadata": meta, "spec": {"nodeName": "node", "containers": [container]}, "status": status}
         )

@@ -106,7 +106,7 @@ def test_what_is_switched_off_is_not_in_the_way() -> None:
 
 
 def test_limits_of_several_processes_are_said_to_be_theirs() -> None:
-    several = {"extraArgs": ["--api-server-count", "4"]}
+    several: dict[str, Any] = {"extraArgs": ["--api-server-count", "4"]}
     assert [w.reason for w in plan(spec(LIMITED, **several)).warnings if w.field == "spec.auth.limits"] == [
         "LimitsOfEachProcess"
     ]

@@ -147,6 +147,7 @@ def test_a_deployment_lends_its_model_and_engine() -> None:
         }
     )
     server = as_server(batch_spec(model=None, deploymentRef={"name": "chat"}), deployment)
+    assert server.model is not None
     assert (server.model.id, server.engine.max_model_len, server.gpu.resource_name) == (
         "Qwen/Qwen3-4B",
         2048,

@@ -13,6 +13,7 @@ from tests.unit.test_batch_plan import batch_spec, plan
 
 from qwen3_operator.api.batch import Qwen3BatchStatus
 from qwen3_operator.api.conditions import BATCH_TYPES
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.desired.batch_record import record_of_plan
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.status.batch import BatchView, batch_status, is_over
@@ -22,7 +23,7 @@ from qwen3_operator.status.pods import PodView
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 THEN, LATER = "2026-01-01T11:50:00Z", "2026-01-01T11:58:20Z"
 SPEC = batch_spec(completions=2, parallelism=2)
-MODEL = {
+MODEL: dict[str, Any] = {
     "metadata": {"name": "weights"},
     "status": {
         "conditions": [{"type": "Ready", "status": "True", "message": "in place"}],
@@ -75,11 +76,10 @@ def line(shard: int, done: int, **more: Any) -> str:
 
 def status(previous: dict[str, Any] | None = None, labels: dict[str, str] | None = None, **view: Any) -> dict[str, Any]:
     """The status of what is observed; a Job was made from the plan."""
-    view = {"now": NOW, "output": "answers:a/out.jsonl", "plan": plan(SPEC), "model": MODEL} | view
-    if view.get("job") and "made_from" not in view:
-        view["made_from"] = record_of_plan(SPEC, 3, view.pop("plan"), "weights", MODEL["status"]["model"])
-    seen = BatchView(**view)
-    result = batch_status(SPEC, labels or {}, 3, previous or {}, seen)
+    seen: dict[str, Any] = {"now": NOW, "output": "answers:a/out.jsonl", "plan": plan(SPEC), "model": MODEL} | view
+    if seen.get("job") and "made_from" not in seen:
+        seen["made_from"] = record_of_plan(SPEC, 3, seen.pop("plan"), "weights", MODEL["status"]["model"])
+    result = batch_status(SPEC, labels or {}, 3, previous or {}, BatchView(**seen))
     Qwen3BatchStatus.model_validate(result)
     assert [c["type"] for c in result["conditions"]] == list(BATCH_TYPES)
     return result
@@ -197,14 +197,9 @@ def test_a_failed_try_is_told_while_the_job_goes_on() -> None:
 
 def test_a_shard_waits_for_a_secret() -> None:
     waiting = {"reason": "CreateContainerConfigError", "message": 'secret "keys" not found'}
-    it = pod(0)
-    it = PodView(
-        it.pod
-        | {
-            "status": it.pod["status"]
-            | {"phase": "Pending", "containerStatuses": [{"name": "vllm", "state": {"waiting": waiting}}]}
-        }
-    )
+    started = pod(0).pod
+    containers = [{"name": "vllm", "state": {"waiting": waiting}}]
+    it = PodView({**started, "status": {**started["status"], "phase": "Pending", "containerStatuses": containers}})
     found = status(job=job(), pods=[it])
     assert told(found, "Completed")[:2] == ("False", "SecretNotFound")
     assert told(found, "Stalled")[:2] == ("False", "NotStalled"), "it may be applied a moment later"
@@ -217,7 +212,7 @@ def test_suspended_by_the_queue() -> None:
 
 
 def test_problems_come_first() -> None:
-    problem = Problem("OutputInUse", "is the output of Qwen3Batch first", "spec.output.claim.path")
+    problem = Problem(Reason.OUTPUT_IN_USE, "is the output of Qwen3Batch first", "spec.output.claim.path")
     result = status(problems=[problem])
     assert told(result, "Accepted") == ("False", "OutputInUse", f"{problem.field}: {problem.message}")
     assert told(result, "Stalled")[0] == "True"
@@ -264,8 +259,8 @@ def test_no_words_of_a_pod_break_the_status(pods: list[tuple[dict[str, Any], str
         views.append(view)
         tails[view.name] = json.dumps(said | {"event": "progress"})
     for ended in (None, "Complete", "Failed"):
-        view = BatchView(now=NOW, job=job(ended, "JobFailed"), pods=views, log_tails=tails, model=MODEL)
-        status = batch_status(SPEC, {}, 1, {}, view)
+        seen = BatchView(now=NOW, job=job(ended, "JobFailed"), pods=views, log_tails=tails, model=MODEL)
+        status = batch_status(SPEC, {}, 1, {}, seen)
         Qwen3BatchStatus.model_validate(json.loads(json.dumps(status, allow_nan=False)), strict=False)
 
 

@@ -6,19 +6,18 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.crds import crds
 
 from qwen3_operator import process
 from qwen3_operator.__main__ import main
 from qwen3_operator.commands.output import to_yaml
 from qwen3_operator.settings import Settings
 
-CRDS = Path(__file__).parents[2] / "crds"
-
 
 def test_crd_prints_what_is_committed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["crd"]) == 0
     printed = list(yaml.safe_load_all(capsys.readouterr().out))
-    committed = [yaml.safe_load(path.read_text()) for path in sorted(CRDS.glob("*.yaml"))]
+    committed = crds()
     assert sorted(printed, key=lambda crd: crd["metadata"]["name"]) == committed
 
 

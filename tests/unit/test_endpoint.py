@@ -76,8 +76,8 @@ def test_an_entry_names_one_origin(entry: str, endpoint: str, allowed: bool) -> 
     ],
 )
 def test_listed_hubs_are_the_only_ones(endpoint: str | None, allowed: bool) -> None:
-    listed = {"token_endpoints": "modelscope.cn,https://hub.example", "insecure_endpoints": "*"}
-    assert reasons(endpoint, **listed) == ([] if allowed else ["EndpointNotAllowed"])
+    found = reasons(endpoint, token_endpoints="modelscope.cn,https://hub.example", insecure_endpoints="*")
+    assert found == ([] if allowed else ["EndpointNotAllowed"])
 
 
 def test_a_listed_hub_is_not_allowed_in_clear_by_that() -> None:

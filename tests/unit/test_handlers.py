@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import kopf
 from kubernetes.aio.client.configuration import Configuration
 
@@ -21,7 +23,8 @@ def registry(store: Store, relisted: list[bool]) -> kopf.OperatorRegistry:
 
 async def test_events_go_into_the_store() -> None:
     store, relisted = Store(WATCHED), list[bool]()
-    handlers = {handler.id: handler.fn for handler in registry(store, relisted)._watching.get_all_handlers()}
+    watching = registry(store, relisted)._watching.get_all_handlers()
+    handlers: dict[str, Any] = {str(handler.id): handler.fn for handler in watching}
     assert set(handlers) == {kind.plural for kind in WATCHED}
     meta = {"namespace": "team", "name": "chat", "uid": "u", "resourceVersion": "1"}
 

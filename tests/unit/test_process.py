@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import prometheus_client
@@ -102,6 +103,10 @@ def operator(server: ApiServer, **settings: Any) -> Operator:
 
     it._watch = watch  # type: ignore[method-assign]
     return it
+
+
+def is_ready(it: Operator) -> bool:
+    return it._unready() == ""
 
 
 async def until(check: Callable[[], Any]) -> None:
@@ -266,7 +271,9 @@ async def test_the_resync_reconciles_what_is_there_and_forgets_what_is_not(
     await running
 
 
-async def test_a_task_that_ends_ends_the_process(server: ApiServer, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_task_that_ends_ends_the_process(
+    server: ApiServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     it = operator(server)
     fail = asyncio.Event()
 
@@ -274,7 +281,7 @@ async def test_a_task_that_ends_ends_the_process(server: ApiServer, caplog: pyte
         await fail.wait()
         raise ValueError("a fault")
 
-    it._resync.run = fails  # type: ignore[method-assign]
+    monkeypatch.setattr(it._resync, "run", fails)
     running = asyncio.create_task(it.run())
     await until(lambda: it.queue.workers)
     assert it._unready() == it._ill() == ""
@@ -354,7 +361,7 @@ async def test_a_kind_that_is_not_served_is_not_watched(
     for served in (True, False):
         it = operator(server, gateway=True)
         running = asyncio.create_task(it.run())
-        await until(lambda it=it: it._unready() == "")
+        await until(partial(is_ready, it))
         assert (HTTP_ROUTES in it._store.kinds) == served
         assert (HTTP_ROUTES in {scope.kind for scope in it._resync._scopes}) == served
         it.stop()

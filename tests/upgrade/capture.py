@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import devcluster
-import yaml
 from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3b, Q3d
+from tests.crds import crds
 from tests.upgrade import objects
 from tests.upgrade.golden import FILE, Object, found
 
@@ -34,9 +34,8 @@ QUIET_SECONDS = 10.0
 
 def capture(old: Path, folder: Path) -> list[Object]:
     """Every object of the namespace and what belongs to it, once the old operator has nothing left to do."""
-    crds = [yaml.safe_load(path.read_text()) for path in sorted((old / "crds").glob("*.yaml"))]
     with devcluster.cluster(nodes=4, gpus_per_node=8, fake_download_report=COMPLETE) as cluster:
-        cluster.apply(crds)
+        cluster.apply(crds(old / "crds"))
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
         api = Api(cluster.kubeconfig)
         api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": objects.NAMESPACE}})
@@ -60,7 +59,7 @@ def _make(world: World) -> None:
     world.apply(*objects.beside(), *objects.ahead())
     for model in objects.ahead():
         world.wait_ready(model.manifest["metadata"]["name"], "Qwen3Model", within=READY_SECONDS)
-    world.apply(*map(_as_then, (*objects.servers(), *objects.batches())))
+    world.apply(*map(_as_then, objects.servers()), *map(_as_then, objects.batches()))
     for server in objects.servers():
         world.wait_ready(server.manifest["metadata"]["name"], within=READY_SECONDS)
     for batch, type in (("finished", "Completed"), ("borrowed", "Completed"), ("running", "Reconciling")):
@@ -83,7 +82,7 @@ def _wait_quiet(world: World) -> None:
         versions = [o["metadata"]["resourceVersion"] for o in found(world.api)]
         if versions != seen["versions"]:
             seen.update(versions=versions, since=time.monotonic())
-        return time.monotonic() - seen["since"] > QUIET_SECONDS
+        return bool(time.monotonic() - seen["since"] > QUIET_SECONDS)
 
     world.wait(quiet, "nothing is written", within=READY_SECONDS)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import devcluster
 import pytest
-import yaml
 from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE
 from tests.cluster.installed import install
-from tests.upgrade import golden
+from tests.crds import crds
+from tests.upgrade import golden, objects
 from tests.upgrade.takeover import Takeover, wait_controllers, wait_idle
 
 ROOT = Path(__file__).parents[2]
@@ -21,22 +21,14 @@ AGES = {"a-minute-later": timedelta(minutes=1), "a-month-later": timedelta(days=
 RESYNC_SECONDS = "3"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder needs the cluster."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.cluster)
-
-
 @pytest.fixture(scope="module", params=AGES)
 def takeover(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Takeover]:
     """The objects before the new operator came, and after it has looked at all of them several times."""
     items = golden.aged(golden.load(), AGES[request.param])
-    crds = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "crds").glob("*.yaml"))]
     with devcluster.cluster(nodes=4, gpus_per_node=8, audit=True, fake_download_report=COMPLETE) as cluster:
-        cluster.apply(crds)
+        cluster.apply(crds())
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
-        cluster.kubectl("create", "namespace", golden.NAMESPACE)
+        cluster.kubectl("create", "namespace", objects.NAMESPACE)
         golden.restore(cluster, items)
         api = Api(cluster.kubeconfig)
         wait_controllers(api, items)

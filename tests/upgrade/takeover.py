@@ -12,6 +12,7 @@ from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.waiting import wait_until
 from tests.upgrade import golden
 from tests.upgrade.golden import Object
+from tests.upgrade.objects import NAMESPACE
 
 RECONCILES = re.compile(r'^qwen3_operator_reconciles_total\{kind="(\w+)",result="(\w+)"\} (\S+)$', re.MULTILINE)
 ROUNDS = 3
@@ -61,7 +62,7 @@ class Takeover:
 
 def wait_idle(operator: OperatorProcess, api: Api) -> None:
     """Until every object was reconciled several times without an error and nothing is written any more."""
-    wanted = {kind: ROUNDS * len(api.list(kind, golden.NAMESPACE)) for kind in golden.CUSTOM}
+    wanted = {kind: ROUNDS * len(api.list(kind, NAMESPACE)) for kind in golden.CUSTOM}
     last: dict[str, Any] = {"versions": None, "since": time.monotonic()}
 
     def idle() -> bool:
@@ -73,7 +74,7 @@ def wait_idle(operator: OperatorProcess, api: Api) -> None:
         if versions != last["versions"]:
             last.update(versions=versions, since=time.monotonic())
         assert all(counts[kind] >= wanted[kind] for kind in wanted), (counts, wanted)
-        return time.monotonic() - last["since"] > QUIET_SECONDS
+        return bool(time.monotonic() - last["since"] > QUIET_SECONDS)
 
     wait_until(idle, within=WITHIN_SECONDS, what="the operator is idle", showing=operator.log_tail)
 
@@ -82,12 +83,12 @@ def wait_controllers(api: Api, items: list[Object]) -> None:
     """Until the controllers are at work: the garbage collector has removed what it should, and Jobs whose time is over
     are gone."""
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "no-such", "uid": "00000000-0000-0000-0000-000000000000"}
-    meta = {"name": "orphan", "namespace": golden.NAMESPACE, "ownerReferences": [owner]}
+    meta = {"name": "orphan", "namespace": NAMESPACE, "ownerReferences": [owner]}
     api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta})
-    wait_until(lambda: api.get("ConfigMap", golden.NAMESPACE, "orphan") is None, within=60, what="garbage is collected")
+    wait_until(lambda: api.get("ConfigMap", NAMESPACE, "orphan") is None, within=60, what="garbage is collected")
     expired = {it["metadata"]["uid"] for it in items if golden.is_expired(it)}
     wait_until(
-        lambda: not expired & {job["metadata"]["uid"] for job in api.list("Job", golden.NAMESPACE)},
+        lambda: not expired & {job["metadata"]["uid"] for job in api.list("Job", NAMESPACE)},
         within=60,
         what="finished Jobs are removed",
     )

@@ -14,14 +14,14 @@ from typing import Any
 
 import devcluster
 import pytest
-import yaml
 from tests.chart.helm import CHART, IMAGES, flags, helm
 from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE
 from tests.cluster.installed import NAME, NAMESPACE, of_pod
 from tests.cluster.operator_process import OperatorProcess
-from tests.upgrade import golden
-from tests.upgrade.conftest import RESYNC_SECONDS, ROOT
+from tests.crds import crds as crds_on_file
+from tests.upgrade import golden, objects
+from tests.upgrade.conftest import RESYNC_SECONDS
 from tests.upgrade.takeover import wait_controllers, wait_idle
 
 Object = dict[str, Any]
@@ -75,7 +75,7 @@ def installed() -> Iterator[Installed]:
         it = Installed(cluster, Api(cluster.kubeconfig))
         it.helm("install", NAME, BEFORE, "--create-namespace", *flags(*IMAGES, "settings.workers=3"))
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
-        cluster.kubectl("create", "namespace", golden.NAMESPACE)
+        cluster.kubectl("create", "namespace", objects.NAMESPACE)
         golden.restore(cluster, items)
         wait_controllers(it.api, items)
         yield it
@@ -87,7 +87,7 @@ def test_upgrade_rollback_and_upgrade(installed: Installed, tmp_path: Path) -> N
 
     installed.upgrade()
     new = installed.crds()
-    on_file = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "crds").glob("*.yaml"))]
+    on_file = crds_on_file()
     assert {name: fields(versions) for name, versions in new.items()} == {
         crd["metadata"]["name"]: fields(crd["spec"]["versions"]) for crd in on_file
     }

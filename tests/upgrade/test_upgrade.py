@@ -140,8 +140,8 @@ def test_a_finished_batch_has_its_result_and_a_running_one_runs(takeover: Takeov
 
 
 def test_a_server_is_what_its_status_says(takeover: Takeover) -> None:
-    paths = ("endpoint", "selector", "replicas", "readyReplicas", "engine.image", "engine.maxModelLen")
-    paths += ("engine.command", "model.name", "model.claim", "model.path", "model.commit")
+    paths = ["endpoint", "selector", "replicas", "readyReplicas", "engine.image", "engine.maxModelLen"]
+    paths += ["engine.command", "model.name", "model.claim", "model.path", "model.commit"]
     assert differing(takeover.pairs("Qwen3Deployment"), *(f"status.{path}" for path in paths)) == []
 
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from qwen3_operator.controller.kinds import Kind
+from qwen3_operator.plugin.arguments import make_parser
 from qwen3_operator.plugin.names import KINDS, QWEN3_BATCHES, QWEN3_DEPLOYMENTS
 
 NO_FILES, FILES = 4, 0
@@ -113,8 +114,6 @@ def _beginning(start: str, words: Sequence[str]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The program `kubectl_complete-qwen3`."""
-    from qwen3_operator.plugin.__main__ import make_parser
-
     found, directive = suggestions(make_parser(), sys.argv[1:] if argv is None else argv, names_of)
     print(*found, f":{directive}", sep="\n")
     return 0
@@ -122,8 +121,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def names_of(kinds: Sequence[Kind], given: argparse.Namespace) -> list[str]:
     """Names of the namespace; none where the cluster does not say."""
-    from qwen3_operator.plugin.__main__ import connection
     from qwen3_operator.plugin.api import together
+    from qwen3_operator.plugin.connection import connection
     from qwen3_operator.plugin.failure import Failure
 
     with contextlib.suppress(Failure, OSError), connection(given) as (api, namespace):

@@ -137,7 +137,7 @@ class _Reconciliation(BatchEnd):
 
     async def _observe_pods(self, job: Mapping[str, Any]) -> None:
         view = self.view
-        view.pods = await views_of(self.context, pods_of_job(self.context, dict(job)), CONTAINER)
+        view.pods = await views_of(self.context, await pods_of_job(self.context, dict(job)), CONTAINER)
         if self.context.settings.read_cluster and any(pod.unplaced for pod in view.pods):
             view.gpus_by_node = {node: gpus.count for node, gpus in self.context.nodes.gpus(*nodes_of(job)).items()}
         running = sorted(pod.name for pod in view.pods if pod.pod.get("status", {}).get("phase") == "Running")

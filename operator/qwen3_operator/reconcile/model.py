@@ -275,7 +275,7 @@ class _Reconciliation(Reconciliation):
 
     async def _observe_job(self) -> None:
         assert self.job is not None
-        self.pods = await views_of(self.context, pods_of_job(self.context, self.job), CONTAINER)
+        self.pods = await views_of(self.context, await pods_of_job(self.context, self.job), CONTAINER)
         for view in self.pods:
             if view.pod.get("status", {}).get("phase") == "Running":
                 self.log_tail = await self.context.cluster.logs(self._namespace, view.name, CONTAINER, tail=5)

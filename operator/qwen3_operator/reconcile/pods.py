@@ -12,21 +12,32 @@ from qwen3_operator.controller.kinds import PODS
 from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.desired.server import CONTAINER as SERVER_CONTAINER
 from qwen3_operator.reconcile.context import Context
-from qwen3_operator.reconcile.watched import BY_JOB, in_namespace
+from qwen3_operator.reconcile.watched import BY_JOB, JOB_LABEL, in_namespace
+from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.startup import startup_status
 
 LOG_LINES = 1000
 """vLLM's cause stands above its echoes: up to 150 lines from the end in starts that failed here."""
 STARTUP_LINES = 2000
+_ENDED = {"Succeeded", "Failed"}
+MOST_OF_JOB = 100
 MOST_EXAMINED = 3
 """Pods of one owner whose log and events are read: the others mostly say the same."""
 
 
-def pods_of_job(context: Context, job: Object) -> list[Object]:
-    """The pods of a Job: a label alone is no proof."""
+async def pods_of_job(context: Context, job: Object) -> list[Object]:
+    """The pods of a Job: a label alone is no proof.
+
+    The news of a Job's end may come before that of its pods', and what they said is noted once: where not all that are
+    known have ended, the API server is asked.
+    """
     meta = job["metadata"]
     found = context.store.find(PODS, BY_JOB, in_namespace(meta["namespace"], meta["name"]))
+    pods = [pod for pod in found if is_controlled_by(pod, meta["uid"])]
+    if job_result(job) is None or (pods and all(pod.get("status", {}).get("phase") in _ENDED for pod in pods)):
+        return pods
+    found = await context.cluster.list(PODS, meta["namespace"], labels=f"{JOB_LABEL}={meta['name']}", limit=MOST_OF_JOB)
     return [pod for pod in found if is_controlled_by(pod, meta["uid"])]
 
 

@@ -59,6 +59,8 @@ CHILDREN: tuple[Kind, ...] = (
 MAY_BE_MISSING: tuple[Kind, ...] = (HTTP_ROUTES, SCALED_OBJECTS)
 """Kinds that not every API server has: a watch of one that is not served would wait for ever."""
 
+JOB_LABEL = "batch.kubernetes.io/job-name"
+"""What the Job controller writes on its pods (Kubernetes 1.27)."""
 BY_OWNER, BY_MODEL, BY_WANTED, BY_ID, BY_OUTPUT, BY_JOB = "ownerName", "model", "wanted", "id", "output", "job"
 BY_PORT = "port"
 """Of EndpointSlices that lead to the front: its port."""
@@ -123,7 +125,7 @@ def _by_output(batch: Object) -> Iterator[str]:
 
 
 def _by_job(pod: Object) -> Iterator[str]:
-    if job := (pod["metadata"].get("labels") or {}).get("batch.kubernetes.io/job-name"):
+    if job := (pod["metadata"].get("labels") or {}).get(JOB_LABEL):
         yield in_namespace(pod["metadata"]["namespace"], job)
 
 

@@ -161,7 +161,7 @@ _ONE_KEY = {"spec.auth": {"apiKeySecretRef": {"name": "key", "key": "key"}}}
 _ONE_OF_TWO = "give either apiKeySecretRef or keys"
 _LIMITS_OF_TEAMS = "limits are of teams: they need keys"
 _ONE_TARGET = "give one of concurrency, queue and kvCache"
-_NO_TARGET = {"spec.autoscaling.target": {}}
+_NO_TARGET: Change = {"spec.autoscaling.target": {}}
 
 
 def _limits(path: str) -> list[Case]:

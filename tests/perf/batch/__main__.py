@@ -42,6 +42,7 @@ class Place:
 
     def __init__(self, folder: Path, arguments: argparse.Namespace) -> None:
         self.arguments, self.folder = arguments, folder
+        self.engine: tuple[str, ...]
         if arguments.cpu:
             from tests.batch.real import ENGINE, PYTHON, environment
 

@@ -34,5 +34,6 @@ def main(source: str, model: str, max_tokens: int, result: str, keywords: dict[s
 
 
 if __name__ == "__main__":
-    given = (word.partition("=") for word in sys.argv[5:])
-    main(*sys.argv[1:3], int(sys.argv[3]), sys.argv[4], {name: json.loads(value) for name, _, value in given})
+    source, model, max_tokens, result, *words = sys.argv[1:]
+    given = (word.partition("=") for word in words)
+    main(source, model, int(max_tokens), result, {name: json.loads(value) for name, _, value in given})

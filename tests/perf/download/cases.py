@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +53,7 @@ class Bench:
             yield hub
 
     def compare(
-        self, hub: HubProcess, model: str, contestants: dict[str, Commands], rounds: int = 0
+        self, hub: HubProcess, model: str, contestants: Mapping[str, Commands], rounds: int = 0
     ) -> dict[str, Figure]:
         """Every contestant once a round, in turn; medians."""
         sizes = {p.name: p.stat().st_size for p in (self.root / model).iterdir()}

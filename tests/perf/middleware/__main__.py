@@ -55,6 +55,11 @@ async def vllm(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+async def receive() -> Message:
+    """The socket's side."""
+    return BODY[-1]
+
+
 async def send(message: Message) -> None:
     """The socket's side."""
     del message
@@ -83,7 +88,7 @@ def middleware(gate: Gate | None) -> ServerMiddleware:
     wrapped._like = dict(SCOPE)  # as after the first probe, without the tasks that it starts
     requests = wrapped._requests
     for _ in range(WAITING):
-        other = Request(requests, send, send)
+        other = Request(requests, receive, send)
         other.since = requests.now()
         requests.in_flight.add(other)
     return wrapped

@@ -12,18 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import devcluster
-import yaml
 from tests.cluster import installed
 from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE
 from tests.cluster.operator_process import OperatorProcess
+from tests.crds import crds
 from tests.perf.scale.audit import AuditLog, Request
 from tests.perf.scale.usage import Meter
 from tests.perf.scale.watching import EDITED, Timeline
 
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS
 
-CRDS = Path(__file__).parents[3] / "crds"
 NAMESPACE = "default"
 CREATORS = 16
 QUIET_SECONDS, QUIET_LIMIT = 11.0, 60.0
@@ -102,7 +101,7 @@ def stand(folder: Path, *, crs: int, few_node_ports: bool = False) -> Iterator[S
         node_ports=ONE_NODE_PORT if few_node_ports else "",
         fake_download_report=COMPLETE,
     ) as c:
-        c.apply([yaml.safe_load(path.read_text()) for path in sorted(CRDS.glob("*.yaml"))])
+        c.apply(crds())
         c.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
         if few_node_ports:
             ports = [{"name": "only", "port": 1}]

@@ -165,7 +165,7 @@ def test_a_wrong_type_is_named(value: object) -> None:
 
 MOE = {**DENSE, "num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768}
 VISION = {"depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "out_hidden_size": 4096}
-NOT_OF_A_QWEN3 = {
+NOT_OF_A_QWEN3: dict[str, tuple[dict[str, Any], str]] = {
     # Attack 04: a loop over layers, at every start of the operator.
     "layers": ({"num_hidden_layers": 10**15}, "num_hidden_layers is more than 4,096"),
     "a step": ({"decoder_sparse_step": -1}, "decoder_sparse_step is less than nothing"),

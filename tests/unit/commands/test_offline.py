@@ -66,6 +66,7 @@ def plan(document: Document, namespace: str = "default", lender: Document | None
     """The plan of a Qwen3Batch, as the operator makes it where nothing is known of the nodes."""
     spec = batch_spec(**{"model": None} | document["spec"])
     server = as_server(spec, Qwen3DeploymentSpec.model_validate(lender["spec"]) if lender else None)
+    assert server.model is not None
     claim = claim_name(model_name(server.model), server.model)
     weights = Weights(claim, model_path(server.model), claim_is_others=claim_is_others(server.model))
     return make_batch_plan(namespace, document["metadata"]["name"], spec, server, weights, Settings())

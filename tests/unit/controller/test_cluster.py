@@ -56,7 +56,7 @@ async def cluster(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         waits.append(seconds)
 
     waits: list[float] = []
-    monkeypatch.setattr(cluster_module.asyncio, "sleep", at_once)
+    monkeypatch.setattr(asyncio, "sleep", at_once)
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)

@@ -11,7 +11,7 @@ from qwen3_operator.controller.cluster import ApiError
 from qwen3_operator.controller.events import Recorder
 from qwen3_operator.controller.kinds import EVENTS
 
-ABOUT = {
+ABOUT: dict[str, Any] = {
     "apiVersion": "serving.qwen3.dev/v1alpha1",
     "kind": "Qwen3Deployment",
     "metadata": {"namespace": "team", "name": "chat", "uid": "u-1"},

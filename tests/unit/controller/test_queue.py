@@ -209,8 +209,13 @@ class Worked:
 
     def all(self, *keys: Any) -> list[Any]:
         """Add `keys` at one moment, and work until nothing waits: the order."""
+
+        def add() -> None:
+            for key in keys:
+                self.queue.add(key)
+
         worker = self.loop.create_task(self.queue.work(self.handle))
-        self.loop.call_soon(lambda: [self.queue.add(key) for key in keys])
+        self.loop.call_soon(add)
         self.loop.turn()
         while len(self.queue):
             self.loop.turn()

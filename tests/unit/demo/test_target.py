@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import demo.__main__ as program
 import pytest
-from demo import kube, target
+from demo import target
 from demo.kube import DemoError, Kube
+from devcluster import tools
 
 REGISTRY = {"DEMO_REGISTRY": "registry.example/team/"}
 
@@ -22,10 +24,10 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any
 
     def run(command: list[Path], **options: Any) -> Any:
         noted.append({"command": [str(word) for word in command], "env": options["env"]})
-        return kube.subprocess.CompletedProcess(command, 0, "a-context\n", "")
+        return subprocess.CompletedProcess(command, 0, "a-context\n", "")
 
-    monkeypatch.setattr(kube.tools, "ensure", lambda names: {name: tmp_path / name for name in names})
-    monkeypatch.setattr(kube.subprocess, "run", run)
+    monkeypatch.setattr(tools, "ensure", lambda names: {name: tmp_path / name for name in names})
+    monkeypatch.setattr(subprocess, "run", run)
     return noted
 
 
@@ -82,9 +84,9 @@ def test_a_kubeconfig_without_a_context_is_refused(
     """kubectl would go to the cluster of the pod it runs in, or to localhost."""
 
     def run(command: list[Path], **_: Any) -> Any:
-        return kube.subprocess.CompletedProcess(command, 1, "", "error: current-context is not set")
+        return subprocess.CompletedProcess(command, 1, "", "error: current-context is not set")
 
-    monkeypatch.setattr(kube.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(DemoError, match=r"names no context: .*current-context is not set"):
         target.given_cluster({"DEMO_KUBECONFIG": config})
 

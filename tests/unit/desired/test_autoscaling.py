@@ -29,7 +29,9 @@ COMMAND = ("vllm", "serve", "/models/m", "--max-num-seqs", "64")
 
 def made(target: dict[str, int], **fields: Any) -> dict[str, Any]:
     autoscaling = Autoscaling.model_validate({"maxReplicas": 4, "target": target} | fields)
-    return scaled_object("team", "chat", "u", autoscaling, prometheus="http://p:9090", command=COMMAND)["spec"]
+    it = scaled_object("team", "chat", "u", autoscaling, prometheus="http://p:9090", command=COMMAND)
+    spec: dict[str, Any] = it["spec"]
+    return spec
 
 
 def queries(target: dict[str, int], **fields: Any) -> dict[str, str]:

@@ -39,6 +39,7 @@ def made(case: str) -> list[dict[str, Any]]:
     """The manifests for one CR, as the operator makes them once nothing is in the way."""
     cr = yaml.safe_load((FOLDER / f"{case}.cr.yaml").read_text())
     spec = Qwen3DeploymentSpec.model_validate(cr["spec"])
+    assert spec.model is not None
     claim = claim_name(model_name(spec.model), spec.model)
     weights = Weights(claim, model_path(spec.model), claim_is_others=claim_is_others(spec.model))
     plan = make_plan(weights, spec, SETTINGS, NODES, "0a1b2c3d" if spec.engine.chat_template else "")

@@ -125,7 +125,9 @@ def test_causes_make_a_new_job_and_users_do_not() -> None:
     name = job()["metadata"]["name"]
     assert job(causes=["claim", "20Gi"])["metadata"]["name"] != job(causes=["claim", "30Gi"])["metadata"]["name"]
     assert job(beside=["b", "a"])["metadata"]["name"] == name
-    theirs = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
+    theirs: dict[str, Any] = {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}
+    }
     it = job(beside=["b", "a"], fields={"scheduling": {"affinity": theirs}})
     affinity = pod(it)["affinity"]
     assert affinity["nodeAffinity"] == theirs["nodeAffinity"]

@@ -147,7 +147,8 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from(["metadata", "spec", "$patch", "x"]), JSON, max_size=3) | JSON)
 def test_any_json_is_a_patch_or_refused(patch: Any) -> None:
     """As text, and as an older CRD stored it: what comes out can be a pod template."""
-    for given_as in (json.dumps(patch), *([patch] if isinstance(patch, dict) else [])):
+    forms: list[Any] = [json.dumps(patch), *([patch] if isinstance(patch, dict) else [])]
+    for given_as in forms:
         try:
             template = patched(BASE, given_as)
         except PatchError as error:

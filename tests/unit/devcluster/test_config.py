@@ -6,6 +6,7 @@ import re
 import tarfile
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from devcluster import controlplane, simulated, stages, tools
@@ -17,11 +18,11 @@ from devcluster.stages import FakeDownload
 BINARIES = {name: Path("/bin") / name for name in tools.CONTROL_PLANE}
 
 
-def kwokctl(spec: ClusterSpec, node_address: str | None = None) -> dict:
+def kwokctl(spec: ClusterSpec, node_address: str | None = None) -> dict[str, Any]:
     return controlplane.kwokctl_config(spec, BINARIES, [1, 2, 3, 4, 5, 6], Path("/pki"), node_address)
 
 
-def arguments(config: dict, component: str) -> dict[str, str]:
+def arguments(config: dict[str, Any], component: str) -> dict[str, str]:
     patches = {patch["name"]: patch["extraArgs"] for patch in config["componentsPatches"]}
     return {arg["key"]: arg["value"] for arg in patches.get(component, [])}
 
@@ -116,7 +117,7 @@ def test_a_download_report_becomes_a_template_constant_that_says_the_same() -> N
         ({"nodes": 0}, "--real-node"),
     ],
 )
-def test_a_wrong_option_is_named(options: dict, words: str) -> None:
+def test_a_wrong_option_is_named(options: dict[str, Any], words: str) -> None:
     with pytest.raises(DevclusterError, match=words):
         ClusterSpec(**options)
 
@@ -143,7 +144,9 @@ def test_coredns_forwards_only_where_there_is_somebody_to_forward_to() -> None:
 def test_the_busybox_image_is_a_docker_archive(tmp_path: Path) -> None:
     image.write_image(tmp_path / "image.tar", "localhost/x:1", program=Path("/bin/true"), applets=["sh", "sleep"])
     with tarfile.open(tmp_path / "image.tar") as tar:
-        (manifest,) = json.load(tar.extractfile("manifest.json"))
+        file = tar.extractfile("manifest.json")
+        assert file is not None
+        (manifest,) = json.load(file)
         with tarfile.open(fileobj=tar.extractfile(manifest["Layers"][0])) as layer:
             assert layer.getmember("bin/busybox").mode == 0o755
             assert layer.getmember("bin/sleep").linkname == "busybox"

@@ -35,7 +35,7 @@ class Node:
     def __init__(self, server: Server, name: str, **client: Any) -> None:
         self.client = Client(server, **client)
         _CLIENTS.append(self.client)
-        self.bid = Bid(PATH, self.client, kernel=name)  # type: ignore[arg-type] # Buffer is what it needs of mmap
+        self.bid = Bid(PATH, self.client, kernel=name)
         self.owns = False
         self.lost_at: float | None = None
         self.paused = False
@@ -151,7 +151,7 @@ def test_the_next_of_this_node_follows_at_once() -> None:
     server = Server()
     first, second = Node(server, "a"), Node(server, "a")
     second.client = first.client
-    second.bid = Bid(PATH, first.client, kernel="a")  # type: ignore[arg-type]
+    second.bid = Bid(PATH, first.client, kernel="a")
     other = Node(server, "b")
     run(server, [first, second, other], 20)
     assert first.owns and not second.owns

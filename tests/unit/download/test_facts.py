@@ -43,11 +43,11 @@ def test_nested_parts_keep_their_place() -> None:
 
 def test_layers_are_counted_and_groups_are_looked_into() -> None:
     group = {"targets": ["Linear"], "weights": {"num_bits": 4, "group_size": 32, "actorder": None}}
-    config = {
+    config: dict[str, Any] = {
         "layer_types": ["linear_attention"] * 48 + ["full_attention"] * 16,
         "quantization_config": {"quant_method": "compressed-tensors", "ignore": ["lm_head"] * 400},
     }
-    config["quantization_config"]["config_groups"] = {"any name": group}  # type: ignore[call-overload]
+    config["quantization_config"]["config_groups"] = {"any name": group}
     assert pick(config) == {
         "layer_types": {"linear_attention": 48, "full_attention": 16},
         "quantization_config": {

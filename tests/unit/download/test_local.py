@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,8 @@ def test_proxies_are_stripped() -> None:
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "https_proxy", "ALL_PROXY"])
 @pytest.mark.parametrize("value", ["http://me:hunter2/a@proxy:3128", "ftp://me:hunter2@proxy", "http://me:hunter2@"])
 def test_a_proxy_that_cannot_be_read_is_named_without_its_password(name: str, value: str) -> None:
-    failure = refused(**{name: value})
+    environment: dict[str, Any] = {name: value}
+    failure = refused(**environment)
     assert failure.reason is Reason.INVALID_PROXY
     assert name in str(failure) and "hunter2" not in str(failure)
 
@@ -128,6 +130,6 @@ def test_without_secrets_nothing_is_changed() -> None:
 def test_stderr_is_masked_for_everybody() -> None:
     written = io.StringIO()
     stream = local.MaskedStream(written, local.Mask([TOKEN]))
-    print(f"Bearer {TOKEN}", file=stream)  # type: ignore[arg-type]
+    print(f"Bearer {TOKEN}", file=stream)
     assert written.getvalue() == "Bearer ***\n"
     assert stream.getvalue() == "Bearer ***\n", "the rest is the stream's own"

@@ -97,7 +97,7 @@ def test_every_line_of_the_catalogue_holds_only_what_the_release_takes(model_id:
 def test_equal_options_give_equal_lines() -> None:
     release = EngineVersion.of("0.33.0")
     once, again = hybrid(release), hybrid(release)
-    shuffled = replace(again, hf_overrides=dict(reversed(again.hf_overrides.items())))
+    shuffled = replace(again, hf_overrides=dict(reversed(list(again.hf_overrides.items()))))
     assert serve_command(once, release) == serve_command(shuffled, release)
 
 

@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.engine.diagnosis import Cause, diagnose_create_failure, diagnose_log, diagnose_pod
 from qwen3_operator.engine.diagnosis.patterns import first_cause, patterns
 
@@ -92,7 +93,7 @@ def test_every_real_log_is_used() -> None:
 def test_numbers_of_the_log_stand_in_the_words() -> None:
     cause = diagnose_log(next(row["text"] for row in TEXTS["log"] if row["reason"] == "KvCacheTooSmall"))
     assert cause == Cause(
-        "KvCacheTooSmall",
+        Reason.KV_CACHE_TOO_SMALL,
         "one sequence of 40960 tokens needs 10.0 GiB of KV cache, and 9.98 GiB are left beside the weights",
         "set spec.engine.maxModelLen to 40864 or less (vLLM's own estimate), or take more or larger GPUs",
     )
@@ -384,7 +385,7 @@ def test_a_missing_secret_is_named_and_nothing_else_of_it(name: str, words: str)
 
 
 def test_a_restarted_server_that_is_up_again_is_fine() -> None:
-    container = {
+    container: dict[str, Any] = {
         "ready": True,
         "started": True,
         "state": {"running": {}},

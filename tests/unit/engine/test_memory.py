@@ -34,7 +34,7 @@ def test_kv_cache(row: Row) -> None:
     assert predict(row.load).kv_cache_gib == pytest.approx(row.available_kv_gib, abs=allowed)
 
 
-@pytest.mark.parametrize("row", [p for p in ROWS if p.values[0].kv_tokens])  # type: ignore[attr-defined]
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.case) for row in rows() if row.kv_tokens])
 def test_tokens_of_the_measured_cache(row: Row) -> None:
     """floor(available / 16 tokens) x 16 is what vLLM logged, to the rounding of the csv."""
     memory = replace(predict(row.load), kv_cache_gib=row.available_kv_gib)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -285,7 +287,7 @@ def ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         raise Ended(code)
 
     monkeypatch.setattr(loader, "TERMINATION_LOG", str(log))
-    monkeypatch.setattr(loader.os, "_exit", leave)
+    monkeypatch.setattr(os, "_exit", leave)
     return log
 
 
@@ -300,7 +302,7 @@ def test_a_server_that_cannot_ask_for_keys_does_not_start(
     if broken == "the configuration":
         monkeypatch.setenv("QWEN3_SERVER", "{")
     if broken == "the module":
-        monkeypatch.setitem(loader.sys.modules, "qwen3_in_engine.server.middleware", None)
+        monkeypatch.setitem(sys.modules, "qwen3_in_engine.server.middleware", None)
     monkeypatch.setenv(KEYS_VARIABLE, str(folder))
     with pytest.raises(Ended) as end:
         loader.Middleware(None)

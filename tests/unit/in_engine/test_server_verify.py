@@ -29,16 +29,20 @@ def thinks(body: Body) -> bool:
     return bool((body.get("chat_template_kwargs") or {}).get("enable_thinking", True))
 
 
+Change = Callable[[Body], dict[str, Any]]
+
+
 class Server:
     """A server that answers as Qwen3 does, but for what a test changes."""
 
-    def __init__(self, **changes: Callable[[Body], dict[str, Any]]) -> None:
+    def __init__(self, **changes: Change) -> None:
         self.changes = changes
         self.models = [{"id": "Qwen3-8B", "max_model_len": 40960}]
         self.status, self.text = 200, ""
         self.asked: list[Body] = []
 
     def message(self, body: Body) -> dict[str, Any]:
+        made: Change
         if "tools" in body:
             made = self.changes.get("tool", lambda _: {"tool_calls": [{"function": CALL}]})
         elif thinks(body):
@@ -58,7 +62,7 @@ class Server:
         if not body.get("stream"):
             choice = {"message": message, "finish_reason": "stop"}
             return Answer(200, json.dumps({"choices": [choice]}).encode())
-        delta = self.changes.get("stream", lambda _: message)(body)
+        delta = self.changes["stream"](body) if "stream" in self.changes else message
         events = [{"choices": [{"delta": delta}]}, {"choices": [{"delta": {}, "finish_reason": "stop"}]}]
         return Answer(200, b"".join(b"data: %s\n\n" % json.dumps(e).encode() for e in events) + b"data: [DONE]\n\n")
 

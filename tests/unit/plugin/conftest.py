@@ -42,7 +42,7 @@ def shell(api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     def connection(arguments: argparse.Namespace) -> Iterator[tuple[Api, str]]:
         yield api, arguments.namespace or NAMESPACE
 
-    monkeypatch.setattr(program, "connection", connection)
+    monkeypatch.setattr("qwen3_operator.plugin.connection.connection", connection)
 
     def run(*words: str) -> tuple[int, str, str]:
         code = program.main(words)

@@ -72,7 +72,9 @@ def test_reasoning_and_answer_are_told_apart(vllm: tuple[Server, list[dict[str, 
 def test_a_conversation(vllm: tuple[Server, list[dict[str, Any]]]) -> None:
     """Commands, Ctrl-C at the prompt, and what was said goes along."""
     server, asked = vllm
-    typed = iter(["/think on", "first", KeyboardInterrupt, "second", "/new", "third", EOFError])
+    typed: Iterator[str | type[BaseException]] = iter(
+        ["/think on", "first", KeyboardInterrupt, "second", "/new", "third", EOFError]
+    )
 
     def ask(_: str) -> str:
         word = next(typed)

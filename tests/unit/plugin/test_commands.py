@@ -22,6 +22,7 @@ from qwen3_operator import naming
 from qwen3_operator.desired import server
 from qwen3_operator.plugin import bundle, names, rights
 from qwen3_operator.plugin.api import Api
+from qwen3_operator.plugin.arguments import make_parser
 from qwen3_operator.plugin.checks import OLDEST_KUBERNETES
 
 ROOT = Path(__file__).parents[3]
@@ -65,8 +66,15 @@ def test_the_oldest_kubernetes_is_the_charts() -> None:
     assert f'kubeVersion: ">={oldest}.' in (CHART / "Chart.yaml").read_text()
 
 
+def test_every_command_stands_in_the_document() -> None:
+    page = (ROOT / "docs" / "kubectl-qwen3.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    told = {command for row in rows for command in re.findall(r"`(\w+)", row)}
+    assert told == set(re.findall(r"^    ([a-z]+)", make_parser().format_help(), re.MULTILINE))
+
+
 def test_help_loads_nothing_that_takes_time() -> None:
-    code = "import sys; from qwen3_operator.plugin.__main__ import make_parser; make_parser().format_help()"
+    code = "import sys; from qwen3_operator.plugin import __main__; __main__.make_parser().format_help()"
     code += "; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT / "operator")
     assert done.returncode == 0, done.stderr

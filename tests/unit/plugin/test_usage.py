@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from tests.documents.snippets import documented
@@ -10,7 +11,7 @@ from tests.unit.plugin import recorded
 from tests.unit.plugin.api_server import ApiServer
 from tests.unit.plugin.conftest import Shell
 
-KEYS = {"auth": {"keys": {"secretRef": {"name": "teams"}}}}
+KEYS: dict[str, Any] = {"auth": {"keys": {"secretRef": {"name": "teams"}}}}
 
 
 def metrics(answered: int, prompt: int, completion: int) -> str:

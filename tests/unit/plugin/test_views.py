@@ -6,7 +6,7 @@ import pytest
 from tests.unit.plugin import recorded
 
 from qwen3_operator.plugin import redact
-from qwen3_operator.plugin.__main__ import make_parser
+from qwen3_operator.plugin.arguments import make_parser
 from qwen3_operator.plugin.completion import main, suggestions
 from qwen3_operator.plugin.show import clean, duration
 from qwen3_operator.plugin.status_view import Seen, view

@@ -13,6 +13,7 @@ from qwen3_operator.api.source import ModelSource
 from qwen3_operator.controller.cluster import Cluster
 from qwen3_operator.controller.events import Recorder
 from qwen3_operator.controller.kinds import CLAIMS, JOBS, NODES, PODS
+from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import Store
 from qwen3_operator.desired.batch_record import ANNOTATION
 from qwen3_operator.naming import (
@@ -54,7 +55,7 @@ class World:
         self.settings = self.settings.model_copy(update=settings)
         self.users = ModelUsers()
 
-    async def reconcile_once(self, name: str = NAME) -> float | None:
+    async def reconcile_once(self, name: str = NAME) -> Requeue | float | None:
         """Reconcile when the watches have shown everything."""
         client, store = cast(Cluster, self.cluster), Store(WATCHED)
         nodes = Nodes(store)

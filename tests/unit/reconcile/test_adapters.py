@@ -116,8 +116,8 @@ class World:
         return self.cluster.objects["Deployment", NS, NAME]
 
     def template(self) -> Object:
-        template: Object = self.server()["spec"]["template"]
-        return json.loads(json.dumps(template))
+        template: Object = json.loads(json.dumps(self.server()["spec"]["template"]))
+        return template
 
     def flags(self) -> dict[str, str]:
         words = self.template()["spec"]["containers"][0]["args"]

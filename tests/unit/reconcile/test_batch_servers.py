@@ -155,7 +155,10 @@ async def test_a_deployment_that_the_watch_has_not_shown_is_asked_for(world: Wor
 
 async def test_where_an_autoscaler_has_the_number_spec_replicas_says_nothing(world: World) -> None:
     """What there is of servers does: spec.replicas is only what is gone back to."""
-    scaled = {"replicas": 0, "autoscaling": {"minReplicas": 0, "maxReplicas": 2, "target": {"concurrency": 8}}}
+    scaled: dict[str, Any] = {
+        "replicas": 0,
+        "autoscaling": {"minReplicas": 0, "maxReplicas": 2, "target": {"concurrency": 8}},
+    }
     chat(world, **scaled)
     world.apply(**RUNNING)
     await world.reconcile()

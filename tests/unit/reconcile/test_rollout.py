@@ -172,7 +172,7 @@ async def test_old_ones_come_back_where_their_end_made_no_room() -> None:
 
 
 async def test_a_slow_start_is_no_reason_to_go_back() -> None:
-    starting = PodView(ready_pod(B).pod | {"status": {"phase": "Pending", "conditions": [PLACED]}})
+    starting = PodView({**ready_pod(B).pod, "status": {"phase": "Pending", "conditions": [PLACED]}})
     sets, late = [replica_set(A, 1), replica_set(B, 2)], server(B, "ProgressDeadlineExceeded", surge=0)
     assert await gone_back(sets, late, [starting]) is None
 

@@ -70,8 +70,8 @@ def placed(waiting: str = "", message: str = "") -> PodView:
 
 def status(it: Qwen3DeploymentSpec, previous: dict[str, Any] | None = None, **seen: Any) -> dict[str, Any]:
     plan = make_plan(Weights("weights", "Qwen3-8B-1"), it, Settings(identity="test"), NODES)
-    view = DeploymentView(**({"now": NOW, "plan": plan, "endpoint": ENDPOINT} | seen))
-    found = deployment_status("chat", it, 4, previous or {}, view)
+    fields: dict[str, Any] = {"now": NOW, "plan": plan, "endpoint": ENDPOINT} | seen
+    found = deployment_status("chat", it, 4, previous or {}, DeploymentView(**fields))
     Qwen3DeploymentStatus.model_validate(found)
     assert [c["observedGeneration"] for c in found["conditions"]] == [4] * 8
     assert all(len(c["message"]) <= 4096 and len(c["reason"]) <= 128 for c in found["conditions"])

@@ -11,6 +11,7 @@ import pytest
 
 from qwen3_operator.api.conditions import DEPLOYMENT_TYPES
 from qwen3_operator.api.model import Qwen3ModelSpec, Qwen3ModelStatus
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.desired.download import Step, model_job
 from qwen3_operator.naming import model_path
 from qwen3_operator.settings import Settings
@@ -136,13 +137,13 @@ def test_the_job_verifies_every_file_and_is_another_for_each_fault() -> None:
     ],
 )
 def test_who_met_the_fault_waits_and_others_go_on(fault: str | None, stalled: str, expected: tuple[str, ...]) -> None:
-    conditions = [
+    of_model = [
         {"type": "Ready", "status": "False", "reason": "Verifying", "message": "words"},
         {"type": "Stalled", "status": stalled, "reason": "Verifying", "message": "words"},
     ]
-    model = {"metadata": {"name": "m"}, "spec": {}, "status": {"conditions": conditions, "model": COPY}}
+    model = {"metadata": {"name": "m"}, "spec": {}, "status": {"conditions": of_model, "model": COPY}}
     conditions = Conditions(DEPLOYMENT_TYPES)
     set_model_ready(conditions, model, fault)
-    conditions.summarize("Serving", "")
+    conditions.summarize(Reason.SERVING, "")
     told = {c["type"]: c for c in conditions.as_status({}, generation=1, now=NOW)}
     assert (told["ModelReady"]["status"], told["ModelReady"]["reason"], told["Stalled"]["status"]) == expected

@@ -107,7 +107,7 @@ SITUATIONS: dict[str, tuple[ModelView, dict[str, tuple[str, str]]]] = {
         {"Downloaded": ("False", "SecretKeyNotFound"), "Stalled": ("False", "NotStalled")},
     ),
     "its token would go to an address that nobody allowed": (
-        ModelView(NOW, claim=PENDING, problems=[Problem("InsecureEndpoint", "use https://", "spec.endpoint")]),
+        ModelView(NOW, claim=PENDING, problems=[Problem(Reason.INSECURE_ENDPOINT, "use https://", "spec.endpoint")]),
         {
             "Accepted": ("False", "InsecureEndpoint"),
             "Ready": ("False", "InsecureEndpoint"),
@@ -269,7 +269,8 @@ def test_a_failed_download_is_stalled_only_where_another_try_does_not_mend_it(re
 def test_a_try_that_gets_further_than_the_one_before_ends_the_failure() -> None:
     def at(done: int, before: dict[str, Any], **fields: Any) -> dict[str, Any]:
         line = json.dumps({"event": "progress", "bytesDone": done, "bytesTotal": 1000})
-        return status(ModelView(**{"now": NOW, "claim": BOUND, "log_tail": line} | fields), before)
+        seen: dict[str, Any] = {"now": NOW, "claim": BOUND, "log_tail": line} | fields
+        return status(ModelView(**seen), before)
 
     began = at(400, {}, job=job())
     failed = at(400, began, job=job(ended="Failed"), pods=[ended_pod(FAILED_REPORT, 10)])

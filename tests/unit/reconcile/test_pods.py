@@ -1,0 +1,89 @@
+"""The pods of a Job, where its end is seen before theirs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+from tests.unit.memory_cluster import MemoryCluster
+
+from qwen3_operator.controller.cluster import Cluster
+from qwen3_operator.controller.events import Recorder
+from qwen3_operator.controller.kinds import JOBS, PODS
+from qwen3_operator.controller.store import Store
+from qwen3_operator.reconcile import Context
+from qwen3_operator.reconcile.nodes import Nodes
+from qwen3_operator.reconcile.pods import pods_of_job
+from qwen3_operator.reconcile.users import ModelUsers
+from qwen3_operator.reconcile.watched import WATCHED
+from qwen3_operator.settings import Settings
+
+NS = "team"
+LABELS = {"batch.kubernetes.io/job-name": "work", "app.kubernetes.io/managed-by": "qwen3-operator"}
+
+
+class World:
+    """A Job with a pod. The watch of pods may be behind that of Jobs."""
+
+    def __init__(self, ended: str | None) -> None:
+        self.cluster, self.store = MemoryCluster(), Store(WATCHED)
+        conditions = [{"type": ended, "status": "True"}] if ended else []
+        self.job = self.cluster.put(
+            JOBS, {"metadata": {"namespace": NS, "name": "work"}, "status": {"conditions": conditions}}
+        )
+
+    def pod(self, name: str, phase: str, *, shown: bool, owner: str = "") -> None:
+        reference = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "name": "work",
+            "uid": owner or self.job["metadata"]["uid"],
+            "controller": True,
+        }
+        meta = {"namespace": NS, "name": name, "labels": LABELS, "ownerReferences": [reference]}
+        pod = self.cluster.put(PODS, {"metadata": meta, "spec": {}, "status": {"phase": phase}})
+        if shown:
+            self.store.put(PODS, pod)
+
+    async def pods(self) -> dict[str, str]:
+        """Name -> phase."""
+        client = cast(Cluster, self.cluster)
+        settings = Settings(engine_image="vllm/vllm-openai:v0.33.0", identity="test")
+        now = datetime(2026, 1, 1, tzinfo=UTC)
+        recorder = Recorder(client, "test")
+        context = Context(client, self.store, settings, recorder, Nodes(self.store), ModelUsers(), now=lambda: now)
+        found: list[dict[str, Any]] = await pods_of_job(context, self.job)
+        return {pod["metadata"]["name"]: pod["status"]["phase"] for pod in found}
+
+
+@pytest.mark.parametrize("ended", ["Complete", "Failed"])
+async def test_the_end_of_a_job_is_never_told_without_what_its_pods_said(ended: str) -> None:
+    phase = {"Complete": "Succeeded"}.get(ended, "Failed")
+    world = World(ended)
+    world.pod("work-1", phase, shown=False)
+    world.pod("of-another", phase, shown=False, owner="another")
+    assert await world.pods() == {"work-1": phase}
+
+
+async def test_an_older_state_of_the_pod_is_not_enough() -> None:
+    world = World("Failed")
+    world.pod("work-1", "Running", shown=True)
+    world.pod("work-1", "Failed", shown=False)
+    assert await world.pods() == {"work-1": "Failed"}
+
+
+async def test_that_one_shard_has_ended_says_nothing_of_the_other() -> None:
+    world = World("Complete")
+    world.pod("work-0", "Succeeded", shown=True)
+    world.pod("work-1", "Running", shown=True)
+    world.pod("work-1", "Succeeded", shown=False)
+    assert await world.pods() == {"work-0": "Succeeded", "work-1": "Succeeded"}
+
+
+async def test_nothing_is_read_where_the_watch_has_told() -> None:
+    for ended, phase in (("Failed", "Failed"), (None, "Running"), (None, "Pending")):
+        world = World(ended)
+        world.pod("work-1", phase, shown=True)
+        assert await world.pods() == {"work-1": phase}
+        assert not world.cluster.reads
