@@ -58,7 +58,7 @@ test-fuzz: .venv/.done ## 2,000 sequences of specs, by their seed on file (night
 	QWEN3_FUZZ=full $(PYTEST) tests/fuzz -n 2 --dist loadgroup $(ARGS)
 
 test-e2e: .venv/.done ## the whole chain on a real node, with a real vLLM
-	$(PYTEST) tests -m "e2e and not load and not nightly"
+	$(PYTEST) tests -m "e2e and not load and not nightly" -n 2 --dist loadgroup
 
 test-e2e-nightly: .venv/.done ## what takes minutes for one point: engines of several processes, wrong servers, thousands of lines, Argo CD (nightly)
 	$(PYTEST) tests -m "nightly"

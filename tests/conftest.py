@@ -29,6 +29,8 @@ MARKS = {
     "gitops": ("e2e", "nightly"),  # its programs take minutes to build
 }
 """What everything in a folder needs."""
+ON_A_NODE = ("e2e", "distribution", "devcluster/test_real_node.py")
+"""What has a real node. A machine has room for one, so one worker has them all."""
 
 LEDGER = pytest.StashKey[Ledger]()
 
@@ -46,13 +48,14 @@ def ledger(pytestconfig: pytest.Config) -> Ledger:
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for path, of_file in groupby(items, key=lambda item: item.path):
-        folder = path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else ""
-        marks = [getattr(pytest.mark, name) for name in MARKS.get(folder, ())]
+        place = path.relative_to(TESTS) if path.is_relative_to(TESTS) else Path()
+        marks = [getattr(pytest.mark, name) for name in MARKS.get(place.parts[0] if place.parts else "", ())]
+        together = "node" if any(place.is_relative_to(it) for it in ON_A_NODE) else ""
         for item in of_file:
             for mark in marks:
                 item.add_marker(mark)
-            if "module" in _scopes(item):
-                item.add_marker(pytest.mark.xdist_group(path.stem))
+            if group := together or ("module" in _scopes(item) and path.stem):
+                item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_deselected(items: Iterable[pytest.Item]) -> None:

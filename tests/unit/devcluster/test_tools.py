@@ -11,7 +11,15 @@ from devcluster.paths import DevclusterError
 from devcluster.realnode import packages
 
 ROOT = Path(__file__).parents[3]
-TOUCH_OUTPUT = """while [ "$1" != -o ]; do shift; done; touch "$2"\n"""  # what `go build -o FILE` leaves
+TOUCH_OUTPUTS = """\
+while [ "$1" != -o ]; do shift; done
+folder=$2
+shift 2
+for package; do
+  program=${package%/v[0-9]}
+  touch "$folder/${program##*/}"
+done
+"""  # what `go build -o FOLDER/ PACKAGES` leaves
 
 
 @pytest.fixture
@@ -89,12 +97,12 @@ def test_a_failed_build_says_why_and_leaves_nothing(modules: Path, monkeypatch: 
     monkeypatch.setattr(golang, "find_go", lambda: compiler)
     with pytest.raises(DevclusterError, match=r"building etcd failed:\nno space left"):
         tools.ensure(["etcd"])
-    assert [p.name for p in tools.folder_of("etcd").iterdir()] == [".etcd.lock"]
+    assert [p.name for p in tools.folder_of("etcd").iterdir()] == [".lock"]
 
 
 def test_two_builds_at_once_build_once(modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = modules / "go-that-is-slow"
-    compiler.write_text(f"#!/bin/sh\necho built >> {modules}/log\nsleep 0.2\n" + TOUCH_OUTPUT)
+    compiler.write_text(f"#!/bin/sh\necho built >> {modules}/log\nsleep 0.2\n" + TOUCH_OUTPUTS)
     compiler.chmod(0o755)
     monkeypatch.setattr(golang, "find_go", lambda: compiler)
     with ThreadPoolExecutor() as pool:
@@ -102,6 +110,21 @@ def test_two_builds_at_once_build_once(modules: Path, monkeypatch: pytest.Monkey
     assert first == second
     assert first["etcd"].exists()
     assert (modules / "log").read_text() == "built\n"
+
+
+def test_programs_of_a_family_are_built_together_and_only_those_that_are_missing(
+    modules: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = modules / "go-that-tells"
+    compiler.write_text(f"#!/bin/sh\necho $# >> {modules}/log\n" + TOUCH_OUTPUTS)
+    compiler.chmod(0o755)
+    monkeypatch.setattr(golang, "find_go", lambda: compiler)
+    tools.ensure(["kwok"])
+    made = tools.ensure(["kwokctl", "etcd", "kwok", "kubectl", "kube-scheduler"])
+    assert {name: path.name for name, path in made.items()} == {name: name for name in made}
+    assert all(path.exists() for path in made.values())
+    alone, *others = map(int, (modules / "log").read_text().split())
+    assert others == [alone, alone, alone + 1]  # words: kwokctl, etcd, then two of Kubernetes at once
 
 
 def test_an_unknown_tool_is_named() -> None:
