@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -55,6 +56,10 @@ async def ask(http: aiohttp.ClientSession, url: str, body: Any = QUESTION) -> tu
 def counted(result: str) -> float:
     labels = {"namespace": NAME.namespace, "name": NAME.name, "result": result}
     return REGISTRY.get_sample_value("qwen3_front_requests_total", labels) or 0.0
+
+
+def has_counted(result: str, times: float) -> bool:
+    return counted(result) == times
 
 
 async def test_a_request_waits_for_its_server(front: Stand) -> None:
@@ -171,12 +176,12 @@ async def test_the_wait_has_an_end(http: aiohttp.ClientSession) -> None:
 
 async def test_who_hangs_up_waits_no_more(front: Stand, http: aiohttp.ClientSession) -> None:
     for body in (QUESTION, STREAM):
-        before = counted("cut")
+        cut = counted("cut") + 1
         waits = asyncio.create_task(ask(http, front.url, body))
         await front.until_waiting(1)
         waits.cancel()
         await front.until_waiting(0)
-        await until(lambda wanted=before + 1: counted("cut") == wanted)
+        await until(partial(has_counted, "cut", cut))
     front.ready()
     assert not front.server.seen
 
@@ -293,9 +298,12 @@ async def test_1000_requests_through_a_server_that_goes_and_comes_back() -> None
                     failed.append(error)
                 done += 1
 
+        def has_done(goal: int) -> bool:
+            return done >= goal
+
         async def changes() -> None:
             for _ in range(3):
-                await until(lambda goal=done + 200: done >= goal)
+                await until(partial(has_done, done + 200))
                 front.tell(Mode.HOLD)
                 balancer.endpoints = [front.port]
                 await front.server.drained()
