@@ -14,6 +14,7 @@ import resource
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ async def measure(folder: Path) -> dict[str, Any]:
         for count in STREAMS:
             comments: list[int] = []
             waits = [asyncio.create_task(ask(http, url, comments)) for _ in range(count)]
-            await until(lambda count=count: waits_for(http, front, count))  # type: ignore[misc]
+            await until(partial(waits_for, http, front, count))
             busy = front.cpu_seconds
             await asyncio.sleep(HELD_SECONDS)
             found[f"rss_mib_{count}_waiting"] = round(front.rss_mib, 1)
