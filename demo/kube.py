@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 from devcluster import tools
 
 T = TypeVar("T")
+TRIES, NOT_SENT = 3, "TLS handshake timeout"
+"""A busy machine may be late with a connection: nothing was asked yet, and it is tried again."""
 
 
 class DemoError(Exception):
@@ -70,15 +72,18 @@ class Kube:
                 process.terminate()
 
     def _call(self, tool: str, args: Iterable[str], input: str | None, timeout: float) -> str:
-        done = subprocess.run(
-            [self._tools[tool], *args],
-            env=self._environment,
-            input=input,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        for _ in range(TRIES):
+            done = subprocess.run(
+                [self._tools[tool], *args],
+                env=self._environment,
+                input=input,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+            if not done.returncode or NOT_SENT not in done.stderr:
+                break
         if done.returncode:
             raise DemoError(f"{tool} {' '.join(args)}: {done.stderr.strip()}")
         return done.stdout

@@ -59,6 +59,7 @@ IMAGES = {
                 "requirements/operator.lock",
                 "operator/qwen3_operator",
                 "in_engine/qwen3_in_engine",
+                "front/qwen3_front",
             ),
         ),
         Image(

@@ -56,9 +56,10 @@ def _run(settings: Settings) -> int:
     from qwen3_operator.controller.cluster import ApiError
     from qwen3_operator.controller.decode import allow_deep_json
     from qwen3_operator.controller.lease import LeaseLost
+    from qwen3_operator.controller.log import configure_logging
     from qwen3_operator.process import MissingApi, run
 
-    _configure_logging(settings)
+    configure_logging(settings.log_format, settings.log_level)
     allow_deep_json()
     log = logging.getLogger(__name__)
     try:
@@ -71,25 +72,6 @@ def _run(settings: Settings) -> int:
         log.critical("the operator ends by a fault of its own", exc_info=True)
         return 1
     return 0
-
-
-def _configure_logging(settings: Settings) -> None:
-    handler = logging.StreamHandler()
-    if settings.log_format == "json":
-        from pythonjsonlogger.json import JsonFormatter
-
-        handler.setFormatter(
-            JsonFormatter(
-                "{levelname}{name}{message}",
-                style="{",
-                timestamp=True,
-                rename_fields={"levelname": "level", "name": "logger"},
-            )
-        )
-    else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
-    logging.getLogger("kopf").setLevel(logging.WARNING if settings.log_level != "DEBUG" else logging.DEBUG)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ from collections.abc import Iterable
 
 import kopf
 
+from qwen3_front.contract import SERVICE_LABEL
 from qwen3_operator.controller import metrics
 from qwen3_operator.controller.cluster import ApiError, Cluster, Hook, NamespaceEnding
 from qwen3_operator.controller.events import Recorder
-from qwen3_operator.controller.kinds import HTTP_ROUTES, NODES, SCALED_OBJECTS, Kind
+from qwen3_operator.controller.follow import Follower
+from qwen3_operator.controller.kinds import ENDPOINT_SLICES, HTTP_ROUTES, NODES, SCALED_OBJECTS, Kind
 from qwen3_operator.controller.lease import Lease
 from qwen3_operator.controller.probes import Probes
 from qwen3_operator.controller.queue import KeyedQueue
@@ -32,6 +34,7 @@ from qwen3_operator.reconcile import (
     reconcile_model,
 )
 from qwen3_operator.reconcile.failure import LASTING_FAILURES, report_failure
+from qwen3_operator.reconcile.front_pods import Front
 from qwen3_operator.reconcile.nodes import Nodes
 from qwen3_operator.reconcile.triggers import Triggers
 from qwen3_operator.reconcile.users import ModelUsers
@@ -72,7 +75,9 @@ class Operator:
         self._store = Store(_watched(settings))
         self._resync = Resync(cluster, self._store, _scopes(settings, self._store.kinds))
         recorder, users = Recorder(cluster, settings.identity), ModelUsers()
-        self._context = Context(cluster, self._store, settings, recorder, Nodes(self._store), users)
+        front = Front(settings.front_first_port, settings.front_ports)
+        front.changed = self._front_changed
+        self._context = Context(cluster, self._store, settings, recorder, Nodes(self._store), users, front)
         self._store.listeners.append(Triggers(self._enqueue, users).observe)
 
     def stop(self) -> None:
@@ -104,6 +109,8 @@ class Operator:
                 tasks.start(f"worker {number}", self._worker())
             tasks.start("resync", self._compare())
             tasks.start("measurement of the lag", self.probes.measure_lag())
+            if follower := self._front_follower():
+                tasks.start("watch of the front", follower.run())
             if lease is not None:
                 tasks.start("keeper of the lease", lease.keep())
             await self._watch()
@@ -145,6 +152,18 @@ class Operator:
             for (namespace, name), _uid in self._store.names(kind):
                 spread = random.uniform(0, self.settings.resync_seconds / 4)
                 self.queue.add_after(Key(kind.kind, namespace, name), spread)
+
+    def _front_follower(self) -> Follower | None:
+        """Watches where the pods of the front are. They are in the operator's namespace, which it need not serve."""
+        if not self.settings.front_service:
+            return None
+        namespace, _, service = self.settings.front_service.partition("/")
+        labels = f"{SERVICE_LABEL}={service}"
+        return Follower(self.cluster, ENDPOINT_SLICES, namespace, labels, self._context.front.observe)
+
+    def _front_changed(self) -> None:
+        for (namespace, name), _uid in self._store.names(QWEN3_DEPLOYMENTS):
+            self.queue.add(Key(QWEN3_DEPLOYMENTS.kind, namespace, name))
 
     def _enqueue(self, key: Key, seconds: float) -> None:
         if seconds:
@@ -244,6 +263,7 @@ class Operator:
 def _watched(settings: Settings) -> dict[Kind, Kept]:
     allowed = {
         NODES: settings.read_cluster,
+        ENDPOINT_SLICES: bool(settings.front_service),
         HTTP_ROUTES: settings.gateway,
         SCALED_OBJECTS: bool(settings.prometheus_address),
     }

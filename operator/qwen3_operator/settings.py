@@ -90,6 +90,12 @@ class Settings(BaseModel):
     prometheus_address: Annotated[str, StringConstraints(pattern=r"^(https?://[^\s@]+)?$")] = ""
     """Prometheus that KEDA asks for the load of the servers, like http://prometheus.monitoring.svc:9090. Empty: there
     is no KEDA, and spec.autoscaling has no effect."""
+    front_service: Annotated[str, StringConstraints(pattern=r"^([a-z0-9][-a-z0-9]*/[a-z0-9][-a-z0-9]*)?$")] = ""
+    """Service of the front, as NAMESPACE/NAME: it holds requests while no server is ready. Empty: there is none."""
+    front_first_port: Annotated[int, Field(ge=1, le=65535)] = 20000
+    """The first of the front's ports that deployments have."""
+    front_ports: Annotated[int, Field(ge=1, le=10_000)] = 512
+    """How many of them there are."""
     cluster_domain: str = "cluster.local"
     """DNS domain of the cluster."""
     workers: Annotated[int, Field(ge=1, le=256)] = 16

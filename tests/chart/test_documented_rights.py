@@ -15,6 +15,7 @@ OPTIONAL = (
     "gateway.enabled=true",
     "autoscaling.enabled=true",
     "autoscaling.prometheusAddress=http://prometheus:9090",
+    "front.enabled=true",
     "rbac.aggregateToDefaultRoles=false",  # rights of users
 )
 Rights = dict[str, set[str]]

@@ -74,10 +74,15 @@ def of_pod(cluster: devcluster.Cluster, deployment: Object, kubeconfig: Path) ->
     """What the operator's Deployment gives to its pod: a token of its ServiceAccount, in `kubeconfig`, and settings."""
     namespace = deployment["metadata"]["namespace"]
     account = deployment["spec"]["template"]["spec"]["serviceAccountName"]
+    return as_account(cluster, namespace, account, kubeconfig), _settings(deployment)
+
+
+def as_account(cluster: devcluster.Cluster, namespace: str, account: str, kubeconfig: Path) -> Path:
+    """Write a kubeconfig with a token of a ServiceAccount; returns it."""
     token = cluster.kubectl("create", "token", account, f"--namespace={namespace}", "--duration=24h").strip()
     kubeconfig.touch(mode=0o600)
     kubeconfig.write_text(_with_token(yaml.safe_load(cluster.kubeconfig.read_text()), token))
-    return kubeconfig, _settings(deployment)
+    return kubeconfig
 
 
 def _with_token(admin: Object, token: str) -> str:

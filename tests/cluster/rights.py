@@ -26,9 +26,9 @@ class Right(NamedTuple):
 NEVER_A_REQUEST = {
     Right("update", "serving.qwen3.dev", f"{kind}/finalizers")
     for kind in ("qwen3deployments", "qwen3models", "qwen3batches")
-}
-"""What only an admission plugin asks the authorizer for (OwnerReferencesPermissionEnforcement, on in OpenShift): it
-stands in no audit log."""
+} | {Right("create", "discovery.k8s.io", "endpointslices/restricted")}
+"""What only admission plugins ask the authorizer for (OwnerReferencesPermissionEnforcement and
+RestrictedEndpointsAdmission, on in OpenShift): it stands in no audit log."""
 
 
 def granted(manifests: Iterable[Object], account: str) -> set[Right]:

@@ -5,16 +5,12 @@ KEDA's part, the scale sub-resource of the Deployment, is this test's: KEDA itse
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import devcluster
 import pytest
-import yaml
-from devcluster.golang import environment, find_go
+from tests.autoscaling.keda import CRD, scaled_object_crd
 from tests.cluster.installed import Release
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.waiting import stays
@@ -23,25 +19,15 @@ from tests.cluster.wrappers import Q3d
 
 from qwen3_operator.controller.kinds import DEPLOYMENTS
 
-PIN = Path(__file__).parents[1] / "autoscaling" / "crds"
-MODULE = "github.com/kedacore/keda/v2"
 KIND = "ScaledObject"
 AUTOSCALING: dict[str, Any] = {"minReplicas": 1, "maxReplicas": 4, "target": {"concurrency": 8}}
 
 
-def keda_crd() -> dict[str, Any]:
-    """Of the pinned release."""
-    get = [str(find_go()), "mod", "download", "-json", MODULE]
-    done = subprocess.run(get, cwd=PIN, env=environment(), capture_output=True, text=True, check=True)
-    path = Path(json.loads(done.stdout)["Dir"]) / "config" / "crd" / "bases" / "keda.sh_scaledobjects.yaml"
-    crd: dict[str, Any] = yaml.safe_load(path.read_text())
-    return crd
-
-
 @pytest.fixture(scope="module")
 def scaling(installs: Callable[..., Release]) -> Release:
-    """An installation that was told of KEDA."""
-    values = ("autoscaling.enabled=true", "autoscaling.prometheusAddress=http://prometheus.monitoring:9090")
+    """An installation that was told of KEDA, with the front."""
+    keda = ("autoscaling.enabled=true", "autoscaling.prometheusAddress=http://prometheus.monitoring:9090")
+    values = (*keda, "front.enabled=true")
     return installs(*values, name="scaling", namespace="scaling-system")
 
 
@@ -70,11 +56,11 @@ def take_over(
 @pytest.fixture(scope="module")
 def with_keda(cluster: devcluster.Cluster, take_over: Callable[[], OperatorProcess]) -> Iterator[OperatorProcess]:
     """KEDA's CRD is there, and the operator was started after it."""
-    cluster.apply([keda_crd()])
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "scaledobjects.keda.sh", "--timeout=60s")
+    cluster.apply([scaled_object_crd()])
+    cluster.kubectl("wait", "--for=condition=Established", "crd", CRD, "--timeout=60s")
     cluster.kubectl("api-resources", "--cached=false")
     yield take_over()
-    cluster.kubectl("delete", "crd", "scaledobjects.keda.sh")
+    cluster.kubectl("delete", "crd", CRD)
 
 
 @pytest.fixture
@@ -180,6 +166,16 @@ def test_edits_and_deletions_are_undone(space: World, writes_since: Callable[[fl
     space.wait(lambda: space.get(KIND, "chat") is not None, "it is made again")
     space.delete("Qwen3Deployment", "chat")
     space.wait_gone(KIND, "chat")
+
+
+def test_what_waits_at_the_front_wakes_it(space: World) -> None:
+    space.apply(scaled(minReplicas=0))
+    space.wait_ready("chat")
+    space.wait(lambda: space.get(KIND, "chat") is not None, "the ScaledObject is made")
+    load, front = space.must(KIND, "chat")["spec"]["triggers"]
+    assert (load["type"], front["type"], front["metricType"]) == ("prometheus", "metrics-api", "AverageValue")
+    url = f"http://scaling-qwen3-operator-front.scaling-system.svc:8080/waiting/{space.namespace}/chat"
+    assert (front["metadata"]["url"], front["metadata"]["targetValue"]) == (url, "8")
 
 
 @pytest.mark.parametrize("target", [{"concurrency": 8}, {"queue": 4}, {"kvCache": 70}])

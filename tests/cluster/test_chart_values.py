@@ -16,6 +16,8 @@ VALUES = {
     "defaults": (),
     "two-that-take-turns": ("replicas=2", "networkPolicy.enabled=true"),
     "openshift": ("settings.podIds=platform",),
+    "front": ("front.enabled=true,front.replicas=2,networkPolicy.enabled=true",),
+    "front-of-namespaces": ("front.enabled=true,watchNamespaces={default},fences.enabled=true",),
     "no-cluster-role": ("watchNamespaces={default}", "rbac.readCluster=false", "rbac.aggregateToDefaultRoles=false"),
     "everything": (
         "policy.podAuthority.enabled=true,rbac.readSecrets=true,imagePullSecrets[0].name=registry,priorityClassName=high",

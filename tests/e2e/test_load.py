@@ -194,16 +194,6 @@ def test_one_server_and_no_spare_gpu(full: World) -> None:
 
 
 FAULTS = {"stopped": "SIGSTOP", "killed": "SIGKILL"}
-SIGNAL_ENGINE = """
-import os, pathlib, signal, sys
-(engine,) = (p for p in pathlib.Path("/proc").glob("[0-9]*") if (p / "comm").read_text().startswith("VLLM::Engine"))
-os.kill(int(engine.name), getattr(signal, sys.argv[1]))
-"""
-"""The image has Python, and no pkill."""
-
-
-def signal_engine(world: World, pod: str, name: str) -> None:
-    world.kubectl("exec", pod, "--", "python3", "-c", SIGNAL_ENGINE, name)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -217,7 +207,7 @@ def test_an_engine_that_fails_is_found(two: World, fault: str) -> None:
 
     with users(two, NAME) as asking:
         before = restarts()
-        signal_engine(two, pod, FAULTS[fault])
+        two.signal_engine(pod, FAULTS[fault])
         wait_until("it is restarted", lambda: restarts() > before, timeout=FOUND_SECONDS)
         two.ready(NAME)
         asking.wait_for(20)
@@ -227,7 +217,7 @@ def test_an_engine_that_fails_is_found(two: World, fault: str) -> None:
 
 def test_a_hang_is_told(one: World) -> None:
     pod = next(iter(names(one)))
-    signal_engine(one, pod, FAULTS["stopped"])
+    one.signal_engine(pod, FAULTS["stopped"])
     told = one.condition(NAME, "Available", "False", reason="EngineHung", timeout=FOUND_SECONDS + 10)
     assert "restart" in told["message"]
     one.ready(NAME)

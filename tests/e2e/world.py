@@ -27,6 +27,12 @@ MODELS_NAMESPACE = "qwen3-demo-models"
 MODEL = "Tiny-Qwen3"
 OPERATOR_USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{RELEASE}"
 WRITES = ("create", "update", "patch", "delete", "deletecollection")
+SIGNAL_ENGINE = """
+import os, pathlib, signal, sys
+(engine,) = (p for p in pathlib.Path("/proc").glob("[0-9]*") if (p / "comm").read_text().startswith("VLLM::Engine"))
+os.kill(int(engine.name), getattr(signal, sys.argv[1]))
+"""
+"""The image has Python, and no pkill."""
 
 
 class World:
@@ -78,6 +84,10 @@ class World:
         selector = f"serving.qwen3.dev/deployment={name},app.kubernetes.io/component=server"
         found: list[dict[str, Any]] = self.get("pods", "-l", selector)["items"]
         return found
+
+    def signal_engine(self, pod: str, name: str) -> None:
+        """Send the engine of a server a signal, like SIGKILL."""
+        self.kubectl("exec", pod, "--", "python3", "-c", SIGNAL_ENGINE, name)
 
     def get(self, *args: str) -> Any:
         return self.kube.get("-n", NAMESPACE, *args)

@@ -43,8 +43,11 @@ class Users:
 
 
 @contextlib.contextmanager
-def users(world: World, endpoint: str, *, count: int = 6, tokens: int = 24) -> Iterator[Users]:
-    """`count` users of the Service `endpoint` until the end of the block; half of them stream.
+def users(
+    world: World, endpoint: str, *, count: int = 6, tokens: int = 24, first_within: float = 60
+) -> Iterator[Users]:
+    """`count` users of the Service `endpoint` until the end of the block; half of them stream. `first_within`: seconds
+    until one has an answer.
 
     They run in the operator's image: it has Python, and is on the node.
     """
@@ -73,7 +76,7 @@ def users(world: World, endpoint: str, *, count: int = 6, tokens: int = 24) -> I
     found = Users(world, name, {})
     try:
         world.kubectl("wait", "pod", name, "--for=condition=Ready", "--timeout=60s")
-        found.wait_for(1, timeout=60)
+        found.wait_for(1, timeout=first_within)
         yield found
         world.kubectl("exec", name, "--", "python3", "-c", END)
         world.kubectl("wait", "pod", name, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=150s")

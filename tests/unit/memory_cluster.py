@@ -154,7 +154,7 @@ class MemoryCluster:
         return "\n".join(self.pod_logs.get(pod, "").splitlines()[-tail:])[:limit]
 
     def _apply(self, live: Object, obj: Object, manager: str) -> None:
-        mine = copy.deepcopy({key: value for key, value in obj.items() if key in ("metadata", "spec", "data")})
+        mine = copy.deepcopy({key: value for key, value in obj.items() if key in _APPLIED})
         for key in ("namespace", "name", "uid", "resourceVersion"):
             mine["metadata"].pop(key, None)
         managers = self._applied.setdefault(live["metadata"]["uid"], {})
@@ -176,6 +176,9 @@ class MemoryCluster:
             owners = obj["metadata"].get("ownerReferences") or []
             if owners and not any(owner["uid"] in uids for owner in owners):
                 del self.objects[key]
+
+
+_APPLIED = ("metadata", "spec", "data", "addressType", "endpoints", "ports")
 
 
 def _has(obj: Object, path: str, value: str) -> bool:

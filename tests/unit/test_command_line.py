@@ -45,7 +45,7 @@ def test_a_fault_of_its_own_ends_it_with_1_and_is_in_the_log(
         raise RecursionError("a fault")
 
     monkeypatch.setattr(process, "run", fails)
-    monkeypatch.setattr("qwen3_operator.__main__._configure_logging", lambda settings: None)
+    monkeypatch.setattr("qwen3_operator.controller.log.configure_logging", lambda form, level: None)
     assert main(["run"]) == 1
     assert "RecursionError: a fault" in caplog.text
 

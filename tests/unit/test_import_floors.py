@@ -23,6 +23,10 @@ PROGRAMS = {
     "in_engine/qwen3_in_engine/batch_runner": {"qwen3_in_engine", "vllm"},
     # vLLM imports prometheus_client itself, for the /metrics that ours are to be part of.
     "in_engine/qwen3_in_engine/server": {"qwen3_in_engine", "vllm", "prometheus_client"},
+    "front/qwen3_front": {
+        *("qwen3_front", "qwen3_operator", "aiohttp", "multidict", "yarl", "uvloop"),
+        *("prometheus_client", "pydantic", "pydantic_core", "kubernetes"),
+    },
     "downloader/qwen3_download": {"qwen3_download", "certifi", "jinja2", "modelscope_hub", "pycurl", "requests"},
 }
 """What runs elsewhere, and all that it imports beside the standard library: what its image has."""
@@ -117,6 +121,19 @@ def test_programs_of_other_images_import_what_is_there(folder: str) -> None:
     for path in paths:
         strange = {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - PROGRAMS[folder]
         assert not strange, f"{path.relative_to(REPOSITORY)} imports {strange}"
+
+
+def test_the_front_uses_the_kit_alone() -> None:
+    """It runs in the operator's image, and knows none of its decisions."""
+    for path in sorted((REPOSITORY / "front/qwen3_front").rglob("*.py")):
+        parts = {inside(name) for name in imports(path)} - {None}
+        assert parts <= {KIT}, f"{path.name} imports {parts}"
+
+
+@pytest.mark.parametrize("module", ["contract", "table"])
+def test_what_the_operator_uses_of_the_front_is_pure(module: str) -> None:
+    outside = {name.split(".")[0] for name in imports(REPOSITORY / f"front/qwen3_front/{module}.py")}
+    assert outside <= set(sys.stdlib_module_names) | {"qwen3_front"}
 
 
 def test_only_the_edge_imports_kopf() -> None:

@@ -29,6 +29,24 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{/* The front: its name, and by what its pods are found. */}}
+{{- define "qwen3-operator.frontName" -}}
+{{- printf "%s-front" (include "qwen3-operator.fullname" .) -}}
+{{- end -}}
+
+{{- define "qwen3-operator.frontSelector" -}}
+app.kubernetes.io/name: {{ printf "%s-front" (include "qwen3-operator.name" .) | trunc 63 }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "qwen3-operator.frontLabels" -}}
+{{ include "qwen3-operator.frontSelector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/component: front
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end -}}
+
 {{/* The registry that everything is pulled from, where there is one for all: a mirror. */}}
 {{- define "qwen3-operator.imageRegistry" -}}
 {{- default (dig "imageRegistry" "" (default dict .Values.global)) .Values.imageRegistry | trimSuffix "/" -}}

@@ -27,6 +27,14 @@
   resources: [httproutes]
   verbs: [get, list, watch, create, patch, delete]
 {{- end }}
+{{- if .Values.front.enabled }}
+- apiGroups: [discovery.k8s.io] # the front behind a Service
+  resources: [endpointslices]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [discovery.k8s.io] # addresses of pods in them, where that admission plugin is on (OpenShift)
+  resources: [endpointslices/restricted]
+  verbs: [create]
+{{- end }}
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]

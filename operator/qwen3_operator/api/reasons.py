@@ -217,6 +217,9 @@ class Reason(StrEnum):
     MIDDLEWARE_NOT_LOADED = _note(
         "MiddlewareNotLoaded", _S, "a server runs without the operator's middleware",
         "name an image whose Python can load it; the message says what is wrong")
+    FRONT_FULL = _note(
+        "FrontFull", _S, "the front has no port left: requests are not held while no server is ready",
+        "raise front.ports in the chart's values")
     INVALID_MODEL_CONFIG = _person(
         "InvalidModelConfig", _S, "the model's config.json makes no sense", "correct it, or choose another model")
     INSECURE_ENDPOINT = _person(
@@ -264,6 +267,8 @@ class Reason(StrEnum):
     QWEN3_MODEL_REFUSED = _person(
         "Qwen3ModelRefused", _C, "the API server refuses the Qwen3Model", "do as the message says")
     SERVICE_REFUSED = _person("ServiceRefused", _C, "the API server refuses the Service", "do as the message says")
+    ENDPOINT_SLICE_REFUSED = _person(
+        "EndpointSliceRefused", _C, "the API server refuses the EndpointSlice of the front", "do as the message says")
     CLAIM_REFUSED = _person(
         "PersistentVolumeClaimRefused", _C, "the API server refuses the claim", "do as the message says")
     DEPLOYMENT_REFUSED = _person(

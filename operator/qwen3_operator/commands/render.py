@@ -85,7 +85,8 @@ def server_manifests(
     replicas = servers_wanted(spec, None)
     found.append((DEPLOYMENTS, server_deployment(namespace, name, UID, replicas, made, spec.rollout)))
     if spec.autoscaling and not spec.suspend and (prometheus := settings.prometheus_address):
-        scaler = scaled_object(namespace, name, UID, spec.autoscaling, prometheus=prometheus, command=plan.command)
+        told = {"prometheus": prometheus, "front": settings.front_service}
+        scaler = scaled_object(namespace, name, UID, spec.autoscaling, command=plan.command, **told)
         found.append((SCALED_OBJECTS, scaler))
     return _typed(found)
 

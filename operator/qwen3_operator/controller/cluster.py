@@ -12,7 +12,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from qwen3_operator.controller import metrics
 from qwen3_operator.controller.decode import decode
@@ -36,6 +36,8 @@ Hook = Callable[[str, str, str], Awaitable[None]]
 TRIES = 2
 """Of a request that got no answer."""
 REQUEST_TIMEOUT = 30.0
+WATCH_SILENCE = 90.0
+"""A watch brings a bookmark every minute: one that says nothing for so long is dead."""
 LOG_TIMEOUT = 3.0
 """A kubelet that does not answer must not hold up the reconcile."""
 LOG_BYTES = 256 * 1024
@@ -88,7 +90,7 @@ class Cluster:
         self._hook = hook
 
     @classmethod
-    async def connect(cls, *, hook: Hook | None = None, connections: int = 64) -> Cluster:
+    async def connect(cls, *, hook: Hook | None = None, connections: int = 64, user_agent: str = "") -> Cluster:
         """Connect with the pod's ServiceAccount, or with KUBECONFIG. Raises kubernetes' ConfigException."""
         configuration = Configuration()
         if _SERVICE_ACCOUNT.exists():  # noqa: ASYNC240 - once, at the start
@@ -100,7 +102,7 @@ class Cluster:
         # The session would read the environment's proxies and netrc anew, in two threads, for every request.
         configuration.client_session_kwargs = {"trust_env": False}
         configuration.proxy = configuration.proxy or _proxy(configuration.host)
-        return cls(configuration, hook=hook)
+        return cls(configuration, hook=hook, user_agent=user_agent)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -120,6 +122,41 @@ class Cluster:
             if error.status == 404:
                 return None
             raise
+
+    async def listed(self, kind: Kind, namespace: str | None = None, *, labels: str = "") -> tuple[Objects, str]:
+        """Objects of `kind` by label selector, and the version from which a watch goes on."""
+        query = {"labelSelector": labels, "resourceVersion": "0"}  # as the API server has it at hand: the watch goes on
+        page = await self._json("list", kind, "GET", kind.path(namespace), query=query)
+        return page["items"] or [], str(page["metadata"]["resourceVersion"])
+
+    async def watch(
+        self, kind: Kind, namespace: str | None, *, labels: str, version: str, seconds: int
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """What happens to objects of `kind` after `version`, as (ADDED, MODIFIED, DELETED or BOOKMARK, object), for so
+        many seconds. Raises ApiError; 410 where `version` is too old."""
+        query = {"watch": "true", "allowWatchBookmarks": "true", "labelSelector": labels}
+        query |= {"resourceVersion": version, "timeoutSeconds": str(seconds)}
+        request = await self._api.param_serialize(
+            "GET",
+            kind.path(namespace),
+            query_params=[(k, v) for k, v in query.items() if v],
+            header_params={"Accept": JSON},
+            auth_settings=["BearerToken"],
+        )
+        timeout = aiohttp.ClientTimeout(total=seconds + REQUEST_TIMEOUT, sock_read=WATCH_SILENCE)
+        try:
+            answer = await self._api.call_api(*request, _request_timeout=timeout)
+            response: aiohttp.ClientResponse = answer.response
+            async with response:
+                if response.status != 200:
+                    raise _error(response.status, await response.read())
+                async for line in _lines(response):
+                    event = decode(line)
+                    if event["type"] == "ERROR":
+                        raise _error(int(event["object"].get("code") or 500), to_json(event["object"]))
+                    yield event["type"], event["object"]
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
+            raise _error(0, f"{type(error).__name__}: {error}".encode()) from error
 
     async def list(
         self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = "", limit: int | None = None
@@ -312,6 +349,18 @@ class Cluster:
             return 0, None, f"{type(error).__name__}: {error}".encode()
         wait = response.headers.get("Retry-After", "")
         return response.status, min(float(wait), 30.0) if wait.isdigit() else None, data
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Lines of any length."""
+    parts: list[bytes] = []
+    async for chunk in response.content.iter_any():
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            if line := b"".join([*parts, end]):
+                yield line
+            parts = []
+        parts.append(rest)
 
 
 def _kubeconfig() -> tuple[str, str | None]:

@@ -14,6 +14,7 @@ from qwen3_operator.api import GROUP
 from qwen3_operator.api.autoscaling import Autoscaling, ScalingTarget
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.desired.child import child_metadata
+from qwen3_operator.desired.front import waiting_trigger
 
 Object = Mapping[str, Any]
 SCALED_BY = f"{GROUP}/scaled-by"
@@ -24,6 +25,8 @@ POLL_SECONDS = 15
 """How often KEDA looks whether there is any load at all. The HorizontalPodAutoscaler looks as often."""
 SCALE_UP_SECONDS = 30
 """More servers must have been wanted for two looks: what one scrape shows alone is no reason for a start of minutes."""
+AWAKE_SECONDS = 60
+"""What a server was started for is seen in Prometheus after a scrape: without a server there is none for so long."""
 ONE_GOES_SECONDS = 60
 """One server (or one in ten) goes in so long: the others take over its load, and are looked at, before the next."""
 FEWEST_SEQS = 256
@@ -68,14 +71,17 @@ def scaled_object(
     *,
     prometheus: str,
     command: Sequence[str],
-    others: Sequence[Object] = (),
+    front: str = "",
 ) -> dict[str, Any]:
-    """The ScaledObject of the Qwen3Deployment `name`. `prometheus`: its address; `command`: of the servers; `others`:
-    triggers beside those of vLLM's metrics, as what wakes a deployment that has no server."""
+    """The ScaledObject of the Qwen3Deployment `name`. `prometheus`: its address; `command`: of the servers; `front`:
+    its Service, as NAMESPACE/NAME, where there is one: what waits there wakes a deployment that has no server."""
     least, delay = autoscaling.min_replicas, autoscaling.scale_down_delay_seconds
     queries = _queries(namespace, name, autoscaling.target, most_seqs(command))
     if least == 0:
         queries = {called: (_or_none_wanted(query, namespace, name), at) for called, (query, at) in queries.items()}
+    triggers = [_trigger(called, query, at, prometheus) for called, (query, at) in queries.items()]
+    if least == 0 and front:
+        triggers.append(waiting_trigger(front, namespace, name, requests_of_one(autoscaling.target, command)))
     return {
         "metadata": child_metadata(namespace, name, uid),
         "spec": {
@@ -83,7 +89,7 @@ def scaled_object(
             "minReplicaCount": least,
             "maxReplicaCount": autoscaling.max_replicas,
             "pollingInterval": POLL_SECONDS,
-            "cooldownPeriod": delay,
+            "cooldownPeriod": max(delay, AWAKE_SECONDS),
             "initialCooldownPeriod": delay,
             "advanced": {
                 "horizontalPodAutoscalerConfig": {
@@ -100,10 +106,7 @@ def scaled_object(
                     }
                 }
             },
-            "triggers": [
-                *(_trigger(called, query, at, prometheus) for called, (query, at) in queries.items()),
-                *others,
-            ],
+            "triggers": triggers,
         },
     }
 
@@ -144,6 +147,11 @@ def _or_none_wanted(query: str, namespace: str, name: str) -> str:
     """0 where there is no server because none is wanted, by the operator's own word: then vLLM has no series."""
     wanted = f'qwen3_operator_deployment_replicas{{namespace="{namespace}",qwen3deployment="{name}"}}'
     return f"({query}) or sum({wanted} == 0)"
+
+
+def requests_of_one(target: ScalingTarget, command: Sequence[str]) -> int:
+    """Requests that one server is to have, where they are all that is known of the load: no server runs yet."""
+    return target.concurrency or most_seqs(command) + (target.queue or 0)
 
 
 def most_seqs(command: Sequence[str]) -> int:

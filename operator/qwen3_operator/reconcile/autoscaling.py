@@ -60,6 +60,7 @@ async def ensure_autoscaler(
         spec.autoscaling,
         prometheus=settings.prometheus_address,
         command=plan.command,
+        front=settings.front_service,
     )
     try:
         live = await context.ensure(SCALED_OBJECTS, wanted)

@@ -17,6 +17,7 @@ from qwen3_operator.desired.drift import stamped, up_to_date, with_ports_of
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import MANAGED_BY, MANAGER
 from qwen3_operator.reconcile import object_metrics
+from qwen3_operator.reconcile.front_pods import Front
 from qwen3_operator.reconcile.nodes import Nodes
 from qwen3_operator.reconcile.users import ModelUsers
 from qwen3_operator.reconcile.watched import OWNER_LABELS
@@ -43,6 +44,7 @@ class Context:
     recorder: Recorder
     nodes: Nodes
     users: ModelUsers = field(default_factory=ModelUsers)
+    front: Front = field(default_factory=Front)
     now: Callable[[], datetime] = field(default=utc_now)
 
     async def ensure(self, kind: Kind, desired: Object) -> Object:
@@ -84,7 +86,7 @@ class Context:
         try:
             return self.keep(kind, await self.cluster.apply(kind, exactly, manager=MANAGER))
         except ApiError as error:
-            if error.status != 422 or with_ports_of(live, wanted) == live:
+            if error.status != 422 or "spec" not in wanted or with_ports_of(live, wanted) == live:
                 raise
         await self._mend_ports(kind, desired, wanted)
         return self.keep(kind, await self.cluster.apply(kind, exactly, manager=MANAGER))

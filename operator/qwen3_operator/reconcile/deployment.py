@@ -29,6 +29,7 @@ from qwen3_operator.reconcile.autoscaling import MISSING_SECONDS
 from qwen3_operator.reconcile.compile_cache import ensure_compile_cache
 from qwen3_operator.reconcile.context import Context, refused
 from qwen3_operator.reconcile.disruption import ensure_budget
+from qwen3_operator.reconcile.front import ensure_front
 from qwen3_operator.reconcile.holders import settle
 from qwen3_operator.reconcile.in_use import models_in_use
 from qwen3_operator.reconcile.key import Key
@@ -134,6 +135,7 @@ class _Reconciliation(Servers):
             self._ensure_budget(spec),
             self._ensure_compile_cache(spec),
             self._ensure_limits(spec),
+            self._ensure_front(spec),
             self._find_references(spec),
         )
         if self.context.settings.read_cluster:
@@ -255,6 +257,10 @@ class _Reconciliation(Servers):
         found = await ensure_compile_cache(self.context, self.obj, spec.engine.compile_cache)
         self.warnings += [problem for problem in found if problem.severity == "warning"]
         self.problems += [problem for problem in found if problem.severity == "error"]
+
+    async def _ensure_front(self, spec: Qwen3DeploymentSpec) -> None:
+        startup = self._status.get("startup") or {}
+        self.warnings += await ensure_front(self.context, self.obj, spec, startup)
 
     async def _ensure_limits(self, spec: Qwen3DeploymentSpec) -> None:
         """Have the limits where servers read them. Nobody watches ConfigMaps: it is read each time."""

@@ -214,6 +214,8 @@ class Servers(Reconciliation):
         self.no_autoscaler = await missing_autoscaler(self.context)
         if self.no_autoscaler is not None:
             self.warnings.append(self.no_autoscaler)
+            if self.context.settings.prometheus_address and self.server and self.server["spec"].get("replicas") == 0:
+                self.replicas_are_given_away = False  # KEDA went while there was no server: nothing would wake it
 
     async def _give_replicas_away(self, spec: Qwen3DeploymentSpec) -> None:
         """Once there are the first servers, their number is the autoscaler's."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from qwen3_front.contract import OURS, SLICE_MANAGER
+from qwen3_front.table import port_of
 from qwen3_operator.api.batch import Qwen3Batch
 from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.api.deployment import Qwen3Deployment
@@ -16,6 +18,7 @@ from qwen3_operator.controller.kinds import (
     CLAIMS,
     DEPLOYMENTS,
     DISRUPTION_BUDGETS,
+    ENDPOINT_SLICES,
     HTTP_ROUTES,
     JOBS,
     NODES,
@@ -45,6 +48,7 @@ OWNER_LABELS = {
 CHILDREN: tuple[Kind, ...] = (
     DEPLOYMENTS,
     SERVICES,
+    ENDPOINT_SLICES,
     HTTP_ROUTES,
     DISRUPTION_BUDGETS,
     SCALED_OBJECTS,
@@ -59,6 +63,8 @@ MAY_BE_MISSING: tuple[Kind, ...] = (HTTP_ROUTES, SCALED_OBJECTS)
 JOB_LABEL = "batch.kubernetes.io/job-name"
 """What the Job controller writes on its pods (Kubernetes 1.27)."""
 BY_OWNER, BY_MODEL, BY_WANTED, BY_ID, BY_OUTPUT, BY_JOB = "ownerName", "model", "wanted", "id", "output", "job"
+BY_PORT = "port"
+"""Of EndpointSlices that lead to the front: its port."""
 
 
 def owner_key(namespace: str, kind: str, name: str) -> str:
@@ -124,6 +130,11 @@ def _by_job(pod: Object) -> Iterator[str]:
         yield in_namespace(pod["metadata"]["namespace"], job)
 
 
+def _by_port(slice: Object) -> Iterator[str]:
+    if (slice["metadata"].get("labels") or {}).get(SLICE_MANAGER) == OURS and (port := port_of(slice)) is not None:
+        yield str(port)
+
+
 def _pod(pod: Object) -> Object:
     """Of a PodSpec only what tells which volume it uses, where it is, and how many GPUs it asks for."""
     spec: Mapping[str, Any] = pod["spec"]
@@ -154,6 +165,7 @@ WATCHED: dict[Kind, Kept] = {
     QWEN3_BATCHES: Kept(indices={BY_MODEL: _by_model, BY_OUTPUT: _by_output}),
     QWEN3_MODELS: Kept(indices={BY_ID: _by_id}),
     **{kind: Kept(indices={BY_OWNER: _by_owner}) for kind in CHILDREN},
+    ENDPOINT_SLICES: Kept(indices={BY_OWNER: _by_owner, BY_PORT: _by_port}),
     PODS: Kept(trim=_pod, indices={BY_OWNER: _by_owner, BY_JOB: _by_job}),
     SCALED_OBJECTS: Kept(trim=_scaled_object, indices={BY_OWNER: _by_owner}),
     NODES: Kept(trim=_node),

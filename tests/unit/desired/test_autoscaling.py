@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 from tests.cluster.wrappers import Q3d
 
-from qwen3_operator.api.autoscaling import Autoscaling
+from qwen3_operator.api.autoscaling import Autoscaling, ScalingTarget
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.desired.autoscaling import (
+    AWAKE_SECONDS,
     FEWEST_SEQS,
     KEDA,
     ROOM_PERCENT,
     SCALED_BY,
     most_seqs,
+    requests_of_one,
     scaled_object,
     servers_needed,
     servers_wanted,
@@ -77,6 +79,16 @@ def test_the_batch_is_as_large_as_the_command_says() -> None:
     for words in ("", "--max-num-seqs", "--max-num-seqs 1k", f"--max-num-seqs {'9' * 5000}"):
         assert most_seqs(words.split()) == FEWEST_SEQS
     assert most_seqs(["--max-num-seqs", "0"]) == 1
+
+
+@pytest.mark.parametrize(("target", "requests"), [({"concurrency": 8}, 8), ({"queue": 4}, 68), ({"kvCache": 70}, 64)])
+def test_requests_that_one_server_is_woken_for(target: dict[str, int], requests: int) -> None:
+    assert requests_of_one(ScalingTarget.model_validate(target), COMMAND) == requests
+
+
+@pytest.mark.parametrize(("delay", "cool"), [(0, AWAKE_SECONDS), (600, 600)])
+def test_it_stays_awake_until_its_load_can_be_seen(delay: int, cool: int) -> None:
+    assert made({"concurrency": 8}, scaleDownDelaySeconds=delay)["cooldownPeriod"] == cool
 
 
 def test_all_queries_are_of_these_servers_alone() -> None:

@@ -10,6 +10,7 @@ from tests.monitoring.operator_at_work import NAMESPACE, SERVED, World, download
 
 from qwen3_operator.controller.cluster import ApiError
 from qwen3_operator.controller.kinds import DEPLOYMENTS, SCALED_OBJECTS
+from qwen3_operator.desired.front import waiting_trigger
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS
 
 PROMETHEUS = "http://prometheus:9090"
@@ -200,6 +201,17 @@ async def test_without_keda_it_serves_and_says_so(world: Scaled) -> None:
     assert world.scaler is not None, "it was installed meanwhile"
 
 
+async def test_where_keda_was_removed_nothing_sleeps_for_ever(world: Scaled) -> None:
+    await world.served(autoscaling=AUTOSCALING | {"minReplicas": 0})
+    await world.scale(0)
+    await world.ready()
+    world.cluster.unknown.add(SCALED_OBJECTS)
+    await world.operator._leave_out_missing()  # it was restarted
+    world.cluster.show = lambda store: _show_known(world, store)  # type: ignore[method-assign]
+    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    assert world.replicas == 1 and "install KEDA" in world.says("Accepted")[2]
+
+
 def _show_known(world: Scaled, store: Any) -> None:
     for kind in store.kinds:
         for obj in world.cluster.of(kind):
@@ -223,3 +235,14 @@ async def test_what_keda_says_is_shown(world: Scaled) -> None:
     assert "prometheus: no data" in world.says("Accepted")[2]
     status = world.cluster.objects[QWEN3_DEPLOYMENTS.kind, NAMESPACE, SERVED]["status"]
     assert status["autoscaling"] == {"desiredReplicas": 1, "active": False}
+
+
+async def test_what_waits_at_the_front_wakes_it() -> None:
+    world = Scaled(prometheus_address=PROMETHEUS, front_service="qwen3-system/front")
+    await world.served(autoscaling=AUTOSCALING | {"minReplicas": 0})
+    assert world.scaler is not None
+    *_, front = world.scaler["spec"]["triggers"]
+    assert front == waiting_trigger("qwen3-system/front", NAMESPACE, SERVED, 8)
+    await world.change(autoscaling=AUTOSCALING)
+    assert world.scaler is not None
+    assert "metrics-api" not in {trigger["type"] for trigger in world.scaler["spec"]["triggers"]}
