@@ -131,10 +131,15 @@ def kwokctl_config(
     options |= dict(zip((*names, "kwokControllerPort"), ports, strict=True))
     # Simulated volumes are provided by the controller-manager itself.
     controller_manager = [*UNLIMITED, {"key": "enable-hostpath-provisioner", "value": "true"}]
-    patches = {
+    patches: dict[str, list[dict[str, Any]]] = {
         "kube-apiserver": _api_server(spec),
         "kube-controller-manager": controller_manager,
         "kube-scheduler": list(UNLIMITED),
+        # Otherwise kwok plays the kubelet for the real node as well, and for one that a test has nobody answer for.
+        "kwok-controller": [
+            {"key": "manage-all-nodes", "value": "false", "override": True},
+            {"key": "manage-nodes-with-annotation-selector", "value": f"{FAKE_NODE}=fake"},
+        ],
     }
     if node_address:
         first_service_address = SERVICE_RANGE.split("/")[0].removesuffix(".0") + ".1"
@@ -149,11 +154,6 @@ def kwokctl_config(
             {"key": "kubelet-client-key", "value": str(pki / "admin.key")},
             {"key": "bind-address", "value": "0.0.0.0", "override": True},  # pods reach it; certificates guard it
             {"key": "advertise-address", "value": node_address},
-        ]
-        # Otherwise kwok plays the kubelet for the real node as well.
-        patches["kwok-controller"] = [
-            {"key": "manage-all-nodes", "value": "false", "override": True},
-            {"key": "manage-nodes-with-annotation-selector", "value": f"{FAKE_NODE}=fake"},
         ]
     return {
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",

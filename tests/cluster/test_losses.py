@@ -8,56 +8,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from devcluster.simulated import FAKE_NODE
 from tests.cluster.api import Api
 from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.pool import GIVEN_UP_SECONDS, Pool, timestamp
 from tests.cluster.waiting import stays
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3d, Q3m
 
 Object = dict[str, Any]
 
-GIVEN_UP_SECONDS = 10
-"""How long a server is left on a node that does not answer; 300 s where nobody says anything."""
 GONE_SECONDS = 50.0 + GIVEN_UP_SECONDS
 """The node life-cycle controller looks at all nodes every 25 s here; elsewhere every 5 s."""
-
-
-class Pool:
-    """Nodes that only the servers of one test land on."""
-
-    def __init__(self, world: World) -> None:
-        self.world, self.api, self.label = world, world.api, {"pool": world.namespace}
-
-    @property
-    def scheduling(self) -> Object:
-        """`spec.scheduling` of what runs in the pool."""
-        gone = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}
-        return {"nodeSelector": self.label, "tolerations": [gone | {"tolerationSeconds": GIVEN_UP_SECONDS}]}
-
-    def add(self, name: str, *, gpus: int, kubelet: bool = True) -> str:
-        """A node that is ready now; without a kubelet nothing is heard of it from then on."""
-        name = f"{self.world.namespace}-{name}"
-        amounts = {"cpu": "128", "memory": "1024Gi", "pods": "250", "nvidia.com/gpu": str(gpus)}
-        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": _now()}
-        annotations = {FAKE_NODE: "fake"} if kubelet else {}
-        status = {"allocatable": amounts, "capacity": amounts} | ({} if kubelet else {"conditions": [ready]})
-        meta = {"name": name, "labels": self.label, "annotations": annotations}
-        self.api.create({"apiVersion": "v1", "kind": "Node", "metadata": meta, "status": status})
-        return name
-
-    def take_gpu(self, name: str, **fields: str) -> None:
-        """A pod of somebody else's, for one GPU of the pool. `fields`: of its spec."""
-        resources = {"limits": {"nvidia.com/gpu": "1"}}
-        container = {"name": "c", "image": "registry.example/c:1", "resources": resources}
-        spec = {"nodeSelector": self.label, "containers": [container], **fields}
-        meta = {"name": name, "namespace": self.world.namespace}
-        self.api.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
-        self.world.wait(lambda: self.world.must("Pod", name)["spec"].get("nodeName"), f"{name} has a node")
-
-    def close(self) -> None:
-        for node in self.api.list("Node", labelSelector=f"pool={self.world.namespace}"):
-            self.api.delete("Node", None, node["metadata"]["name"])
 
 
 @pytest.fixture
@@ -101,13 +62,9 @@ def scheduled(world: World) -> str:
     return found
 
 
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
 def _as_its_kubelet_says(api: Api, pod: Object) -> None:
     """The server runs: nobody plays the kubelet of a node without one."""
-    meta, now = pod["metadata"], _now()
+    meta, now = pod["metadata"], timestamp()
     container = {"name": "vllm", "image": "i", "imageID": "", "ready": True, "started": True, "restartCount": 0}
     conditions = [{"type": kind, "status": "True", "lastTransitionTime": now} for kind in ("Ready", "ContainersReady")]
     status = {
@@ -159,8 +116,13 @@ def test_a_server_that_its_node_evicts_is_replaced_and_forgotten(world: World, p
     world.apply(chat(pool, start_delay="8s"))
     world.wait_ready("chat")
     (first,), before = names(world), generation(world)
-    why = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "lastTransitionTime": _now()}
-    gone = {"type": "Ready", "status": "False", "reason": "PodFailed", "lastTransitionTime": _now()}
+    why = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "TerminationByKubelet",
+        "lastTransitionTime": timestamp(),
+    }
+    gone = {"type": "Ready", "status": "False", "reason": "PodFailed", "lastTransitionTime": timestamp()}
     words = "The node was low on resource: memory."
     status = {"phase": "Failed", "reason": "Evicted", "message": words, "conditions": [why, gone]}
     world.patch("Pod", first, {"status": status}, subresource="status", strategic=True)
@@ -184,7 +146,7 @@ def test_a_server_that_its_node_evicts_is_replaced_and_forgotten(world: World, p
 def _nothing_is_heard_of(api: Api, node: str, pod: Object) -> None:
     """What the node life-cycle controller writes once a kubelet is silent, which takes it 200 s here: the taints that
     follow, and the end of the pod, are its own doing."""
-    now, meta = _now(), pod["metadata"]
+    now, meta = timestamp(), pod["metadata"]
     silent = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "lastTransitionTime": now}
     api.patch("Node", None, node, {"status": {"conditions": [silent]}}, subresource="status", strategic=True)
     unready = {"status": {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": now}]}}

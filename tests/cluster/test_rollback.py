@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.pool import Pool
 from tests.cluster.waiting import stays
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3d
@@ -70,9 +73,13 @@ def test_the_first_servers_have_nothing_to_go_back_to(world: World) -> None:
     world.wait_condition("chat", "Stalled", "True", reason="AnswersWrong")
 
 
-def whole_node() -> Q3d:
-    """A server that takes every GPU of one node."""
-    return Q3d().engine(tensorParallelSize=8).scheduling(nodeSelector={"kubernetes.io/hostname": "sim-0"})
+@pytest.fixture
+def whole_node(world: World) -> Iterator[Q3d]:
+    """A server that takes every GPU of a node, which has none but its own."""
+    pool = Pool(world)
+    pool.add("whole", gpus=8)
+    yield Q3d().engine(tensorParallelSize=8).scheduling(**pool.scheduling)
+    pool.close()
 
 
 def test_where_there_is_room_the_new_server_comes_first(world: World) -> None:
@@ -81,11 +88,11 @@ def test_where_there_is_room_the_new_server_comes_first(world: World) -> None:
     assert rolling(world) == {"maxSurge": 1, "maxUnavailable": 0}
 
 
-def test_where_there_is_none_an_old_one_goes_first(world: World) -> None:
-    world.apply(whole_node())
+def test_where_there_is_none_an_old_one_goes_first(world: World, whole_node: Q3d) -> None:
+    world.apply(whole_node)
     world.wait_ready("chat")
     assert rolling(world) == {"maxSurge": 1, "maxUnavailable": 0}
-    world.apply(whole_node().engine(maxModelLen=4096))
+    world.apply(whole_node.engine(maxModelLen=4096))
     world.wait(lambda: rolling(world) == {"maxSurge": 0, "maxUnavailable": 1}, "an old one goes", within=40)
     ready = world.wait_ready("chat")
     assert ready["status"]["engine"]["maxModelLen"] == 4096
