@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 
-import uvloop
 from kubernetes.aio.config.config_exception import ConfigException
 
 from qwen3_front.process import run
-from qwen3_front.settings import Settings, SettingsError
+from qwen3_front.settings import Settings
 from qwen3_operator.controller.cluster import ApiError
+from qwen3_operator.controller.environment import SettingsError
 from qwen3_operator.controller.log import configure_logging
+from qwen3_operator.controller.program import run_to_its_end
 
 
 def main() -> int:
@@ -23,17 +23,8 @@ def main() -> int:
         print(f"qwen3-front: {error}", file=sys.stderr)
         return 2
     configure_logging(settings.log_format, settings.log_level)
-    log = logging.getLogger("qwen3_front")
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(settings))
-    except (ApiError, ConfigException, OSError) as error:
-        log.error("%s", error)
-        return 1
-    except Exception:
-        log.critical("the front ends by a fault of its own", exc_info=True)
-        return 1
-    return 0
+    known = (ApiError, ConfigException, OSError)
+    return run_to_its_end("front", lambda: run(settings), logging.getLogger("qwen3_front"), known)
 
 
 if __name__ == "__main__":

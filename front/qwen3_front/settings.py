@@ -6,17 +6,14 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from qwen3_front.contract import ADMIN_PORT, FIRST_PORT, PORTS
+from qwen3_operator.controller.environment import from_environment
 
 PREFIX = "QWEN3_FRONT_"
 Port = Annotated[int, Field(ge=0, le=65535)]
 MIB = 1 << 20
-
-
-class SettingsError(ValueError):
-    """A setting is wrong; the message names its environment variable."""
 
 
 class Settings(BaseModel):
@@ -69,9 +66,4 @@ class Settings(BaseModel):
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         """Read every `QWEN3_FRONT_*` variable. Raises SettingsError for an unknown or a bad one."""
-        values = {k.removeprefix(PREFIX).lower(): v for k, v in environ.items() if k.startswith(PREFIX)}
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            problems = "; ".join(f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-            raise SettingsError(problems) from error
+        return from_environment(cls, PREFIX, environ)

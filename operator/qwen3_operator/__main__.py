@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import sys
 
@@ -12,7 +11,8 @@ from qwen3_operator.commands import offline
 from qwen3_operator.commands.arguments import EXIT_CODES, add_explain_arguments, add_plan_arguments
 from qwen3_operator.commands.output import to_yaml_stream
 from qwen3_operator.commands.read import BadInput
-from qwen3_operator.settings import Settings, SettingsError
+from qwen3_operator.controller.environment import SettingsError
+from qwen3_operator.settings import Settings
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,28 +50,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(settings: Settings) -> int:
-    import uvloop
     from kubernetes.aio.config.config_exception import ConfigException
 
     from qwen3_operator.controller.cluster import ApiError
     from qwen3_operator.controller.decode import allow_deep_json
     from qwen3_operator.controller.lease import LeaseLost
     from qwen3_operator.controller.log import configure_logging
+    from qwen3_operator.controller.program import run_to_its_end
     from qwen3_operator.process import MissingApi, run
 
     configure_logging(settings.log_format, settings.log_level)
     allow_deep_json()
-    log = logging.getLogger(__name__)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(settings))
-    except (ApiError, ConfigException, LeaseLost, MissingApi) as error:
-        log.error("%s", error)
-        return 1
-    except Exception:
-        log.critical("the operator ends by a fault of its own", exc_info=True)
-        return 1
-    return 0
+    known = (ApiError, ConfigException, LeaseLost, MissingApi)
+    return run_to_its_end("operator", lambda: run(settings), logging.getLogger(__name__), known)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from qwen3_operator import __version__
+from qwen3_operator.controller.environment import from_environment
 
 PREFIX = "QWEN3_OPERATOR_"
 ENGINE_IMAGE = "vllm/vllm-openai:v0.33.0"
@@ -27,10 +27,6 @@ ANY = "*"
 """Entry of `insecure_endpoints`: all of them."""
 _HOST = r"(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])"
 _ENTRY = re.compile(rf"(?:https?://)?{_HOST}(?::\d{{1,5}})?", re.IGNORECASE)
-
-
-class SettingsError(ValueError):
-    """A setting is wrong; the message names its environment variable."""
 
 
 class Settings(BaseModel):
@@ -163,9 +159,4 @@ class Settings(BaseModel):
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         """Read every `QWEN3_OPERATOR_*` variable. Raises SettingsError for an unknown or a bad one."""
-        values = {k.removeprefix(PREFIX).lower(): v for k, v in environ.items() if k.startswith(PREFIX)}
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            problems = "; ".join(f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-            raise SettingsError(problems) from error
+        return from_environment(cls, PREFIX, environ)

@@ -16,7 +16,7 @@ FRAMEWORKS = {"kopf", "kubernetes", "aiohttp", "uvloop"}
 PURE = {"api", "catalog", "engine", "plan", "desired", "status", "naming", "settings"}
 ACTING = {"controller", "reconcile", "handlers", "process", "commands", "plugin", "__main__"}
 KIT = "controller"
-WORDS = {"decode", "kinds", "quantity"}
+WORDS = {"decode", "environment", "kinds", "quantity"}
 """Modules of the kit that are pure: the only ones that pure code may use."""
 # Of the outside world only these; of the package only these modules beside itself.
 PROGRAMS = {
@@ -24,7 +24,7 @@ PROGRAMS = {
     # vLLM imports prometheus_client itself, for the /metrics that ours are to be part of.
     "in_engine/qwen3_in_engine/server": {"qwen3_in_engine", "vllm", "prometheus_client"},
     "front/qwen3_front": {
-        *("qwen3_front", "qwen3_operator", "aiohttp", "multidict", "yarl", "uvloop"),
+        *("qwen3_front", "qwen3_operator", "aiohttp", "multidict", "yarl"),
         *("prometheus_client", "pydantic", "pydantic_core", "kubernetes"),
     },
     "downloader/qwen3_download": {"qwen3_download", "certifi", "jinja2", "modelscope_hub", "pycurl", "requests"},

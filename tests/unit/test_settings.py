@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from qwen3_operator.settings import PREFIX, Settings, SettingsError
+from qwen3_operator.controller.environment import SettingsError
+from qwen3_operator.settings import PREFIX, Settings
 
 GOOD = {
     "namespaces": ("a, b,", ("a", "b")),
