@@ -95,19 +95,24 @@ class OperatorProcess:
 
     def http(self, path: str) -> tuple[int, str]:
         """GET from the operator's own port: status (0 when nobody listens) and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        except OSError:
-            return 0, ""
-        finally:
-            connection.close()
+        return get(self.port, path)
 
     def log_tail(self, lines: int = 30) -> str:
         """The end of its log."""
         return "operator's log:\n" + "\n".join(self.log.read_text().splitlines()[-lines:])
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    """GET from a port of this machine: status (0 when nobody listens) and body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    except OSError:
+        return 0, ""
+    finally:
+        connection.close()
 
 
 def _free_port() -> int:

@@ -14,7 +14,7 @@ import devcluster
 import pytest
 from tests.cluster.api import Api
 from tests.cluster.installed import Release, as_account
-from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.operator_process import OperatorProcess, get
 from tests.cluster.waiting import stays, wait_until
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3d
@@ -76,7 +76,9 @@ def front(
     it = FrontProcess(kubeconfig, tmp_path / "front.log", first_port=first_port)
     try:
         log = tmp_path / "front.log"
-        wait_until(lambda: get(it, "/readyz")[0] == 200, within=30, what="it is ready", showing=log.read_text)
+        wait_until(
+            lambda: get(it.admin_port, "/readyz")[0] == 200, within=30, what="it is ready", showing=log.read_text
+        )
         yield it
     finally:
         it.kill()
@@ -99,18 +101,6 @@ def front_at(api: Api, *addresses: str) -> None:
         },
         manager="cluster",
     )
-
-
-def get(front: FrontProcess, path: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", front.admin_port, timeout=5)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    except OSError:
-        return 0, ""
-    finally:
-        connection.close()
 
 
 def ask(port: int, results: list[int]) -> None:
@@ -203,7 +193,7 @@ def test_the_front_holds_what_the_slices_say(with_front: World, front: FrontProc
     waits = threading.Thread(target=ask, args=(port, results), daemon=True)
     waits.start()
     path = f"/waiting/{world.namespace}/chat"
-    world.wait(lambda: json.loads(get(front, path)[1]) == {"waiting": 1}, "it waits")
+    world.wait(lambda: json.loads(get(front.admin_port, path)[1]) == {"waiting": 1}, "it waits")
     world.set_spec("chat", suspend=True)
     world.wait(lambda: told(world.must("EndpointSlice", "chat-front")["metadata"]["annotations"]).mode is Mode.REFUSE)
 

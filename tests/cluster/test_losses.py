@@ -15,6 +15,8 @@ from tests.cluster.waiting import stays
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3d, Q3m
 
+from qwen3_operator.reconcile.pods import REPLACED_WITHIN
+
 Object = dict[str, Any]
 
 GONE_SECONDS = 50.0 + GIVEN_UP_SECONDS
@@ -134,7 +136,7 @@ def test_a_server_that_its_node_evicts_is_replaced_and_forgotten(world: World, p
     assert generation(world) == before
 
     # It says nothing of a start of later.
-    time.sleep(11)
+    time.sleep(REPLACED_WITHIN.total_seconds() + 1)
     (second,) = ready_servers(world)
     world.delete("Pod", second)
     starting = world.wait_condition("chat", "Available", "False", reason="Starting")

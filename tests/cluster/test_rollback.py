@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -132,8 +131,7 @@ def test_an_operator_that_comes_in_the_middle_goes_back_all_the_same(world: Worl
     world.apply(wrong())
     world.wait(lambda: world.must("Deployment", "chat")["spec"]["template"] != before, "it is tried")
     operator.stop()
-    world.wait(lambda: len(world.list("ReplicaSet")) == 2, "it fails while nobody looks")
-    time.sleep(2)
+    world.wait(lambda: WRONG in str([pod["status"] for pod in world.list("Pod")]), "it fails while nobody looks")
     operator.start()
     told = world.wait_condition("chat", "Accepted", "False", reason="RolledBack", within=30)
     assert "AnswersWrong" in told["message"]
