@@ -38,20 +38,21 @@ class Follower:
 
     async def run(self) -> None:
         """For ever."""
+        loop = asyncio.get_running_loop()
         version, backoff = "", FIRST_BACKOFF
         while True:
+            began = loop.time()
             try:
                 version = version or await self._list()
-                began, version = asyncio.get_running_loop().time(), await self._watch(version)
-                if asyncio.get_running_loop().time() - began < FIRST_BACKOFF:
-                    await asyncio.sleep(FIRST_BACKOFF)  # a proxy that cuts watches at once
-                backoff = FIRST_BACKOFF
+                version, backoff = await self._watch(version), FIRST_BACKOFF
             except ApiError as error:
                 version = ""
                 if error.status != _GONE:
                     log.warning("watch of %s: %s; again in %.1f s", self._kind.plural, error, backoff)
                     await asyncio.sleep(error.retry_after or backoff)
                     backoff = min(2 * backoff, MOST_BACKOFF)
+            if loop.time() - began < FIRST_BACKOFF:
+                await asyncio.sleep(FIRST_BACKOFF)  # a proxy that cuts watches at once, a list that is too old already
 
     async def _list(self) -> str:
         found, version = await self._cluster.listed(self._kind, self._namespace, labels=self._labels)

@@ -87,3 +87,13 @@ async def test_what_was_seen_stays_while_nobody_answers(followed: Callable[..., 
     away = ApiError(0, "Unreachable", "away")
     seen, follower = await followed(Cluster([[it("a", 9)], away, away], [[away]]))
     assert seen == [["a"]] and list(follower.objects) == [("team", "a")]
+
+
+async def test_lists_that_are_too_old_at_once_have_pauses_between_them(
+    followed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "FIRST_BACKOFF", pause := 0.05)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await followed(Cluster([[], [], [], []], [[ApiError(410, "Expired", "too old")] for _ in range(4)]))
+    assert loop.time() - began >= 4 * pause

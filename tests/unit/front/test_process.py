@@ -29,8 +29,8 @@ class Running(NamedTuple):
     server: Server
     http: aiohttp.ClientSession
 
-    async def ask(self) -> int:
-        async with self.http.post(f"{self.front.url}/v1/chat/completions", json=QUESTION) as response:
+    async def ask(self, path: str = "/v1/chat/completions") -> int:
+        async with self.http.post(f"{self.front.url}{path}", json=QUESTION) as response:
             await response.read()
             return response.status
 
@@ -83,10 +83,12 @@ async def test_what_the_watch_brings_decides(running: Running) -> None:
     await until(it_lists, 2)
     api.remove("chat-x7k2p")
     api.too_old = False
+    await until(lambda: running.ask("/health"), 503)  # not held, so it tells whether the server is gone
+    before = server.seen["/v1/chat/completions"]
     later = asyncio.create_task(running.ask())
     await running.until_waiting(1)
     api.put(server_slice(server.port, "127.0.0.1"))
-    assert await later == 200 and server.seen.total() == 2
+    assert await later == 200 and server.seen["/v1/chat/completions"] == before + 1
 
 
 async def test_who_waits_is_served_before_it_ends(running: Running) -> None:
