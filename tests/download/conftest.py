@@ -52,6 +52,8 @@ class Setup:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
     hub: HubProcess | None = None
+    logs: dict[int, Path] = field(default_factory=dict)
+    """The termination log of each process, by its number: as of containers, each has its own."""
 
     @property
     def source(self) -> Path:
@@ -81,15 +83,17 @@ class Setup:
 
     def start(self, *options: str, **environment: str) -> subprocess.Popen[str]:
         """Start the program; end it with `finish`."""
-        (self.folder / "termination-log").unlink(missing_ok=True)
+        log = self.folder / f"termination-log-{len(self.logs)}"
         env = {k: v for k, v in os.environ.items() if not NETWORK_SETTING.search(k)}
-        return subprocess.Popen(
-            self.command(*options),
+        process = subprocess.Popen(
+            self.command("--termination-log", str(log), *options),
             env=env | self.environment | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.logs[process.pid] = log
+        return process
 
     def finish(self, process: subprocess.Popen[str], timeout: float = 400) -> Result:
         try:
@@ -98,7 +102,7 @@ class Setup:
             process.kill()
             out, errors = process.communicate()
             raise AssertionError(f"still running after {timeout} s:\n{out}\n{errors}") from None
-        log = self.folder / "termination-log"
+        log = self.logs[process.pid]
         report = json.loads(log.read_bytes()) if log.exists() else {}
         return Result(process.returncode, [json.loads(line) for line in out.splitlines()], report, errors)
 

@@ -30,8 +30,8 @@ def other(tmp_path: Path) -> Iterator[HubProcess]:
 def run(setup: Setup, *options: str, token: str = TOKEN, **environment: Any) -> Result:
     """Run it; nothing of a secret is in its output, its report or its termination message."""
     result = setup.run(*options, MODELSCOPE_API_TOKEN=token, **environment)
-    log = setup.folder / "termination-log"
-    written = [json.dumps(result.events), result.errors, log.read_text() if log.exists() else ""]
+    *_, log = setup.logs.values()
+    written = [json.dumps(result.events), result.errors, log.read_text()]
     for text in written:
         for secret in (TOKEN, OTHER, PASSWORD, *token.split(), "s3cret"):
             assert secret not in text, text
