@@ -13,8 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from qwen3_download.errors import Failure, Reason
-from qwen3_download.facts import is_small, read_json
+from qwen3_download.facts import is_small
 from qwen3_download.listing import ADAPTER, RemoteFile
+from qwen3_download.reading import read_json
 from qwen3_download.tensors import read_header
 
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from qwen3_download import marker
 from qwen3_download.errors import PASSING, Failure, Reason
-from qwen3_download.facts import read_json
 from qwen3_download.hub import Hub
 from qwen3_download.listing import COMMIT, is_loaded, select
 from qwen3_download.marker import FileRecord, Marker
 from qwen3_download.progress import Progress, Snapshot
+from qwen3_download.reading import read_json
 from qwen3_download.resolve import resolve_once
 from qwen3_download.structure import check_files, check_folder
 from qwen3_download.tensors import INDEX, loaded_files

@@ -7,12 +7,12 @@ termination message, 4096 bytes in all.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from qwen3_download.reading import read_json, read_text
 from qwen3_download.template import describe
 from qwen3_download.tensors import read_tensors
 
@@ -49,7 +49,6 @@ _DEEPEST = 5
 _MOST_ITEMS = 64
 _MOST_GROUPS = 4
 _LONGEST = 128
-_LARGEST_FILE = 16 * 2**20
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -104,12 +103,8 @@ def is_small(value: Any) -> bool:
 
 def chat_template(folder: Path) -> str:
     """The text of the chat template, from where transformers looks for it; empty where there is none."""
-    try:
-        path = folder / "chat_template.jinja"
-        if path.stat().st_size <= _LARGEST_FILE:
-            return path.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        pass
+    if (text := read_text(folder / "chat_template.jinja")) is not None:
+        return text
     for name in ("chat_template.json", "tokenizer_config.json"):
         found = read_json(folder / name)
         template = found.get("chat_template") if isinstance(found, Mapping) else None
@@ -119,13 +114,3 @@ def chat_template(folder: Path) -> str:
         if isinstance(template, str) and template:
             return template
     return ""
-
-
-def read_json(path: Path) -> Any:
-    """The content of a file of the repository; None where it is not there, too large, or no JSON."""
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            return None
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        return None

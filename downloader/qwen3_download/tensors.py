@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from qwen3_download.reading import read_json
+
 INDEX = "model.safetensors.index.json"
 LONGEST_HEADER = 100_000_000
 """Bytes; the safetensors library's own limit."""
@@ -33,8 +35,6 @@ def loaded_files(names: Collection[str], index: Any) -> list[str]:
 
 def read_tensors(folder: Path) -> dict[str, dict[str, int]]:
     """{first part of the tensors' names: {dtype: bytes}}; {} where a header cannot be read, or there is none."""
-    from qwen3_download.facts import read_json
-
     try:
         names = [p.name for p in folder.iterdir() if p.suffix == ".safetensors" and p.is_file()]
         found: dict[str, dict[str, int]] = {}
