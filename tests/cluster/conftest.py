@@ -19,7 +19,7 @@ from tests.cluster.downloads import COMPLETE
 from tests.cluster.installed import Release, install
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.rights import Ledger
-from tests.cluster.world import World
+from tests.cluster.world import World, WritesSince
 from tests.crds import crds
 
 ROOT = Path(__file__).parent.parent.parent
@@ -126,17 +126,18 @@ def serving(api: Api, the_operator: OperatorProcess, make_world: Callable[[str],
 
 
 @pytest.fixture
-def writes_since(cluster: devcluster.Cluster) -> Callable[[float], list[str]]:
-    """The operator's writes after a moment (time.time()), Leases apart, as words."""
+def writes_since(cluster: devcluster.Cluster) -> WritesSince:
+    """The operator's writes in a world's namespace after a moment (time.time()), as words. Namespaces of other tests
+    may be on their way out, and there it writes."""
 
-    def since(moment: float) -> list[str]:
+    def since(world: World, moment: float) -> list[str]:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment % 1 * 1e6):06d}Z"
         return [
             f"{r['requestReceivedTimestamp']} {r['verb']} {r['requestURI']} -> {r['responseStatus']['code']}"
             for r in cluster.requests()
             if r["userAgent"].startswith(("qwen3-operator", "kopf"))
             and r["verb"] in ("create", "update", "patch", "delete", "deletecollection")
-            and r["objectRef"]["resource"] != "leases"
+            and r["objectRef"].get("namespace") == world.namespace
             and r["requestReceivedTimestamp"] > stamp
         ]
 

@@ -154,7 +154,7 @@ def test_suspend_and_zero(space: World) -> None:
     space.wait(lambda: space.get(KIND, "chat") is not None, "the ScaledObject is made again")
 
 
-def test_edits_and_deletions_are_undone(space: World, writes_since: Callable[[float], list[str]]) -> None:
+def test_edits_and_deletions_are_undone(space: World) -> None:
     space.apply(scaled())
     space.wait_ready("chat")
     space.wait(lambda: space.get(KIND, "chat") is not None, "the ScaledObject is made")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.cluster.downloads import COMMIT, NEVER_ENDS, stage
 from tests.cluster.waiting import stays
-from tests.cluster.world import World
+from tests.cluster.world import World, WritesSince
 from tests.cluster.wrappers import Q3b, Q3d, Q3m, claim, config_map
 
 from qwen3_operator.desired.batch import NO_DEADLINE
@@ -422,13 +422,13 @@ def test_what_does_not_fit_is_not_started(there: World) -> None:
     stays(lambda: not jobs(there), seconds=1, what="no Job")
 
 
-def test_at_rest_nothing_is_written(there: World, writes_since: Callable[[float], list[str]]) -> None:
+def test_at_rest_nothing_is_written(there: World, writes_since: WritesSince) -> None:
     there.apply(Q3b().pod(**NEVER))
     wait(there, "Scheduled", "True")
     time.sleep(3)
     moment = time.time()
     time.sleep(12)
-    assert [line for line in writes_since(moment) if there.namespace in line] == []
+    assert writes_since(there, moment) == []
 
 
 def test_deleting_takes_everything_but_the_answers(there: World) -> None:

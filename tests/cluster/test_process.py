@@ -13,7 +13,7 @@ from tests.cluster.api import Api
 from tests.cluster.installed import Release
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.waiting import stays, wait_until
-from tests.cluster.world import World
+from tests.cluster.world import World, WritesSince
 from tests.cluster.wrappers import Q3d, Q3m
 
 REST_SECONDS = float(os.environ.get("QWEN3_TEST_REST_SECONDS", "12"))
@@ -60,7 +60,7 @@ def test_at_rest_nothing_is_written(
     settled: World,
     operator: OperatorProcess,
     another: Callable[..., OperatorProcess],
-    writes_since: Callable[[float], list[str]],
+    writes_since: WritesSince,
 ) -> None:
     """Also across resyncs, which come ten times as the rest is watched."""
     operator.stop()
@@ -69,7 +69,7 @@ def test_at_rest_nothing_is_written(
     time.sleep(2)
     looks, began = _looks(it), time.time()
     time.sleep(REST_SECONDS)
-    assert writes_since(began) == []
+    assert writes_since(settled, began) == []
     print(f"{_looks(it) - looks:.0f} looks in {REST_SECONDS:.0f} s, 0 writes")
     assert _looks(it) - looks >= 5 * _objects(settled), "the resyncs came"
 
@@ -80,7 +80,7 @@ def _objects(world: World) -> int:
 
 
 def test_a_restart_writes_nothing_and_restarts_no_server(
-    settled: World, operator: OperatorProcess, writes_since: Callable[[float], list[str]]
+    settled: World, operator: OperatorProcess, writes_since: WritesSince
 ) -> None:
     def pods() -> list[str]:
         return sorted(p["metadata"]["uid"] for p in settled.list("Pod"))
@@ -90,7 +90,7 @@ def test_a_restart_writes_nothing_and_restarts_no_server(
     operator.start()
     wait_until(lambda: _looks(operator) >= _objects(settled), what="it has reconciled everything")
     time.sleep(2)
-    assert writes_since(began) == []
+    assert writes_since(settled, began) == []
     assert pods() == before
 
 

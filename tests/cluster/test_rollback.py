@@ -26,9 +26,21 @@ def wrong() -> Q3d:
     return made.pod(waiting_reason="CrashLoopBackOff", exit_code="86", termination_message=WRONG)
 
 
-def rolling(world: World) -> dict[str, int]:
-    found: dict[str, int] = world.must("Deployment", "chat")["spec"]["strategy"]["rollingUpdate"]
+SURGE = {"maxSurge": 1, "maxUnavailable": 0}
+AN_OLD_ONE_FIRST = {"maxSurge": 0, "maxUnavailable": 1}
+
+
+def rolling(deployment: Object) -> Object:
+    found: Object = deployment["spec"]["strategy"]["rollingUpdate"]
     return found
+
+
+def changes(world: World, changed: Q3d) -> list[Object]:
+    """How servers go and come, in every version of their Deployment from the change until all are new."""
+    before = world.must("Deployment", "chat")
+    world.apply(changed.engine(maxModelLen=4096))
+    assert world.wait_ready("chat", within=60)["status"]["engine"]["maxModelLen"] == 4096
+    return [rolling(it) for it in world.history("Deployment", "chat", before)]
 
 
 def test_servers_that_fail_for_good_make_way_for_those_before(world: World) -> None:
@@ -84,17 +96,15 @@ def whole_node(world: World) -> Iterator[Q3d]:
 def test_where_there_is_room_the_new_server_comes_first(world: World) -> None:
     world.apply(Q3d())
     world.wait_ready("chat")
-    assert rolling(world) == {"maxSurge": 1, "maxUnavailable": 0}
+    assert rolling(world.must("Deployment", "chat")) == SURGE
+    assert AN_OLD_ONE_FIRST not in changes(world, Q3d())
 
 
 def test_where_there_is_none_an_old_one_goes_first(world: World, whole_node: Q3d) -> None:
     world.apply(whole_node)
     world.wait_ready("chat")
-    assert rolling(world) == {"maxSurge": 1, "maxUnavailable": 0}
-    world.apply(whole_node.engine(maxModelLen=4096))
-    world.wait(lambda: rolling(world) == {"maxSurge": 0, "maxUnavailable": 1}, "an old one goes", within=40)
-    ready = world.wait_ready("chat")
-    assert ready["status"]["engine"]["maxModelLen"] == 4096
+    assert rolling(world.must("Deployment", "chat")) == SURGE
+    assert AN_OLD_ONE_FIRST in changes(world, whole_node)
 
 
 def least_ready(world: World, since: Object) -> int:
@@ -119,9 +129,7 @@ def test_a_quota_that_is_held_is_no_room(world: World) -> None:
     world.api.create(quota(world, 1))
     world.apply(Q3d())
     world.wait_ready("chat")
-    world.apply(Q3d().engine(maxModelLen=4096))
-    world.wait(lambda: rolling(world) == {"maxSurge": 0, "maxUnavailable": 1}, "an old one goes", within=40)
-    assert world.wait_ready("chat")["status"]["engine"]["maxModelLen"] == 4096
+    assert AN_OLD_ONE_FIRST in changes(world, Q3d())
 
 
 def test_an_operator_that_comes_in_the_middle_goes_back_all_the_same(world: World, operator: OperatorProcess) -> None:

@@ -155,3 +155,7 @@ class World:
 def shared_name(cr: Q3d) -> str:
     """Name of the Qwen3Model that is made for a Qwen3Deployment."""
     return model_name(ModelSource.model_validate(cr.spec["model"]))
+
+
+WritesSince = Callable[[World, float], list[str]]
+"""The operator's writes in the namespace of a world after a moment (time.time()), as words."""
