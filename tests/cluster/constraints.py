@@ -143,16 +143,18 @@ def number(path: str, least: int, most: int) -> list[Case]:
     ]
 
 
-def choice(path: str, *values: str, rest: Change | None = None) -> list[Case]:
-    """An enumeration; the last of the values is the one accepted, all are named in the refusal."""
+def choice(
+    path: str, *values: str, rest: Change | None = None, good: object = None, other: str = "Other"
+) -> list[Case]:
+    """An enumeration; `good`, else the last of the values, is the one accepted, all are named in the refusal."""
     at, listed = _at(path), ", ".join(f'"{v}"' for v in values)
     return [
         Case(
             path,
             "enum",
-            {at: values[-1]} | (rest or {}),
-            {at: "Other"},
-            f'Unsupported value: "Other": supported values: {listed}',
+            {at: values[-1] if good is None else good} | (rest or {}),
+            {at: other},
+            f'Unsupported value: "{other}": supported values: {listed}',
         )
     ]
 

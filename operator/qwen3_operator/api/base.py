@@ -94,10 +94,12 @@ class QuantityRange:
 
     def __get_pydantic_json_schema__(self, _: CoreSchema, __: GetJsonSchemaHandler) -> dict[str, Any]:
         low, high = quantity(self.least), quantity(self.most)
+        # To Kubernetes 1.31 such a text is 3 MiB long whatever its maxLength, and a CRD whose functions would read too
+        # much of that is refused: so few of them read it, and a map of quantities is short.
+        not_less = f"quantity(self).compareTo(quantity('{self.least}')) >= 0" if low else "!self.startsWith('-')"
         expression = (
             f"type(self) == int ? self >= {math.ceil(low)} && self <= {min(int(high), 2**63 - 1)}"
-            f" : isQuantity(self) && quantity(self).compareTo(quantity('{self.least}')) >= 0"
-            f" && quantity(self).compareTo(quantity('{self.most}')) <= 0"
+            f" : isQuantity(self) && {not_less} && quantity(self).compareTo(quantity('{self.most}')) <= 0"
         )
         return {"x-kubernetes-int-or-string": True, "maxLength": 32} | rules(rule(expression, self.message))
 
@@ -119,7 +121,7 @@ ResourceQuantity = Annotated[
     str | int, QuantityRange("0", "1Pi", "must be a quantity from 0 to 1Pi, like 4, 500m or 16Gi")
 ]
 """Requests may be 0."""
-ResourceMap = Annotated[dict[Annotated[str, StringConstraints(max_length=317)], ResourceQuantity], Field(max_length=16)]
+ResourceMap = Annotated[dict[Annotated[str, StringConstraints(max_length=317)], ResourceQuantity], Field(max_length=10)]
 Capacity = Annotated[str | int, QuantityRange("0", "8Ei", "must be a quantity, like 40Gi")]
 """What Kubernetes says of a volume; its own largest quantity is 2^63 - 1, which is a little less."""
 

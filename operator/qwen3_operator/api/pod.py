@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_serializer
 
-from qwen3_operator.api.base import ATOMIC_LIST, ATOMIC_MAP, ApiModel, Key, LabelKey, LabelValue, ResourceQuantity, Text
+from qwen3_operator.api.base import ATOMIC_LIST, ATOMIC_MAP, ApiModel, Key, LabelKey, LabelValue, Text
 
 Weight = Annotated[int, Field(ge=1, le=100)]
 Name = Annotated[str, StringConstraints(max_length=253)]
@@ -193,6 +193,13 @@ class FieldSelector(PodPart):
     """The field, like metadata.name."""
 
 
+Divisor = Annotated[
+    Literal[1, "1", "1m", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"],
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
+]
+"""Those that a container may have: 1 and 1m of CPUs, the others of bytes."""
+
+
 class ResourceFieldSelector(PodPart):
     """A resource of a container."""
 
@@ -200,7 +207,7 @@ class ResourceFieldSelector(PodPart):
     """The container. Default: this one."""
     resource: Name
     """The resource, like limits.memory."""
-    divisor: ResourceQuantity | None = None
+    divisor: Divisor | None = None
     """The unit. Default: 1."""
 
 

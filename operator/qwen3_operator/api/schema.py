@@ -31,7 +31,8 @@ class _Structural(GenerateJsonSchema):
         return result
 
     def literal_schema(self, schema: cs.LiteralSchema) -> JsonSchemaValue:
-        return {"type": "string", "enum": list(schema["expected"])}
+        values = list(schema["expected"])
+        return {"type": "string", "enum": values} if all(isinstance(it, str) for it in values) else {"enum": values}
 
 
 def structural_schema(model: type[BaseModel], mode: JsonSchemaMode = "validation") -> dict[str, Any]:

@@ -44,6 +44,14 @@ from tests.cluster.constraints import (
 
 from qwen3_operator.api import API_VERSION
 
+DIVISORS = (
+    "1",
+    "1",
+    "1m",
+    *(f"1{unit}" for unit in ("k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")),
+)
+"""The first is a number."""
+
 VALUE_FROM: Object = {
     "secretKeyRef": {"name": "a", "key": "k", "optional": True},
     "configMapKeyRef": {"name": "a", "key": "k", "optional": True},
@@ -256,7 +264,8 @@ def _value_from(path: str) -> list[Case]:
         *required(f"{path}.resourceFieldRef", "resource"),
         *text(f"{path}.resourceFieldRef.containerName", most=253),
         *text(f"{path}.resourceFieldRef.resource", most=253),
-        *resource_quantity(f"{path}.resourceFieldRef.divisor"),
+        *choice(f"{path}.resourceFieldRef.divisor", *DIVISORS, other="2Mi"),
+        *choice(f"{path}.resourceFieldRef.divisor", *DIVISORS, good=1, other="500m"),
         *required(f"{path}.fileKeyRef", "volumeName", "path", "key"),
         *text(f"{path}.fileKeyRef.volumeName", most=253),
         *text(f"{path}.fileKeyRef.path", most=1024),
@@ -438,7 +447,7 @@ DEPLOYMENT_CASES = [
         case
         for name in ("requests", "limits")
         for case in (
-            *entries(f"spec.resources.{name}", 16, "1"),
+            *entries(f"spec.resources.{name}", 10, "1"),
             *resource_quantity(f"spec.resources.{name}{{}}"),
         )
     ),

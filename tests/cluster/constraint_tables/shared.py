@@ -248,7 +248,7 @@ SOURCE_CASES = [
         case
         for name in ("requests", "limits")
         for case in (
-            *entries(f"download.pod.resources.{name}", 16, "1"),
+            *entries(f"download.pod.resources.{name}", 10, "1"),
             *resource_quantity(f"download.pod.resources.{name}{{}}"),
         )
     ),
