@@ -21,6 +21,7 @@ from tests.cluster.constraints import changed
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3d
+from tests.kubernetes import newest_only
 
 Object = dict[str, Any]
 DOCUMENT = ROOT / "docs" / "bad-input.md"
@@ -153,6 +154,7 @@ def test_the_api_server_refuses(api: Api, what: str) -> None:
     assert words in _refusal(api, change)
 
 
+@newest_only("it shows the newest API server's words")
 def test_the_document_tells_the_same(api: Api, seen: dict[str, Seen]) -> None:
     """docs/bad-input.md shows what users see, word by word."""
     text = _document(api, seen)

@@ -20,6 +20,7 @@ from tests.cluster.downloads import COMPLETE
 from tests.cluster.installed import NAME, NAMESPACE, of_pod
 from tests.cluster.operator_process import OperatorProcess
 from tests.crds import crds as crds_on_file
+from tests.kubernetes import newest_only
 from tests.upgrade import golden, objects
 from tests.upgrade.conftest import RESYNC_SECONDS
 from tests.upgrade.takeover import wait_controllers, wait_idle
@@ -81,6 +82,7 @@ def installed() -> Iterator[Installed]:
         yield it
 
 
+@newest_only("it refuses the CRDs of before, whose rules read quantities too often")
 def test_upgrade_rollback_and_upgrade(installed: Installed, tmp_path: Path) -> None:
     crds, running, specs = installed.crds(), installed.running(), installed.specs()
     assert len(crds) == 3 and specs
