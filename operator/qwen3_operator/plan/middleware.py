@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qwen3_in_engine.server.contract import LIVE_PATH, READY_PATH, STARTED_PATH, Config, Verify
+from qwen3_in_engine.server.contract import LIVE_PATH, READY_PATH, STARTED_PATH, Config
+from qwen3_in_engine.verify.wanted import Verify
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.catalog import CatalogEntry
 from qwen3_operator.engine.version import EngineVersion

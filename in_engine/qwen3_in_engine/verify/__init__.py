@@ -1,0 +1,4 @@
+"""Whether a vLLM answers as its model: asked of a server before its first user.
+
+A package of its own, which imports the standard library and itself alone: its files go to more than one kind of pod.
+"""
