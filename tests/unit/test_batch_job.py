@@ -20,6 +20,7 @@ from qwen3_operator.commands.output import to_yaml
 from qwen3_operator.desired.batch import batch_job, job_name
 from qwen3_operator.desired.batch_config import PACKAGE, batch_config_map, runner_items
 from qwen3_operator.desired.batch_delivery import delivery_job
+from qwen3_operator.desired.modules import SHARED
 from qwen3_operator.plan.batch import as_server
 
 GOLDEN = Path(__file__).with_name("batch_job.yaml")
@@ -143,7 +144,7 @@ def test_the_runner_stands_on_the_standard_library_alone() -> None:
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             for name in names:
                 root = str(name).partition(".")[0]
-                ours = str(name).startswith(PACKAGE)
+                ours = str(name).startswith((PACKAGE, SHARED))
                 assert ours or root in sys.stdlib_module_names, f"{path.name} imports {name}"
 
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from qwen3_operator.desired import in_engine
+from qwen3_operator.desired import batch_config, in_engine
 from qwen3_operator.desired.modules import SHARED, Module, modules
+
+PACKAGES = [in_engine.PACKAGE, batch_config.PACKAGE]
 
 
 def ours(module: Module) -> Iterator[str]:
@@ -19,7 +21,7 @@ def ours(module: Module) -> Iterator[str]:
         yield from (f"{name.replace('.', '/')}.py" for name in names if name.startswith("qwen3_in_engine"))
 
 
-@pytest.mark.parametrize("package", [in_engine.PACKAGE])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_whatever_is_imported_is_there(package: str) -> None:
     found = modules(package)
     there = {module.path for module in found.values()}
@@ -28,7 +30,7 @@ def test_whatever_is_imported_is_there(package: str) -> None:
         assert set(ours(module)) <= there, module.path
 
 
-@pytest.mark.parametrize("package", [in_engine.PACKAGE])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_no_file_is_lost_for_its_name(package: str) -> None:
     paths = [module.path for module in modules(package).values()]
     assert len(set(paths)) == len(paths)
