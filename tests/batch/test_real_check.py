@@ -34,7 +34,7 @@ def broken_template(folder: Path) -> str:
 def test_a_wrong_engine_answers_no_line(what: str, tmp_path: Path) -> None:
     if what == "parser":
         words, verify = engine(reasoning_parser="deepseek_r1"), VERIFY | {"reasoning_parser": "deepseek_r1"}
-        blamed = "reasoning parser deepseek_r1"
+        blamed = "deepseek_r1"
     else:
         words, verify, blamed = engine(chat_template=broken_template(tmp_path)), VERIFY, "chat template"
     batch = RealBatch(tmp_path / "batch", [{"prompt": "你好"}], engine=words, verify=verify)
