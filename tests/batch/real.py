@@ -32,6 +32,16 @@ ENGINE = (
     *("--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
 )
 
+VERIFY: dict[str, Any] = {
+    "names": [NAME],
+    "max_model_len": 2048,
+    "thinking": "hybrid",
+    "reasoning_parser": "qwen3",
+    "tool_call_parser": "hermes",
+    "well_known": True,
+}
+"""What that engine must be seen to do before its first line."""
+
 
 def environment() -> dict[str, str]:
     """Environment in which vLLM's CPU build runs, one thread."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.batch.real import RealBatch
+from tests.batch.real import VERIFY, RealBatch
 from tests.batch.runner import content, descendants
 
 pytestmark = pytest.mark.e2e
@@ -117,8 +117,10 @@ LINES: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """One engine's answers to everything that the tests ask."""
-    batch = RealBatch(tmp_path_factory.mktemp("batch"), list(LINES.values()), include_prompt=True, **SAMPLING)
+    folder, config = tmp_path_factory.mktemp("batch"), {"include_prompt": True, "verify": VERIFY, **SAMPLING}
+    batch = RealBatch(folder, list(LINES.values()), **config)
     assert batch.run(**batch.how) == 0, batch.log()[-4000:]
+    assert "seen: models, thinking, answer, tool call, prompts" in batch.log(), "asked before the first line"
     assert batch.message()["merged"]
     found = dict(zip(LINES, batch.answers(), strict=True))
     for name, answer in found.items():

@@ -215,6 +215,7 @@ def test_a_finished_job_that_is_removed_is_not_run_again(there: World) -> None:
         ("10", failed("InputEmpty", "the input is empty"), "InputEmpty", "the input is empty"),
         ("11", failed("OutputInUse", "it is another's"), "OutputInUse", "it is another's"),
         ("2", failed("EngineArgumentsRefused", "see the log"), "", ""),
+        ("12", failed("AnswersWrong", "reasoning parser deepseek_r1"), "AnswersWrong", "reasoning parser deepseek_r1"),
     ],
 )
 def test_what_no_other_pod_can_mend_ends_the_batch(

@@ -16,8 +16,10 @@ from pathlib import Path
 from devcluster.controlplane import free_ports
 from images.vllm_bundle import bundle
 
-from qwen3_in_engine.server.contract import STARTED_PATH, VARIABLE, Config, Verify
-from qwen3_operator.desired.in_engine import PACKAGE, sources
+from qwen3_in_engine.server.contract import STARTED_PATH, VARIABLE, Config
+from qwen3_in_engine.verify.wanted import Verify
+from qwen3_operator.desired.in_engine import PACKAGE
+from qwen3_operator.desired.modules import modules
 
 REPOSITORY = Path(__file__).parents[2]
 CHECKPOINT = REPOSITORY / "tests" / "data" / "tiny-qwen3"
@@ -94,12 +96,12 @@ def serving(
 ) -> Iterator[Server]:
     """A server that was begun, with `folder` for all that it writes. `arguments`: flags and their values, empty for a
     flag that has none. `variables`: more of its environment."""
-    package = folder / "in-engine" / PACKAGE.replace(".", "/")
-    package.mkdir(parents=True)
-    for name, text in sources().items():
-        (package / name).write_text(text, encoding="utf-8")
+    for module in modules(PACKAGE).values():
+        path = folder / "in-engine" / module.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(module.text, encoding="utf-8")
     # In vLLM's image there is no other: here a whole package of this name, installed, would go before a part of one.
-    (package.parent / "__init__.py").touch()
+    (folder / "in-engine" / "qwen3_in_engine" / "__init__.py").touch()
     (port,) = free_ports(1)
     environment = {
         **os.environ,

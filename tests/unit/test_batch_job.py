@@ -20,6 +20,8 @@ from qwen3_operator.commands.output import to_yaml
 from qwen3_operator.desired.batch import batch_job, job_name
 from qwen3_operator.desired.batch_config import PACKAGE, batch_config_map, runner_items
 from qwen3_operator.desired.batch_delivery import delivery_job
+from qwen3_operator.desired.batch_record import inputs_of
+from qwen3_operator.desired.modules import SHARED
 from qwen3_operator.plan.batch import as_server
 
 GOLDEN = Path(__file__).with_name("batch_job.yaml")
@@ -117,6 +119,15 @@ def test_the_name_is_that_of_what_cannot_change() -> None:
     assert len(job_name("n" * 45, "u", batch_spec())) <= 63
 
 
+def test_a_job_that_runs_is_that_of_this_release_too() -> None:
+    """Made by one before, whose specs had no verify: it is neither made anew, nor does its spec ask for another."""
+    spec = batch_spec()
+    assert (job_name("nightly", "u", spec), inputs_of(spec)) == ("nightly-f453f1ed", "4865748f9104c6d7")
+    off = batch_spec(verify={"mode": "Off"})
+    assert job_name("nightly", "u", off) != job_name("nightly", "u", spec) and inputs_of(off) != inputs_of(spec)
+    assert inputs_of(batch_spec(verify={"mode": "Auto"})) != inputs_of(off)
+
+
 def test_a_patch_of_the_pod() -> None:
     patch = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "vllm", "workingDir": "/x"}]}}
     template = job(batch_spec(podTemplatePatch=json.dumps(patch)))["spec"]["template"]
@@ -143,7 +154,7 @@ def test_the_runner_stands_on_the_standard_library_alone() -> None:
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             for name in names:
                 root = str(name).partition(".")[0]
-                ours = str(name).startswith(PACKAGE)
+                ours = str(name).startswith((PACKAGE, SHARED))
                 assert ours or root in sys.stdlib_module_names, f"{path.name} imports {name}"
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from qwen3_in_engine.batch_runner.contract import Config
+from qwen3_in_engine.server.contract import Config as ServerConfig
+from qwen3_in_engine.verify.wanted import Verify
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.engine.batch_command import engine_command
-from qwen3_operator.plan import NodeGpus, Weights
+from qwen3_operator.plan import NodeGpus, Weights, make_plan
 from qwen3_operator.plan.batch import BatchPlan, as_server, make_batch_plan
 from qwen3_operator.settings import Settings
 
@@ -165,6 +168,8 @@ SAME = [
     {"output": {"claim": {"name": "other", "path": "elsewhere"}}},
     {"backoffLimit": 1},
     {"stallSeconds": 900},
+    {"verify": {"mode": "Off"}},
+    {"verify": {"prompts": [{"prompt": "2+2?", "contains": ["4"]}]}},
 ]
 OTHER = [
     {"model": {"id": "Qwen/Qwen3-4B"}},
@@ -202,6 +207,67 @@ def test_answers_of_another_commit_have_another_fingerprint() -> None:
     assert len(found) == 3
 
 
+@pytest.mark.parametrize(
+    ("spec", "fingerprint"),
+    [
+        ({}, "9d1da2a3a422299d"),
+        ({"sampling": {"thinking": "Disabled", "seed": 7}}, "d30f0f8a06158fac"),
+        ({"model": {"id": "Qwen/Qwen3-Embedding-0.6B"}}, "3ce89cb84c8e0517"),
+    ],
+)
+def test_what_an_earlier_release_began_goes_on(spec: dict[str, Any], fingerprint: str) -> None:
+    """Parts of another fingerprint are refused: a change here ends every batch that was not finished."""
+    assert plan(batch_spec(**spec)).runner.fingerprint == fingerprint
+
+
+PROMPT = {"prompt": "2+2?", "contains": ["4"]}
+CHAT = Verify(
+    names=("Qwen3-8B",),
+    max_model_len=40960,
+    thinking="hybrid",
+    reasoning_parser="qwen3",
+    tool_call_parser="hermes",
+    well_known=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "verify"),
+    [
+        ({}, CHAT),
+        ({"verify": {"mode": "Off"}}, None),
+        ({"verify": {"prompts": [PROMPT]}}, replace(CHAT, prompts=(PROMPT,))),
+        ({"engine": {"image": "vllm/vllm-openai:v0.15.1"}}, None),
+        ({"engine": {"maxModelLen": 4096}}, replace(CHAT, max_model_len=4096)),
+        ({"podTemplatePatch": "spec: {hostIPC: true}"}, replace(CHAT, max_model_len=None)),
+        (
+            {"model": {"id": "Qwen/Qwen3-Embedding-0.6B"}},
+            Verify(
+                task="embed", names=("Qwen3-Embedding-0.6B",), max_model_len=32768, thinking="none", well_known=True
+            ),
+        ),
+    ],
+)
+def test_its_own_engine_is_asked_what_a_server_is(spec: dict[str, Any], verify: Verify | None) -> None:
+    made = plan(batch_spec(**spec)).runner
+    assert made.verify == verify
+    server = as_server(batch_spec(**spec), None)
+    config = make_plan(Weights("claim", "folder"), server, SETTINGS, NODES).server
+    assert verify == (ServerConfig.from_text(config).verify if config else None)
+
+
+def test_the_deployment_says_what_is_asked_where_the_batch_does_not() -> None:
+    off = Qwen3DeploymentSpec.model_validate({"model": {"id": "Qwen/Qwen3-8B"}, "verify": {"mode": "Off"}})
+    asks = {"model": None, "deploymentRef": {"name": "chat"}}
+    assert plan(batch_spec(**asks), off).runner.verify is None
+    found = plan(batch_spec(**asks, verify={"prompts": [PROMPT]}), off).runner.verify
+    assert found == replace(CHAT, prompts=(PROMPT,))
+    on = Qwen3DeploymentSpec.model_validate({"model": {"id": "Qwen/Qwen3-8B"}})
+    assert plan(batch_spec(**asks), on).runner.verify == CHAT
+    assert plan(batch_spec(**asks, target="Running"), on).runner.verify is None, "its servers have been asked"
+
+
 def test_the_configuration_survives_its_way_to_the_pod() -> None:
-    runner = plan(batch_spec(sampling={"stopTokenIds": [1]})).runner
+    runner = plan(batch_spec(sampling={"stopTokenIds": [1]}, verify={"prompts": [PROMPT]})).runner
+    assert runner.verify is not None
     assert Config.from_json(json.loads(json.dumps(runner.as_json() | {"of_a_newer_operator": 1}))) == runner

@@ -168,6 +168,12 @@ def test_parts_that_nobody_put_together() -> None:
             "spec.active",
         ),
         ("FailedIndexes", {"result": "Failed", "reason": "EngineDied", "message": "boom"}, "EngineDied", "boom"),
+        (
+            "PodFailurePolicy",
+            {"result": "Failed", "reason": "AnswersWrong", "message": "the engine ...: reasoning parser deepseek_r1"},
+            "AnswersWrong",
+            "the engine ...: reasoning parser deepseek_r1",
+        ),
     ],
 )
 def test_a_job_that_failed(condition: str, report: dict[str, Any], reason: str, words: str) -> None:

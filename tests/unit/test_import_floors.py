@@ -20,6 +20,7 @@ WORDS = {"decode", "environment", "kinds", "quantity"}
 """Modules of the kit that are pure: the only ones that pure code may use."""
 # Of the outside world only these; of the package only these modules beside itself.
 PROGRAMS = {
+    "in_engine/qwen3_in_engine/verify": {"qwen3_in_engine"},
     "in_engine/qwen3_in_engine/batch_runner": {"qwen3_in_engine", "vllm"},
     # vLLM imports prometheus_client itself, for the /metrics that ours are to be part of.
     "in_engine/qwen3_in_engine/server": {"qwen3_in_engine", "vllm", "prometheus_client"},

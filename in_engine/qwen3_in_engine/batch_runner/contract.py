@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from qwen3_in_engine.verify.wanted import Verify
+
 SUCCESS = 0
 AGAIN = 1
 """Another pod may do better: the engine died, a GPU was lost, the process was told to end."""
@@ -13,7 +15,9 @@ BAD_ARGUMENTS = 2
 """vLLM refuses its arguments (argparse's own code)."""
 BAD_INPUT = 10
 BAD_OUTPUT = 11
-PERMANENT = (BAD_ARGUMENTS, BAD_INPUT, BAD_OUTPUT)
+WRONG_ANSWERS = 12
+"""The engine does not answer as its model."""
+PERMANENT = (BAD_ARGUMENTS, BAD_INPUT, BAD_OUTPUT, WRONG_ANSWERS)
 """Exit codes that no other pod can mend, of this shard or another."""
 
 PROGRESS_SECONDS = 5.0
@@ -73,6 +77,8 @@ class Config:
     """Longest start of the engine that is no failure."""
     stall_seconds: int = 600
     """An engine that owes answers and makes no token for so long hangs; a server may be out of reach for so long."""
+    verify: Verify | None = None
+    """What the engine of this pod must be seen to do before its first line; None: it is not asked."""
 
     def as_json(self) -> dict[str, Any]:
         """As `from_json` reads it."""
@@ -85,6 +91,8 @@ class Config:
         given: dict[str, Any] = {
             k: tuple(v) if k in ("engine", "models") else v for k, v in values.items() if k in known
         }
+        if given.get("verify") is not None:
+            given["verify"] = Verify.of(given["verify"])
         return cls(**given)
 
 

@@ -69,6 +69,10 @@ class Server(ABC):
         """The answer to a request; of a refusal, or of the server's own mistake, its words. Raises EngineDied, Stop."""
 
     @abstractmethod
+    async def insist(self, method: str, path: str, body: bytes) -> Reply:
+        """The same with any method. Raises Unreachable where no answer comes."""
+
+    @abstractmethod
     async def end(self) -> None:
         """Let it go."""
 
@@ -155,11 +159,17 @@ class OwnEngine(Server):
         await self._learn()
 
     async def ask(self, path: str, body: bytes) -> Reply:
+        try:
+            return await self.insist("POST", path, body)
+        except Unreachable as error:
+            return Reply(500, str(error).encode())
+
+    async def insist(self, method: str, path: str, body: bytes) -> Reply:
         reply, left = None, TRIES
         while left:
             busy = False
             with suppress(Unreachable):
-                reply = await self._address.ask("POST", path, body)
+                reply = await self._address.ask(method, path, body)
                 busy = reply.status in BUSY  # its queue is full: no fault of the line's
                 if reply.status < 500 and not busy:
                     return reply
@@ -167,7 +177,9 @@ class OwnEngine(Server):
                 raise EngineDied
             left -= not busy
             await asyncio.sleep(AGAIN_SECONDS)
-        return reply or Reply(500, b"the engine gave no answer")
+        if reply is None:
+            raise Unreachable("the engine gave no answer")
+        return reply
 
     async def end(self) -> None:
         process = self._process
@@ -209,22 +221,22 @@ class RunningServer(Server):
 
     async def start(self) -> None:
         self._heard_at = time.monotonic()
-        await self._patiently("GET", "/v1/models", b"")
+        await self.insist("GET", "/v1/models", b"")
         await self._learn()
 
     async def ask(self, path: str, body: bytes) -> Reply:
-        reply = await self._patiently("POST", path, body)
+        reply = await self.insist("POST", path, body)
         for _ in range(TRIES - 1):
             if reply.status < 500:
                 break
             await asyncio.sleep(AGAIN_SECONDS)
-            reply = await self._patiently("POST", path, body)
+            reply = await self.insist("POST", path, body)
         return reply
 
     async def end(self) -> None:
         """It runs on: it is its Qwen3Deployment's."""
 
-    async def _patiently(self, method: str, path: str, body: bytes) -> Reply:
+    async def insist(self, method: str, path: str, body: bytes) -> Reply:
         """Ask until somebody answers: servers are restarted, scaled and replaced under a batch."""
         wait, wrong = AGAIN_SECONDS, ""
         while True:

@@ -12,7 +12,7 @@ WINDOW_SECONDS = 60.0
 
 
 class Meter:
-    """Tokens of one engine since it started."""
+    """Tokens of one engine for the lines."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -21,13 +21,19 @@ class Meter:
         self.moved_at = now()
         """When it was last seen to do anything."""
         self._prompt, self._read_at = 0.0, now()
+        self._before = 0.0
+
+    def begin(self, text: str) -> None:
+        """Count from these metrics on: what was made before was for no line."""
+        self._before = totals(text).get(GENERATED, 0.0)
 
     def read(self, text: str) -> None:
         """Take in the metrics as text."""
         found = totals(text)
         if not found:
             return
-        now, prompt, generated = self._now(), found.get(PROMPT, 0.0), found.get(GENERATED, 0.0)
+        now, prompt = self._now(), found.get(PROMPT, 0.0)
+        generated = max(found.get(GENERATED, 0.0) - self._before, 0.0)
         if prompt != self._prompt or generated != self.generated:
             self.moved_at = now
         self._prompt, self.generated = prompt, generated

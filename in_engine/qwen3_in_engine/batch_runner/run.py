@@ -14,9 +14,10 @@ from typing import Any
 
 from qwen3_in_engine.batch_runner.answers import Tally
 from qwen3_in_engine.batch_runner.asking import Asker
+from qwen3_in_engine.batch_runner.check import first_server
 from qwen3_in_engine.batch_runner.contract import AGAIN, DELIVER, SUCCESS, Config, Stop
 from qwen3_in_engine.batch_runner.deliver import deliver
-from qwen3_in_engine.batch_runner.engine import OwnEngine, RunningServer, Server, started
+from qwen3_in_engine.batch_runner.engine import OwnEngine, RunningServer, Server
 from qwen3_in_engine.batch_runner.ledger import Ledger
 from qwen3_in_engine.batch_runner.lines import BadLine, parse
 from qwen3_in_engine.batch_runner.report import Progress, failure, last_words, say
@@ -122,7 +123,7 @@ class Shard:
 
     async def _engine_when(self, needed: asyncio.Event) -> Server:
         await needed.wait()
-        return await started(self._server())
+        return await first_server(self._server, self.config)
 
     async def _answer(
         self, progress: Progress, engine: asyncio.Future[Server], first_good: asyncio.Event

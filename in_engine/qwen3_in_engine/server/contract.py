@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+
+from qwen3_in_engine.verify.wanted import Verify
 
 VARIABLE = "QWEN3_SERVER"
 """Environment variable with the configuration, as JSON."""
@@ -29,27 +29,6 @@ ADAPTERS_LINE = "adapters"
 """First word of a log line, after `qwen3: `, with what the server has of them: JSON with version, served, failed."""
 NOT_LOADED = "qwen3: the middleware is not loaded:"
 """Beginning of the log line of a server that runs without the middleware."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verify:
-    """What a server must be seen to do before it gets users."""
-
-    task: str = "generate"
-    """generate, embed or rerank."""
-    names: tuple[str, ...] = ()
-    """The model's names at the server; the first is the one that is asked."""
-    max_model_len: int | None = None
-    """Longest sequence in tokens; None: not compared."""
-    thinking: str = "unknown"
-    """What its chat template can: hybrid, thinking, none or unknown."""
-    reasoning_parser: str = ""
-    tool_call_parser: str = ""
-    """Names of the parsers; empty: none."""
-    well_known: bool = False
-    """Whether it is one of the authors' own checkpoints, which know the capital of France."""
-    prompts: tuple[Mapping[str, Any], ...] = ()
-    """`prompt`, `contains` and perhaps `thinking`: what the answer must hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +59,4 @@ class Config:
         verify = given.pop("verify", None)
         known = {f.name for f in fields(cls)}
         values = {key: value for key, value in given.items() if key in known}
-        return cls(**values, verify=None if verify is None else _verify(verify))
-
-
-def _verify(given: Mapping[str, Any]) -> Verify:
-    known = {f.name for f in fields(Verify)}
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in given.items() if key in known
-    }
-    return Verify(**values)
+        return cls(**values, verify=None if verify is None else Verify.of(verify))

@@ -13,7 +13,7 @@ from typing import Any
 
 from qwen3_in_engine.server.adapters import Adapters
 from qwen3_in_engine.server.asgi import App, Receive, Scope, Send, engine_of, models_of, respond, server_of
-from qwen3_in_engine.server.ask import Answer, ask
+from qwen3_in_engine.server.ask import ask
 from qwen3_in_engine.server.contract import (
     EXIT_WRONG_ANSWERS,
     LIVE_PATH,
@@ -28,7 +28,8 @@ from qwen3_in_engine.server.liveness import Liveness
 from qwen3_in_engine.server.log import log
 from qwen3_in_engine.server.reasoning_content import ReasoningContentMiddleware
 from qwen3_in_engine.server.requests import GENERATING, Request, Requests
-from qwen3_in_engine.server.verify import WrongAnswer, verify
+from qwen3_in_engine.verify.answer import Answer
+from qwen3_in_engine.verify.checks import WrongAnswer, verify
 
 TERMINATION_LOG = Path("/dev/termination-log")
 LONGEST_MESSAGE = 2000

@@ -20,7 +20,7 @@ from qwen3_operator.api.base import (
     rules,
 )
 from qwen3_operator.api.conditions import Condition
-from qwen3_operator.api.deployment import GPU_OWNED, EngineStatus, Gpu, ModelStatus, PlanEntry, Resources
+from qwen3_operator.api.deployment import GPU_OWNED, EngineStatus, Gpu, ModelStatus, PlanEntry, Resources, Verify
 from qwen3_operator.api.engine import EngineOptions, Sampling
 from qwen3_operator.api.model import Download, Int64
 from qwen3_operator.api.patch import PodTemplatePatch
@@ -152,6 +152,7 @@ class Qwen3BatchSpec(ApiModel):
             ),
             rule("self.target == 'Running' || !has(self.concurrency)", "concurrency is for target Running"),
             rule("self.target == 'Running' || !has(self.apiKeySecretRef)", "apiKeySecretRef is for target Running"),
+            rule("self.target != 'Running' || !has(self.verify)", "verify is for target OwnEngine"),
             immutable("input", "answers of two inputs would be mixed"),
             immutable("output", "the answers so far are there"),
             immutable("sampling", "answers of two kinds would be mixed"),
@@ -165,8 +166,8 @@ class Qwen3BatchSpec(ApiModel):
     engine: EngineOptions | None = None
     """vLLM and how it loads and runs the model."""
     deployment_ref: DeploymentRef | None = None
-    """Take model, engine and, where they are not given here, gpu, resources, scheduling and podTemplatePatch from a
-    Qwen3Deployment."""
+    """Take model, engine and, where they are not given here, gpu, resources, scheduling, verify and
+    podTemplatePatch from a Qwen3Deployment."""
     target: Literal["OwnEngine", "Running"] = "OwnEngine"
     """Who answers. OwnEngine: an engine of the batch's own, with GPUs of its own, for each shard. Running: the servers
     of the Qwen3Deployment that deploymentRef names, as they run; the batch itself has no GPU."""
@@ -193,6 +194,9 @@ class Qwen3BatchSpec(ApiModel):
     """Where the shards run."""
     preflight: Literal["Enforce", "Warn", "Off"] = "Enforce"
     """What becomes of a shard that will not fit its GPUs: not made, made with a warning, or not asked."""
+    verify: Verify | None = None
+    """What the engine of a shard must be seen to do before it has the first line. Default: as in the Qwen3Deployment of
+    deploymentRef, else mode Auto."""
     pod_template_patch: PodTemplatePatch | None = None
     """Strategic merge patch of the shards' pod template, as text (YAML or JSON), for what has no field here.
     The container is `vllm`."""

@@ -173,11 +173,11 @@ class VerifyPrompt(ApiModel):
 
 
 class Verify(ApiModel):
-    """What a server must be seen to do before it gets users."""
+    """What an engine must be seen to do before it is asked by others."""
 
     mode: Literal["Auto", "Off"] = "Auto"
-    """Auto: once per start, the server is asked whether it answers as its model: thinking split off, tool calls parsed,
-    streams like whole answers. Off: it gets users as soon as it listens."""
+    """Auto: once per start, the engine is asked whether it answers as its model: thinking split off, tool calls parsed,
+    streams like whole answers. Off: it is not asked."""
     prompts: Annotated[list[VerifyPrompt], Field(max_length=8, json_schema_extra=ATOMIC_LIST)] = []
     """Questions of your own, asked with temperature 0, at most 512 tokens each."""
 

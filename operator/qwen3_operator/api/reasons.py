@@ -526,7 +526,7 @@ class Reason(StrEnum):
     SEGMENTATION_FAULT = _person("SegmentationFault", _U, "the server crashed", "read the previous log")
     TERMINATED = _passes("Terminated", _U, "the server was asked to end, and is started again")
     ANSWERS_WRONG = _person(
-        "AnswersWrong", _U, "the server does not answer as its model, and got no user",
+        "AnswersWrong", _U, "the engine does not answer as its model, and got no user, or no line of a batch",
         "correct the parser, template or model that the message names; spec.verify.mode Off serves all the same")
     KEYS_UNUSABLE = _person(
         "KeysUnusable", _U, "the server cannot ask its clients for the keys of spec.auth.keys, and so lets nobody in",

@@ -115,6 +115,7 @@ _BY_MESSAGE: Mapping[str, Callable[[Any], bool]] = {
     "header must be neither Host nor Authorization": lambda it: (
         (it.get("header") or {}).get("name", "").lower() not in ("host", "authorization")
     ),
+    "verify is for target OwnEngine": lambda it: it.get("target") != "Running" or "verify" not in it,
     "apiKeySecretRef is for target Running": lambda it: it.get("target") == "Running" or "apiKeySecretRef" not in it,
     "existingClaim excludes size": lambda it: (
         "existingClaim" not in it or not {"size", "storageClassName", "accessMode"} & set(it)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from typing import Any
 
 from qwen3_in_engine.batch_runner.contract import Config
 from qwen3_operator.api import API_VERSION
 from qwen3_operator.api.batch import Qwen3Batch, Qwen3BatchSpec
+from qwen3_operator.desired.modules import items, texts
 from qwen3_operator.naming import BATCH_DIR, batch_labels, digest, owner_reference
 
 PACKAGE = "qwen3_in_engine.batch_runner"
@@ -18,7 +18,7 @@ MAIN = f"{BATCH_DIR}/main.py"
 
 def batch_config_map(namespace: str, name: str, uid: str, spec: Qwen3BatchSpec, config: Config) -> dict[str, Any]:
     """The ConfigMap. Its name holds a hash of its content: a Job that runs keeps the one that it was made with."""
-    data = {CONFIG_KEY: json.dumps(config.as_json(), ensure_ascii=False), **_sources()}
+    data = {CONFIG_KEY: json.dumps(config.as_json(), ensure_ascii=False), **texts(PACKAGE)}
     if spec.input.prompts is not None:
         lines = (json.dumps({"prompt": prompt}, ensure_ascii=False) for prompt in spec.input.prompts)
         data[PROMPTS_KEY] = "".join(f"{line}\n" for line in lines)
@@ -36,14 +36,5 @@ def batch_config_map(namespace: str, name: str, uid: str, spec: Qwen3BatchSpec, 
 
 def runner_items() -> list[dict[str, str]]:
     """Items of the ConfigMap's volume: each module at the path by which the others import it."""
-    folder = PACKAGE.replace(".", "/")
-    modules = [
-        {"key": key, "path": "main.py" if key == "__main__.py" else f"{folder}/{key}"} for key in sorted(_sources())
-    ]
+    modules = [item | {"path": "main.py"} if item["key"] == "__main__.py" else item for item in items(PACKAGE)]
     return [{"key": CONFIG_KEY, "path": CONFIG_KEY}, *modules]
-
-
-def _sources() -> dict[str, str]:
-    """File name -> text of the runner's modules."""
-    files = resources.files(PACKAGE).iterdir()
-    return {file.name: file.read_text(encoding="utf-8") for file in files if file.name.endswith(".py")}

@@ -26,7 +26,7 @@ MOST_BYTES = 200_000
 """An object takes 256 KiB of annotations; what is too long for that is left to the status."""
 Object = Mapping[str, Any]
 
-_OF_SHARDS = {"engine", "gpu", "resources", "scheduling", "concurrency", "stall_seconds"}
+_OF_SHARDS = {"engine", "gpu", "resources", "scheduling", "verify", "concurrency", "stall_seconds"}
 """Fields of the spec that reach a pod, beside the model, the patch and what is immutable."""
 
 

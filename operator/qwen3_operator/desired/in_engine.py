@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from qwen3_in_engine.server.contract import LIVE_PATH, READY_PATH, STARTED_PATH
 from qwen3_operator.desired.child import child_metadata
+from qwen3_operator.desired.modules import items, texts
 from qwen3_operator.desired.service import PORT_NAME
 from qwen3_operator.naming import digest
 from qwen3_operator.plan.middleware import SETTLE_SECONDS
@@ -23,26 +22,19 @@ STARTUP_PERIOD, PERIOD, TIMEOUT, KILL_SECONDS = 2, 3, 10, 5
 PRE_STOP = f"{IN_ENGINE_DIR}/{PACKAGE.replace('.', '/')}/pre_stop.py"
 
 
-@cache
-def sources() -> dict[str, str]:
-    """File name -> text of the middleware's modules."""
-    files = resources.files(PACKAGE).iterdir()
-    return {file.name: file.read_text(encoding="utf-8") for file in files if file.name.endswith(".py")}
-
-
 def in_engine_config_map(namespace: str, name: str, uid: str, called: str) -> dict[str, Any]:
     """The ConfigMap `called` so, of the Qwen3Deployment `name`. Servers that run keep the one that they were started
     with: its name holds a hash of the sources."""
     return {
         "metadata": child_metadata(namespace, name, uid, called),
         "immutable": True,
-        "data": sources(),
+        "data": texts(PACKAGE),
     }
 
 
 def config_map_name(name: str) -> str:
     """Name of the ConfigMap with today's sources for the Qwen3Deployment `name`."""
-    return f"{name}-in-engine-{digest(sources(), 6)}"
+    return f"{name}-in-engine-{digest(texts(PACKAGE), 6)}"
 
 
 def config_map_of(template: Mapping[str, Any]) -> str:
@@ -53,9 +45,7 @@ def config_map_of(template: Mapping[str, Any]) -> str:
 
 def volume(name: str) -> dict[str, Any]:
     """The volume of the pod, with each module at the path by which the others import it."""
-    folder = PACKAGE.replace(".", "/")
-    items = [{"key": key, "path": f"{folder}/{key}"} for key in sorted(sources())]
-    return {"name": VOLUME, "configMap": {"name": config_map_name(name), "items": items}}
+    return {"name": VOLUME, "configMap": {"name": config_map_name(name), "items": items(PACKAGE)}}
 
 
 def probes(startup_seconds: int) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def as_server(spec: Qwen3BatchSpec, deployment: Qwen3DeploymentSpec | None) -> Q
         service=fallback.service,
         auth=_auth(spec, fallback.auth) if runs else None,
         preflight=spec.preflight,
+        verify=spec.verify or fallback.verify,
         pod_template_patch=fallback.pod_template_patch
         if spec.pod_template_patch is None and not runs
         else spec.pod_template_patch,
@@ -191,11 +192,15 @@ def _runner(
         concurrency=(spec.concurrency or CONCURRENCY) if runs else None,
         startup_seconds=plan.startup_seconds,
         stall_seconds=spec.stall_seconds,
+        verify=None if runs else plan.verify,  # servers that run have been asked
     )
     return replace(config, fingerprint=_fingerprint(config, server, plan, identity))
 
 
-_NOT_DECISIVE = {"input", "output", "engine", "url", "concurrency", "startup_seconds", "stall_seconds", "vocabulary"}
+_NOT_DECISIVE = {
+    *("input", "output", "engine", "url", "concurrency", "startup_seconds", "stall_seconds", "vocabulary"),
+    "verify",
+}
 """Fields of the configuration that change no answer."""
 
 

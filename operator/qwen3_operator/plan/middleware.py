@@ -1,10 +1,12 @@
-"""What the middleware inside a server is told: what its answers must be like, how long a step may last, how to end."""
+"""What goes with an engine: what its answers must be like, and for a server's middleware how long a step may last and
+how to end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qwen3_in_engine.server.contract import LIVE_PATH, READY_PATH, STARTED_PATH, Config, Verify
+from qwen3_in_engine.server.contract import LIVE_PATH, READY_PATH, STARTED_PATH, Config
+from qwen3_in_engine.verify.wanted import Verify
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.catalog import CatalogEntry
 from qwen3_operator.engine.version import EngineVersion
@@ -27,10 +29,8 @@ def middleware_config(
     spec: Qwen3DeploymentSpec,
     entry: CatalogEntry | None,
     version: EngineVersion,
-    names: Sequence[str],
     max_model_len: int,
-    reasoning_parser: str | None,
-    tool_call_parser: str | None,
+    verify: Verify | None,
 ) -> Config | None:
     """The configuration; None for a version of vLLM that it was not made for."""
     if version < SINCE:
@@ -42,17 +42,30 @@ def middleware_config(
         settle_seconds=SETTLE_SECONDS,
         drain_seconds=spec.rollout.drain_seconds,
         stall_seconds=min(MOST_STALL_SECONDS, STALL_SECONDS + tokens // TOKENS_PER_SECOND),
-        verify=None
-        if spec.verify.mode == "Off"
-        else Verify(
-            task=entry.task if entry else "generate",
-            names=tuple(names),
-            # A patch may change the command; what it says then is its author's own.
-            max_model_len=None if spec.pod_template_patch else max_model_len,
-            thinking=entry.thinking if entry else "unknown",
-            reasoning_parser=reasoning_parser or "",
-            tool_call_parser=tool_call_parser or "",
-            well_known=entry is not None and entry.known,
-            prompts=tuple(p.model_dump(exclude_none=True) for p in spec.verify.prompts),
-        ),
+        verify=verify,
+    )
+
+
+def wanted_answers(
+    spec: Qwen3DeploymentSpec,
+    entry: CatalogEntry | None,
+    version: EngineVersion,
+    names: Sequence[str],
+    max_model_len: int,
+    reasoning_parser: str | None,
+    tool_call_parser: str | None,
+) -> Verify | None:
+    """What the engine must be seen to do before it has users, or the first line of a batch; None: it is not asked."""
+    if version < SINCE or spec.verify.mode == "Off":
+        return None
+    return Verify(
+        task=entry.task if entry else "generate",
+        names=tuple(names),
+        # A patch may change the command; what it says then is its author's own.
+        max_model_len=None if spec.pod_template_patch else max_model_len,
+        thinking=entry.thinking if entry else "unknown",
+        reasoning_parser=reasoning_parser or "",
+        tool_call_parser=tool_call_parser or "",
+        well_known=entry is not None and entry.known,
+        prompts=tuple(p.model_dump(exclude_none=True) for p in spec.verify.prompts),
     )

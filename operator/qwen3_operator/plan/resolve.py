@@ -30,7 +30,7 @@ from qwen3_operator.naming import MIDDLEWARE, MODELS_DIR, TEMPLATE_DIR, TEMPLATE
 from qwen3_operator.plan.auth import check_auth
 from qwen3_operator.plan.endpoint import check_endpoint
 from qwen3_operator.plan.lora import LORA_FLAGS, check_adapters, check_lora, lora_for
-from qwen3_operator.plan.middleware import PROBES, middleware_config
+from qwen3_operator.plan.middleware import PROBES, middleware_config, wanted_answers
 from qwen3_operator.plan.overrides import merged, read_overrides, speaks_of_length
 from qwen3_operator.plan.preflight import candidate_gpus, judge, load_on
 from qwen3_operator.plan.shares import check_shares
@@ -127,9 +127,8 @@ def make_plan(
 
     speculative, speculative_problems = _speculative(spec, entry, version)
     found += speculative_problems
-    server = None
-    if middleware:
-        server = middleware_config(spec, entry, version, names, length.max_model_len, reasoning.parser, tools.parser)
+    wanted = wanted_answers(spec, entry, version, names, length.max_model_len, reasoning.parser, tools.parser)
+    server = middleware_config(spec, entry, version, length.max_model_len, wanted) if middleware else None
     options = ServeOptions(
         model_path="/".join(part for part in (MODELS_DIR, weights.path) if part),
         served_model_names=names,
@@ -192,6 +191,7 @@ def make_plan(
         startup_seconds=startup,
         drain_seconds=spec.rollout.drain_seconds,
         server=server.as_text() if server else "",
+        verify=wanted,
         fit=fit,
         values=tuple(values),
         problems=tuple(p for p in found if p.severity == "error"),

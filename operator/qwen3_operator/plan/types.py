@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from qwen3_in_engine.verify.wanted import Verify
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.engine.fit import FitReport
@@ -85,6 +86,8 @@ class Plan:
     drain_seconds: int
     server: str = ""
     """Configuration of the middleware in the server, as text; empty: it has none."""
+    verify: Verify | None = None
+    """What the engine must be seen to do before it is asked by others; None: nothing."""
     values: tuple[Value, ...]
     fit: Fit = Fit("Unknown", Reason.NOT_CHECKED, "not checked")
     problems: tuple[Problem, ...] = ()

@@ -39,7 +39,7 @@ BATCH: Object = {
     "kind": "Qwen3Batch",
     "metadata": {"name": "full"},
     "spec": {
-        **{name: _SERVED[name] for name in ("model", "gpu", "resources", "scheduling", "preflight")},
+        **{name: _SERVED[name] for name in ("model", "gpu", "resources", "scheduling", "preflight", "verify")},
         "engine": {name: value for name, value in _SERVED["engine"].items() if name not in SERVER_ONLY},
         "target": "OwnEngine",
         "input": {
@@ -79,7 +79,7 @@ BATCH_STATUS: Object = {
 
 def _shared() -> Iterator[Case]:
     """Rows of Qwen3Deployment's table that hold here too."""
-    parts = ("spec.model", "spec.engine", "spec.gpu", "spec.resources", "spec.scheduling", "spec.preflight")
+    parts = ("model", "engine", "gpu", "resources", "scheduling", "preflight", "verify")
     status = ("observedGeneration", "conditions", "model", "download", "engine", "plan", "modelFaultAt")
     for case in DEPLOYMENT_CASES:
         if case.path.startswith("spec.modelRef"):
@@ -89,7 +89,8 @@ def _shared() -> Iterator[Case]:
             if below == "sampling":
                 yield _moved(case, "spec.engine.sampling", "spec.sampling")
         elif (
-            case.path != "spec.engine" and case.path.startswith((*parts, *(f"status.{name}" for name in status)))
+            case.path != "spec.engine"
+            and case.path.startswith((*(f"spec.{name}" for name in parts), *(f"status.{name}" for name in status)))
         ) or _owns_gpus(case):
             yield case
 
@@ -149,7 +150,8 @@ def _kept(field: str, why: str, accept: Change, reject: Change) -> list[Case]:
 
 
 _RUNNING: Change = {
-    **dict.fromkeys(("spec.model", "spec.engine", "spec.gpu", "spec.completions", "spec.parallelism"), ABSENT),
+    **dict.fromkeys(("spec.model", "spec.engine", "spec.gpu", "spec.verify"), ABSENT),
+    **dict.fromkeys(("spec.completions", "spec.parallelism"), ABSENT),
     "spec.deploymentRef": {"name": "chat"},
     "spec.target": "Running",
 }
@@ -223,6 +225,12 @@ BATCH_CASES = [
     *(
         replace(case, accept=_WITH_KEY | case.accept, reject=_WITH_KEY | case.reject)
         for case in key_reference("spec.apiKeySecretRef")
+    ),
+    *rule(
+        "spec",
+        "verify is for target OwnEngine",
+        accept=_below_spec(_RUNNING),
+        reject=_below_spec(_RUNNING) | {"verify": {}},
     ),
     *number("spec.stallSeconds", 60, 86400),
     *required("spec.output", "claim"),

@@ -147,6 +147,18 @@ def test_an_engine_that_stands_still_is_seen() -> None:
     assert clock.now - meter.moved_at == 100
 
 
+def test_what_was_made_before_the_first_line_counts_for_none() -> None:
+    clock = Clock()
+    meter = Meter(clock)
+    meter.begin(counted(300))
+    clock.now += 1
+    meter.read(counted(300))
+    assert (meter.generated, meter.tokens_per_second()) == (0, 0)
+    clock.now += 1
+    meter.read(counted(350))
+    assert (meter.generated, meter.tokens_per_second()) == (50, 50)
+
+
 @pytest.mark.parametrize("kept", [True, False], ids=["in memory", "read again"])
 def test_the_lines_of_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
     if not kept:

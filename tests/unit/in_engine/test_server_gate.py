@@ -16,12 +16,13 @@ from tests.unit.in_engine.mounts import Clock, Volume
 
 from qwen3_in_engine.server import loader
 from qwen3_in_engine.server.accounts import accounts
-from qwen3_in_engine.server.contract import EXIT_KEYS_UNUSABLE, KEYS_VARIABLE, LIMITS_VARIABLE, Config, Verify
+from qwen3_in_engine.server.contract import EXIT_KEYS_UNUSABLE, KEYS_VARIABLE, LIMITS_VARIABLE, Config
 from qwen3_in_engine.server.drain import asked, done
 from qwen3_in_engine.server.gate import Gate, gate_of
 from qwen3_in_engine.server.keys import Keys
 from qwen3_in_engine.server.limits import Limits
 from qwen3_in_engine.server.middleware import ServerMiddleware
+from qwen3_in_engine.verify.wanted import Verify
 
 CHAT = "/v1/chat/completions"
 FREE = ["/health", "/metrics", "/qwen3/livez", "/qwen3/readyz", "/qwen3/startedz"]

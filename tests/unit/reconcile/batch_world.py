@@ -224,4 +224,5 @@ EDITS: list[Object] = [
     {"engine": {"maxNumSeqs": 4}},
     {"model": {"id": LARGE}},
     {"podTemplatePatch": {"metadata": {"labels": {"a": "b"}}}},
+    {"verify": {"mode": "Off"}},
 ]

@@ -129,13 +129,26 @@ async def test_a_batch_goes_on_when_the_claim_of_its_output_has_grown(world: Wor
     assert "outputCapacity" not in status
 
 
-async def test_wrong_input_delivers_nothing(world: World) -> None:
+@pytest.mark.parametrize("reason", ["InputEmpty", "AnswersWrong"])
+async def test_where_no_line_was_answered_nothing_is_delivered(world: World, reason: str) -> None:
     job = await world.running()
-    world.pod(job, report={"result": "Failed", "reason": "InputEmpty", "message": "the input is empty"})
+    world.pod(job, report={"result": "Failed", "reason": reason, "message": "see there"})
     job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "PodFailurePolicy"}]}
     status = await world.reconcile()
     assert (status["job"]["result"], status["job"].get("delivery")) == ("Failed", None)
+    assert told(status, "Completed")[1] == told(status, "Stalled")[1] == reason
     assert world.cluster.of(JOBS) == [job]
+
+
+async def test_what_another_shard_has_answered_is_delivered_where_one_is_wrong(world: World) -> None:
+    job = await world.running()
+    world.pod(job, report={"result": "Failed", "reason": "Terminated", "message": "x", "done": 3, "total": 5})
+    world.pod(job, report={"result": "Failed", "reason": "AnswersWrong", "message": "the parser"})
+    job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "PodFailurePolicy"}]}
+    status = await world.reconcile()
+    assert (told(status, "Completed")[1], status["job"]["delivery"]) == ("AnswersWrong", "Running")
+    container = world.delivery()["spec"]["template"]["spec"]["containers"][0]
+    assert container["args"][2] == "shard_given_up" and "AnswersWrong" in container["args"][3]
 
 
 def lost(world: World) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from qwen3_in_engine.server.ask import Answer
-from qwen3_in_engine.server.contract import Verify
-from qwen3_in_engine.server.verify import TOOL_QUESTION, WrongAnswer, verify
+from qwen3_in_engine.verify.answer import Answer
+from qwen3_in_engine.verify.checks import TOOL_QUESTION, WrongAnswer, verify
+from qwen3_in_engine.verify.wanted import Verify
 
 CHAT = Verify(
     names=("Qwen3-8B",),

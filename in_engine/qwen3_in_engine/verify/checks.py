@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from qwen3_in_engine.server.ask import Answer, Said, said_in
-from qwen3_in_engine.server.contract import Verify
+from qwen3_in_engine.verify.answer import Answer, Said, said_in
+from qwen3_in_engine.verify.wanted import Verify
 
 Ask = Callable[[str, str, Mapping[str, Any] | None], Awaitable[Answer]]
 """Method, path and body -> the answer."""

@@ -1,0 +1,41 @@
+"""Our modules that run in vLLM's image, as a ConfigMap carries them: keys are flat, the paths in the pod are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+SHARED = "qwen3_in_engine.verify"
+"""What each of the packages imports beside itself."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """One module: its path, by which the others import it, and its text."""
+
+    path: str
+    text: str
+
+
+@cache
+def modules(package: str) -> Mapping[str, Module]:
+    """Key of the ConfigMap -> module, of `package` and of what is shared. Keys of the latter have its name before them:
+    two packages may have a file of one name."""
+    return {
+        f"{prefix}{file.name}": Module(f"{name.replace('.', '/')}/{file.name}", file.read_text(encoding="utf-8"))
+        for name, prefix in ((package, ""), (SHARED, f"{SHARED.rpartition('.')[2]}."))
+        for file in resources.files(name).iterdir()
+        if file.name.endswith(".py")
+    }
+
+
+def texts(package: str) -> dict[str, str]:
+    """The data of the ConfigMap."""
+    return {key: module.text for key, module in modules(package).items()}
+
+
+def items(package: str) -> list[dict[str, str]]:
+    """The items of its volume."""
+    return [{"key": key, "path": module.path} for key, module in sorted(modules(package).items())]
