@@ -60,7 +60,7 @@ test-fuzz: .venv/.done ## 2,000 sequences of specs, by their seed on file (night
 test-e2e: .venv/.done ## the whole chain on a real node, with a real vLLM
 	$(PYTEST) tests -m "e2e and not load and not nightly" -n 2 --dist loadgroup
 
-test-e2e-nightly: .venv/.done ## what takes minutes for one point: engines of several processes, wrong servers, thousands of lines, Argo CD (nightly)
+test-e2e-nightly: .venv/.done ## what takes minutes for one point: engines of several processes, wrong servers, thousands of lines, fences, Argo CD (nightly)
 	$(PYTEST) tests -m "nightly"
 
 test-load: .venv/.done ## users on the real node through roll-outs, drains, faults: requests, failures, gaps (half an hour; ARGS="-k drain")

@@ -18,7 +18,7 @@ from devcluster import processes, simulated, stages, tools
 from devcluster.client import Client
 from devcluster.controlplane import ControlPlane, read_audit_log
 from devcluster.paths import DevclusterError, state_dir
-from devcluster.realnode import layout
+from devcluster.realnode import layout, policies
 from devcluster.realnode import node as realnode
 from devcluster.registry import Registry
 from devcluster.spec import ClusterSpec
@@ -119,6 +119,13 @@ class Cluster(Client):
         self._require_real_node()
         realnode.restart(self.kubeconfig, self.spec())
         self._wait_nodes_ready(self.spec().nodes + 1)
+
+    @contextlib.contextmanager
+    def enforced_policies(self) -> Iterator[None]:
+        """Have the real node enforce NetworkPolicies as long as the block lasts; else nobody does."""
+        self._require_real_node()
+        with policies.enforced(self.kubeconfig):
+            yield
 
     def owner(self) -> processes.Process | None:
         """The process without which the cluster is an orphan; None for one that stays until `down`."""

@@ -57,6 +57,7 @@ TOOLS = {
     "argocd": Tool("argocd", "qwen3.dev/devcluster/argocd"),
     "kustomize": Tool("kustomize", "sigs.k8s.io/kustomize/kustomize/v5"),
     "kstatus": Tool("kstatus", "qwen3.dev/devcluster/kstatus"),
+    "kube-router": Tool("kuberouter", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"),
 }
 CONTROL_PLANE = (
     "etcd",

@@ -1,4 +1,4 @@
-"""Take away what a real node leaves in the kernel: containers, mounts, interfaces, iptables chains, cgroups.
+"""Take away what a real node leaves in the kernel: containers, mounts, interfaces, iptables chains, IP sets, cgroups.
 
 Nothing here needs a program of the node to be alive, so it serves after a crash as well. Every step finds what is
 ours by a path, a name or a parent, and leaves the rest of the machine alone.
@@ -19,6 +19,10 @@ from pathlib import Path
 from devcluster.realnode import layout
 
 CHAIN_PREFIXES = ("KUBE-", "CNI-")
+POLICY_CHAIN_PREFIXES = ("KUBE-ROUTER-", "KUBE-POD-FW-", "KUBE-NWPLCY-")
+"""Those of them that NetworkPolicies become (policies.py)."""
+SET_PREFIXES = ("KUBE-SRC-", "KUBE-DST-", "TMP-")
+"""Who is on either side of a NetworkPolicy, and what kube-router swaps them with."""
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -53,36 +57,36 @@ def remove_interfaces() -> None:
         subprocess.run(["ip", "link", "delete", name], capture_output=True, check=False)
 
 
-def chains(family: str) -> dict[str, list[str]]:
-    """Table -> chains of kube-proxy, the kubelet and CNI. `family`: iptables or ip6tables."""
-    return removable(_save(family))
+def chains(family: str, prefixes: tuple[str, ...] = CHAIN_PREFIXES) -> dict[str, list[str]]:
+    """Table -> chains of kube-proxy, the kubelet, CNI and policies. `family`: iptables or ip6tables."""
+    return removable(_save(family), prefixes)
 
 
-def remove_chains(keep: dict[str, dict[str, list[str]]]) -> None:
+def remove_chains(keep: dict[str, dict[str, list[str]]], prefixes: tuple[str, ...] = CHAIN_PREFIXES) -> None:
     """Remove those chains, and the rules that lead into them, except `keep` (family -> table -> chains)."""
     for family in ("iptables", "ip6tables"):
-        script = removal_script(_save(family), keep.get(family, {}))
+        script = removal_script(_save(family), keep.get(family, {}), prefixes)
         if script:
             restore = [f"{family}-restore", "--noflush"]
             subprocess.run(restore, input=script, text=True, capture_output=True, check=False)
 
 
-def removable(saved: str) -> dict[str, list[str]]:
-    """Table -> chains with our prefixes in the output of iptables-save."""
+def removable(saved: str, prefixes: tuple[str, ...] = CHAIN_PREFIXES) -> dict[str, list[str]]:
+    """Table -> chains with the prefixes in the output of iptables-save."""
     found: dict[str, list[str]] = {}
     table = ""
     for line in saved.splitlines():
         if line.startswith("*"):
             table = line[1:]
-        elif line.startswith(":") and line[1:].startswith(CHAIN_PREFIXES):
+        elif line.startswith(":") and line[1:].startswith(prefixes):
             found.setdefault(table, []).append(line[1:].split()[0])
     return found
 
 
-def removal_script(saved: str, keep: dict[str, list[str]]) -> str:
+def removal_script(saved: str, keep: dict[str, list[str]], prefixes: tuple[str, ...] = CHAIN_PREFIXES) -> str:
     """An `iptables-restore --noflush` script that takes our chains out of what iptables-save printed; "" for none."""
     script: list[str] = []
-    for table, names in removable(saved).items():
+    for table, names in removable(saved, prefixes).items():
         gone = set(names) - set(keep.get(table, []))
         if not gone:
             continue
@@ -95,6 +99,20 @@ def removal_script(saved: str, keep: dict[str, list[str]]) -> str:
         script += [f"-X {name}" for name in sorted(gone)]
         script += ["COMMIT"]
     return "".join(f"{line}\n" for line in script)
+
+
+def sets() -> list[str]:
+    """The IP sets of NetworkPolicies. Only a node that enforces some has Debian's ipset."""
+    if not shutil.which("ipset"):
+        return []
+    done = subprocess.run(["ipset", "list", "-name"], capture_output=True, text=True, check=False)
+    return [name for name in done.stdout.split() if name.startswith(SET_PREFIXES)]
+
+
+def remove_sets(keep: Iterable[str]) -> None:
+    """Remove those that were not there before the node; the chains that ask them have to be gone."""
+    for name in set(sets()) - set(keep):
+        subprocess.run(["ipset", "destroy", name], capture_output=True, check=False)
 
 
 def kubepods_cgroups() -> list[str]:

@@ -49,6 +49,7 @@ def prepare(owned_by: Path) -> None:
                     "owner": str(owned_by),
                     "ip_forward": IP_FORWARD.read_text().strip(),
                     "chains": {family: cleanup.chains(family) for family in ("iptables", "ip6tables")},
+                    "sets": cleanup.sets(),
                     "cgroups": cleanup.kubepods_cgroups(),
                     "var_lib_kubelet": Path("/var/lib/kubelet").exists(),
                 }
@@ -58,7 +59,15 @@ def prepare(owned_by: Path) -> None:
 
 def owner() -> str | None:
     """The folder of the cluster that holds the real node; None when there is none."""
-    return _claim().get("owner")
+    return claimed().get("owner")
+
+
+def claimed() -> dict[str, Any]:
+    """Who has the node, and what the machine was like before; empty where there is none."""
+    try:
+        return dict(json.loads(layout.CLAIM.read_text()))
+    except FileNotFoundError:
+        return {}
 
 
 def processes_of_node() -> list[processes.Process]:
@@ -74,20 +83,21 @@ def start(client: Client, pki: Path, spec: ClusterSpec) -> None:
     _start_kubelet(client.kubeconfig, spec)
     client.apply(config.local_path_manifests())
     _start_helpers(client.kubeconfig)
-    _wait("the node to register", lambda: bool(client.kubectl("get", "node", layout.NAME, check=False)))
+    wait("the node to register", lambda: bool(client.kubectl("get", "node", layout.NAME, check=False)))
     patch = json.dumps(config.gpu_status(spec))
     client.kubectl("patch", "node", layout.NAME, "--subresource=status", "--type=merge", "-p", patch)
 
 
 def stop() -> None:
     """End the node and put the machine back; also after a crash, also when there is nothing."""
-    claim = _claim()
+    claim = claimed()
     processes.stop(processes_of_node(), grace=2)
     cleanup.kill_containers()
     cleanup.unmount(layout.RUN, layout.DATA)
     cleanup.remove_interfaces()
     if claim:
         cleanup.remove_chains(claim["chains"])
+        cleanup.remove_sets(claim.get("sets", ()))
         cleanup.remove_cgroups(claim["cgroups"])
         with contextlib.suppress(OSError):
             IP_FORWARD.write_text(claim["ip_forward"])
@@ -154,7 +164,7 @@ def _make_bridge() -> None:
 
 def _start_containerd() -> None:
     _start("containerd", ["containerd", "--config", layout.CONFIG / "containerd.toml"])
-    _wait("containerd", lambda: subprocess.run(_ctr_command("version"), capture_output=True).returncode == 0)
+    wait("containerd", lambda: subprocess.run(_ctr_command("version"), capture_output=True).returncode == 0)
 
 
 def _start_kubelet(kubeconfig: Path, spec: ClusterSpec) -> None:
@@ -193,7 +203,7 @@ def _ctr_command(*args: str) -> list[str]:
     return ["ctr", "--address", str(layout.SOCKET), "--namespace", "k8s.io", *args]
 
 
-def _wait(what: str, done: Callable[[], bool]) -> None:
+def wait(what: str, done: Callable[[], bool]) -> None:
     """Poll until `done`. Raises DevclusterError with a log when a program of the node has ended, or time is up."""
     deadline = time.monotonic() + START_SECONDS
     while not done():
@@ -204,13 +214,6 @@ def _wait(what: str, done: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise DevclusterError(f"gave up waiting for {what} after {START_SECONDS:.0f} s; logs: {layout.LOGS}")
         time.sleep(0.1)
-
-
-def _claim() -> dict[str, Any]:
-    try:
-        return dict(json.loads(layout.CLAIM.read_text()))
-    except FileNotFoundError:
-        return {}
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from devcluster.paths import DevclusterError
@@ -20,18 +21,21 @@ PACKAGES = {
     "ip": "iproute2",
     "busybox": "busybox-static",
 }
+FOR_POLICIES = {"ipset": "ipset"}
+"""What a node needs besides while it enforces NetworkPolicies."""
 
 
-def ensure_packages() -> None:
+def ensure_packages(packages: Mapping[str, str] = PACKAGES) -> None:
     """Install what is missing. Raises DevclusterError that lists it when this is not root, or there is no apt."""
-    missing = missing_packages()
+    missing = missing_packages(packages)
     if not missing:
         return
     install = f"apt-get install -y --no-install-recommends {' '.join(missing)}"
     if not shutil.which("apt-get"):
+        absent = ", ".join(sorted(_absent(packages)))
         raise DevclusterError(
-            f"the real node needs programs that are missing here: {', '.join(sorted(_absent()))}. In Debian they are "
-            f"the packages {', '.join(missing)}; there is no apt-get, so install them with your own package manager."
+            f"the real node needs programs that are missing here: {absent}. In Debian they are the packages "
+            f"{', '.join(missing)}; there is no apt-get, so install them with your own package manager."
         )
     print(f"devcluster: installing {' '.join(missing)}", flush=True)
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
@@ -48,10 +52,10 @@ def ensure_packages() -> None:
         raise DevclusterError(f"`{install}` failed:\n{done.stderr.strip()[-1500:]}")
 
 
-def missing_packages() -> list[str]:
-    return sorted({PACKAGES[name] for name in _absent()})
+def missing_packages(packages: Mapping[str, str] = PACKAGES) -> list[str]:
+    return sorted({packages[name] for name in _absent(packages)})
 
 
-def _absent() -> list[str]:
+def _absent(packages: Mapping[str, str]) -> list[str]:
     sbin = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-    return [f for f in PACKAGES if not (Path(f).exists() if f.startswith("/") else shutil.which(f, path=sbin))]
+    return [f for f in packages if not (Path(f).exists() if f.startswith("/") else shutil.which(f, path=sbin))]

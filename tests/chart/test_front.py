@@ -9,6 +9,8 @@ from tests.chart.helm import template
 from tests.cluster.rights import Right, granted
 
 from qwen3_front.settings import Settings as FrontSettings
+from qwen3_operator.desired.server import PORT
+from qwen3_operator.naming import server_labels
 from qwen3_operator.settings import Settings
 
 pytestmark = pytest.mark.cluster  # helm is one of its tools
@@ -71,3 +73,13 @@ def test_fences_let_it_ask_the_servers() -> None:
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "qwen3-system"}},
         "podSelector": {"matchLabels": pods["spec"]["selector"]},
     } in rule["from"]
+
+
+def test_its_own_fence_lets_it_ask_servers_and_nobody_else_at_their_port() -> None:
+    policies = [m for m in template(ON, "networkPolicy.enabled=true") if m["kind"] == "NetworkPolicy"]
+    (policy,) = (m for m in policies if m["metadata"]["name"] == NAME)
+    asks = {port["port"]: rule.get("to") for rule in policy["spec"]["egress"] for port in rule["ports"]}
+    (servers,) = asks.pop(PORT) or [{}]
+    assert servers["namespaceSelector"] == {}
+    assert servers["podSelector"]["matchLabels"].items() <= server_labels("chat").items()
+    assert asks == {443: None, 6443: None, 53: None}

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import requests
 from demo.kube import Kube, wait_until
-from demo.manifests import HUB_BYTES_PER_SECOND, HUB_NAMESPACE, HUB_PORT, namespace
+from demo.manifests import HUB_NAMESPACE, namespace
+from tests.e2e.hub import slow_hub
 from tests.e2e.world import EXAMPLE, World
 from tests.e2e.world import MODELS_NAMESPACE as NAMESPACE
 
-SLOW = 30_000
-"""Bytes per second: the tiny model takes some 26 s."""
 WHERE = ("-n", NAMESPACE)
 
 
@@ -55,21 +52,6 @@ def condition(kube: Kube, name: str, kind: str) -> dict[str, Any]:
 def ready(kube: Kube, name: str, timeout: float = 90) -> dict[str, Any]:
     wait_until(f"{name} is ready", lambda: condition(kube, name, "Ready").get("status") == "True", timeout=timeout)
     return status(kube, name)
-
-
-@contextlib.contextmanager
-def slow_hub(kube: Kube) -> Iterator[None]:
-    """The hub sends `SLOW` bytes per second in all."""
-
-    def set_rate(rate: int) -> None:
-        with kube.port_forward(HUB_NAMESPACE, "svc/hub", HUB_PORT) as hub:
-            requests.post(f"{hub}/admin/settings", json={"total_rate": rate}, timeout=10).raise_for_status()
-
-    set_rate(SLOW)
-    try:
-        yield
-    finally:
-        set_rate(HUB_BYTES_PER_SECOND)
 
 
 def download_pods(kube: Kube) -> list[dict[str, Any]]:

@@ -8,13 +8,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from demo import ours
 from demo.kube import wait_until
 from demo.manifests import NAMESPACE, SYSTEM_NAMESPACE
 from demo.ours import RELEASE
-from demo.stage import CHART
 from tests.autoscaling.keda import CRD, scaled_object_crd
 from tests.e2e.keda_hand import keda, replicas, scale
+from tests.e2e.release import install, remove_front
 from tests.e2e.world import World
 from tests.load.in_cluster import Users, users
 
@@ -28,12 +27,6 @@ NOT_RUN = {"ConnectionRefusedError", "TimeoutError", "OSError", "HTTP 503"}
 """How a request ends that nobody took: its user asks again."""
 
 
-def install(world: World, *values: str) -> None:
-    words = [word for value in values for word in ("--set", value)]
-    where = [*ours.IN_RELEASE, "--reuse-values", "--wait", "--timeout=120s"]
-    world.kube.helm("upgrade", RELEASE, str(CHART), *where, *words)
-
-
 @pytest.fixture(scope="module")
 def held(world: World) -> Iterator[World]:
     """One server, whose roll-out ends it before the next one comes, and a front."""
@@ -42,15 +35,7 @@ def held(world: World) -> Iterator[World]:
     world.ready(NAME)
     yield world
     world.delete(NAME)
-    install(world, "front.replicas=0")
-    wait_until("no slice leads to the front", lambda: not led_to_the_front(world), timeout=60)
-    install(world, "front.enabled=false")
-
-
-def led_to_the_front(world: World) -> list[str]:
-    selector = "endpointslice.kubernetes.io/managed-by=qwen3-operator"
-    found = world.kube.get("endpointslices", "-A", "-l", selector)["items"]
-    return [it["metadata"]["name"] for it in found if it.get("endpoints")]
+    remove_front(world)
 
 
 def nothing_lost(found: Users) -> None:

@@ -52,5 +52,23 @@ def test_leaves_others_alone() -> None:
     assert "DOCKER" not in script
 
 
+def test_policies_go_and_the_rest_of_the_node_stays() -> None:
+    saved = SAVED.replace(
+        "-A INPUT -j DOCKER",
+        ":KUBE-ROUTER-INPUT - [0:0]\n:KUBE-POD-FW-X - [0:0]\n"
+        '-A INPUT -m comment --comment "kube-router netpol - ABC" -j KUBE-ROUTER-INPUT\n-A INPUT -j DOCKER',
+    )
+    script = cleanup.removal_script(saved, {}, cleanup.POLICY_CHAIN_PREFIXES)
+    assert script.splitlines() == [
+        "*filter",
+        '-D INPUT -m comment --comment "kube-router netpol - ABC" -j KUBE-ROUTER-INPUT',
+        "-F KUBE-POD-FW-X",
+        "-F KUBE-ROUTER-INPUT",
+        "-X KUBE-POD-FW-X",
+        "-X KUBE-ROUTER-INPUT",
+        "COMMIT",
+    ]
+
+
 def test_nothing_to_do_is_an_empty_script() -> None:
     assert cleanup.removal_script("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n", keep={}) == ""
