@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qwen3_in_engine.batch_runner.lines import BadLine, Request
-from qwen3_in_engine.batch_runner.wire import Reply
+from qwen3_in_engine.verify.answer import Answer
 
 _CODES = {401: "unauthorized", 403: "unauthorized", 404: "model_not_found", 413: "request_too_large"}
 _TOO_LONG = ("maximum context length", "max_model_len", "longer than the maximum model length")
@@ -54,7 +54,7 @@ def _line(identifier: str, custom_id: str, response: str, error: Any) -> str:
     return f'{head},"response":{response},"error":{dumped(error)}}}'
 
 
-def refusal(request: Request, reply: Reply) -> BadLine:
+def refusal(request: Request, reply: Answer) -> BadLine:
     """The server's refusal of a request, in its own words."""
     try:
         said = reply.json()

@@ -15,8 +15,9 @@ from qwen3_in_engine.batch_runner.engine import EngineDied, Server, started
 from qwen3_in_engine.batch_runner.ledger import GROUP, Ledger
 from qwen3_in_engine.batch_runner.lines import CHAT, BadLine, Request, custom_id_of, parse
 from qwen3_in_engine.batch_runner.source import Source
-from qwen3_in_engine.batch_runner.wire import Reply, Unreachable
+from qwen3_in_engine.batch_runner.wire import Unreachable
 from qwen3_in_engine.batch_runner.writer import Writer
+from qwen3_in_engine.verify.answer import Answer
 
 MOST_BYTES = 256 << 20
 """Of requests in flight: images stand in them."""
@@ -173,7 +174,7 @@ class Asker:
         await self._take(server, request, body, reply)
         server.meter.touch()
 
-    async def _take(self, server: Server, request: Request, body: Body, reply: Reply) -> None:
+    async def _take(self, server: Server, request: Request, body: Body, reply: Answer) -> None:
         if reply.status != 200:
             self.fail(request.index, refusal(request, reply))
             return
@@ -208,6 +209,6 @@ class Asker:
         self._tally.count(usage)
 
 
-def _of_limit(reply: Reply) -> bool:
+def _of_limit(reply: Answer) -> bool:
     text = reply.body[:4000].decode("utf-8", "replace")
     return any(word in text for word in _LIMIT_WORDS)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from qwen3_in_engine.batch_runner.contract import WRONG_ANSWERS, Config, Stop
@@ -46,7 +47,7 @@ async def _check(server: Server, wanted: Verify, *, chats: bool) -> None:
     async def ask(method: str, path: str, body: Mapping[str, Any] | None) -> Answer:
         reply = await server.insist(method, path, b"" if body is None else json.dumps(body).encode())
         needless = path == CHAT and not chats and reply.status == 400
-        return Answer(NOT_THERE if needless else reply.status, reply.body)
+        return replace(reply, status=NOT_THERE) if needless else reply
 
     try:
         report = await verify(wanted, ask)

@@ -22,7 +22,8 @@ from typing import Any
 
 from qwen3_in_engine.batch_runner.contract import AGAIN, BAD_ARGUMENTS, KEY_VARIABLE, Config, Stop
 from qwen3_in_engine.batch_runner.meter import Meter
-from qwen3_in_engine.batch_runner.wire import Address, Reply, Unreachable
+from qwen3_in_engine.batch_runner.wire import Address, Unreachable
+from qwen3_in_engine.verify.answer import Answer
 
 POLL_SECONDS = 0.25
 PROBE_SECONDS = 10.0
@@ -65,11 +66,11 @@ class Server(ABC):
         """Be ready to ask. Raises Stop."""
 
     @abstractmethod
-    async def ask(self, path: str, body: bytes) -> Reply:
+    async def ask(self, path: str, body: bytes) -> Answer:
         """The answer to a request; of a refusal, or of the server's own mistake, its words. Raises EngineDied, Stop."""
 
     @abstractmethod
-    async def insist(self, method: str, path: str, body: bytes) -> Reply:
+    async def insist(self, method: str, path: str, body: bytes) -> Answer:
         """The same with any method. Raises Unreachable where no answer comes."""
 
     @abstractmethod
@@ -91,7 +92,7 @@ class Server(ABC):
         """The text of tokens. Raises Unreachable, ValueError."""
         return str((await self._ask_for_us("/detokenize", {"tokens": tokens})).json()["prompt"])
 
-    async def _ask_for_us(self, path: str, fields: Mapping[str, Any]) -> Reply:
+    async def _ask_for_us(self, path: str, fields: Mapping[str, Any]) -> Answer:
         """The answer to a question of the runner's own. Raises Unreachable."""
         model = {"model": self._config.models[0]} if self._config.models else {}
         return await self._address.ask("POST", path, json.dumps({**model, **fields}).encode())
@@ -158,13 +159,13 @@ class OwnEngine(Server):
             await asyncio.sleep(POLL_SECONDS)
         await self._learn()
 
-    async def ask(self, path: str, body: bytes) -> Reply:
+    async def ask(self, path: str, body: bytes) -> Answer:
         try:
             return await self.insist("POST", path, body)
         except Unreachable as error:
-            return Reply(500, str(error).encode())
+            return Answer(500, str(error).encode())
 
-    async def insist(self, method: str, path: str, body: bytes) -> Reply:
+    async def insist(self, method: str, path: str, body: bytes) -> Answer:
         reply, left = None, TRIES
         while left:
             busy = False
@@ -224,7 +225,7 @@ class RunningServer(Server):
         await self.insist("GET", "/v1/models", b"")
         await self._learn()
 
-    async def ask(self, path: str, body: bytes) -> Reply:
+    async def ask(self, path: str, body: bytes) -> Answer:
         reply = await self.insist("POST", path, body)
         for _ in range(TRIES - 1):
             if reply.status < 500:
@@ -236,7 +237,7 @@ class RunningServer(Server):
     async def end(self) -> None:
         """It runs on: it is its Qwen3Deployment's."""
 
-    async def insist(self, method: str, path: str, body: bytes) -> Reply:
+    async def insist(self, method: str, path: str, body: bytes) -> Answer:
         """Ask until somebody answers: servers are restarted, scaled and replaced under a batch."""
         wait, wrong = AGAIN_SECONDS, ""
         while True:

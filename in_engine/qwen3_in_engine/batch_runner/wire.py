@@ -7,13 +7,13 @@ Service choose another server for each.
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
+
+from qwen3_in_engine.verify.answer import Answer
 
 LONGEST_HEAD = 64 << 10
 LONGEST_ANSWER = 256 << 20
@@ -28,18 +28,6 @@ class Unreachable(Exception):
 
 
 @dataclass(frozen=True)
-class Reply:
-    """Status and body of a response."""
-
-    status: int
-    body: bytes
-
-    def json(self) -> Any:
-        """The body. Raises ValueError."""
-        return json.loads(self.body)
-
-
-@dataclass(frozen=True)
 class Address:
     """Where a server listens: a Unix socket, or an http:// URL."""
 
@@ -48,7 +36,7 @@ class Address:
     key: str = ""
     """API key; empty: none is sent."""
 
-    async def ask(self, method: str, path: str, body: bytes = b"") -> Reply:
+    async def ask(self, method: str, path: str, body: bytes = b"") -> Answer:
         """The answer to one request. Raises Unreachable."""
         try:
             async with self._connected() as (reader, writer):
@@ -92,19 +80,19 @@ class Address:
         return "\r\n".join([*lines, "", ""]).encode()
 
 
-async def _reply(reader: asyncio.StreamReader) -> Reply:
+async def _reply(reader: asyncio.StreamReader) -> Answer:
     status, headers = await _head_of(reader)
     while status == 100:
         status, headers = await _head_of(reader)
     if "chunked" in headers.get("transfer-encoding", "").lower():
-        return Reply(status, await _chunks(reader))
+        return Answer(status, await _chunks(reader))
     if (length := headers.get("content-length")) is not None:
-        return Reply(status, await reader.readexactly(_bounded(int(length))))
+        return Answer(status, await reader.readexactly(_bounded(int(length))))
     body = bytearray()
     while more := await reader.read(1 << 20):
         body += more
         _bounded(len(body))
-    return Reply(status, bytes(body))
+    return Answer(status, bytes(body))
 
 
 async def _head_of(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:

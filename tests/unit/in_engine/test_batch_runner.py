@@ -16,7 +16,8 @@ from qwen3_in_engine.batch_runner.ledger import Ledger
 from qwen3_in_engine.batch_runner.meter import Meter, totals
 from qwen3_in_engine.batch_runner.report import Progress
 from qwen3_in_engine.batch_runner.source import Source
-from qwen3_in_engine.batch_runner.wire import Address, Reply, Unreachable
+from qwen3_in_engine.batch_runner.wire import Address, Unreachable
+from qwen3_in_engine.verify.answer import Answer
 
 
 class Clock:
@@ -239,17 +240,17 @@ def test_a_line_whose_answer_never_comes_whole_is_given_up_though_the_queue_was_
         async def _is_alive(self) -> bool:
             return True
 
-    async def ask(self: Address, method: str, path: str, body: bytes = b"") -> Reply:
+    async def ask(self: Address, method: str, path: str, body: bytes = b"") -> Answer:
         nonlocal asked
         asked += 1
         if asked == 1:
-            return Reply(429, b"the queue is full")
+            return Answer(429, b"the queue is full")
         raise Unreachable("an answer of more than 256 MiB")
 
     monkeypatch.setattr(Address, "ask", ask)
     monkeypatch.setattr(engine, "AGAIN_SECONDS", 0)
 
-    async def answer() -> Reply:
+    async def answer() -> Answer:
         async with asyncio.timeout(5):
             return await Full(Config(namespace="n", name="b", fingerprint="", input="", output="")).ask("/", b"")
 
