@@ -104,8 +104,7 @@ def test_from_a_mirror(printed: str, shell: Shell, kube: Kube) -> None:
 
 
 def test_without_helm(printed: str, shell: Shell, kube: Kube) -> None:
-    shell("kubectl delete namespace qwen3-system")
-    shell("kubectl delete crd --selector=app.kubernetes.io/part-of=qwen3-operator")
+    """After helm's release: its CRDs and their objects stay, and are the new installation's."""
     shell(documented("kubectl apply --server-side -f dist/install.yaml"))
     shell(documented("kubectl -n qwen3-system rollout status deployment/qwen3-operator"))
     assert images_of(kube, *OPERATOR) == {f"{TEAM}/qwen3-operator"}
