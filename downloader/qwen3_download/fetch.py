@@ -13,6 +13,7 @@ import pycurl
 
 from qwen3_download import __version__
 from qwen3_download.answer import Answer, FetchError, Kind
+from qwen3_download.local import CERTIFICATES
 from qwen3_download.partial import Writer
 
 MAX_REDIRECTS = 10
@@ -35,7 +36,7 @@ class Network:
     @staticmethod
     def trusted_authorities(environment: Mapping[str, str]) -> str:
         """The CA file or folder that `requests` uses as well."""
-        return environment.get("REQUESTS_CA_BUNDLE") or environment.get("CURL_CA_BUNDLE") or certifi.where()
+        return next((environment[name] for name in CERTIFICATES if environment.get(name)), "") or certifi.where()
 
 
 class Connection:
@@ -126,9 +127,9 @@ def address(curl: pycurl.Curl, network: Network, url: str, headers: Mapping[str,
 
 
 def _proxy(url: str) -> str:
-    """The proxy on the way to `url`, "" where there is none: what the client's library says, which takes 0.1 s to
-    import and has nothing to say where no proxy is set."""
-    if not any(name.lower().endswith("_proxy") for name in os.environ):
+    """The proxy on the way to `url`, "" where there is none: what the client's library says, which takes 0.05 s to
+    import and has nothing to say where no proxy is set (NO_PROXY alone is none)."""
+    if not any(name.lower().endswith("_proxy") and name.lower() != "no_proxy" for name in os.environ):
         return ""
     from requests.utils import get_environ_proxies, select_proxy
 

@@ -14,7 +14,8 @@ from qwen3_download.errors import Failure, Reason
 
 TOKEN = "MODELSCOPE_API_TOKEN"
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-_CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""What names the authorities to trust, as `requests` reads them: the first that is set counts."""
 _SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 _HIDDEN = "***"
 _LEAST_HIDDEN = 4
@@ -48,9 +49,8 @@ def check(token: str, endpoint: str, environment: Mapping[str, str], *, allow_ht
             raise Failure(Reason.INSECURE_ENDPOINT, f"{without_user(endpoint)} {words}")
     for name in _variables(environment, _PROXIES):
         _check_proxy(name, environment[name])
-    for name in _CERTIFICATES:
-        if environment.get(name):
-            _check_certificates(name, Path(environment[name]))
+    if (name := next((name for name in CERTIFICATES if environment.get(name)), "")) != "":
+        _check_certificates(name, Path(environment[name]))
 
 
 def without_user(address: str) -> str:

@@ -33,7 +33,7 @@ from qwen3_operator.reconcile import (
     reconcile_deployment,
     reconcile_model,
 )
-from qwen3_operator.reconcile.failure import LASTING_FAILURES, report_failure
+from qwen3_operator.reconcile.failure import lasts, report_failure
 from qwen3_operator.reconcile.front_pods import Front
 from qwen3_operator.reconcile.nodes import Nodes
 from qwen3_operator.reconcile.triggers import Triggers
@@ -165,11 +165,11 @@ class Operator:
         for (namespace, name), _uid in self._store.names(QWEN3_DEPLOYMENTS):
             self.queue.add(Key(QWEN3_DEPLOYMENTS.kind, namespace, name))
 
-    def _enqueue(self, key: Key, seconds: float) -> None:
+    def _enqueue(self, key: Key, seconds: float, *, edited: bool = False) -> None:
         if seconds:
             self.queue.add_after(key, seconds)
         else:
-            self.queue.add(key)
+            self.queue.add(key, edited=edited)
 
     async def _check_api(self) -> None:
         """kopf would wait for ever for a kind that is not served."""
@@ -216,7 +216,7 @@ class Operator:
         traceback = None if isinstance(error, ApiError | TimeoutError) else error
         level = logging.INFO if conflict else logging.WARNING
         log.log(level, "%s %s/%s: %s; again in %.1f s", *key, error, delay, exc_info=traceback)
-        if failures >= LASTING_FAILURES:
+        if lasts(failures, self.queue.failing(key)):
             await report_failure(self._context, kind, key, error)
 
     def _lease(self) -> Lease | None:

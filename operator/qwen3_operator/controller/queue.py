@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.2
 LAST_DELAY = 300.0
-SOON_AGAIN = 3
-"""After so few failures in a row a key does not wait behind all that waits in its lane: soon it works, or somebody can
-be told why it does not."""
+SOON_AGAIN, SOON_SECONDS = 3, 2.0
+"""After so few failures in a row, within so many seconds, a key does not wait behind all that waits in its lane: soon
+it works, or somebody can be told why it does not."""
 TROUBLE_PATIENCE = 120.0
 """Seconds for which a key in trouble is tried as often as it asks."""
 TROUBLE_GROWTH = 0.25
@@ -44,6 +44,7 @@ class Requeue:
 class _Why(Enum):
     """Why a key waits. In a lane these take turns, too."""
 
+    EDIT = "what it is to be was changed, and it is there already"
     NEWS = "something happened"
     RETRY = "it failed a moment ago"
     DUE = "the time has come that was asked for"
@@ -69,6 +70,9 @@ class KeyedQueue(Generic[K]):
         """Lanes that have keys that wait and none in work."""
         self._idle: deque[asyncio.Future[None]] = deque()
         self._failures: dict[K, int] = {}
+        """Failures in a row."""
+        self._failing: dict[K, float] = {}
+        """When the first of them was."""
         self._trouble: dict[K, float] = {}
         """Keys in trouble, and since when."""
         self._timers: dict[K, asyncio.TimerHandle] = {}
@@ -96,10 +100,11 @@ class KeyedQueue(Generic[K]):
         """Seconds for which keys have waited and no worker took one."""
         return _now() - self._moved if self._turns else 0.0
 
-    def add(self, key: K) -> None:
-        """There is news of `key`: reconcile it as soon as a worker is free."""
+    def add(self, key: K, *, edited: bool = False) -> None:
+        """There is news of `key`: reconcile it as soon as a worker is free. `edited`: somebody has changed what it is
+        to be, and waits for it: not behind all that is new in its lane."""
         self._trouble.pop(key, None)
-        self._wait(key, _Why.NEWS)
+        self._wait(key, _Why.EDIT if edited else _Why.NEWS)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Reconcile `key` in `seconds`, unless that happens before."""
@@ -116,6 +121,7 @@ class KeyedQueue(Generic[K]):
     def succeeded(self, key: K, again: Requeue | float | None = None) -> None:
         """The last reconcile of `key` went well. `again`: when to have the next; seconds stand for Requeue(seconds)."""
         self._failures.pop(key, None)
+        self._failing.pop(key, None)
         if isinstance(again, Requeue) and again.trouble:
             since = self._trouble.setdefault(key, _now())
             late = (_now() - since - TROUBLE_PATIENCE) * TROUBLE_GROWTH
@@ -130,10 +136,15 @@ class KeyedQueue(Generic[K]):
         """The last reconcile of `key` failed: again with exponential back-off, in `at_least` so many seconds. Returns
         (seconds, failures in a row)."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
+        self._failing.setdefault(key, _now())
         delay = min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 16)) * random.uniform(0.75, 1.25)
         delay = max(delay, at_least)
         self.add_after(key, delay)
         return delay, failures
+
+    def failing(self, key: K) -> float:
+        """Seconds since the first failure in a row; 0 where the last reconcile went well."""
+        return _now() - self._failing[key] if key in self._failing else 0.0
 
     async def work(self, handle: Callable[[K], Awaitable[None]]) -> None:
         """Be one worker: take keys and `handle` them, for ever. What `handle` raises counts as a failure of its key;
@@ -192,7 +203,8 @@ class KeyedQueue(Generic[K]):
             self._put(key)
 
     def _due(self, key: K) -> None:
-        self._wait(key, _Why.RETRY if 0 < self._failures.get(key, 0) <= SOON_AGAIN else _Why.DUE)
+        soon = 0 < self._failures.get(key, 0) <= SOON_AGAIN and self.failing(key) < SOON_SECONDS
+        self._wait(key, _Why.RETRY if soon else _Why.DUE)
 
     def _wait(self, key: K, why: _Why) -> None:
         self._cancel_timer(key)

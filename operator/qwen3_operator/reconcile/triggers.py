@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from qwen3_operator.controller.kinds import DEPLOYMENTS, PODS, SCALED_OBJECTS, Kind
 from qwen3_operator.controller.store import Object
@@ -21,10 +20,16 @@ PROGRESS_SECONDS = 5.0
 """The same for the progress of a model, which each of its users shows."""
 
 
-class Triggers:
-    """Listens to the store and calls `enqueue` with a key and in how many seconds at the latest."""
+class Enqueue(Protocol):
+    """Have `key` reconciled in so many seconds at the latest. `edited`: somebody has changed its spec, and waits."""
 
-    def __init__(self, enqueue: Callable[[Key, float], None], users: ModelUsers) -> None:
+    def __call__(self, key: Key, seconds: float, *, edited: bool = False) -> None: ...
+
+
+class Triggers:
+    """Listens to the store and enqueues what a change concerns."""
+
+    def __init__(self, enqueue: Enqueue, users: ModelUsers) -> None:
         self._enqueue, self._users = enqueue, users
 
     def observe(self, kind: Kind, before: Object | None, after: Object | None, own: bool) -> None:
@@ -40,7 +45,7 @@ class Triggers:
         key = _key(kind, after or before)
         models = {served_model(before), served_model(after)} - {None}
         if _spec_version(before) != _spec_version(after):
-            self._enqueue(key, 0.0)
+            self._enqueue(key, 0.0, edited=before is not None)
             models |= set(self._users.models_of(key))
         elif (served_model(before), _status(before, "modelFaultAt")) == (
             served_model(after),
@@ -53,7 +58,7 @@ class Triggers:
     def _model(self, before: Object | None, after: Object | None) -> None:
         key = _key(QWEN3_MODELS, after or before)
         if _spec_version(before) != _spec_version(after):
-            self._enqueue(key, 0.0)
+            self._enqueue(key, 0.0, edited=before is not None)
         elif _meta(before).get("ownerReferences") != _meta(after).get("ownerReferences"):
             self._enqueue(key, USERS_SECONDS)
         decisive = _verdict(before) != _verdict(after)

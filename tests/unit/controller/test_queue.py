@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from qwen3_operator.controller.queue import (
     FIRST_DELAY,
     LAST_DELAY,
+    SOON_SECONDS,
     TROUBLE_PATIENCE,
     KeyedQueue,
     Requeue,
@@ -293,6 +294,41 @@ def test_a_key_that_failed_is_not_behind_all_that_waits_in_its_lane(loop: Manual
     assert len(failed) >= 4
     assert tries[3] * 0.05 < 3, "four failures in the time of the back-off"
     assert len(tries) <= 9, "and later it waits as all do"
+
+
+def test_of_hundreds_that_fail_each_has_failed_twice_within_seconds(loop: ManualLoop) -> None:
+    """Each is told of then: among a thousand others, at 20 reconciles a second."""
+    worked = Worked(loop)
+    first: dict[int, float] = {}
+    told: dict[int, float] = {}
+
+    async def handle(key: Any) -> None:
+        loop.now += 0.05
+        if key % 10 in (2, 5, 8) and key not in told:
+            failures = worked.queue.failed(key)[1]
+            first.setdefault(key, loop.now)
+            if failures >= 4 or (failures > 1 and worked.queue.failing(key) >= SOON_SECONDS):
+                told[key] = loop.now
+        else:
+            worked.queue.succeeded(key)
+
+    worked.handle = handle  # type: ignore[method-assign]
+    worked.all(*range(1000))
+    late = [told.get(key, loop.now) - first[key] for key in first]
+    assert len(first) == 300
+    assert max(late) < 10
+
+
+def test_who_edits_does_not_wait_behind_all_that_is_new(loop: ManualLoop) -> None:
+    worked = Worked(loop)
+
+    async def handle(key: Any) -> None:
+        worked.order.append(key)
+        if key == 0:
+            worked.queue.add("edited", edited=True)
+
+    worked.handle = handle  # type: ignore[method-assign]
+    assert worked.all(*range(1000)).index("edited") <= 2
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), RecursionError(), MemoryError(), asyncio.CancelledError()])

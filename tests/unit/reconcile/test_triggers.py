@@ -21,12 +21,15 @@ class Watch:
 
     def __init__(self) -> None:
         self.delays: dict[Key, float] = {}
+        self.edited: set[Key] = set()
         self.users = ModelUsers()
         self.store = Store(WATCHED)
         self.store.listeners.append(Triggers(self._enqueue, self.users).observe)
         self._versions = itertools.count(1)
 
-    def _enqueue(self, key: Key, seconds: float) -> None:
+    def _enqueue(self, key: Key, seconds: float, *, edited: bool = False) -> None:
+        if edited:
+            self.edited.add(key)
         self.delays[key] = min(seconds, self.delays.get(key, seconds))
 
     def see(self, kind: Kind, body: dict[str, Any], *, deleted: bool = False, own: bool = False) -> list[Key]:
@@ -57,8 +60,10 @@ MODEL = Key("Qwen3Model", "team", "weights")
 
 def test_a_deployment_is_reconciled_when_it_is_new_and_when_its_spec_changes(watch: Watch) -> None:
     assert watch.see(QWEN3_DEPLOYMENTS, obj("chat")) == [DEPLOYMENT]
+    assert not watch.edited, "it is new"
     assert watch.see(QWEN3_DEPLOYMENTS, obj("chat", status={"replicas": 1})) == [], "our own status write"
     assert watch.see(QWEN3_DEPLOYMENTS, obj("chat", generation=2)) == [DEPLOYMENT]
+    assert watch.edited == {DEPLOYMENT}
     assert watch.see(QWEN3_DEPLOYMENTS, obj("chat", generation=2, metadata={"deletionTimestamp": "now"})) == [
         DEPLOYMENT
     ]
