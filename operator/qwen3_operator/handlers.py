@@ -99,7 +99,10 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.networking.connect_timeout = 10
     settings.networking.error_backoffs = (1, 2, 4)
     settings.networking.enforce_retry_after = True
-    settings.watching.chunk_size = 500
+    # kopf has a task for each object that it heard of in the last seconds, which keeps the whole of it: with the 5 s
+    # that are its default that was most of the memory of a start with thousands.
+    settings.queueing.idle_timeout = 0.1
+    settings.watching.chunk_size = 100
     settings.queueing.exit_timeout = 1
     settings.persistence.diffbase_storage = _NoLastHandled()
     settings.persistence.progress_storage = _NoProgress()
