@@ -96,8 +96,9 @@ def in_words(need: Need) -> list[str]:
     """The figures, and their source."""
     least = " or more" if need.ended_by in AT_LEAST else ""
     gpu = f" on {need.gpu}" if need.gpu else ""
+    servers = f"{need.servers} server{'' if need.servers == 1 else 's'}"
     return [
-        f"{need.servers} {_servers(need.servers)} for {need.users} users at the same time; {need.servers_now} ready now",
+        f"{servers} for {need.users} users at the same time (ready now: {need.servers_now})",
         f"  one server: {need.concurrency_at_target} users{least}, {need.tokens_per_second} tokens/s,"
         f" first token within {need.ttft_p95_milliseconds} ms (p95; target {need.target_milliseconds} ms)",
         f"  measured:   {need.measured_at}{gpu}, {need.image},"
@@ -124,7 +125,3 @@ def _why_not(obj: Object) -> str:
     if accepted.get("reason") == "AcceptedWithWarnings":
         return clean(accepted.get("message", ""))
     return "its first server is not ready yet" if not status_of(obj).get("readyReplicas") else "ask again in a minute"
-
-
-def _servers(count: int) -> str:
-    return "server" if count == 1 else "servers"
