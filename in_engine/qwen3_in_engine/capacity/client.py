@@ -74,7 +74,7 @@ def step_of(result: dict[str, Any], concurrency: int) -> Step:
 
 def _measure(serve: Any, base_url: str, concurrency: int, benchmark: Benchmark) -> Step:
     with tempfile.TemporaryDirectory() as folder:
-        parser = argparse.ArgumentParser(allow_abbrev=False)
+        parser = getattr(serve, "FlexibleArgumentParser", argparse.ArgumentParser)()  # newer releases have their own
         serve.add_cli_args(parser)
         known = {flag for action in parser._actions for flag in action.option_strings}
         serve.main(parser.parse_args(arguments(base_url, concurrency, benchmark, folder, known)))
