@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -88,13 +89,14 @@ class Measurement:
         mine = self._turn.take()
         self._key = f"Bearer {self._turn.key()}".encode()
         self.running = True
-        if not mine:
-            await self._wait(ends)
-            return None
-        try:
-            return await self._measure(like, gpu, ends)
-        finally:
-            self._turn.end()
+        with no_access_log():
+            if not mine:
+                await self._wait(ends)
+                return None
+            try:
+                return await self._measure(like, gpu, ends)
+            finally:
+                self._turn.end()
 
     def _known(self, gpu: str) -> bool:
         try:
@@ -182,6 +184,17 @@ class Measurement:
         for key in filter(None, (os.environ.get("VLLM_API_KEY"), self._turn.key())):
             words = words.replace(key, "…")
         return words
+
+
+@contextmanager
+def no_access_log() -> Iterator[None]:
+    """Thousands of lines about our own requests would push what the start has said out of the log's end."""
+    log_of_requests = logging.getLogger("uvicorn.access")
+    before, log_of_requests.disabled = log_of_requests.disabled, True
+    try:
+        yield
+    finally:
+        log_of_requests.disabled = before
 
 
 async def _tail(stream: asyncio.StreamReader) -> str:
