@@ -14,6 +14,8 @@ VARIABLE = BENCHMARK_VARIABLE
 LINE = "capacity"
 """First word of a log line, after `qwen3: `, with the result: JSON with the names of `Result`."""
 FAILURE = "failure"
+MEASURES = "measures its capacity"
+"""Words of the line with which it begins."""
 MOST_STEPS = 24
 LONGEST_WORDS = 300
 MOST_BYTES = 1 << 20

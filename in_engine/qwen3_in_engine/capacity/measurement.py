@@ -23,6 +23,7 @@ from qwen3_in_engine.capacity.contract import (
     FAILURE,
     LINE,
     LONGEST_WORDS,
+    MEASURES,
     MOST_BYTES,
     VARIABLE,
     Benchmark,
@@ -113,7 +114,7 @@ class Measurement:
     async def _measure(self, like: Scope, gpu: str, ends: Callable[[], bool]) -> Result | None:
         it, started, steps, error = self._benchmark, time.monotonic(), list[Step](), ""
         most = batch_of(engine_of(like)) or it.most
-        log(f"measures its capacity: {it.input_tokens} + {it.output_tokens} tokens, at most {it.max_seconds} s")
+        log(f"{MEASURES}: {it.input_tokens} + {it.output_tokens} tokens, at most {it.max_seconds} s")
         try:
             async for step in self._steps(base_url(like), most, started + it.max_seconds, ends):
                 steps.append(step)

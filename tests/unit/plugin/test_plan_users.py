@@ -83,3 +83,10 @@ def test_what_cannot_be_meant(cluster: ApiServer, shell: Shell, more: list[str])
     except SystemExit as ended:
         code = int(str(ended.code))
     assert code == 2
+
+
+def test_the_status_has_it_too(cluster: ApiServer, shell: Shell) -> None:
+    measured(cluster, CAPACITY, **BENCHMARK)
+    assert "48 requests at a time, 2,210 tokens/s" in shell("status", "chat")[1]
+    measured(cluster, None)
+    assert "one bears" not in shell("status", "chat")[1]
