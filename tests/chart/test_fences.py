@@ -52,7 +52,8 @@ def test_nothing_is_open_that_is_not_named() -> None:
     out = {
         component: [port["port"] for rule in spec["egress"] for port in rule["ports"]] for component, spec in it.items()
     }
-    assert out == {"server": [53, 53], "download": [53, 53, 443], "batch": [53, 53, PORT]}
+    dns = [53, 53, 5353, 5353]
+    assert out == {"server": dns, "download": [*dns, 443], "batch": [*dns, PORT]}
     assert it["download"]["ingress"] == it["batch"]["ingress"] == []
     own = peers(it["server"]["ingress"], PORT) or []
     assert {"podSelector": {}} in own

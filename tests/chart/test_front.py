@@ -82,4 +82,4 @@ def test_its_own_fence_lets_it_ask_servers_and_nobody_else_at_their_port() -> No
     (servers,) = asks.pop(PORT) or [{}]
     assert servers["namespaceSelector"] == {}
     assert servers["podSelector"]["matchLabels"].items() <= server_labels("chat").items()
-    assert asks == {443: None, 6443: None, 53: None}
+    assert asks == {443: None, 6443: None, 53: None, 5353: None}

@@ -242,7 +242,8 @@ def test_network_policy() -> None:
     (ingress,), (egress,) = spec["ingress"], spec["egress"]
     assert ingress["from"] == [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]
     assert ingress["ports"][0]["port"] == deployment["template"]["spec"]["containers"][0]["ports"][0]["name"]
-    assert [(p["protocol"], p["port"]) for p in egress["ports"]] == [("TCP", 8443), ("UDP", 53), ("TCP", 53)]
+    dns = [(protocol, port) for port in (53, 5353) for protocol in ("UDP", "TCP")]
+    assert [(p["protocol"], p["port"]) for p in egress["ports"]] == [("TCP", 8443), *dns]
 
 
 def test_every_value_is_in_the_schema_and_says_what_it_is_for() -> None:

@@ -80,3 +80,11 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 {{- toYaml $context -}}
 {{- end -}}
+
+{{/* Ports of a NetworkPolicy through which the cluster's DNS is asked. */}}
+{{- define "qwen3-operator.dnsPorts" -}}
+{{- range .Values.dnsPorts }}
+- {port: {{ . }}, protocol: UDP}
+- {port: {{ . }}, protocol: TCP}
+{{- end }}
+{{- end -}}

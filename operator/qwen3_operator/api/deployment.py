@@ -11,7 +11,6 @@ from qwen3_operator.api.base import (
     ATOMIC_LIST,
     ATOMIC_MAP,
     EMPTY_DEFAULT,
-    SET_LIST,
     AnnotationValue,
     ApiModel,
     LabelValue,
@@ -355,15 +354,6 @@ class AdapterStatus(ApiModel):
     """Why not every server has it."""
 
 
-class AdapterServers(ApiModel):
-    """Servers that have said which adapters they have."""
-
-    version: Text
-    """Which list of adapters they speak of."""
-    pods: Annotated[list[ObjectName], Field(max_length=1000, json_schema_extra=SET_LIST)] = []
-    """Pods that have every adapter of it."""
-
-
 class Qwen3DeploymentStatus(ApiModel):
     """Observed state of a Qwen3Deployment."""
 
@@ -385,8 +375,6 @@ class Qwen3DeploymentStatus(ApiModel):
     verified again."""
     adapters: Annotated[list[AdapterStatus], Field(max_length=MOST_ADAPTERS, json_schema_extra=list_map("name"))] = []
     """The LoRA adapters of the spec."""
-    adapter_servers: AdapterServers | None = None
-    """Which servers have all of them."""
     download: Download | None = None
     """The download's progress, while there is one."""
     engine: Annotated[EngineStatus | None, Field(json_schema_extra=ATOMIC_MAP)] = None

@@ -25,6 +25,7 @@ from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS, adapter_model
 from qwen3_operator.plan.lora import FIELD, Adapter, check_adapters, lora_for
 from qwen3_operator.reconcile.context import Context, refused
 from qwen3_operator.reconcile.holders import add_holders, decides, holds, is_made_for_users, reference_to
+from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.models import hear_of, hub_of, make_held
 from qwen3_operator.status.adapters import AdapterView, ServersView
 from qwen3_operator.status.model_ready import verified_copy
@@ -113,14 +114,13 @@ async def ensure_list(context: Context, user: Object, adapters: Adapters) -> tup
     return paths, []
 
 
-async def ask_servers(
-    context: Context, pods: Sequence[Object], paths: Mapping[str, str], before: Mapping[str, Any]
-) -> ServersView:
+async def ask_servers(context: Context, user: Object, pods: Sequence[Object], paths: Mapping[str, str]) -> ServersView:
     """Which of the ready servers have every adapter of the list, as they write in their logs, and what vLLM refused.
-    `before`: `status.adapterServers`; who has said it once is not asked again."""
+    Who has said it once is not asked again."""
     version = list_version(paths)
+    key = Key(QWEN3_DEPLOYMENTS.kind, user["metadata"]["namespace"], user["metadata"]["name"])
     ready = {pod["metadata"]["name"]: pod for pod in pods if _is_ready(pod)}
-    have = set(before.get("pods") or ()) & set(ready) if before.get("version") == version else set()
+    have = context.adapter_words.of(key, version, ready.values())
     failed: dict[str, str] = {}
     for name in sorted(set(ready) - have)[:MOST_LOGS]:
         said = await _said(context, ready[name]["metadata"]["namespace"], name)
@@ -131,7 +131,8 @@ async def ask_servers(
             failed |= {str(key)[:128]: str(words)[:512] for key, words in list(refusals.items())[:32]}
         elif isinstance(served := said.get("served"), list) and set(paths) <= set(map(str, served)):
             have.add(name)
-    return ServersView(version, frozenset(paths), frozenset(ready), frozenset(have), failed)
+    context.adapter_words.note(key, version, [ready[name] for name in have])
+    return ServersView(frozenset(paths), frozenset(ready), frozenset(have), failed)
 
 
 def _name(context: Context, source: ModelSource, base: Object) -> str:

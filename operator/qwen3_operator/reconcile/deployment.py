@@ -168,8 +168,7 @@ class _Reconciliation(Servers):
         await self._hear_results(spec)
         await self._ensure_autoscaler(spec)
         if self.adapters.views:
-            before = self._status.get("adapterServers") or {}
-            self.adapter_servers = await ask_servers(self.context, self.server_pods(), paths, before)
+            self.adapter_servers = await ask_servers(self.context, self.obj, self.server_pods(), paths)
         if not is_rolled_out(self.server):
             pods = without_replaced(self.server_pods(), self.context.now())
             self.pods = await views_of(self.context, pods, CONTAINER)

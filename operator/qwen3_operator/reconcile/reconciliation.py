@@ -22,6 +22,7 @@ def observed(context: Context, kind: Kind, key: Key) -> Object | None:
     if obj is None or obj["metadata"].get("deletionTimestamp"):
         object_metrics.forget(key)
         context.users.forget(key)
+        context.adapter_words.forget(key)
         return None
     return obj
 

@@ -14,7 +14,6 @@ from qwen3_operator.status.conditions import Conditions
 from qwen3_operator.status.model_ready import model_condition, verified_copy
 
 Object = Mapping[str, Any]
-MOST_PODS = 1000
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,6 @@ class AdapterView:
 class ServersView:
     """What the servers say."""
 
-    version: str = ""
-    """Of the list that they were given."""
     listed: frozenset[str] = frozenset()
     """Adapters on it."""
     ready: frozenset[str] = frozenset()
@@ -75,13 +72,8 @@ def set_adapters(
 
 
 def adapters_status(adapters: Sequence[AdapterView], servers: ServersView) -> dict[str, Any]:
-    """`status.adapters` and `status.adapterServers`."""
-    if not adapters:
-        return {}
-    result: dict[str, Any] = {"adapters": [_entry(view, _trouble(view, servers)) for view in adapters]}
-    if servers.have:  # the API server drops a set that becomes empty, and it would be written again and again
-        result["adapterServers"] = {"version": servers.version, "pods": sorted(servers.have)[:MOST_PODS]}
-    return result
+    """`status.adapters`."""
+    return {"adapters": [_entry(view, _trouble(view, servers)) for view in adapters]} if adapters else {}
 
 
 def _entry(view: AdapterView, trouble: _Trouble | None) -> dict[str, Any]:

@@ -150,7 +150,6 @@ DEPLOYMENT_STATUS: Object = {
             "message": "m",
         }
     ],
-    "adapterServers": {"version": "v", "pods": ["full-1"]},
     "download": DOWNLOAD,
     "engine": {"version": "0.33.0", "image": "vllm", "maxModelLen": 8192, "command": ["vllm"]},
     "plan": [{"field": "maxModelLen", "value": "8192", "reason": "set in the spec"}],
@@ -523,11 +522,6 @@ DEPLOYMENT_CASES = [
                 for case in text(f"adapters[].{name}", most=1024)
             ),
             *(case for name in ("rank", "bytes") for case in number(f"adapters[].{name}", 0, INT64)),
-            *required("adapterServers", "version"),
-            *text("adapterServers.version", most=1024),
-            *items("adapterServers.pods", 1000, lambda i: f"full-{i}"),
-            *unique("adapterServers.pods", "a", "b"),
-            *object_name("adapterServers.pods[]"),
             *text("model.name", most=1024),
             *text("engine.version", most=1024),
             *text("engine.image", most=1024),

@@ -19,6 +19,7 @@ from qwen3_operator.controller.store import Store
 from qwen3_operator.desired.adapters import list_version
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS, server_labels
 from qwen3_operator.reconcile import Context, Key, reconcile_deployment
+from qwen3_operator.reconcile.adapter_words import AdapterWords
 from qwen3_operator.reconcile.nodes import Nodes
 from qwen3_operator.reconcile.users import ModelUsers
 from qwen3_operator.reconcile.watched import WATCHED
@@ -35,7 +36,7 @@ class World:
     """A namespace with one Qwen3Deployment."""
 
     def __init__(self, **engine: Any) -> None:
-        self.cluster, self.users = MemoryCluster(), ModelUsers()
+        self.cluster, self.users, self.words = MemoryCluster(), ModelUsers(), AdapterWords()
         labels = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "nvidia.com/gpu.memory": "81559"}
         node = {"metadata": {"name": "node", "labels": labels}, "status": {"allocatable": {"nvidia.com/gpu": "8"}}}
         self.cluster.put(NODES, node)
@@ -58,7 +59,10 @@ class World:
             nodes = Nodes(store)
             self.cluster.show(store)
             settings = Settings(engine_image="vllm/vllm-openai:v0.33.0", identity="test")
-            context = Context(client, store, settings, Recorder(client, "test"), nodes, self.users, now=lambda: NOW)
+            recorder, users, words = Recorder(client, "test"), self.users, self.words
+            context = Context(
+                client, store, settings, recorder, nodes, users=users, adapter_words=words, now=lambda: NOW
+            )
             self.again = await reconcile_deployment(context, Key("Qwen3Deployment", NS, NAME))
             if len(self.cluster.writes) == before:
                 break
@@ -186,12 +190,27 @@ async def test_ready_is_when_every_server_has_said_so() -> None:
     assert condition(status, "Available") == ("False", "AdaptersPending")
     status = await world.serving(served=["sql"])
     assert condition(status, "Ready") == ("True", "Serving")
-    assert status["adapterServers"]["pods"] == [POD]
     (entry,) = status["adapters"]
     assert entry["ready"] and (entry["rank"], entry["revision"], entry["commit"]) == (8, "master", "c0ffee")
     world.cluster.pod_logs, world.cluster.logs_read = {}, []
     assert condition(await world.reconcile(), "Ready") == ("True", "Serving")
     assert not world.cluster.logs_read, "who has said it is not asked again"
+
+
+async def test_a_server_that_started_anew_has_to_say_it_again() -> None:
+    world = await with_sql()
+    status = world.cluster.objects["Pod", NS, POD]["status"]
+    status["containerStatuses"] = [{"name": "vllm", "containerID": "containerd://second", "restartCount": 1}]
+    world.cluster.pod_logs = {}
+    assert condition(await world.reconcile(), "Available") == ("False", "AdaptersPending")
+    world.say(served=["sql"])
+    assert condition(await world.reconcile(), "Ready") == ("True", "Serving")
+
+
+async def test_another_operator_asks_every_server_and_believes_no_status() -> None:
+    world = await with_sql()
+    world.words, world.cluster.pod_logs = AdapterWords(), {}
+    assert condition(await world.reconcile(), "Available") == ("False", "AdaptersPending")
 
 
 async def test_adapters_come_and_go_without_a_restart() -> None:
