@@ -31,7 +31,7 @@ def environment(folder: Path, **given: Any) -> dict[str, str]:
     limits = folder / "limits" / "limits.json"
     limits.write_text(json.dumps({"default": {"requestsPerMinute": 1, "maxConcurrent": 1}}))
     told: dict[str, Any] = {
-        "key": "k1",
+        "key": "c1",
         "file": str(folder / "capacity.json"),
         "model": str(CHECKPOINT),
         "name": NAME,
