@@ -58,7 +58,9 @@ def test_the_status_is_what_the_config_map_says_and_goes_with_its_owner(world: W
     world.wait_ready("chat")
     pod = world.must("Deployment", "chat")["spec"]["template"]["spec"]
     assert {"name": "capacity", "configMap": {"name": CALLED, "optional": True, "defaultMode": 420}} in pod["volumes"]
-    assert world.must("Deployment", "chat")["spec"]["progressDeadlineSeconds"] == 180 + 600 + 600
+    probe = pod["containers"][0]["startupProbe"]
+    longest_start = probe["periodSeconds"] * probe["failureThreshold"]
+    assert world.must("Deployment", "chat")["spec"]["progressDeadlineSeconds"] == longest_start + 180 + 600
     assert world.get(KIND, CALLED) is None and not capacity(world)
     keep(world, measured("0a1b", 600), measured(key_of(world)))
     world.wait(lambda: capacity(world).get("concurrencyAtTarget") == 8, "it is shown", within=60)
