@@ -18,7 +18,7 @@ from images.vllm_bundle import bundle
 
 from qwen3_in_engine.server.contract import STARTED_PATH, VARIABLE, Config
 from qwen3_in_engine.verify.wanted import Verify
-from qwen3_operator.desired.in_engine import PACKAGE
+from qwen3_operator.desired.in_engine import MEASURING, PACKAGE
 from qwen3_operator.desired.modules import modules
 
 REPOSITORY = Path(__file__).parents[2]
@@ -96,7 +96,7 @@ def serving(
 ) -> Iterator[Server]:
     """A server that was begun, with `folder` for all that it writes. `arguments`: flags and their values, empty for a
     flag that has none. `variables`: more of its environment."""
-    for module in modules(PACKAGE).values():
+    for module in modules(PACKAGE, MEASURING).values():
         path = folder / "in-engine" / module.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(module.text, encoding="utf-8")

@@ -22,6 +22,7 @@ WORDS = {"decode", "environment", "kinds", "quantity"}
 PROGRAMS = {
     "in_engine/qwen3_in_engine/verify": {"qwen3_in_engine"},
     "in_engine/qwen3_in_engine/batch_runner": {"qwen3_in_engine", "vllm"},
+    "in_engine/qwen3_in_engine/capacity": {"qwen3_in_engine", "vllm"},
     # vLLM imports prometheus_client itself, for the /metrics that ours are to be part of.
     "in_engine/qwen3_in_engine/server": {"qwen3_in_engine", "vllm", "prometheus_client"},
     "front/qwen3_front": {

@@ -27,6 +27,8 @@ ADAPTERS_VARIABLE = "QWEN3_ADAPTERS"
 """Environment variable with the list of LoRA adapters: {"version", "adapters": [{"name", "path"}]}."""
 ADAPTERS_LINE = "adapters"
 """First word of a log line, after `qwen3: `, with what the server has of them: JSON with version, served, failed."""
+BENCHMARK_VARIABLE = "QWEN3_BENCHMARK"
+"""Environment variable of a server that measures its capacity before it has users: see `capacity.contract`."""
 NOT_LOADED = "qwen3: the middleware is not loaded:"
 """Beginning of the log line of a server that runs without the middleware."""
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 try:
     from qwen3_in_engine.server.contract import (
+        BENCHMARK_VARIABLE,
         EXIT_KEYS_UNUSABLE,
         KEYS_UNUSABLE,
         KEYS_VARIABLE,
@@ -26,6 +28,7 @@ except Exception as error:  # an older Python, half a mount: whatever it is, it 
     PROBES = ("/qwen3/startedz", "/qwen3/livez", "/qwen3/readyz")
     NOT_LOADED = "qwen3: the middleware is not loaded:"
     KEYS_VARIABLE, KEYS_UNUSABLE, EXIT_KEYS_UNUSABLE = "QWEN3_KEYS", "KeysUnusable", 87
+    BENCHMARK_VARIABLE = "QWEN3_BENCHMARK"
     print(f"{NOT_LOADED} {error!r}", file=sys.stderr, flush=True)
 
 TERMINATION_LOG = "/dev/termination-log"
@@ -42,7 +45,9 @@ class Middleware:
             from qwen3_in_engine.server.middleware import ServerMiddleware
 
             config = Config.from_text(os.environ.get(VARIABLE, ""))
-            self._serve: Any = ServerMiddleware(app, config, gate_of(os.environ), adapters_of(os.environ))
+            self._serve: Any = ServerMiddleware(
+                app, config, gate_of(os.environ), adapters_of(os.environ), _measurement(config.folder)
+            )
         except Exception as error:
             if os.environ.get(KEYS_VARIABLE):
                 _end(error)
@@ -52,6 +57,19 @@ class Middleware:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one ASGI scope."""
         await self._serve(scope, receive, send)
+
+
+def _measurement(folder: str) -> Any:
+    """What the server is to measure before it is ready. None, and a line, where that cannot be: it serves anyway."""
+    if not os.environ.get(BENCHMARK_VARIABLE):
+        return None
+    try:
+        from qwen3_in_engine.capacity.measurement import measurement_of
+
+        return measurement_of(os.environ, Path(folder))
+    except Exception as error:
+        print(f"qwen3: its capacity was not measured: {error!r}", file=sys.stderr, flush=True)
+        return None
 
 
 def _end(error: Exception) -> None:

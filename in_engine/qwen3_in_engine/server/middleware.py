@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qwen3_in_engine.server.adapters import Adapters
 from qwen3_in_engine.server.asgi import App, Receive, Scope, Send, engine_of, models_of, respond, server_of
@@ -31,19 +31,31 @@ from qwen3_in_engine.server.requests import GENERATING, Request, Requests
 from qwen3_in_engine.verify.answer import Answer
 from qwen3_in_engine.verify.checks import WrongAnswer, verify
 
+if TYPE_CHECKING:  # mounted only where a server is to measure itself
+    from qwen3_in_engine.capacity.measurement import Measurement
+
 TERMINATION_LOG = Path("/dev/termination-log")
 LONGEST_MESSAGE = 2000
 """Characters of a termination message; Kubernetes keeps 4 KiB."""
+METRICS_PATH = "/metrics"
+POLL_SECONDS = 0.2
 PROBE_WAITS = 5.0
 """Seconds for which the start-up probe waits for the verification: the start is not a period longer for it."""
 
 
 class ServerMiddleware:
     """Wraps vLLM's application. `gate`: asks each user for a key; what the server asks itself goes past it. `adapters`:
-    those that it is to serve beside its model."""
+    those that it is to serve beside its model. `measurement`: of its capacity, before it is ready."""
 
-    def __init__(self, app: App, config: Config, gate: Gate | None = None, adapters: Adapters | None = None) -> None:
-        self._gate, self._adapters = gate, adapters
+    def __init__(
+        self,
+        app: App,
+        config: Config,
+        gate: Gate | None = None,
+        adapters: Adapters | None = None,
+        measurement: Measurement | None = None,
+    ) -> None:
+        self._gate, self._adapters, self._measurement = gate, adapters, measurement
         self._app: App = ReasoningContentMiddleware(app) if config.reasoning_content else app
         self._config = config
         self._requests = Requests()
@@ -67,6 +79,9 @@ class ServerMiddleware:
             await self._probe(path, send)
         elif self._drain.over:
             await _refuse(send)
+        elif path == METRICS_PATH and self._measurement is not None and self._measurement.running:
+            # An autoscaler would take the load of the measurement for that of users.
+            await respond(send, 200, "")
         else:
             send = self._drain.closing(send) if self._drain.draining else send
             await (self._user if self._gate is None else self._guarded)(scope, receive, send)
@@ -80,7 +95,10 @@ class ServerMiddleware:
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._gate is not None
-        await self._gate(scope, receive, send, self._user)
+        if self._measurement is not None and self._measurement.asks(scope["headers"]):
+            await self._user(scope, receive, send)
+        else:
+            await self._gate(scope, receive, send, self._user)
 
     async def _user(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST" or not scope["path"].endswith(GENERATING):
@@ -118,7 +136,15 @@ class ServerMiddleware:
         self._verified.set()
         if self._adapters is not None:
             self._run(self._adapters.watch(lambda: models_of(self._like)))
+        if self._measurement is not None:
+            self._run(self._measure(self._measurement))
         await self._liveness.watch(engine_of(self._like))
+
+    async def _measure(self, measurement: Measurement) -> None:
+        """The last of what comes before the first user: nothing else runs beside it."""
+        while self._adapters is not None and not self._adapters.settled:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(POLL_SECONDS)
+        await measurement.run(self._like, lambda: self._drain.draining)
 
     async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answer:
         return await ask(self._app, self._like, method, path, body)
@@ -132,6 +158,8 @@ class ServerMiddleware:
             wrong = "its answers are being verified"
         if path == READY_PATH and not wrong and self._adapters is not None and not self._adapters.settled:
             wrong = "its adapters are being loaded"
+        if path == READY_PATH and not wrong and self._measurement is not None and not self._measurement.settled:
+            wrong = "its capacity is being measured"
         if wrong and path == LIVE_PATH:
             log(f"not live: {wrong}")
         await respond(send, 503 if wrong else 200, wrong or "ok")

@@ -25,6 +25,7 @@ from qwen3_operator.api.base import (
     rule,
     rules,
 )
+from qwen3_operator.api.benchmark import Benchmark, CapacityStatus
 from qwen3_operator.api.conditions import Condition
 from qwen3_operator.api.engine import MOST_ADAPTERS, Engine
 from qwen3_operator.api.gateway import Gateway
@@ -206,6 +207,10 @@ class Qwen3DeploymentSpec(ApiModel):
                 " || !(self.gpu.resourceName in self.resources.limits)))",
                 GPU_OWNED,
             ),
+            rule(
+                "!has(self.autoscaling) || !has(self.autoscaling.target.auto) || has(self.benchmark)",
+                "autoscaling.target.auto is what spec.benchmark measures: give both",
+            ),
         )
     }
 
@@ -238,6 +243,8 @@ class Qwen3DeploymentSpec(ApiModel):
     is made where another one selects them. Off: none."""
     verify: Annotated[Verify, Field(json_schema_extra=EMPTY_DEFAULT)] = Verify()
     """What a server must be seen to do before it gets users."""
+    benchmark: Benchmark | None = None
+    """Have a new server measure what it can bear, before it has users. Default: it is not measured."""
     pod_template_patch: PodTemplatePatch | None = None
     """Strategic merge patch of the server's pod template, as text (YAML or JSON), for what has no field here.
     The container is `vllm`."""
@@ -376,6 +383,8 @@ class Qwen3DeploymentStatus(ApiModel):
     """Values that were resolved, each with its reason."""
     startup: Startup | None = None
     """How long the newest server's start took."""
+    capacity: Annotated[CapacityStatus | None, Field(json_schema_extra=ATOMIC_MAP)] = None
+    """What a server can bear, once it was measured: see spec.benchmark."""
     replicas: Servers | None = None
     """Servers that exist."""
     ready_replicas: Servers | None = None

@@ -137,6 +137,21 @@ class Reason(StrEnum):
     AUTOSCALER_FAILING = _note(
         "AutoscalerFailing", _S, "KEDA does not see the load; no server goes",
         "see whether Prometheus can be reached, and scrapes the servers")
+    CAPACITY_NOT_MEASURED = _note(
+        "CapacityNotMeasured", _S, "the load that a server shall have is not measured yet; the number of servers stays",
+        "wait until a server was measured; or give autoscaling.target.concurrency")
+    BENCHMARK_WITHOUT_EFFECT = _note(
+        "BenchmarkWithoutEffect", _S, "spec.benchmark measures models that generate, by the operator's middleware",
+        "leave spec.benchmark out, or choose vLLM 0.16 or newer")
+    BENCHMARK_FAILED = _note(
+        "BenchmarkFailed", _U, "the servers serve; the measurement of what they can bear failed, and is not repeated",
+        "read the server's log; delete the ConfigMap NAME-capacity and restart a server to measure again")
+    CAPACITY_BELOW_TARGET = _note(
+        "CapacityBelowTarget", _U, "not even one request keeps the time to the first token of spec.benchmark",
+        "give a longer time, or a faster GPU")
+    SERVERS_SLOWER = _note(
+        "ServersSlower", _U, "the newest servers were measured more than 10 % slower than those before",
+        "look what changed: image, arguments, GPU; go back where that was not meant")
     ENGINE_VERSION_UNKNOWN = _note(
         "EngineVersionUnknown", _S, "vLLM's version is not in the image's tag, or is newer than this operator",
         "name it in spec.engine.version")

@@ -84,7 +84,8 @@ def server_manifests(
     made = MadeFrom(inputs_of(spec, weights, ""), plan, server_template(name, spec, plan, settings))
     replicas = servers_wanted(spec, None)
     found.append((DEPLOYMENTS, server_deployment(namespace, name, UID, replicas, made, spec.rollout)))
-    if spec.autoscaling and not spec.suspend and (prometheus := settings.prometheus_address):
+    scales = spec.autoscaling and not spec.suspend and not spec.autoscaling.target.auto  # that waits for a measurement
+    if spec.autoscaling and scales and (prometheus := settings.prometheus_address):
         told = {"prometheus": prometheus, "front": settings.front_service}
         scaler = scaled_object(namespace, name, UID, spec.autoscaling, command=plan.command, **told)
         found.append((SCALED_OBJECTS, scaler))

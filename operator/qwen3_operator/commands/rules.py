@@ -96,6 +96,7 @@ def _of_an_adapter(spec: Mapping[str, Any], field: str, *names: str) -> bool:
     return "adapterOf" not in spec or not set(names) & set(spec.get(field) or ())
 
 
+_TARGETS = {"concurrency", "queue", "kvCache", "auto"}
 _BY_MESSAGE: Mapping[str, Callable[[Any], bool]] = {
     "must be a URL of the hub": _is_address,
     "must be a folder inside the volume": _inside,
@@ -104,7 +105,11 @@ _BY_MESSAGE: Mapping[str, Callable[[Any], bool]] = {
     "value and valueFrom exclude each other": lambda it: not ("value" in it and "valueFrom" in it),
     "give either apiKeySecretRef or keys": lambda it: ("apiKeySecretRef" in it) != ("keys" in it),
     "maxReplicas must be at least minReplicas": lambda it: it["maxReplicas"] >= it.get("minReplicas", 1),
-    "give one of concurrency, queue and kvCache": lambda it: len({"concurrency", "queue", "kvCache"} & set(it)) == 1,
+    "give one of concurrency, queue, kvCache and auto": lambda it: len(_TARGETS & set(it)) == 1,
+    "auto is true, or left out": lambda it: it.get("auto", True) is True,
+    "autoscaling.target.auto is what spec.benchmark measures": lambda it: (
+        "benchmark" in it or "auto" not in (it.get("autoscaling") or {}).get("target", {})
+    ),
     "limits are of teams": lambda it: "keys" in it or "limits" not in it,
     "an adapter of loraAdapters has a name of servedModelNames": _have_own_names,
     "an adapter of engine.loraAdapters has the name by which": _differ_from_the_models,

@@ -6,7 +6,6 @@ ceil(total load / target). docs/autoscaling.md has the reasons of every number h
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from qwen3_operator.api.autoscaling import Autoscaling, ScalingTarget
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.desired.child import child_metadata
 from qwen3_operator.desired.front import waiting_trigger
+from qwen3_operator.engine.capacity import most_seqs
 
 Object = Mapping[str, Any]
 SCALED_BY = f"{GROUP}/scaled-by"
@@ -29,8 +29,6 @@ AWAKE_SECONDS = 60
 """What a server was started for is seen in Prometheus after a scrape: without a server there is none for so long."""
 ONE_GOES_SECONDS = 60
 """One server (or one in ten) goes in so long: the others take over its load, and are looked at, before the next."""
-FEWEST_SEQS = 256
-"""Requests in vLLM's batch where --max-num-seqs is not given: the least of its defaults (1,024 on large GPUs)."""
 ROOM_PERCENT = 80
 """A server is not let go where those that stay would be fuller than this."""
 
@@ -152,11 +150,3 @@ def _or_none_wanted(query: str, namespace: str, name: str) -> str:
 def requests_of_one(target: ScalingTarget, command: Sequence[str]) -> int:
     """Requests that one server is to have, where they are all that is known of the load: no server runs yet."""
     return target.concurrency or most_seqs(command) + (target.queue or 0)
-
-
-def most_seqs(command: Sequence[str]) -> int:
-    """Requests that a server computes at a time, as far as its command line says."""
-    for flag, value in itertools.pairwise(command):
-        if flag == "--max-num-seqs" and value.isdecimal() and len(value) < 9:
-            return max(1, int(value))
-    return FEWEST_SEQS

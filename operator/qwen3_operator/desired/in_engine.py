@@ -13,6 +13,8 @@ from qwen3_operator.naming import digest
 from qwen3_operator.plan.middleware import SETTLE_SECONDS
 
 PACKAGE = "qwen3_in_engine.server"
+MEASURING = "qwen3_in_engine.capacity"
+"""What is mounted beside it where servers measure themselves: it is in the ConfigMap of all."""
 IN_ENGINE_DIR = "/etc/qwen3/in-engine"
 VOLUME = "in-engine"
 COMMAND = ("/bin/sh", "-c", f'PYTHONPATH="{IN_ENGINE_DIR}${{PYTHONPATH:+:$PYTHONPATH}}" exec "$0" "$@"')
@@ -28,13 +30,13 @@ def in_engine_config_map(namespace: str, name: str, uid: str, called: str) -> di
     return {
         "metadata": child_metadata(namespace, name, uid, called),
         "immutable": True,
-        "data": texts(PACKAGE),
+        "data": texts(PACKAGE, MEASURING),
     }
 
 
 def config_map_name(name: str) -> str:
     """Name of the ConfigMap with today's sources for the Qwen3Deployment `name`."""
-    return f"{name}-in-engine-{digest(texts(PACKAGE), 6)}"
+    return f"{name}-in-engine-{digest(texts(PACKAGE, MEASURING), 6)}"
 
 
 def config_map_of(template: Mapping[str, Any]) -> str:
@@ -43,9 +45,11 @@ def config_map_of(template: Mapping[str, Any]) -> str:
     return next((str(v["configMap"]["name"]) for v in volumes if v.get("name") == VOLUME and "configMap" in v), "")
 
 
-def volume(name: str) -> dict[str, Any]:
-    """The volume of the pod, with each module at the path by which the others import it."""
-    return {"name": VOLUME, "configMap": {"name": config_map_name(name), "items": items(PACKAGE)}}
+def volume(name: str, *, measures: bool) -> dict[str, Any]:
+    """The volume of the pod, with each module at the path by which the others import it. `measures`: whether its server
+    measures itself."""
+    found = items(PACKAGE, MEASURING) if measures else items(PACKAGE)
+    return {"name": VOLUME, "configMap": {"name": config_map_name(name), "items": found}}
 
 
 def probes(startup_seconds: int) -> dict[str, Any]:

@@ -28,6 +28,7 @@ _OF_SERVERS: Any = {
     "auth": {"api_key_secret_ref", "keys"},  # limits reach a server that runs
     "rollout": {"drain_seconds"},
     "verify": True,
+    "benchmark": True,
 }
 """Fields of the spec that reach a pod, beside the model and the patch."""
 _OF_ADAPTERS = {"lora_adapters", "max_lora_rank", "max_loras"}

@@ -20,22 +20,22 @@ class Module:
 
 
 @cache
-def modules(package: str) -> Mapping[str, Module]:
-    """Key of the ConfigMap -> module, of `package` and of what is shared. Keys of the latter have its name before them:
-    two packages may have a file of one name."""
+def modules(package: str, *more: str) -> Mapping[str, Module]:
+    """Key of the ConfigMap -> module, of `package`, of what is shared, and of `more` packages. Keys of the latter have
+    their name before them: two packages may have a file of one name."""
     return {
         f"{prefix}{file.name}": Module(f"{name.replace('.', '/')}/{file.name}", file.read_text(encoding="utf-8"))
-        for name, prefix in ((package, ""), (SHARED, f"{SHARED.rpartition('.')[2]}."))
+        for name, prefix in ((package, ""), *((it, f"{it.rpartition('.')[2]}.") for it in (SHARED, *more)))
         for file in resources.files(name).iterdir()
         if file.name.endswith(".py")
     }
 
 
-def texts(package: str) -> dict[str, str]:
+def texts(package: str, *more: str) -> dict[str, str]:
     """The data of the ConfigMap."""
-    return {key: module.text for key, module in modules(package).items()}
+    return {key: module.text for key, module in modules(package, *more).items()}
 
 
-def items(package: str) -> list[dict[str, str]]:
+def items(package: str, *more: str) -> list[dict[str, str]]:
     """The items of its volume."""
-    return [{"key": key, "path": module.path} for key, module in sorted(modules(package).items())]
+    return [{"key": key, "path": module.path} for key, module in sorted(modules(package, *more).items())]

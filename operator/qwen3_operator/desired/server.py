@@ -8,7 +8,7 @@ from typing import Any
 
 from qwen3_in_engine.server.contract import KEYS_VARIABLE, LIMITS_VARIABLE, VARIABLE
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec, Rollout
-from qwen3_operator.desired import adapters, in_engine, keys
+from qwen3_operator.desired import adapters, capacity, in_engine, keys
 from qwen3_operator.desired.autoscaling import KEDA, SCALED_BY
 from qwen3_operator.desired.child import child_metadata
 from qwen3_operator.desired.compile_cache import cache_claim_name
@@ -86,11 +86,17 @@ def server_deployment(
             **counted,
             "revisionHistoryLimit": 3,
             "strategy": strategy(rollout, delete_first=delete_first),
-            "progressDeadlineSeconds": rollout.progress_deadline_seconds or made_from.plan.startup_seconds + 600,
+            "progressDeadlineSeconds": rollout.progress_deadline_seconds or _progress_seconds(made_from),
             "selector": {"matchLabels": server_selector(name)},
             "template": made_from.template,
         },
     }
+
+
+def _progress_seconds(made_from: MadeFrom) -> int:
+    """The longest start that is no failure, what it measures, and ten minutes."""
+    benchmark = capacity.benchmark_in(made_from.template)
+    return made_from.plan.startup_seconds + (benchmark.max_seconds if benchmark else 0) + 600
 
 
 def length_in(template: Mapping[str, Any]) -> int | None:
@@ -141,13 +147,15 @@ def _pod(name: str, spec: Qwen3DeploymentSpec, plan: Plan, settings: Settings) -
         volumes.append({"name": "chat-template", "configMap": {"name": reference.name, "items": items}})
         mounts.append({"name": "chat-template", "mountPath": TEMPLATE_DIR, "readOnly": True})
     if plan.server:
-        volumes.append(in_engine.volume(name))
+        volumes.append(in_engine.volume(name, measures=bool(plan.benchmark)))
         mounts.append({"name": in_engine.VOLUME, "mountPath": in_engine.IN_ENGINE_DIR, "readOnly": True})
     volumes += keys.volumes(name, spec.auth)
     mounts += keys.mounts(spec.auth)
     if _has_adapters(plan):
         volumes += adapters.volumes(name)
         mounts += adapters.mounts()
+    volumes += capacity.volumes(name, plan)
+    mounts += capacity.mounts(plan)
     return {
         "enableServiceLinks": False,  # a Service called vllm would set VLLM_PORT to a URL
         "automountServiceAccountToken": False,
@@ -229,6 +237,7 @@ def engine_environment(spec: Qwen3DeploymentSpec, plan: Plan) -> list[dict[str, 
         ours.append({"name": VARIABLE, "value": plan.server})
         ours += keys.variables(spec.auth)
         ours += adapters.variables() if _has_adapters(plan) else []
+        ours += capacity.variables(plan)
     named = {variable["name"] for variable in theirs}
     return [variable for variable in ours if variable["name"] not in named] + theirs
 

@@ -11,6 +11,7 @@ from qwen3_operator.api.engine import Engine
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.catalog import CatalogEntry, ModelFacts, not_served_reason, resolve
 from qwen3_operator.controller.quantity import gibibytes
+from qwen3_operator.engine.capacity import most_seqs
 from qwen3_operator.engine.command import OWNED_FLAGS, ServeOptions, check_options, serve_command
 from qwen3_operator.engine.compatibility import check_format, check_version
 from qwen3_operator.engine.flags import check_extra_args, given
@@ -28,6 +29,7 @@ from qwen3_operator.engine.version import NEWEST_KNOWN, EngineVersion
 from qwen3_operator.engine.weights import Sharding
 from qwen3_operator.naming import MIDDLEWARE, MODELS_DIR, TEMPLATE_DIR, TEMPLATE_FILE
 from qwen3_operator.plan.auth import check_auth
+from qwen3_operator.plan.benchmark import plan_benchmark
 from qwen3_operator.plan.endpoint import check_endpoint
 from qwen3_operator.plan.lora import LORA_FLAGS, check_adapters, check_lora, lora_for
 from qwen3_operator.plan.middleware import PROBES, middleware_config, wanted_answers
@@ -165,6 +167,21 @@ def make_plan(
     found += check_extra_args(engine.extra_args, version, {**OWNED_FLAGS, **(LORA_FLAGS if lora else {})})
     found += check_options(options, version)
 
+    command = tuple(serve_command(options, version))
+    benchmark, told, doubts = plan_benchmark(
+        spec,
+        weights,
+        image=image,
+        command=command,
+        names=names,
+        max_model_len=length.max_model_len,
+        most=most_seqs(command),
+        has_middleware=server is not None,
+        generates=task == "generate",
+    )
+    values += told
+    found += doubts if middleware else []
+
     size_bytes = entry.weights_bytes if entry else None
     adapters = max(len(engine.lora_adapters), lora.max_loras) if lora else 0
     more = adapters * adapter_bytes(known_facts, lora.max_rank) if lora and known_facts else 0
@@ -182,7 +199,7 @@ def make_plan(
         version=version,
         claim=weights.claim,
         claim_is_others=weights.claim_is_others,
-        command=tuple(serve_command(options, version)),
+        command=command,
         max_model_len=length.max_model_len,
         gpus=sharding.world_size,
         cpu=str(host.cpu),
@@ -191,6 +208,7 @@ def make_plan(
         startup_seconds=startup,
         drain_seconds=spec.rollout.drain_seconds,
         server=server.as_text() if server else "",
+        benchmark=benchmark.as_text() if benchmark else "",
         verify=wanted,
         fit=fit,
         values=tuple(values),

@@ -30,6 +30,8 @@ class Weights:
     """The LoRA adapters beside it whose copies are verified."""
     lora: Lora | None = None
     """Room for adapters that the servers have, or are to have."""
+    commit: str = ""
+    """Commit of the verified copy, where it is known."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class Plan:
     drain_seconds: int
     server: str = ""
     """Configuration of the middleware in the server, as text; empty: it has none."""
+    benchmark: str = ""
+    """What the server measures before it is ready, as text; empty: nothing."""
     verify: Verify | None = None
     """What the engine must be seen to do before it is asked by others; None: nothing."""
     values: tuple[Value, ...]

@@ -40,6 +40,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
         print(SCRIPTS[arguments.shell], end="")
         return 0
+    counts = command == "plan" and arguments.users is not None
+    if counts and (not arguments.name or arguments.filename or arguments.model):
+        raise Failure("--users goes by what was measured in the cluster: give the name of a Qwen3Deployment", BAD_INPUT)
     if command in ("explain", "plan") and not arguments.name:
         from qwen3_operator.plugin import explain
 
@@ -75,6 +78,10 @@ def _in_cluster(command: str, arguments: argparse.Namespace, api: Api, namespace
         from qwen3_operator.plugin import bundle
 
         return bundle.run(arguments, api, namespace)
+    if command == "plan" and arguments.users is not None:
+        from qwen3_operator.plugin import plan_users
+
+        return plan_users.run(arguments, api, namespace)
     from qwen3_operator.plugin import explain
 
     return explain.run(arguments, api, namespace)

@@ -73,6 +73,9 @@ def make_parser() -> argparse.ArgumentParser:
         )
         add_plan_arguments(explain, file_needed=False)
         add_explain_arguments(explain)
+        if name == "plan":
+            words = "instead: servers that so many users at the same time need, by what was measured (spec.benchmark)"
+            explain.add_argument("--users", type=_positive, metavar="N", help=words)
 
     commands.add_parser("doctor", parents=[cluster, output], help="what the cluster lacks to serve models")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from qwen3_in_engine.capacity.contract import MEASURES
 from qwen3_operator.engine.startup_log import StartupLog, parse_startup_log
 from qwen3_operator.plugin.names import CONTAINER, NOT_SEEN
 from qwen3_operator.plugin.objects import condition, is_ready, status_of
@@ -199,7 +200,8 @@ def _starting(pod: Object, seen: Seen, available: Stage) -> list[Stage]:
     stages += _engine(said)
     trouble = available.message if available.state == "failed" or container.get("restartCount") else ""
     answers: State = "failed" if available.state == "failed" else "now"
-    return [*stages, Stage("answers", answers, since_started, trouble or f"server {meta['name']} starts")]
+    does = "measures what it can bear" if MEASURES in seen.log else "starts"
+    return [*stages, Stage("answers", answers, since_started, trouble or f"server {meta['name']} {does}")]
 
 
 def _engine(said: StartupLog) -> list[Stage]:
@@ -229,11 +231,20 @@ def _deployment_facts(seen: Seen) -> dict[str, Any]:
         "engine": f"vLLM {engine['version']}" if engine.get("version") else "",
         "length": f"{engine['maxModelLen']:,} tokens" if engine.get("maxModelLen") else "",
         "KV cache": f"{tokens:,} tokens" if tokens else "",
+        "one bears": _bears(status.get("capacity") or {}),
         "servers": f"{status.get('readyReplicas') or 0} of {spec.get('replicas', 1)} ready",
         "endpoint": status.get("endpoint"),
         "at the gateway": status.get("gatewayEndpoint"),
         "key": "from a Secret" if spec.get("auth") else "",
     }
+
+
+def _bears(capacity: Mapping[str, Any]) -> str:
+    """What was measured; empty where nothing was."""
+    if capacity.get("concurrencyAtTarget") is None:
+        return ""
+    speed = f"{capacity.get('tokensPerSecond') or 0:,} tokens/s"
+    return f"{capacity['concurrencyAtTarget']} requests at a time, {speed}"
 
 
 def _model_stages(seen: Seen) -> list[Stage]:

@@ -16,6 +16,7 @@ from qwen3_operator.controller.kinds import CONFIG_MAPS, DEPLOYMENTS, SECRETS, S
 from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
+from qwen3_operator.desired.capacity import capacity_name
 from qwen3_operator.desired.keys import limits_config_map, limits_name
 from qwen3_operator.desired.made_from import made_from
 from qwen3_operator.desired.server import CONTAINER
@@ -25,7 +26,8 @@ from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.plan import Weights
 from qwen3_operator.reconcile.adapters import ask_servers, ensure_list, find_adapters
-from qwen3_operator.reconcile.autoscaling import MISSING_SECONDS
+from qwen3_operator.reconcile.autoscaling import MISSING_SECONDS, autoscales
+from qwen3_operator.reconcile.capacity import hear_results, read_results, to_ask
 from qwen3_operator.reconcile.compile_cache import ensure_compile_cache
 from qwen3_operator.reconcile.context import Context, refused
 from qwen3_operator.reconcile.disruption import ensure_budget
@@ -50,6 +52,7 @@ from qwen3_operator.reconcile.route import Route, ensure_route, remove_route
 from qwen3_operator.reconcile.servers import Servers, is_rolled_out
 from qwen3_operator.status.accepted import unreadable
 from qwen3_operator.status.adapters import ServersView
+from qwen3_operator.status.capacity import not_measured
 from qwen3_operator.status.deployment import DeploymentView, deployment_status
 from qwen3_operator.status.pods import is_preempted
 
@@ -88,6 +91,11 @@ class _Reconciliation(Servers):
     endpoint: str = ""
     route: Route | None = None
     adapter_servers: ServersView = field(default_factory=ServersView)
+    results_live: Object | None = None
+    """The ConfigMap with what servers have measured."""
+    unmeasured: bool = False
+    """Whether a server is ready that has not told yet what it measured."""
+    newly_measured: bool = False
 
     def view(self) -> DeploymentView:
         return DeploymentView(
@@ -110,6 +118,7 @@ class _Reconciliation(Servers):
             route_problem=self.route.problem if self.route else None,
             running=self._running_meanwhile(),
             scaler=self.scaler,
+            capacity=self.capacity_of(made_from(self.server)) if self.measured else None,
         )
 
     def read_spec(self) -> Qwen3DeploymentSpec | None:
@@ -135,6 +144,7 @@ class _Reconciliation(Servers):
             self._ensure_budget(spec),
             self._ensure_compile_cache(spec),
             self._ensure_limits(spec),
+            self._read_results(spec),
             self._ensure_front(spec),
             self._find_references(spec),
         )
@@ -155,6 +165,7 @@ class _Reconciliation(Servers):
         await self._ensure_server(spec, weights)
         if self.server is None:
             return
+        await self._hear_results(spec)
         await self._ensure_autoscaler(spec)
         if self.adapters.views:
             self.adapter_servers = await ask_servers(self.context, self.obj, self.server_pods(), paths)
@@ -178,7 +189,7 @@ class _Reconciliation(Servers):
 
     def requeue_after(self, spec: Qwen3DeploymentSpec | None) -> Requeue | float | None:
         """When it is reconciled again, where no watch brings the news."""
-        if self.startup_is_late:
+        if self.startup_is_late or self.newly_measured:
             return LATE_LOG_SECONDS
         if self.problems or (self.plan is not None and not self.plan.servable):
             return Requeue(TROUBLE_SECONDS, trouble=True)
@@ -188,6 +199,8 @@ class _Reconciliation(Servers):
             return MISSING_SECONDS
         if self.adapter_servers.have != self.adapter_servers.ready:
             return Requeue(TROUBLE_SECONDS, trouble=True)  # what they say is in their logs
+        if self.unmeasured:
+            return Requeue(TROUBLE_SECONDS, trouble=True)  # the same
         if self.route is not None and self.route.unwatched:
             return ROUTE_SECONDS
         return TEMPLATE_SECONDS if spec is not None and spec.engine.chat_template else None
@@ -270,6 +283,32 @@ class _Reconciliation(Servers):
             await self.context.ensure(CONFIG_MAPS, wanted)
         except ApiError as error:
             self.problems.append(refused(CONFIG_MAPS, limits_name(self._name), error))
+
+    async def _read_results(self, spec: Qwen3DeploymentSpec) -> None:
+        """What servers have measured of themselves, as it was kept."""
+        if spec.benchmark is None:
+            return
+        try:
+            self.results_live, self.measured = await read_results(self.context, self.obj)
+        except ApiError as error:
+            self.problems.append(refused(CONFIG_MAPS, capacity_name(self._name), error))
+
+    async def _hear_results(self, spec: Qwen3DeploymentSpec) -> None:
+        """What they have measured since, and that an autoscaler waits for it."""
+        seen = self.capacity_of(made_from(self.server))
+        startup = self._status.get("startup") or {}
+        if spec.benchmark is not None and seen.key:
+            asked = to_ask(self.server_pods(), startup, known=bool(seen.own))
+            before = len(self.measured)
+            self.measured, problems = await hear_results(
+                self.context, self.obj, self.results_live, self.measured, seen.key, asked
+            )
+            self.problems += problems
+            self.newly_measured = len(self.measured) > before
+            silent = not self.capacity_of(made_from(self.server)).own and not startup.get("withoutMiddleware")
+            self.unmeasured = bool(asked) and silent
+        if autoscales(spec) and self._waits_for_target(spec):
+            self.warnings.append(not_measured())
 
     async def _find_references(self, spec: Qwen3DeploymentSpec) -> None:
         """Problems where a Secret or ConfigMap that the servers need is not there, and the chat template's hash."""

@@ -101,7 +101,7 @@ def weights_of(model: Object | None, name: str, source: ModelSource) -> Weights:
         config, files = copy.get("config"), copy.get("checkpoint")
         facts = ModelFacts.from_config(config, copy.get("weightsBytes"), files) if config else None
         others = bool(((model or {}).get("spec") or {}).get("storage", {}).get("existingClaim"))
-        return Weights(copy["claim"], copy["path"], facts, others)
+        return Weights(copy["claim"], copy["path"], facts, others, commit=str(copy.get("commit") or ""))
     theirs = ModelSource.model_validate(model["spec"]) if model else source
     claim = claim_name(model["metadata"]["name"] if model else name, theirs)
     return Weights(claim, model_path(theirs), claim_is_others=claim_is_others(theirs))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from qwen3_in_engine.capacity.contract import Result
+from qwen3_operator.api.autoscaling import ScalingTarget
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, PODS
 from qwen3_operator.controller.ownership import controller_of
 from qwen3_operator.desired.autoscaling import is_given_away, servers_wanted
+from qwen3_operator.desired.capacity import benchmark_in, capacity_name
 from qwen3_operator.desired.disruption import is_of_one_node
 from qwen3_operator.desired.drift import holds_all_of
 from qwen3_operator.desired.earlier import as_of_earlier, command_in, without_middleware
@@ -31,6 +34,7 @@ from qwen3_operator.reconcile.in_use import claims_of
 from qwen3_operator.reconcile.reconciliation import Reconciliation
 from qwen3_operator.reconcile.rollout import failed_rollout
 from qwen3_operator.reconcile.watched import BY_OWNER, owner_key
+from qwen3_operator.status.capacity import CapacityView
 from qwen3_operator.status.model_ready import verified_copy
 from qwen3_operator.status.pods import PodView
 
@@ -52,6 +56,8 @@ class Servers(Reconciliation):
     no_autoscaler: Problem | None = None
     """Why nothing can scale the servers, where that is asked for."""
     adapters: Adapters = field(default_factory=Adapters)
+    measured: list[Result] = field(default_factory=list)
+    """What servers have measured of themselves, those before included."""
 
     def server_pods(self) -> list[Object]:
         """Pods of the servers: those of the Deployment's ReplicaSets; a label alone is no proof."""
@@ -221,20 +227,42 @@ class Servers(Reconciliation):
         """Once there are the first servers, their number is the autoscaler's."""
         if self.replicas_are_given_away or not autoscales(spec) or self.no_autoscaler is not None:
             return
+        if self._waits_for_target(spec):
+            return
         if self.server is not None and is_rolled_out(self.server) and self.server["spec"].get("replicas"):
             replicas = {"replicas": self.server["spec"]["replicas"]}
             self.server = await self.context.hand_over(DEPLOYMENTS, self.server, replicas)
             self.replicas_are_given_away = True
+
+    def capacity_of(self, made: MadeFrom | None) -> CapacityView:
+        """What was measured, as servers made from `made` are to be judged by it."""
+        benchmark = benchmark_in(made.template) if made is not None else None
+        key, image = (benchmark.key, made.plan.image) if benchmark and made else ("", "")
+        return CapacityView(key, image, self.measured, capacity_name(self._name))
+
+    def _waits_for_target(self, spec: Qwen3DeploymentSpec) -> bool:
+        """Whether the load that a server shall have is one that nobody has measured yet."""
+        auto = spec.autoscaling is not None and spec.autoscaling.target.auto
+        return bool(auto) and self.capacity_of(made_from(self.server)).target is None
 
     async def _ensure_autoscaler(self, spec: Qwen3DeploymentSpec) -> None:
         """Once the number of servers was given away, KEDA is told of them."""
         server, made = self.server, made_from(self.server)
         if server is None or made is None or not is_given_away(server):
             return
-        if not autoscales(spec) or self.no_autoscaler is not None:
+        if not autoscales(spec) or self.no_autoscaler is not None or self._waits_for_target(spec):
             return
+        spec = with_measured_target(spec, self.capacity_of(made).target)
         self.scaler, warnings = await ensure_autoscaler(self.context, self.obj, spec, server, made.plan)
         self.warnings += warnings
+
+
+def with_measured_target(spec: Qwen3DeploymentSpec, concurrency: int | None) -> Qwen3DeploymentSpec:
+    """The spec with what was measured in the place of autoscaling.target.auto."""
+    if spec.autoscaling is None or not spec.autoscaling.target.auto:
+        return spec
+    autoscaling = spec.autoscaling.model_copy(update={"target": ScalingTarget(concurrency=concurrency)})
+    return spec.model_copy(update={"autoscaling": autoscaling})
 
 
 def _is_of_replica_set(pod: Object, deployment: str) -> bool:

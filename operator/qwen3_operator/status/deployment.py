@@ -19,6 +19,7 @@ from qwen3_operator.naming import server_selector
 from qwen3_operator.plan import Plan
 from qwen3_operator.status.accepted import set_accepted
 from qwen3_operator.status.adapters import AdapterView, ServersView, adapters_status, set_adapters
+from qwen3_operator.status.capacity import CapacityView, capacity_status, capacity_warnings
 from qwen3_operator.status.conditions import Before, Conditions, Idle
 from qwen3_operator.status.model_fault import FAULTS, fault_at, is_in_order
 from qwen3_operator.status.model_ready import model_condition, set_model_ready, verified_copy
@@ -67,6 +68,8 @@ class DeploymentView:
     """What serves meanwhile, where the spec is refused."""
     scaler: Object | None = None
     """The ScaledObject."""
+    capacity: CapacityView | None = None
+    """What servers have measured of themselves, where they have."""
 
 
 def deployment_status(
@@ -119,6 +122,8 @@ def deployment_status(
         result["modelFaultAt"] = fault
     if startup:
         result["startup"] = dict(startup)
+    if view.capacity is not None and (capacity := capacity_status(view.capacity)):
+        result["capacity"] = capacity
     if spec.autoscaling and view.server is not None:
         result["autoscaling"] = _autoscaling(spec, view.server, view.scaler)
     if view.plan is not None:
@@ -158,6 +163,7 @@ def _problems(view: DeploymentView, startup: Object) -> tuple[list[Problem], lis
     problems = view.plan.problems if view.plan else ()
     warnings = view.plan.warnings if view.plan else ()
     beside = [*view.warnings, *of_shared_model(view.model), *_without_middleware(startup)]
+    beside += capacity_warnings(view.capacity) if view.capacity is not None else []
     return [*problems, *view.problems], [*warnings, *beside]
 
 

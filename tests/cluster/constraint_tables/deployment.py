@@ -126,6 +126,7 @@ DEPLOYMENT: Object = {
             "maxUnavailable": 1,
             "progressDeadlineSeconds": 3600,
         },
+        "benchmark": {"inputTokens": 1024, "outputTokens": 256, "ttftP95Milliseconds": 2000, "maxSeconds": 180},
         "verify": {"mode": "Auto", "prompts": [{"prompt": "2+2?", "contains": ["4"], "thinking": False}]},
         "podTemplatePatch": "spec: {}",
         "suspend": True,
@@ -155,6 +156,19 @@ DEPLOYMENT_STATUS: Object = {
     "replicas": 1,
     "readyReplicas": 1,
     "autoscaling": {"desiredReplicas": 1, "active": True},
+    "capacity": {
+        "concurrencyAtTarget": 48,
+        "tokensPerSecond": 2200,
+        "ttftP95Milliseconds": 1800,
+        "targetMilliseconds": 2000,
+        "inputTokens": 1024,
+        "outputTokens": 256,
+        "endedBy": "target",
+        "gpu": "NVIDIA L4",
+        "image": "vllm",
+        "key": "0a1b",
+        "measuredAt": "2026-11-28T06:00:00Z",
+    },
     "selector": "a=b",
 }
 
@@ -167,7 +181,9 @@ GPU_OWNED = (
 _ONE_KEY = {"spec.auth": {"apiKeySecretRef": {"name": "key", "key": "key"}}}
 _ONE_OF_TWO = "give either apiKeySecretRef or keys"
 _LIMITS_OF_TEAMS = "limits are of teams: they need keys"
-_ONE_TARGET = "give one of concurrency, queue and kvCache"
+_ONE_TARGET = "give one of concurrency, queue, kvCache and auto"
+_TRUE_OR_NOT = "auto is true, or left out"
+_BOTH = "autoscaling.target.auto is what spec.benchmark measures: give both"
 _NO_TARGET: Change = {"spec.autoscaling.target": {}}
 
 
@@ -230,6 +246,21 @@ _AUTOSCALING_CASES = [
         accept={"": {"kvCache": 70}},
         reject={"": {"queue": 4, "kvCache": 70}},
     ),
+    *rule("spec.autoscaling.target", _TRUE_OR_NOT, accept={"": {"auto": True}}, reject={"": {"auto": False}}),
+    Case(
+        "spec",
+        f"rule {_BOTH}",
+        {"spec.autoscaling.target": {"auto": True}},
+        {"spec.autoscaling.target": {"auto": True}, "spec.benchmark": ABSENT},
+        _BOTH,
+    ),
+]
+
+_BENCHMARK_CASES = [
+    *number("spec.benchmark.inputTokens", 1, 1_048_576),
+    *number("spec.benchmark.outputTokens", 1, 131_072),
+    *number("spec.benchmark.ttftP95Milliseconds", 10, 600_000),
+    *number("spec.benchmark.maxSeconds", 30, 1800),
 ]
 
 
@@ -415,6 +446,7 @@ DEPLOYMENT_CASES = [
     ),
     *number("spec.replicas", 0, 1000),
     *_AUTOSCALING_CASES,
+    *_BENCHMARK_CASES,
     *text("spec.gpu.resourceName", most=317, longest="a/" + "b" * 315),
     *rule(
         "spec.gpu.resourceName",
@@ -513,6 +545,16 @@ DEPLOYMENT_CASES = [
             *number("replicas", 0, INT32),
             *number("readyReplicas", 0, INT32),
             *number("autoscaling.desiredReplicas", 0, INT32),
+            *(
+                case
+                for name in (
+                    *("concurrencyAtTarget", "tokensPerSecond", "ttftP95Milliseconds", "targetMilliseconds"),
+                    *("inputTokens", "outputTokens"),
+                )
+                for case in number(f"capacity.{name}", 0, INT64)
+            ),
+            *(case for name in ("endedBy", "gpu", "image", "key") for case in text(f"capacity.{name}", most=1024)),
+            *time("capacity.measuredAt"),
             *text("selector", most=1024),
         ],
     ),

@@ -15,7 +15,7 @@ CRDS = {crd["spec"]["names"]["kind"]: crd for crd in crds()}
 MAX_TEXT = 65536
 # A part of Kubernetes' own API, or facts of a config.json, passed on as they are.
 # A Qwen3Batch without engine and gpu may take those of a Qwen3Deployment.
-SWITCHED_ON_BY_PRESENCE = {"spec.engine.compileCache", "spec.engine", "spec.gpu"}
+SWITCHED_ON_BY_PRESENCE = {"spec.benchmark", "spec.engine.compileCache", "spec.engine", "spec.gpu"}
 EXCLUSIVE = {("Qwen3Batch", "spec.engine"), ("Qwen3Batch", "spec.gpu"), ("Qwen3Batch", "spec.verify")}
 """Absent beside what excludes it, so without a default."""
 PASSED_ON = "x-kubernetes-preserve-unknown-fields"

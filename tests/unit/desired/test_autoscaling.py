@@ -12,17 +12,16 @@ from qwen3_operator.api.autoscaling import Autoscaling, ScalingTarget
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.desired.autoscaling import (
     AWAKE_SECONDS,
-    FEWEST_SEQS,
     KEDA,
     ROOM_PERCENT,
     SCALED_BY,
-    most_seqs,
     requests_of_one,
     scaled_object,
     servers_needed,
     servers_wanted,
 )
 from qwen3_operator.desired.disruption import wants_budget
+from qwen3_operator.engine.capacity import FEWEST_SEQS, most_seqs
 
 COMMAND = ("vllm", "serve", "/models/m", "--max-num-seqs", "64")
 

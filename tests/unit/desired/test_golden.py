@@ -18,9 +18,8 @@ from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.catalog import ModelFacts
 from qwen3_operator.commands.output import to_yaml, to_yaml_stream
 from qwen3_operator.commands.render import server_manifests, shared_model_manifests
-from qwen3_operator.desired.in_engine import PACKAGE
-from qwen3_operator.desired.modules import texts
-from qwen3_operator.naming import claim_is_others, claim_name, digest, model_name, model_path
+from qwen3_operator.desired.in_engine import config_map_name
+from qwen3_operator.naming import claim_is_others, claim_name, model_name, model_path
 from qwen3_operator.plan import NodeGpus, Weights, make_plan
 from qwen3_operator.settings import Settings
 
@@ -55,7 +54,7 @@ def made(case: str) -> list[dict[str, Any]]:
 
 def _without_sources(manifest: dict[str, Any]) -> dict[str, Any]:
     """The manifest without the texts of the middleware, and with a name that does not depend on them."""
-    text = json.dumps(manifest).replace(f"-in-engine-{digest(texts(PACKAGE), 6)}", "-in-engine-0a1b2c")
+    text = json.dumps(manifest).replace(config_map_name(""), "-in-engine-0a1b2c")
     found: dict[str, Any] = json.loads(text)
     if "-in-engine-" in found["metadata"]["name"]:
         found["data"] = {name: f"({name})" for name in sorted(found["data"])}

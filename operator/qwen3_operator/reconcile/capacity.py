@@ -1,0 +1,73 @@
+"""What the servers of a Qwen3Deployment have measured of themselves: read from their logs, kept in a ConfigMap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qwen3_in_engine.capacity.contract import Result
+from qwen3_operator.api.conditions import condition_of
+from qwen3_operator.controller.cluster import ApiError, Object
+from qwen3_operator.controller.kinds import CONFIG_MAPS
+from qwen3_operator.desired.capacity import capacity_config_map, capacity_name, results_in, with_result
+from qwen3_operator.desired.server import CONTAINER
+from qwen3_operator.engine.capacity import result_in_log
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.engine.text import bounded_lines
+from qwen3_operator.naming import QWEN3_DEPLOYMENTS
+from qwen3_operator.reconcile.context import Context, refused
+from qwen3_operator.status.capacity import slower
+
+LOG_LINES = 2000
+MOST_LOGS = 3
+"""Servers whose logs are read in one reconcile."""
+
+
+async def read_results(context: Context, owner: Object) -> tuple[Object | None, list[Result]]:
+    """The ConfigMap as it is there, and the results in it. Nobody watches ConfigMaps: it is read each time. Raises
+    ApiError."""
+    meta = owner["metadata"]
+    live = await context.observe(CONFIG_MAPS, meta["namespace"], capacity_name(meta["name"]))
+    return live, results_in(live)
+
+
+async def hear_results(
+    context: Context, owner: Object, live: Object | None, results: list[Result], key: str, pods: Sequence[Object]
+) -> tuple[list[Result], list[Problem]]:
+    """The results with what servers of `key` have measured since, and why it could not be kept. `pods`: of the servers
+    to ask."""
+    heard = [it for pod in pods[:MOST_LOGS] if (it := await _said(context, pod)) is not None and it.key == key]
+    known = {(it.key, it.gpu) for it in results}
+    new = [it for it in reversed(heard) if (it.key, it.gpu) not in known]
+    if not new:
+        return results, []
+    for result in new:
+        results = with_result(results, result)
+    meta = owner["metadata"]
+    try:
+        wanted = capacity_config_map(meta["namespace"], meta["name"], meta["uid"], results)
+        await context.change(CONFIG_MAPS, live, wanted)
+    except ApiError as error:
+        return results, [refused(CONFIG_MAPS, capacity_name(meta["name"]), error)]
+    for result in new:
+        if (problem := slower(results, result)) is not None:
+            about = {"apiVersion": QWEN3_DEPLOYMENTS.api_version, "kind": QWEN3_DEPLOYMENTS.kind, "metadata": meta}
+            await context.recorder.say(about, reason=problem.reason, note=problem.message, warning=True)
+    return results, []
+
+
+def to_ask(pods: Sequence[Object], startup: Mapping[str, Any], *, known: bool) -> list[Object]:
+    """The servers whose logs may tell what is not known: the newest ready ones. `known`: whether something of their
+    kind is; then only one that was not looked at yet (`startup`: `status.startup`) may be on another GPU."""
+    ready = [pod for pod in pods if condition_of(pod, "Ready").get("status") == "True"]
+    ready = [pod for pod in ready if not pod["metadata"].get("deletionTimestamp")]
+    ready.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)
+    if not known:
+        return ready
+    return [pod for pod in ready[:1] if pod["metadata"]["name"] != startup.get("pod")]
+
+
+async def _said(context: Context, pod: Object) -> Result | None:
+    meta = pod["metadata"]
+    log = await context.cluster.logs(meta["namespace"], meta["name"], CONTAINER, tail=LOG_LINES)
+    return result_in_log(bounded_lines(log))
