@@ -24,6 +24,7 @@ from tests.documents.snippets import documented
 from tests.e2e.release import install, remove_front
 from tests.e2e.world import World
 from tests.load.in_cluster import users
+from tests.monitoring.discovery import discovered
 from tests.monitoring.prometheus import Prometheus, prometheus
 from tests.monitoring.scrapes import of_cluster
 
@@ -72,8 +73,12 @@ def scaled(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     if world.cluster is None:
         pytest.skip("KEDA and Prometheus of a cluster of DEMO_KUBECONFIG are not ours to install")
     folder = tmp_path_factory.mktemp("keda")
-    jobs = of_cluster(world.cluster.kubeconfig, release=RELEASE, namespace=SYSTEM_NAMESPACE)
-    with keda(world.cluster, folder), prometheus(folder, jobs, layout.ADDRESS) as load:
+    jobs = of_cluster(folder, release=RELEASE, namespace=SYSTEM_NAMESPACE)
+    with (
+        keda(world.cluster, folder),
+        discovered(world.kube, folder),
+        prometheus(folder, jobs, layout.ADDRESS) as load,
+    ):
         told = ("autoscaling.enabled=true", f"autoscaling.prometheusAddress={load.url}")
         install(world, *told, "front.enabled=true", "front.replicas=1")
         world.apply(world.example(NAME, autoscaling=lambda it: it.update(AUTOSCALING)))

@@ -26,20 +26,23 @@ def monitors(*settings: str, release: str = "demo", namespace: str = "qwen3-syst
     return {m["metadata"]["name"]: m["spec"] for m in found}
 
 
-def of_cluster(kubeconfig: Path, *settings: str, release: str, namespace: str) -> list[Object]:
-    """All that the monitors of that release choose in a cluster, as often as they say."""
+def of_cluster(folder: Path, *settings: str, release: str, namespace: str) -> list[Object]:
+    """All that the monitors of that release choose of what is found in a cluster (discovery.py), as often as they say.
+
+    `folder`: where that is written.
+    """
     jobs = []
     for name, spec in monitors(*settings, release=release, namespace=namespace).items():
         is_pods = "podMetricsEndpoints" in spec
         (endpoint,) = spec["podMetricsEndpoints" if is_pods else "endpoints"]
         role, of, port = ("pod", "pod", "pod_container") if is_pods else ("endpointslice", "service", "endpointslice")
-        where: Object = {"role": role, "kubeconfig_file": str(kubeconfig)}
-        if not spec.get("namespaceSelector", {}).get("any"):
-            where["namespaces"] = {"names": [namespace]}
-        chosen = {f"{of}_label_{_plain(key)}": value for key, value in spec["selector"]["matchLabels"].items()}
+        where = {"files": [str(folder / f"{role}.json")], "refresh_interval": "5s"}
+        chosen = {f"{of}_label_{plain(key)}": value for key, value in spec["selector"]["matchLabels"].items()}
         chosen |= {f"{port}_port_name": endpoint["port"]}
+        if not spec.get("namespaceSelector", {}).get("any"):
+            chosen["namespace"] = namespace
         found = [*_keep(chosen), *_NAMES, *_rules(endpoint.get("relabelings", []))]
-        job = _scrape(name, endpoint) | {"kubernetes_sd_configs": [where], "relabel_configs": found}
+        job = _scrape(name, endpoint) | {"file_sd_configs": [where], "relabel_configs": found}
         jobs.append(job | {"scrape_interval": endpoint["interval"]})
     return jobs
 
@@ -54,7 +57,7 @@ def of_operator(port: int) -> Object:
 def of_server(port: int, deployment: str, *, namespace: str) -> Object:
     """The /metrics of a server of a Qwen3Deployment, by the PodMonitor."""
     (endpoint,) = monitors()["demo-qwen3-operator-servers"]["podMetricsEndpoints"]
-    meta = {f"__meta_kubernetes_pod_label_{_plain(key)}": value for key, value in server_labels(deployment).items()}
+    meta = {f"__meta_kubernetes_pod_label_{plain(key)}": value for key, value in server_labels(deployment).items()}
     return _job("servers", endpoint, port, meta | {"namespace": namespace, "pod": f"{deployment}-1-a"})
 
 
@@ -74,7 +77,7 @@ def _scrape(name: str, endpoint: Object) -> Object:
     }
 
 
-def _plain(key: str) -> str:
+def plain(key: str) -> str:
     """A label's key as Prometheus has it."""
     return re.sub("[^a-zA-Z0-9_]", "_", key)
 
