@@ -33,7 +33,7 @@ from tests.monitoring.scrapes import of_cluster
 from qwen3_operator.desired.autoscaling import POLL_SECONDS
 from qwen3_operator.naming import MANAGER
 
-pytestmark = pytest.mark.nightly  # KEDA is built in half an hour
+pytestmark = pytest.mark.nightly  # KEDA is built in 20 minutes
 
 NAME = "scaled"
 CONCURRENCY, FEW, MORE = 4, 2, 5
