@@ -31,6 +31,9 @@ UNLIMITED: list[dict[str, Any]] = [
     {"key": "kube-api-burst", "value": "10000"},
 ]
 
+ALONE: list[dict[str, Any]] = [*UNLIMITED, {"key": "leader-elect", "value": "false"}]
+"""Of a component that there is once: on a busy machine it is late with its Lease, and would end."""
+
 
 class ControlPlane:
     """The control plane of one cluster, its files under `folder`."""
@@ -132,11 +135,11 @@ def kwokctl_config(
     names = ("etcdPort", "etcdPeerPort", "kubeApiserverPort", "kubeControllerManagerPort", "kubeSchedulerPort")
     options |= dict(zip((*names, "kwokControllerPort"), ports, strict=True))
     # Simulated volumes are provided by the controller-manager itself.
-    controller_manager = [*UNLIMITED, {"key": "enable-hostpath-provisioner", "value": "true"}]
+    controller_manager = [*ALONE, {"key": "enable-hostpath-provisioner", "value": "true"}]
     patches: dict[str, list[dict[str, Any]]] = {
         "kube-apiserver": _api_server(spec),
         "kube-controller-manager": controller_manager,
-        "kube-scheduler": list(UNLIMITED),
+        "kube-scheduler": list(ALONE),
         # Otherwise kwok plays the kubelet for the real node as well, and for one that a test has nobody answer for.
         "kwok-controller": [
             {"key": "manage-all-nodes", "value": "false", "override": True},

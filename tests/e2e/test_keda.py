@@ -38,8 +38,9 @@ pytestmark = pytest.mark.nightly  # KEDA is built in 20 minutes
 NAME = "scaled"
 CONCURRENCY, FEW, MORE = 4, 2, 5
 """Users that one server is to have, who are always there, and who come beside them: all are two servers' work."""
-TOKENS = 100
-DOWN_SECONDS, STEADY_SECONDS = 60, 240
+TOKENS = 600
+"""Answers of seconds: a server that goes has some to finish."""
+DOWN_SECONDS, STEADY_SECONDS = 60, 180
 AUTOSCALING = {
     "minReplicas": 1,
     "maxReplicas": 3,
