@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from demo.kube import DemoError
+
 LOOK_SECONDS = 3.0
 TOLD_SECONDS = 30.0
 """How often a look is printed in which nothing is new."""
@@ -69,7 +71,8 @@ def curve(deployment: Callable[[], dict[str, Any]], load: Callable[[], float | N
 
     def work() -> None:
         while not stop.wait(LOOK_SECONDS):
-            look()
+            with contextlib.suppress(DemoError, OSError):  # a busy machine: it looks again
+                look()
 
     look()
     watcher = threading.Thread(target=work)

@@ -5,6 +5,7 @@ With `-s` it prints the number of servers over time, and how long answers took i
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -157,7 +158,7 @@ def test_the_servers_follow_a_closed_load(scaled: Scaled, seen: Curve, person: S
     assert (few.tally["failed"], more.tally["failed"]) == ({}, {}), (few.tally["examples"], more.tally["examples"])
     assert written_by_the_operator(seen) == set()
     parts = ("few, one server", "all, one server", "all, two servers", "few, two servers", "few, one server")
-    for part, since, until in zip(parts, moments, moments[1:], strict=True):
+    for part, (since, until) in zip(parts, itertools.pairwise(moments), strict=True):
         print(f"{part}: {until - since:.0f} s  {quantiles(answers, since, until)}", flush=True)
 
 
