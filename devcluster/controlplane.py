@@ -24,10 +24,15 @@ SERVICE_RANGE = "10.96.0.0/16"
 AUDIT_LOG_MIB = "100000"
 """Never reached: after 100 MiB, its own limit, the API server would begin another file, and requests go uncounted."""
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
+KWOKCTL_USER = "kwok-admin"
+"""Whom the one certificate names that kwokctl makes, for all its components."""
 UNLIMITED: list[dict[str, Any]] = [
     {"key": "kube-api-qps", "value": "5000"},
     {"key": "kube-api-burst", "value": "10000"},
 ]
+
+ALONE: list[dict[str, Any]] = [*UNLIMITED, {"key": "leader-elect", "value": "false"}]
+"""Of a component that there is once: on a busy machine it is late with its Lease, and would end."""
 
 
 class ControlPlane:
@@ -130,11 +135,11 @@ def kwokctl_config(
     names = ("etcdPort", "etcdPeerPort", "kubeApiserverPort", "kubeControllerManagerPort", "kubeSchedulerPort")
     options |= dict(zip((*names, "kwokControllerPort"), ports, strict=True))
     # Simulated volumes are provided by the controller-manager itself.
-    controller_manager = [*UNLIMITED, {"key": "enable-hostpath-provisioner", "value": "true"}]
+    controller_manager = [*ALONE, {"key": "enable-hostpath-provisioner", "value": "true"}]
     patches: dict[str, list[dict[str, Any]]] = {
         "kube-apiserver": _api_server(spec),
         "kube-controller-manager": controller_manager,
-        "kube-scheduler": list(UNLIMITED),
+        "kube-scheduler": list(ALONE),
         # Otherwise kwok plays the kubelet for the real node as well, and for one that a test has nobody answer for.
         "kwok-controller": [
             {"key": "manage-all-nodes", "value": "false", "override": True},
@@ -154,6 +159,7 @@ def kwokctl_config(
             {"key": "kubelet-client-key", "value": str(pki / "admin.key")},
             {"key": "bind-address", "value": "0.0.0.0", "override": True},  # pods reach it; certificates guard it
             {"key": "advertise-address", "value": node_address},
+            *_of_aggregated_servers(pki),
         ]
     return {
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
@@ -175,6 +181,18 @@ def _api_server(spec: ClusterSpec) -> list[dict[str, Any]]:
     if spec.audit:
         arguments.append({"key": "audit-log-maxsize", "value": AUDIT_LOG_MIB})
     return arguments
+
+
+def _of_aggregated_servers(pki: Path) -> list[dict[str, Any]]:
+    """What an API server that is a pod (of an APIService) believes: whose requests this one hands on, and for whom."""
+    arguments = {
+        "requestheader-client-ca-file": str(pki / "ca.crt"),
+        "requestheader-allowed-names": KWOKCTL_USER,  # it is the one that kwokctl has the API server hand on as
+        "requestheader-username-headers": "X-Remote-User",
+        "requestheader-group-headers": "X-Remote-Group",
+        "requestheader-extra-headers-prefix": "X-Remote-Extra-",
+    }
+    return [{"key": key, "value": value} for key, value in arguments.items()]
 
 
 def audit_policy(users: Sequence[str]) -> dict[str, Any]:

@@ -57,6 +57,8 @@ TOOLS = {
     "argocd": Tool("argocd", "qwen3.dev/devcluster/argocd"),
     "kustomize": Tool("kustomize", "sigs.k8s.io/kustomize/kustomize/v5"),
     "kstatus": Tool("kstatus", "qwen3.dev/devcluster/kstatus"),
+    "keda-operator": Tool("keda", "github.com/kedacore/keda/v2/cmd/operator"),
+    "keda-metrics-apiserver": Tool("keda", "github.com/kedacore/keda/v2/cmd/adapter"),
     "kube-router": Tool("kuberouter", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"),
 }
 CONTROL_PLANE = (

@@ -1,4 +1,4 @@
-"""A tiny image with a shell, made from the machine's own busybox: no registry, no image builder."""
+"""Images of one static program, like the machine's own busybox: no registry, no image builder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -16,16 +17,28 @@ def write_busybox_image(archive: Path, reference: str) -> None:
     """The image `reference`, whose default command sleeps (all that a pod's sandbox has to do)."""
     busybox = Path(shutil.which("busybox") or "/bin/busybox")
     applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
-    write_image(archive, reference, busybox, applets)
+    write_image(archive, reference, busybox, applets=applets, command=["/bin/sleep", "2147483647"])
 
 
-def write_image(archive: Path, reference: str, program: Path, applets: list[str]) -> None:
-    """Write a docker-archive with one static program as /bin/busybox, and its applets as links to it."""
-    layer = _layer(program, applets)
+def write_image(
+    archive: Path,
+    reference: str,
+    program: Path,
+    path: str = "/bin/busybox",
+    *,
+    applets: Sequence[str] = (),
+    command: Sequence[str] = (),
+    user: str = "",
+) -> None:
+    """Write a docker-archive with one static program at `path`, and its applets in /bin as links to it.
+
+    `command`: what it runs by default, else the program; `user`: who runs it, else root.
+    """
+    layer = _layer(program, path, applets)
     config = {
         "architecture": {"aarch64": "arm64"}.get(platform.machine(), "amd64"),
         "os": "linux",
-        "config": {"Cmd": ["/bin/sleep", "2147483647"], "Env": ["PATH=/bin"]},
+        "config": {"Cmd": list(command or [path]), "Env": ["PATH=/bin"], "User": user},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
     }
     manifest = [{"Config": "config.json", "RepoTags": [reference], "Layers": ["layer.tar"]}]
@@ -36,18 +49,18 @@ def write_image(archive: Path, reference: str, program: Path, applets: list[str]
         _add(tar, "manifest.json", json.dumps(manifest).encode())
 
 
-def _layer(program: Path, applets: list[str]) -> bytes:
+def _layer(program: Path, path: str, applets: Sequence[str]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for folder, mode in (("bin", 0o755), ("tmp", 0o1777), ("etc", 0o755)):
             entry = tarfile.TarInfo(folder)
             entry.type, entry.mode = tarfile.DIRTYPE, mode
             tar.addfile(entry)
-        _add(tar, "bin/busybox", program.read_bytes(), mode=0o755)
+        _add(tar, path.lstrip("/"), program.read_bytes(), mode=0o755)
         for applet in applets:
-            if applet != "busybox":
+            if applet != Path(path).name:
                 link = tarfile.TarInfo(f"bin/{applet}")
-                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+                link.type, link.linkname = tarfile.SYMTYPE, path
                 tar.addfile(link)
     return buffer.getvalue()
 

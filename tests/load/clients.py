@@ -42,12 +42,15 @@ class Tally:
     longest_gap: float = 0.0
     """Longest time, in seconds, in which no request of anybody ended well."""
     connections: int = 0
+    waits: list[float] = field(default_factory=list)
+    """Seconds that each answer took, since they were last told."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def good(self) -> None:
-        """A request ended as it should."""
+    def good(self, seconds: float) -> None:
+        """A request ended as it should, after so long."""
         with self.lock:
             now = time.monotonic()
+            self.waits.append(seconds)
             if self.served_at:
                 self.longest_gap = max(self.longest_gap, now - self.served_at)
             self.served_at, self.ok = now, self.ok + 1
@@ -68,6 +71,12 @@ class Tally:
             "longestGapSeconds": round(self.longest_gap, 1),
             "connections": self.connections,
         }
+
+    def told(self) -> dict[str, Any]:
+        """For the log of a program: with the time, and what each answer since the last line took."""
+        with self.lock:
+            waits, self.waits = self.waits, []
+        return self.as_json() | {"at": round(time.time(), 1), "seconds": [round(it, 3) for it in waits]}
 
 
 class Cut(Exception):
@@ -99,6 +108,7 @@ class User(threading.Thread):
         self._close()
 
     def _ask(self) -> None:
+        began = time.monotonic()
         ask, wanted = self.ask, {"messages": [QUESTION], "temperature": 0, "stream": self.stream}
         response = self._send(json.dumps(wanted | {"model": ask.model, "max_tokens": ask.tokens}).encode())
         text = response.read()
@@ -110,7 +120,7 @@ class User(threading.Thread):
         elif b'"error"' in text:
             self.tally.bad("error in the answer", text[-200:].decode("utf-8", "replace"))
         else:
-            self.tally.good()
+            self.tally.good(time.monotonic() - began)
         if response.will_close:
             self._close()
 
@@ -176,11 +186,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     until = time.monotonic() + arguments.seconds
     while not ended.wait(1) and time.monotonic() < until:
-        print(json.dumps(tally.as_json()), flush=True)
+        print(json.dumps(tally.told()), flush=True)
     stop.set()
     for user in users:
         user.join(TIMEOUT)
-    print(json.dumps(tally.as_json() | {"final": True}), flush=True)
+    print(json.dumps(tally.told() | {"final": True}), flush=True)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,11 @@ class Users:
         lines = self.world.kubectl("logs", self.name, "--tail=1").splitlines()
         return dict(json.loads(lines[-1])) if lines else {}
 
+    def answers(self) -> list[tuple[float, float]]:
+        """When each answer came, within a second, and how many seconds it took."""
+        lines = map(json.loads, self.world.kubectl("logs", self.name).splitlines())
+        return [(line["at"], seconds) for line in lines for seconds in line["seconds"]]
+
     def wait_for(self, requests: int, *, timeout: float = 600) -> None:
         """Until so many more were made."""
         goal = self.so_far().get("requests", 0) + requests
@@ -44,14 +49,14 @@ class Users:
 
 @contextlib.contextmanager
 def users(
-    world: World, endpoint: str, *, count: int = 6, tokens: int = 24, first_within: float = 60
+    world: World, endpoint: str, *, count: int = 6, tokens: int = 24, first_within: float = 60, also: str = ""
 ) -> Iterator[Users]:
     """`count` users of the Service `endpoint` until the end of the block; half of them stream. `first_within`: seconds
-    until one has an answer.
+    until one has an answer; `also`: a word for those who come beside others.
 
     They run in the operator's image: it has Python, and is on the node.
     """
-    name = f"users-of-{endpoint}"
+    name = f"users-of-{endpoint}{also and '-'}{also}"
     operator = world.kube.get("deployment", RELEASE, "-n", SYSTEM_NAMESPACE)
     image = operator["spec"]["template"]["spec"]["containers"][0]["image"]
     meta = {"name": name, "namespace": NAMESPACE}
@@ -82,6 +87,7 @@ def users(
         world.kubectl("wait", "pod", name, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=150s")
         found.tally = found.so_far()
         assert found.tally.pop("final")
+        del found.tally["at"], found.tally["seconds"]
         print(time.strftime("%H:%M:%S"), endpoint, json.dumps(found.tally), flush=True)
     finally:
         world.kubectl("delete", "pod,configmap", name, "--ignore-not-found")

@@ -20,7 +20,8 @@ from qwen3_operator.api.autoscaling import Autoscaling
 from qwen3_operator.desired.autoscaling import scaled_object
 
 pytestmark = pytest.mark.cluster  # helm and Prometheus are no programs of the unit tests
-NAMESPACE, SERVED, ASLEEP = "team", "chat", "asleep"
+NAMESPACE, SERVED, ASLEEP, STARTING = "team", "chat", "asleep", "starting"
+FRONT = "system/front"
 COMMAND = ("vllm", "serve", "/models/m", "--max-num-seqs", "1")
 TARGETS: list[dict[str, int]] = [{"concurrency": 8}, {"queue": 8}, {"kvCache": 70}]
 EACH = {
@@ -33,24 +34,28 @@ EACH = {
 """Of two servers with half a request running, half a one waiting, and half of the KV cache in use."""
 
 
-def queries(name: str, least: int) -> dict[str, str]:
-    """Every query of every target, as it is in the ScaledObject."""
+def queries(name: str, least: int, front: str = "") -> dict[str, str]:
+    """Every query of every target to Prometheus, as it is in the ScaledObject."""
     found: dict[str, str] = {}
     for target in TARGETS:
         autoscaling = Autoscaling.model_validate({"minReplicas": least, "maxReplicas": 4, "target": target})
-        made = scaled_object(NAMESPACE, name, "u", autoscaling, prometheus="http://p", command=COMMAND)
-        found |= {it["name"]: it["metadata"]["query"] for it in made["spec"]["triggers"]}
+        made = scaled_object(NAMESPACE, name, "u", autoscaling, prometheus="http://p", command=COMMAND, front=front)
+        told = (it for it in made["spec"]["triggers"] if it["type"] == "prometheus")
+        found |= {it["name"]: it["metadata"]["query"] for it in told}
     return found
 
 
 @contextlib.contextmanager
-def operator_that_wants_none() -> Iterator[int]:
-    """The operator's word about a deployment that was scaled to zero; gives the port."""
+def operator_that_tells() -> Iterator[int]:
+    """The operator's word about a deployment with servers, one that was scaled to zero, and one that starts; gives the
+    port."""
     registry = CollectorRegistry()
     labels = ["namespace", "qwen3deployment"]
-    gauge = Gauge("qwen3_operator_deployment_replicas", "Servers that are wanted", labels, registry=registry)
-    gauge.labels(NAMESPACE, ASLEEP).set(0)
-    gauge.labels(NAMESPACE, SERVED).set(2)
+    wanted = Gauge("qwen3_operator_deployment_replicas", "Servers that are wanted", labels, registry=registry)
+    ready = Gauge("qwen3_operator_deployment_ready_replicas", "Servers that are ready", labels, registry=registry)
+    for name, many, there in ((SERVED, 2, 2), (ASLEEP, 0, 0), (STARTING, 1, 0)):
+        wanted.labels(NAMESPACE, name).set(many)
+        ready.labels(NAMESPACE, name).set(there)
     with served(registry) as port:
         yield port
 
@@ -66,7 +71,7 @@ async def test_every_query_gives_the_load_of_all_servers(tmp_path: Path) -> None
     with (
         vllm_exporter.serving("0.18.1") as old,
         vllm_exporter.serving("0.33.0") as new,
-        operator_that_wants_none() as operator,
+        operator_that_tells() as operator,
     ):
         jobs = [
             scrapes.of_operator(operator),
@@ -74,11 +79,15 @@ async def test_every_query_gives_the_load_of_all_servers(tmp_path: Path) -> None
             second(scrapes.of_server(new, SERVED, namespace=NAMESPACE)),
         ]
         with prometheus(tmp_path, jobs) as it:
-            for least in (0, 1):
-                assert await asyncio.to_thread(_answers, it, queries(SERVED, least), EACH) == EACH
+
+            async def gives(expected: dict[str, float], name: str, least: int, front: str = "") -> bool:
+                return await asyncio.to_thread(_answers, it, queries(name, least, front), expected) == expected
+
             none = dict.fromkeys(EACH, 0.0)
-            assert await asyncio.to_thread(_answers, it, queries(ASLEEP, 0), none) == none, "none is wanted"
-            assert await asyncio.to_thread(_answers, it, queries(ASLEEP, 1), {}) == {}, "no data is no zero"
+            assert await gives(EACH, SERVED, 0) and await gives(EACH, SERVED, 0, FRONT) and await gives(EACH, SERVED, 1)
+            assert await gives(none, ASLEEP, 0) and await gives(none, ASLEEP, 0, FRONT), "none is wanted"
+            assert await gives(none, STARTING, 0, FRONT), "all that is asked waits at the front"
+            assert await gives({}, STARTING, 0) and await gives({}, ASLEEP, 1), "no data is no zero"
 
 
 def _answers(it: Prometheus, asked: dict[str, str], expected: dict[str, float]) -> dict[str, float]:

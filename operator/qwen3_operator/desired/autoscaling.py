@@ -76,7 +76,7 @@ def scaled_object(
     least, delay = autoscaling.min_replicas, autoscaling.scale_down_delay_seconds
     queries = _queries(namespace, name, autoscaling.target, most_seqs(command))
     if least == 0:
-        queries = {called: (_or_none_wanted(query, namespace, name), at) for called, (query, at) in queries.items()}
+        queries = {called: (_or_none(query, namespace, name, front), at) for called, (query, at) in queries.items()}
     triggers = [_trigger(called, query, at, prometheus) for called, (query, at) in queries.items()]
     if least == 0 and front:
         triggers.append(waiting_trigger(front, namespace, name, requests_of_one(autoscaling.target, command)))
@@ -141,10 +141,13 @@ def _queries(namespace: str, name: str, target: ScalingTarget, seqs: int) -> dic
     return {"queue": (f"sum({waiting})", target.queue)} | {called: (query, 1) for called, query in held.items()}
 
 
-def _or_none_wanted(query: str, namespace: str, name: str) -> str:
-    """0 where there is no server because none is wanted, by the operator's own word: then vLLM has no series."""
-    wanted = f'qwen3_operator_deployment_replicas{{namespace="{namespace}",qwen3deployment="{name}"}}'
-    return f"({query}) or sum({wanted} == 0)"
+def _or_none(query: str, namespace: str, name: str, front: str) -> str:
+    """0 where servers have no load by the operator's own word, for vLLM has no series then: none is ready, and who asks
+    waits at the front; without a front, none is wanted. Of a trigger without a value KEDA makes an error: it would not
+    see that requests wait all through a start, and end the server right after it."""
+    gauge = "ready_replicas" if front else "replicas"
+    own = f'qwen3_operator_deployment_{gauge}{{namespace="{namespace}",qwen3deployment="{name}"}}'
+    return f"({query}) or sum({own} == 0)"
 
 
 def requests_of_one(target: ScalingTarget, command: Sequence[str]) -> int:

@@ -26,15 +26,16 @@ from qwen3_operator.engine.capacity import FEWEST_SEQS, most_seqs
 COMMAND = ("vllm", "serve", "/models/m", "--max-num-seqs", "64")
 
 
-def made(target: dict[str, int], **fields: Any) -> dict[str, Any]:
+def made(target: dict[str, int], *, front: str = "", **fields: Any) -> dict[str, Any]:
     autoscaling = Autoscaling.model_validate({"maxReplicas": 4, "target": target} | fields)
-    it = scaled_object("team", "chat", "u", autoscaling, prometheus="http://p:9090", command=COMMAND)
+    it = scaled_object("team", "chat", "u", autoscaling, prometheus="http://p:9090", command=COMMAND, front=front)
     spec: dict[str, Any] = it["spec"]
     return spec
 
 
 def queries(target: dict[str, int], **fields: Any) -> dict[str, str]:
-    return {it["name"]: it["metadata"]["query"] for it in made(target, **fields)["triggers"]}
+    triggers = made(target, **fields)["triggers"]
+    return {it["name"]: it["metadata"]["query"] for it in triggers if it["type"] == "prometheus"}
 
 
 def spec(**fields: Any) -> Qwen3DeploymentSpec:
@@ -97,9 +98,13 @@ def test_all_queries_are_of_these_servers_alone() -> None:
 
 
 def test_zero_is_told_from_no_data() -> None:
-    of_operator = 'qwen3_operator_deployment_replicas{namespace="team",qwen3deployment="chat"} == 0'
-    assert all(of_operator in query for query in queries({"queue": 8}, minReplicas=0).values())
-    assert not any(of_operator in query for query in queries({"queue": 8}).values())
+    """A server that is not ready has no load where requests wait at a front; without one, only what is not wanted."""
+    series = '{namespace="team",qwen3deployment="chat"} == 0'
+    wanted, ready = (f"qwen3_operator_deployment_{gauge}{series}" for gauge in ("replicas", "ready_replicas"))
+    for front, its_word, other in (("", wanted, ready), ("system/front", ready, wanted)):
+        for query in queries({"queue": 8}, minReplicas=0, front=front).values():
+            assert its_word in query and other not in query
+        assert not any(series in query for query in queries({"queue": 8}, front=front).values())
 
 
 def wanted(values: dict[str, float], thresholds: dict[str, int], now: int, least: int, most: int) -> int:

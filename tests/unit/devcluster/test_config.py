@@ -56,6 +56,13 @@ def test_the_range_of_node_ports_can_be_chosen() -> None:
     assert arguments(few, "kube-apiserver")["service-node-port-range"] == "30000-30009"
 
 
+def test_an_api_server_that_is_a_pod_believes_this_one() -> None:
+    """Where there is a node for it. It is asked with the certificate of kwokctl's user."""
+    assert "requestheader-client-ca-file" not in arguments(kwokctl(ClusterSpec()), "kube-apiserver")
+    told = arguments(kwokctl(ClusterSpec(real_node=True), "10.244.0.1"), "kube-apiserver")
+    assert (told["requestheader-client-ca-file"], told["requestheader-allowed-names"]) == ("/pki/ca.crt", "kwok-admin")
+
+
 def test_the_audit_log_is_one_file_and_can_be_of_some_users_only() -> None:
     assert int(arguments(kwokctl(ClusterSpec(audit=True)), "kube-apiserver")["audit-log-maxsize"]) >= 10_000
     assert controlplane.audit_policy(())["rules"] == [{"level": "Metadata"}]
@@ -149,5 +156,15 @@ def test_the_busybox_image_is_a_docker_archive(tmp_path: Path) -> None:
         (manifest,) = json.load(file)
         with tarfile.open(fileobj=tar.extractfile(manifest["Layers"][0])) as layer:
             assert layer.getmember("bin/busybox").mode == 0o755
-            assert layer.getmember("bin/sleep").linkname == "busybox"
+            assert layer.getmember("bin/sleep").linkname == "/bin/busybox"
     assert manifest["RepoTags"] == ["localhost/x:1"]
+
+
+def test_an_image_of_another_program_has_it_where_its_pod_wants_it(tmp_path: Path) -> None:
+    image.write_image(tmp_path / "image.tar", "localhost/x:1", Path("/bin/true"), "/program", user="65532")
+    with tarfile.open(tmp_path / "image.tar") as tar:
+        config, layer = tar.extractfile("config.json"), tar.extractfile("layer.tar")
+        assert config is not None
+        assert json.load(config)["config"] | {"Env": []} == {"Cmd": ["/program"], "Env": [], "User": "65532"}
+        with tarfile.open(fileobj=layer) as files:
+            assert files.getmember("program").mode == 0o755
