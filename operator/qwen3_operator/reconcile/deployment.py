@@ -108,6 +108,7 @@ class _Reconciliation(Servers):
             namespace=self._namespace,
             route=self.route.live if self.route else None,
             route_problem=self.route.problem if self.route else None,
+            pool=self.route.pool if self.route else None,
             running=self._running_meanwhile(),
             scaler=self.scaler,
         )
@@ -249,6 +250,7 @@ class _Reconciliation(Servers):
             self.warnings += await remove_route(self.context, self.obj)
         else:
             self.route = await ensure_route(self.context, self.obj, spec)
+            self.warnings += self.route.warnings
 
     async def _ensure_budget(self, spec: Qwen3DeploymentSpec) -> None:
         self.warnings += await ensure_budget(self.context, self.obj, spec)
