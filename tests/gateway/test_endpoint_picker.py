@@ -21,19 +21,15 @@ from tests.cluster.downloads import COMPLETE
 from tests.cluster.installed import install
 from tests.cluster.waiting import wait_until
 from tests.cluster.world import World
-from tests.cluster.wrappers import Q3d
 from tests.crds import crds
 from tests.engine_real.server import NAME, Server, serving
 from tests.gateway import modules, picker
 from tests.gateway.conversations import Talk, ask, metrics, under_load
 from tests.gateway.network import Network
+from tests.gateway.page import manifests
 from tests.gateway.picker import Picker, Proxy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
-GATEWAY = {
-    "parentRef": {"name": "public", "namespace": "edge"},
-    "endpointPicker": {"name": "picker", "proxy": {"name": "picker-proxy"}},
-}
 PORT = 8000
 FLAGS = {
     "--reasoning-parser": "qwen3",
@@ -102,7 +98,8 @@ def edge(cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFactory) 
     operator.start()
     with contextlib.ExitStack() as stack:
         stack.callback(operator.stop)
-        world.apply(Q3d("chat").set(replicas=2, service={"gateway": GATEWAY}))
+        (chat,) = (m for m in manifests("Qwen3Deployment") if m["metadata"]["name"] == "chat")
+        world.apply(chat)
         world.wait_ready("chat")
         network = stack.enter_context(Network())
         addresses = [pod["status"]["podIP"] for pod in world.list("Pod", labelSelector=selector(world))]
