@@ -51,20 +51,26 @@ def picking(picker_release: Release, tmp_path: Path, the_operator: OperatorProce
     the_operator.start()
 
 
-@pytest.fixture
-def extension(cluster: devcluster.Cluster) -> Iterator[list[Object]]:
-    """The CRDs of the Inference Extension, not installed yet, and those of the Gateway API, installed; both gone
-    afterwards."""
-    found = modules.inference_extension()
-    _install(cluster, modules.gateway_api())
-    yield found
-    names = [crd["metadata"]["name"] for crd in [*found, *modules.gateway_api()]]
-    cluster.kubectl("delete", "crd", *names, "--ignore-not-found", "--timeout=60s")
+@pytest.fixture(scope="module")
+def routes(cluster: devcluster.Cluster) -> Iterator[None]:
+    """The CRD of HTTPRoutes, installed; gone afterwards. Once for the module: what the deletion of a CRD left half done
+    the API server looks at after minutes only."""
+    found = [crd for crd in modules.gateway_api() if crd["spec"]["names"]["kind"] == "HTTPRoute"]
+    _install(cluster, found)
+    yield
+    _remove(cluster, found)
 
 
 @pytest.fixture
-def served(cluster: devcluster.Cluster, extension: list[Object]) -> None:
-    _install(cluster, extension)
+def extension(routes: None, cluster: devcluster.Cluster) -> list[Object]:
+    """The CRD of InferencePools, not installed yet; it may stay."""
+    _remove(cluster, pools_crd())
+    return pools_crd()
+
+
+@pytest.fixture
+def served(routes: None, cluster: devcluster.Cluster) -> None:
+    _install(cluster, pools_crd())
 
 
 @pytest.fixture
@@ -72,9 +78,18 @@ def ours(make_world: Callable[[str], World]) -> World:
     return make_world("picked")
 
 
+def pools_crd() -> list[Object]:
+    return [crd for crd in modules.inference_extension() if crd["spec"]["names"]["kind"] == "InferencePool"]
+
+
 def _install(cluster: devcluster.Cluster, crds: list[Object]) -> None:
     cluster.apply(crds)
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+
+
+def _remove(cluster: devcluster.Cluster, crds: list[Object]) -> None:
+    names = [crd["metadata"]["name"] for crd in crds]
+    cluster.kubectl("delete", "crd", *names, "--ignore-not-found", "--timeout=60s")
 
 
 def cr(picker: Object | None = PICKER) -> Q3d:
@@ -102,6 +117,24 @@ def says(world: World, kind: str, *verdicts: tuple[str, str, str, str]) -> None:
 def leads_to(world: World, backend: Object) -> bool:
     route = world.get("HTTPRoute", "chat")
     return route is not None and [b for rule in route["spec"]["rules"] for b in rule["backendRefs"]] == [backend]
+
+
+def test_without_the_extension_the_service_serves(
+    extension: list[Object], cluster: devcluster.Cluster, picking: OperatorProcess, ours: World
+) -> None:
+    """No watch of what is not served; a minute later it is there."""
+    picking.start()
+    ours.apply(cr())
+    ours.wait_ready("chat")
+    told = ours.wait_condition("chat", "Accepted", "True", reason="AcceptedWithWarnings")
+    assert "install the CRDs of the Gateway API Inference Extension" in told["message"]
+    assert leads_to(ours, TO_SERVICE)
+    assert "does not serve inferencepools" in picking.log.read_text()
+    _install(cluster, extension)
+    ours.wait(lambda: leads_to(ours, TO_POOL), "the CRDs are seen", within=90)
+    ours.wait_condition("chat", "Accepted", "True", reason="Accepted")
+    ours.apply(cr(None))
+    ours.wait(lambda: ours.get("InferencePool", "chat") is None, "it goes, though nobody watches it")
 
 
 def test_its_life(served: None, picking: OperatorProcess, ours: World) -> None:
@@ -152,24 +185,6 @@ def test_its_life(served: None, picking: OperatorProcess, ours: World) -> None:
     ours.wait(lambda: leads_to(ours, TO_POOL), "it comes back")
     ours.delete("Qwen3Deployment", "chat")
     ours.wait_gone("InferencePool", "chat")
-
-
-def test_without_the_extension_the_service_serves(
-    extension: list[Object], cluster: devcluster.Cluster, picking: OperatorProcess, ours: World
-) -> None:
-    """No watch of what is not served; a minute later it is there."""
-    picking.start()
-    ours.apply(cr())
-    ours.wait_ready("chat")
-    told = ours.wait_condition("chat", "Accepted", "True", reason="AcceptedWithWarnings")
-    assert "install the CRDs of the Gateway API Inference Extension" in told["message"]
-    assert leads_to(ours, TO_SERVICE)
-    assert "does not serve inferencepools" in picking.log.read_text()
-    _install(cluster, extension)
-    ours.wait(lambda: leads_to(ours, TO_POOL), "the CRDs are seen", within=90)
-    ours.wait_condition("chat", "Accepted", "True", reason="Accepted")
-    ours.apply(cr(None))
-    ours.wait(lambda: ours.get("InferencePool", "chat") is None, "it goes, though nobody watches it")
 
 
 def test_a_pool_of_somebody_else_is_left_alone(served: None, picking: OperatorProcess, ours: World, api: Api) -> None:
