@@ -54,6 +54,7 @@ TOOLS = {
     "local-path-provisioner": Tool("localpath", "github.com/rancher/local-path-provisioner"),
     "coredns": Tool("coredns", "github.com/coredns/coredns"),
     "envoy-gateway": Tool("envoygateway", "github.com/envoyproxy/gateway/cmd/envoy-gateway"),
+    "epp": Tool("endpointpicker", "sigs.k8s.io/gateway-api-inference-extension/cmd/epp"),
     "argocd": Tool("argocd", "qwen3.dev/devcluster/argocd"),
     "kustomize": Tool("kustomize", "sigs.k8s.io/kustomize/kustomize/v5"),
     "kstatus": Tool("kstatus", "qwen3.dev/devcluster/kstatus"),

@@ -16,7 +16,7 @@ from qwen3_operator.controller import metrics
 from qwen3_operator.controller.cluster import ApiError, Cluster, Hook, NamespaceEnding
 from qwen3_operator.controller.events import Recorder
 from qwen3_operator.controller.follow import Follower
-from qwen3_operator.controller.kinds import ENDPOINT_SLICES, HTTP_ROUTES, NODES, SCALED_OBJECTS, Kind
+from qwen3_operator.controller.kinds import ENDPOINT_SLICES, HTTP_ROUTES, INFERENCE_POOLS, NODES, SCALED_OBJECTS, Kind
 from qwen3_operator.controller.lease import Lease
 from qwen3_operator.controller.probes import Probes
 from qwen3_operator.controller.queue import KeyedQueue
@@ -265,6 +265,7 @@ def _watched(settings: Settings) -> dict[Kind, Kept]:
         NODES: settings.read_cluster,
         ENDPOINT_SLICES: bool(settings.front_service),
         HTTP_ROUTES: settings.gateway,
+        INFERENCE_POOLS: settings.gateway and settings.endpoint_picker,
         SCALED_OBJECTS: bool(settings.prometheus_address),
     }
     return {kind: kept for kind, kept in WATCHED.items() if allowed.get(kind, True)}

@@ -68,6 +68,8 @@ class Settings(BaseModel):
     spec.gpu says, and a claim that cannot grow is noticed when the API server refuses."""
     gateway: bool = False
     """Make the HTTPRoutes that objects ask for (spec.service.gateway; RBAC: httproutes)."""
+    endpoint_picker: bool = False
+    """Make the InferencePools that their routes ask for (spec.service.gateway.endpointPicker; RBAC: inferencepools)."""
     http_proxy: str = ""
     """Proxy of the download Jobs for http:// addresses, without user and password."""
     https_proxy: str = ""

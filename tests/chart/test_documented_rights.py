@@ -13,6 +13,7 @@ pytestmark = pytest.mark.cluster  # helm is one of its tools
 
 OPTIONAL = (
     "gateway.enabled=true",
+    "gateway.endpointPicker=true",
     "autoscaling.enabled=true",
     "autoscaling.prometheusAddress=http://prometheus:9090",
     "front.enabled=true",

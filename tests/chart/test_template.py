@@ -313,6 +313,17 @@ def test_routes_can_be_made_where_that_is_wanted(namespaces: str) -> None:
     assert Settings.from_environment(environment(template("gateway.enabled=true"))).gateway is True
 
 
+@ROLES
+def test_pools_can_be_made_where_routes_can_and_that_is_wanted(namespaces: str) -> None:
+    group, both = "inference.networking.k8s.io", ("gateway.enabled=true", "gateway.endpointPicker=true")
+    for without in both:
+        assert not [rule for rule in rules(namespaces, without) if group in rule["apiGroups"]]
+        assert Settings.from_environment(environment(template(without))).endpoint_picker is False
+    found = [rule for rule in rules(namespaces, *both) if group in rule["apiGroups"]]
+    assert found and all(rule["resources"] == ["inferencepools"] for rule in found)
+    assert Settings.from_environment(environment(template(*both))).endpoint_picker is True
+
+
 def test_where_tokens_and_proxy_passwords_go() -> None:
     given = ("settings.insecureEndpoints=hub.lan:8080\\,http://10.0.0.1", "settings.tokenEndpoints=hub.lan:8080")
     settings = Settings.from_environment(environment(template(*given, "settings.proxySecret=proxy")))

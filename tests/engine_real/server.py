@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -93,16 +93,21 @@ def serving(
     arguments: Mapping[str, str] = ARGUMENTS,
     variables: Mapping[str, str] | None = None,
     checkpoint: Path = CHECKPOINT,
+    *,
+    within: Sequence[str] = (),
+    address: tuple[str, int] | None = None,
+    reached_by: int = 0,
 ) -> Iterator[Server]:
     """A server that was begun, with `folder` for all that it writes. `arguments`: flags and their values, empty for a
-    flag that has none. `variables`: more of its environment."""
+    flag that has none. `variables`: more of its environment. `within`: words before its command, that have it listen at
+    an `address` of another network, which is `reached_by` a port here."""
     for module in modules(PACKAGE, MEASURING).values():
         path = folder / "in-engine" / module.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(module.text, encoding="utf-8")
     # In vLLM's image there is no other: here a whole package of this name, installed, would go before a part of one.
     (folder / "in-engine" / "qwen3_in_engine" / "__init__.py").touch()
-    (port,) = free_ports(1)
+    host, port = address or ("127.0.0.1", free_ports(1)[0])
     environment = {
         **os.environ,
         "PYTHONPATH": f"{folder / 'in-engine'}:{bundle()}",
@@ -115,8 +120,8 @@ def serving(
         **(variables or {}),
     }
     command = [
-        *(sys.executable, str(REPOSITORY / "images" / "vllm-cpu" / "vllm"), "serve", str(checkpoint)),
-        *("--host", "127.0.0.1", "--port", str(port), "--served-model-name", NAME, "--max-model-len", "2048"),
+        *(*within, sys.executable, str(REPOSITORY / "images" / "vllm-cpu" / "vllm"), "serve", str(checkpoint)),
+        *("--host", host, "--port", str(port), "--served-model-name", NAME, "--max-model-len", "2048"),
         *("--enforce-eager", "--kv-cache-memory-bytes", "64M", "--enable-auto-tool-choice", "--shutdown-timeout", "20"),
         *(word for pair in arguments.items() for word in pair if word),
         *("--middleware", f"{PACKAGE}.loader.Middleware"),
@@ -126,7 +131,7 @@ def serving(
         subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True) as process,
     ):
         try:
-            yield Server(port, folder, process)
+            yield Server(reached_by or port, folder, process)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

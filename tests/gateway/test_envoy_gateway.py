@@ -30,9 +30,10 @@ from tests.cluster.waiting import wait_until
 from tests.cluster.world import World
 from tests.crds import crds
 from tests.documents.shell import shell
-from tests.documents.snippets import ROOT, blocks_of, documented
+from tests.documents.snippets import ROOT, documented
 from tests.gateway import envoy_gateway, modules
 from tests.gateway.network import Network
+from tests.gateway.page import manifests
 from tests.gateway.stand_in import PIECE_SECONDS, PIECES, Servers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
@@ -42,14 +43,6 @@ DRAIN = json.dumps({"metadata": {"annotations": {"devcluster.qwen3.dev/delete-de
 """A server that is told to go is there for so long."""
 USERS, REQUESTS = 8, 1000
 PATHS = {"small": ("/small/v1/chat/completions", {}), "large": ("/v1/chat/completions", {"x-model": "large"})}
-
-
-def manifests(*kinds: str) -> list[dict[str, Any]]:
-    """Those of the page: of ours (yaml), and of the Gateway's (yml)."""
-    page = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
-    blocks = [block for language in ("yaml", "yml") for block in blocks_of(page, language)]
-    found = [m for block in blocks for m in yaml.safe_load_all(block.text)]
-    return [m for m in found if not kinds or m["kind"] in kinds]
 
 
 @dataclass
@@ -138,6 +131,8 @@ def edge(cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFactory) 
             run(command)
         cluster.apply(_internal(manifests("GatewayClass", "Gateway", "SecurityPolicy")))
         for manifest in manifests("Qwen3Deployment"):
+            if manifest["metadata"]["name"] not in PATHS:
+                continue
             manifest["spec"] |= {"replicas": 2, "podTemplatePatch": DRAIN}
             world.apply(manifest)
         servers = Servers(network, api, "team")

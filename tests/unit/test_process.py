@@ -14,7 +14,7 @@ from tests.unit.fakes import FakeCluster
 
 import qwen3_operator.process as process_module
 from qwen3_operator.controller.cluster import ApiError, Name, NamespaceEnding
-from qwen3_operator.controller.kinds import HTTP_ROUTES, LEASES, NODES, Kind
+from qwen3_operator.controller.kinds import HTTP_ROUTES, INFERENCE_POOLS, LEASES, NODES, Kind
 from qwen3_operator.controller.lease import LeaseLost
 from qwen3_operator.controller.metrics import CONDITION, OBJECTS
 from qwen3_operator.controller.queue import Requeue
@@ -367,6 +367,12 @@ async def test_a_kind_that_is_not_served_is_not_watched(
         it.stop()
         await running
     assert "does not serve httproutes" in caplog.text
+
+
+async def test_pools_are_watched_where_routes_may_lead_to_them(server: ApiServer) -> None:
+    assert INFERENCE_POOLS not in operator(server, gateway=True)._store.kinds
+    assert INFERENCE_POOLS not in operator(server, endpoint_picker=True)._store.kinds, "no route leads to any"
+    assert INFERENCE_POOLS in operator(server, gateway=True, endpoint_picker=True)._store.kinds
 
 
 async def test_a_stop_ends_it_without_an_error_and_gives_the_lease_back(server: ApiServer) -> None:

@@ -22,6 +22,7 @@ GOOD = {
     "read_secrets": ("true", True),
     "read_cluster": ("false", False),
     "gateway": ("true", True),
+    "endpoint_picker": ("true", True),
     "http_proxy": ("http://proxy.example:3128", "http://proxy.example:3128"),
     "https_proxy": ("http://proxy.example:3128", "http://proxy.example:3128"),
     "no_proxy": ("10.0.0.0/8,.svc", "10.0.0.0/8,.svc"),

@@ -26,6 +26,11 @@
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
   verbs: [get, list, watch, create, patch, delete]
+{{- if .Values.gateway.endpointPicker }}
+- apiGroups: [inference.networking.k8s.io]
+  resources: [inferencepools]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
 {{- end }}
 {{- if .Values.front.enabled }}
 - apiGroups: [discovery.k8s.io] # the front behind a Service

@@ -211,6 +211,12 @@ class Qwen3DeploymentSpec(ApiModel):
                 "!has(self.autoscaling) || !has(self.autoscaling.target.auto) || has(self.benchmark)",
                 "autoscaling.target.auto is what spec.benchmark measures: give both",
             ),
+            rule(
+                "!has(self.autoscaling) || self.autoscaling.minReplicas > 0 || !has(self.service.gateway)"
+                " || !has(self.service.gateway.endpointPicker)",
+                "an endpoint picker chooses among servers that are there, and none holds a request while there is none:"
+                " autoscaling.minReplicas must be at least 1, or leave service.gateway.endpointPicker out",
+            ),
         )
     }
 

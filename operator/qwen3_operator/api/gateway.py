@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -41,6 +41,30 @@ class GatewayHeader(ApiModel):
     """Its value."""
 
 
+class PickerProxy(ApiModel):
+    """A proxy that asks the picker itself (its standalone form)."""
+
+    name: ObjectName
+    """Its Service, in the namespace of the Qwen3Deployment."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 8081
+    """Port of that Service, for HTTP."""
+
+
+class EndpointPicker(ApiModel):
+    """An endpoint picker (Gateway API Inference Extension), which chooses the server of each request by its queue and
+    its prefix cache. Whoever runs the Gateway runs it."""
+
+    name: ObjectName
+    """Its Service, in the namespace of the Qwen3Deployment."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 9002
+    """Port of that Service, for Envoy's external processing (gRPC)."""
+    failure_mode: Literal["FailOpen", "FailClose"] = "FailOpen"
+    """What the Gateway does with requests while the picker does not answer. FailOpen: it chooses a server itself.
+    FailClose: it refuses them. A proxy has a setting of its own for that."""
+    proxy: PickerProxy | None = None
+    """For a Gateway that knows no InferencePools: the route leads to this proxy, which asks the picker."""
+
+
 class Gateway(ApiModel):
     """An HTTPRoute from a Gateway to the Service. Of the servers' paths it leads to those under /v1 alone."""
 
@@ -69,3 +93,6 @@ class Gateway(ApiModel):
     header: GatewayHeader | None = None
     """Header that leads to this model where several share a hostname, on the plain path /v1. With pathPrefix too:
     either of the two leads here."""
+    endpoint_picker: EndpointPicker | None = None
+    """Have it choose the server: the route leads to an InferencePool of the servers in the place of the Service, or to
+    the picker's proxy. The operator makes the pool where the chart was installed with gateway.endpointPicker."""

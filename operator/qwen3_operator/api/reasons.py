@@ -294,6 +294,8 @@ class Reason(StrEnum):
         "ScaledObjectRefused", _C, "the API server refuses the ScaledObject", "do as the message says")
     HTTPROUTE_REFUSED = _person(
         "HTTPRouteRefused", _C, "the API server refuses the HTTPRoute", "do as the message says")
+    INFERENCE_POOL_REFUSED = _person(
+        "InferencePoolRefused", _C, "the API server refuses the InferencePool", "do as the message says")
     CONFIG_MAP_REFUSED = _person(
         "ConfigMapRefused", _C, "the API server refuses the ConfigMap", "do as the message says")
     JOB_REFUSED = _person("JobRefused", _C, "the API server refuses the Job", "do as the message says")
@@ -576,6 +578,15 @@ class Reason(StrEnum):
     GATEWAY_API_MISSING = _note(
         "GatewayApiMissing", _G, "the API server does not serve HTTPRoutes",
         "install the CRDs of the Gateway API (standard channel, 1.2 or newer): they are seen within a minute")
+    ENDPOINT_PICKER_NOT_ENABLED = _note(
+        "EndpointPickerNotEnabled", _G, "the operator makes no InferencePools: the route leads to the Service",
+        "install its chart with gateway.endpointPicker=true, or take spec.service.gateway.endpointPicker away")
+    INFERENCE_EXTENSION_MISSING = _note(
+        "InferenceExtensionMissing", _G, "the API server does not serve InferencePools: the route leads to the Service",
+        "install the CRDs of the Gateway API Inference Extension (1.0 or newer): they are seen within a minute")
+    INFERENCE_POOL_NOT_ACCEPTED = _note(
+        "InferencePoolNotAccepted", _G, "the Gateway does not take the InferencePool, or does not find the picker",
+        "do as its words in the message say: is the Service of spec.service.gateway.endpointPicker there?")
 
     # ---- Completed: the batch
     RUNNING = _well("Running", _B, "lines are answered")

@@ -14,6 +14,7 @@ from qwen3_operator.controller.kinds import (
     DEPLOYMENTS,
     DISRUPTION_BUDGETS,
     HTTP_ROUTES,
+    INFERENCE_POOLS,
     JOBS,
     SCALED_OBJECTS,
     SERVICES,
@@ -28,6 +29,7 @@ from qwen3_operator.desired.compile_cache import cache_claim
 from qwen3_operator.desired.disruption import disruption_budget, wants_budget
 from qwen3_operator.desired.download import Step, model_job
 from qwen3_operator.desired.in_engine import config_map_name, in_engine_config_map
+from qwen3_operator.desired.inference_pool import inference_pool
 from qwen3_operator.desired.keys import limits_config_map
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of
 from qwen3_operator.desired.model import adapter_model, adapter_source, shared_model
@@ -67,8 +69,11 @@ def server_manifests(
 ) -> list[dict[str, Any]]:
     """The objects of one Qwen3Deployment alone. Raises PatchError."""
     found: list[tuple[Kind, dict[str, Any]]] = [(SERVICES, server_service(namespace, name, UID, spec))]
-    if spec.service.gateway:
-        found.append((HTTP_ROUTES, http_route(namespace, name, UID, spec.service.port, spec.service.gateway)))
+    if gateway := spec.service.gateway:
+        picker = gateway.endpoint_picker
+        found += [(INFERENCE_POOLS, inference_pool(namespace, name, UID, picker))] if picker else []
+        route = http_route(namespace, name, UID, spec.service.port, gateway, picked=picker is not None)
+        found.append((HTTP_ROUTES, route))
     if spec.engine.compile_cache and spec.engine.compile_cache.enabled:
         found.append((CLAIMS, cache_claim(namespace, name, UID, spec.engine.compile_cache)))
     if plan.server:

@@ -96,6 +96,11 @@ def _of_an_adapter(spec: Mapping[str, Any], field: str, *names: str) -> bool:
     return "adapterOf" not in spec or not set(names) & set(spec.get(field) or ())
 
 
+def _has_servers_to_choose(spec: Mapping[str, Any]) -> bool:
+    gateway = (spec.get("service") or {}).get("gateway") or {}
+    return "endpointPicker" not in gateway or (spec.get("autoscaling") or {}).get("minReplicas", 1) > 0
+
+
 _TARGETS = {"concurrency", "queue", "kvCache", "auto"}
 _BY_MESSAGE: Mapping[str, Callable[[Any], bool]] = {
     "must be a URL of the hub": _is_address,
@@ -120,6 +125,7 @@ _BY_MESSAGE: Mapping[str, Callable[[Any], bool]] = {
     "header must be neither Host nor Authorization": lambda it: (
         (it.get("header") or {}).get("name", "").lower() not in ("host", "authorization")
     ),
+    "an endpoint picker chooses among servers that are there": _has_servers_to_choose,
     "verify is for target OwnEngine": lambda it: it.get("target") != "Running" or "verify" not in it,
     "apiKeySecretRef is for target Running": lambda it: it.get("target") == "Running" or "apiKeySecretRef" not in it,
     "existingClaim excludes size": lambda it: (

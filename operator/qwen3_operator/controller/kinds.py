@@ -24,6 +24,8 @@ DEPLOYMENTS = Kind("apps/v1", "Deployment", "deployments")
 REPLICA_SETS = Kind("apps/v1", "ReplicaSet", "replicasets")
 DISRUPTION_BUDGETS = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 HTTP_ROUTES = Kind("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes")
+INFERENCE_POOLS = Kind("inference.networking.k8s.io/v1", "InferencePool", "inferencepools")
+"""Of the Gateway API Inference Extension."""
 SERVICES = Kind("v1", "Service", "services")
 ENDPOINT_SLICES = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 CLAIMS = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")

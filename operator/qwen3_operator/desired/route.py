@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from qwen3_operator.api.gateway import Gateway
+from qwen3_operator.api.gateway import EndpointPicker, Gateway
+from qwen3_operator.controller.kinds import INFERENCE_POOLS
 from qwen3_operator.desired.child import child_metadata
 
 API_PATH = "/v1"
@@ -13,8 +14,10 @@ NO_LIMIT = "0s"
 """An answer takes as long as the model writes: a Gateway's own default, seconds often, would cut it off."""
 
 
-def http_route(namespace: str, name: str, uid: str, port: int, gateway: Gateway) -> dict[str, Any]:
-    """The HTTPRoute of the Qwen3Deployment `name`; `port`: of its Service.
+def http_route(
+    namespace: str, name: str, uid: str, port: int, gateway: Gateway, *, picked: bool = False
+) -> dict[str, Any]:
+    """The HTTPRoute of the Qwen3Deployment `name`; `port`: of its Service. `picked`: the endpoint picker chooses.
 
     Lists that are empty say so: what a hand puts into them, like a filter that mirrors every request, is undone.
     """
@@ -27,7 +30,7 @@ def http_route(namespace: str, name: str, uid: str, port: int, gateway: Gateway)
                 {
                     "matches": [match],
                     "filters": filters,
-                    "backendRefs": [{"name": name, "port": port}],
+                    "backendRefs": [_backend(name, port, gateway.endpoint_picker if picked else None)],
                     "timeouts": {"request": NO_LIMIT},
                 }
                 for match, filters in _ways(gateway)
@@ -51,6 +54,15 @@ def _ways(gateway: Gateway) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]
         header = {"type": "Exact", **gateway.header.model_dump(by_alias=True)}
         ways.append((_under(API_PATH) | {"headers": [header]}, []))
     return ways or [(_under(API_PATH), [])]
+
+
+def _backend(name: str, port: int, picker: EndpointPicker | None) -> dict[str, Any]:
+    """The Service, or what leads to the server that a picker chooses."""
+    if picker is None:
+        return {"name": name, "port": port}
+    if picker.proxy is not None:
+        return {"name": picker.proxy.name, "port": picker.proxy.port}
+    return {"group": INFERENCE_POOLS.api_version.partition("/")[0], "kind": INFERENCE_POOLS.kind, "name": name}
 
 
 def _under(path: str) -> dict[str, Any]:

@@ -116,6 +116,7 @@ class _Reconciliation(Servers):
             namespace=self._namespace,
             route=self.route.live if self.route else None,
             route_problem=self.route.problem if self.route else None,
+            pool=self.route.pool if self.route else None,
             running=self._running_meanwhile(),
             scaler=self.scaler,
             capacity=self.capacity_of(made_from(self.server)) if self.measured else None,
@@ -261,6 +262,7 @@ class _Reconciliation(Servers):
             self.warnings += await remove_route(self.context, self.obj)
         else:
             self.route = await ensure_route(self.context, self.obj, spec)
+            self.warnings += self.route.warnings
 
     async def _ensure_budget(self, spec: Qwen3DeploymentSpec) -> None:
         self.warnings += await ensure_budget(self.context, self.obj, spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
@@ -11,6 +12,7 @@ from qwen3_operator.controller.kinds import HTTP_ROUTES
 from qwen3_operator.desired.route import http_route
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.reconcile.context import Context, refused
+from qwen3_operator.reconcile.inference_pool import Pool, ensure_pool, remove_pool
 from qwen3_operator.reconcile.optional import remove_own
 
 FIELD = "spec.service.gateway"
@@ -23,30 +25,49 @@ class Route:
     live: Object | None = None
     problem: Problem | None = None
     """Why there is none, or one that says something else."""
+    pool: Object | None = None
+    """The InferencePool of which an endpoint picker chooses; None: the route leads to the Service."""
+    warnings: Sequence[Problem] = ()
     unwatched: bool = False
-    """Whether no watch brings news of it."""
+    """Whether no watch brings news of it, or of the pool."""
 
 
 async def ensure_route(context: Context, owner: Object, spec: Qwen3DeploymentSpec) -> Route:
-    """Have the route that `spec.service.gateway` asks for."""
+    """Have the route that `spec.service.gateway` asks for, and the pool that it leads to where there is a picker: the
+    pool comes before the route leads to it, and goes after that."""
     assert spec.service.gateway is not None
     if not context.settings.gateway:
         words = f"the operator makes no routes. To do: {Reason.GATEWAY_NOT_ENABLED.remedy}"
         return Route(problem=Problem(Reason.GATEWAY_NOT_ENABLED, words, FIELD))
     meta = owner["metadata"]
-    unwatched = HTTP_ROUTES not in context.store.kinds
-    wanted = http_route(meta["namespace"], meta["name"], meta["uid"], spec.service.port, spec.service.gateway)
+    picker = spec.service.gateway.endpoint_picker
+    pool = await ensure_pool(context, owner, picker) if picker else Pool()
+    unwatched = HTTP_ROUTES not in context.store.kinds or pool.unwatched
+    warnings = [pool.warning] if pool.warning else []
+    wanted = http_route(
+        meta["namespace"],
+        meta["name"],
+        meta["uid"],
+        spec.service.port,
+        spec.service.gateway,
+        picked=pool.live is not None,
+    )
     try:
-        return Route(await context.ensure(HTTP_ROUTES, wanted), unwatched=unwatched)
+        live = await context.ensure(HTTP_ROUTES, wanted)
+        warnings += [] if picker else await remove_pool(context, owner)
+        return Route(live, pool=pool.live, warnings=warnings, unwatched=unwatched)
     except ApiError as error:
         if error.status == 404 and not await context.cluster.serves(HTTP_ROUTES):
             words = f"the API server serves no {HTTP_ROUTES.kind} of {HTTP_ROUTES.api_version}."
             words += f" To do: {Reason.GATEWAY_API_MISSING.remedy}"
-            return Route(problem=Problem(Reason.GATEWAY_API_MISSING, words, FIELD), unwatched=True)
+            problem = Problem(Reason.GATEWAY_API_MISSING, words, FIELD)
+            return Route(problem=problem, warnings=warnings, unwatched=True)
         problem = replace(refused(HTTP_ROUTES, meta["name"], error), field=FIELD)
-        return Route(problem=problem, unwatched=unwatched)
+        return Route(problem=problem, warnings=warnings, unwatched=unwatched)
 
 
 async def remove_route(context: Context, owner: Object) -> list[Problem]:
-    """Have no route, for nobody asks for one. Returns warnings."""
-    return await remove_own(context, HTTP_ROUTES, owner, FIELD) if context.settings.gateway else []
+    """Have no route, for nobody asks for one, and no pool that it may have led to. Returns warnings."""
+    if not context.settings.gateway:
+        return []
+    return await remove_own(context, HTTP_ROUTES, owner, FIELD) or await remove_pool(context, owner)

@@ -20,6 +20,7 @@ from qwen3_operator.controller.kinds import (
     DISRUPTION_BUDGETS,
     ENDPOINT_SLICES,
     HTTP_ROUTES,
+    INFERENCE_POOLS,
     JOBS,
     NODES,
     PODS,
@@ -50,6 +51,7 @@ CHILDREN: tuple[Kind, ...] = (
     SERVICES,
     ENDPOINT_SLICES,
     HTTP_ROUTES,
+    INFERENCE_POOLS,
     DISRUPTION_BUDGETS,
     SCALED_OBJECTS,
     CLAIMS,
@@ -57,7 +59,7 @@ CHILDREN: tuple[Kind, ...] = (
     PODS,
 )
 """Kinds of which only what carries our managed-by label is watched."""
-MAY_BE_MISSING: tuple[Kind, ...] = (HTTP_ROUTES, SCALED_OBJECTS)
+MAY_BE_MISSING: tuple[Kind, ...] = (HTTP_ROUTES, INFERENCE_POOLS, SCALED_OBJECTS)
 """Kinds that not every API server has: a watch of one that is not served would wait for ever."""
 
 JOB_LABEL = "batch.kubernetes.io/job-name"

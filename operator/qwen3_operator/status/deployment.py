@@ -64,6 +64,8 @@ class DeploymentView:
     """The HTTPRoute, where the spec asks for one."""
     route_problem: Problem | None = None
     """Why there is none."""
+    pool: Object | None = None
+    """The InferencePool of which an endpoint picker chooses; None: the route leads to the Service."""
     running: str = ""
     """What serves meanwhile, where the spec is refused."""
     scaler: Object | None = None
@@ -91,7 +93,7 @@ def deployment_status(
         set_model_ready(conditions, view.model, fault)
         _set_fit(conditions, view)
         if gateway := spec.service.gateway:
-            set_routed(conditions, view.namespace, gateway, view.route, view.route_problem)
+            set_routed(conditions, view.namespace, gateway, view.route, view.route_problem, view.pool)
         if spec.suspend:
             idle = _set_suspended(conditions)
         elif view.server is not None:

@@ -19,17 +19,25 @@ _MUST_HOLD = {"Accepted": Reason.ROUTE_NOT_ACCEPTED, "ResolvedRefs": Reason.ROUT
 
 
 def set_routed(
-    conditions: Conditions, namespace: str, gateway: Gateway, route: Object | None, problem: Problem | None
+    conditions: Conditions,
+    namespace: str,
+    gateway: Gateway,
+    route: Object | None,
+    problem: Problem | None,
+    pool: Object | None = None,
 ) -> None:
-    """Set Routed by the HTTPRoute as it was seen, or by why there is none."""
+    """Set Routed by the HTTPRoute as it was seen, and the `pool` of which a picker chooses; or by why there is none."""
     if problem is not None:
         conditions.set(Type.ROUTED, "False", problem.reason, in_words(problem))
         return
     parent = gateway.parent_ref
     called = f"Gateway {parent.namespace or namespace}/{parent.name}"
     said = list(_said(route or {}, namespace, gateway))
-    for kind, reason in _MUST_HOLD.items():
-        for condition in said:
+    of_pool = list(_said(pool or {}, namespace, gateway, by_section=False))
+    must_hold = [(kind, reason, said) for kind, reason in _MUST_HOLD.items()]
+    must_hold += [(kind, Reason.INFERENCE_POOL_NOT_ACCEPTED, of_pool) for kind in _MUST_HOLD]
+    for kind, reason, heard in must_hold:
+        for condition in heard:
             if condition.get("type") == kind and condition.get("status") == "False":
                 words = f"{called}: {condition.get('reason')}: {condition.get('message')}"
                 conditions.set(Type.ROUTED, "False", reason, words)
@@ -42,14 +50,17 @@ def set_routed(
     if header := gateway.header:
         plain = gateway_endpoint(gateway.model_copy(update={"path_prefix": None}))
         ways.append(f"{plain} with the header {header.name}: {header.value}")
-    conditions.set(Type.ROUTED, "True", Reason.ROUTED, f"{called} leads here from {' and '.join(ways)}")
+    picked = f"; the endpoint picker {gateway.endpoint_picker.name} chooses" if pool and gateway.endpoint_picker else ""
+    conditions.set(Type.ROUTED, "True", Reason.ROUTED, f"{called} leads here from {' and '.join(ways)}{picked}")
 
 
-def _said(route: Object, namespace: str, gateway: Gateway) -> Iterator[Object]:
-    """What was said of the route as it is now, by whoever has the Gateway."""
-    generation = (route.get("metadata") or {}).get("generation") or 0
-    for parent in (route.get("status") or {}).get("parents") or ():
-        if _is(parent.get("parentRef") or {}, namespace, gateway):
+def _said(of: Object, namespace: str, gateway: Gateway, *, by_section: bool = True) -> Iterator[Object]:
+    """What was said of a route or a pool as it is now, by whoever has the Gateway. Of a pool nobody says anything for
+    one listener."""
+    generation = (of.get("metadata") or {}).get("generation") or 0
+    for parent in (of.get("status") or {}).get("parents") or ():
+        reference = parent.get("parentRef") or {}
+        if _is(reference, namespace, gateway) and (not by_section or _is_section(reference, gateway)):
             for condition in parent.get("conditions") or ():
                 if (condition.get("observedGeneration") or generation) >= generation:
                     yield condition
@@ -57,8 +68,10 @@ def _said(route: Object, namespace: str, gateway: Gateway) -> Iterator[Object]:
 
 def _is(reference: Object, namespace: str, gateway: Gateway) -> bool:
     ours = gateway.parent_ref
-    return (
-        reference.get("name") == ours.name
-        and (reference.get("namespace") or namespace) == (ours.namespace or namespace)
-        and reference.get("sectionName") == ours.section_name
+    return reference.get("name") == ours.name and (reference.get("namespace") or namespace) == (
+        ours.namespace or namespace
     )
+
+
+def _is_section(reference: Object, gateway: Gateway) -> bool:
+    return bool(reference.get("sectionName") == gateway.parent_ref.section_name)

@@ -218,9 +218,12 @@ _AUTH_CASES = [
     *_limits("spec.auth.limits.teams[]"),
 ]
 
+_NO_PICKER = {"spec.service.gateway.endpointPicker": ABSENT}
+"""Where there may be no server."""
+
 _AUTOSCALING_CASES = [
     *required("spec.autoscaling", "maxReplicas", "target"),
-    *number("spec.autoscaling.minReplicas", 0, 1000),
+    *(replace(case, accept=_NO_PICKER | case.accept) for case in number("spec.autoscaling.minReplicas", 0, 1000)),
     *number("spec.autoscaling.maxReplicas", 1, 1000),
     *number("spec.autoscaling.scaleDownDelaySeconds", 0, 3600),
     *rule(

@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 from tests.cluster.constraint_tables.shared import object_name
-from tests.cluster.constraints import Case, Object, items, matching, required, rule, text, under, unique
+from tests.cluster.constraints import (
+    ABSENT,
+    Case,
+    Object,
+    choice,
+    items,
+    matching,
+    number,
+    required,
+    rule,
+    text,
+    under,
+    unique,
+)
 
 GATEWAY: Object = {
     "parentRef": {"name": "public", "namespace": "edge", "sectionName": "https"},
     "hostnames": ["llm.example"],
     "pathPrefix": "/qwen3-8b",
     "header": {"name": "x-model", "value": "qwen3-8b"},
+    "endpointPicker": {
+        "name": "picker",
+        "port": 9002,
+        "failureMode": "FailClose",
+        "proxy": {"name": "picker-proxy", "port": 8081},
+    },
 }
 _HEADER_OF_ITS_OWN = "header must be neither Host nor Authorization: hostnames are for the first, and keys are no names"
+_SERVERS_TO_CHOOSE = (
+    "an endpoint picker chooses among servers that are there, and none holds a request while there is none:"
+    " autoscaling.minReplicas must be at least 1, or leave service.gateway.endpointPicker out"
+)
 _LABEL = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _HOSTNAME = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 _PREFIX = "^(/[A-Za-z0-9][-A-Za-z0-9._~]*)+$"
@@ -40,6 +63,13 @@ _FIELDS = [
     *text("header.value", least=1, most=256),
     *matching("header.value", _VALUE, "Qwen3 8B (fp8)", "two\nlines"),
     *matching("header.value", _VALUE, "*", "ends in space "),
+    *required("endpointPicker", "name"),
+    *object_name("endpointPicker.name"),
+    *number("endpointPicker.port", 1, 65535),
+    *choice("endpointPicker.failureMode", "FailOpen", "FailClose"),
+    *required("endpointPicker.proxy", "name"),
+    *object_name("endpointPicker.proxy.name"),
+    *number("endpointPicker.proxy.port", 1, 65535),
 ]
 
 GATEWAY_CASES = [
@@ -56,5 +86,17 @@ GATEWAY_CASES = [
         _HEADER_OF_ITS_OWN,
         accept={"header.name": "Authorization-Model"},
         reject={"header.name": "Authorization"},
+    ),
+    *rule(
+        "spec",
+        _SERVERS_TO_CHOOSE,
+        accept={"autoscaling.minReplicas": 0, "service.gateway.endpointPicker": ABSENT},
+        reject={"autoscaling.minReplicas": 0},
+    ),
+    *rule(
+        "spec",
+        _SERVERS_TO_CHOOSE,
+        accept={"autoscaling": ABSENT, "replicas": 0},
+        reject={"autoscaling.minReplicas": 0, "service.gateway.header": ABSENT},
     ),
 ]

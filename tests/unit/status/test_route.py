@@ -42,10 +42,14 @@ def route(*parents: dict[str, Any]) -> dict[str, Any]:
 
 
 def routed(
-    by: Gateway, live: dict[str, Any] | None, problem: Problem | None = None, namespace: str = "team"
+    by: Gateway,
+    live: dict[str, Any] | None,
+    problem: Problem | None = None,
+    namespace: str = "team",
+    pool: dict[str, Any] | None = None,
 ) -> tuple[str, str, str]:
     conditions = Conditions((*DEPLOYMENT_TYPES, Type.ROUTED))
-    set_routed(conditions, namespace, by, live, problem)
+    set_routed(conditions, namespace, by, live, problem, pool)
     found = conditions._condition(Type.ROUTED)
     return found.status, found.reason, found.message
 
@@ -119,3 +123,31 @@ def test_why_there_is_none() -> None:
         Reason.GATEWAY_NOT_ENABLED,
         "spec.service.gateway: the operator makes no routes",
     )
+
+
+def test_the_pool_of_an_endpoint_picker() -> None:
+    """It is said that a picker chooses, and by whom it is not taken; a Gateway need not say anything of a pool."""
+    picked = gateway(**BY_PATH, endpointPicker={"name": "picker"})
+    silent = route()
+    assert routed(picked, route(GOOD), pool=silent)[::2] == (
+        "True",
+        "Gateway edge/public leads here from llm.example/qwen3-8b/v1; the endpoint picker picker chooses",
+    )
+    assert "picker" not in routed(picked, route(GOOD))[2], "it leads to the Service"
+    assert routed(picked, route(GOOD), pool=route(GOOD))[0] == "True"
+    lost = parent(said("Accepted"), said("ResolvedRefs", "False", "InvalidExtensionRef", "no Service picker"))
+    assert routed(picked, route(GOOD), pool=route(lost)) == (
+        "False",
+        Reason.INFERENCE_POOL_NOT_ACCEPTED,
+        "Gateway edge/public: InvalidExtensionRef: no Service picker",
+    )
+    at_listener = Gateway.model_validate(
+        {
+            "parentRef": {"name": "public", "namespace": "edge", "sectionName": "https"},
+            "endpointPicker": {"name": "picker"},
+        }
+    )
+    of_listener = parent(said("Accepted"), said("ResolvedRefs"), sectionName="https")
+    assert routed(at_listener, route(of_listener), pool=route(lost))[1] == Reason.INFERENCE_POOL_NOT_ACCEPTED
+    elsewhere = lost | {"parentRef": {"name": "another"}}
+    assert routed(picked, route(GOOD), pool=route(elsewhere))[0] == "True"
