@@ -1,6 +1,6 @@
 """The ScaledObject on a real API server, with KEDA's own CRD: who writes the number of servers, and when.
 
-KEDA's part, the scale sub-resource of the Deployment, is this test's: KEDA itself is not run.
+KEDA's part, the scale sub-resource of the Deployment, is this test's: KEDA itself is run by tests/e2e/test_keda.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """KEDA's hand: it asks the triggers of a ScaledObject that lead to the front, and scales from zero as they say.
 
-KEDA itself is not run. What it is told, who is asked and who sets the number of servers is as with it.
+KEDA itself is run by test_keda.py. What it is told, who is asked and who sets the number of servers is as with it.
 """
 
 from __future__ import annotations
