@@ -1,7 +1,10 @@
-"""The CRDs as they are installed."""
+"""The CRDs as they are installed, and as they go."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,3 +16,22 @@ FOLDER = Path(__file__).parents[1] / "crds"
 def crds(folder: Path = FOLDER) -> list[dict[str, Any]]:
     """All of a folder, in the order of their files. Read by libyaml: YAML's reader in Python takes seconds for them."""
     return [yaml.load(path.read_text(), Loader=yaml.CSafeLoader) for path in sorted(folder.glob("*.yaml"))]
+
+
+def remove(kubectl: Callable[..., str], *names: str, within: float = 60.0) -> None:
+    """Delete CRDs, and wait until they are gone.
+
+    The API server may leave a deletion half done that something else wrote into: what it waits for then is another
+    change of that CRD, or its own look at all of them, every five minutes. So the CRD is changed.
+    """
+    kubectl("delete", "crd", *names, "--ignore-not-found", "--wait=false")
+    deadline = time.monotonic() + within
+    for number in range(round(within)):
+        there = kubectl("get", "crd", *names, "--ignore-not-found", "-o", "name").split()
+        if not there:
+            return
+        assert time.monotonic() < deadline, f"not within {within:g} s: {there} are gone"
+        if number and number % 5 == 0:
+            with suppress(Exception):  # it may go at this very moment
+                kubectl("annotate", *there, f"tests/looked-at={number}", "--overwrite")
+        time.sleep(1)

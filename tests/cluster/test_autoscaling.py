@@ -16,6 +16,7 @@ from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.waiting import stays
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3d
+from tests.crds import remove
 
 from qwen3_operator.controller.kinds import DEPLOYMENTS
 
@@ -60,7 +61,7 @@ def with_keda(cluster: devcluster.Cluster, take_over: Callable[[], OperatorProce
     cluster.kubectl("wait", "--for=condition=Established", "crd", CRD, "--timeout=60s")
     cluster.kubectl("api-resources", "--cached=false")
     yield take_over()
-    cluster.kubectl("delete", "crd", CRD)
+    remove(cluster.kubectl, CRD)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.waiting import stays
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3d
+from tests.crds import remove
 from tests.gateway import modules
 
 from qwen3_operator.api.gateway import EndpointPicker
@@ -88,8 +89,7 @@ def _install(cluster: devcluster.Cluster, crds: list[Object]) -> None:
 
 
 def _remove(cluster: devcluster.Cluster, crds: list[Object]) -> None:
-    names = [crd["metadata"]["name"] for crd in crds]
-    cluster.kubectl("delete", "crd", *names, "--ignore-not-found", "--timeout=60s")
+    remove(cluster.kubectl, *(crd["metadata"]["name"] for crd in crds))
 
 
 def cr(picker: Object | None = PICKER) -> Q3d:

@@ -18,6 +18,7 @@ from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.waiting import stays
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3d
+from tests.crds import remove
 from tests.gateway import modules
 
 Object = dict[str, Any]
@@ -48,8 +49,7 @@ def gateway_crds(cluster: devcluster.Cluster) -> Iterator[list[Object]]:
     """The CRDs of the Gateway API, not installed yet; gone afterwards."""
     found = modules.gateway_api()
     yield found
-    names = [crd["metadata"]["name"] for crd in found]
-    cluster.kubectl("delete", "crd", *names, "--ignore-not-found", "--timeout=60s")
+    remove(cluster.kubectl, *(crd["metadata"]["name"] for crd in found))
 
 
 @pytest.fixture

@@ -78,6 +78,16 @@ def told(**fields: Any) -> Check:
     return lambda world: fields.items() <= middleware(world).items()
 
 
+def measures(**fields: Any) -> Check:
+    """What servers are told to measure before they are ready."""
+
+    def check(world: World) -> bool:
+        told = {v["name"]: v.get("value") for v in world.container("chat")["env"]}
+        return "QWEN3_BENCHMARK" in told and fields.items() <= json.loads(told["QWEN3_BENCHMARK"]).items()
+
+    return check
+
+
 def has_volume(name: str) -> Check:
     def check(world: World) -> bool:
         names = {m["name"] for m in world.container("chat")["volumeMounts"]}
@@ -202,6 +212,10 @@ CHANGES: dict[str, Change] = {
         lambda world: (middleware(world)["verify"] or {}).get("prompts") == [{"prompt": "2+2?", "contains": ["4"]}],
         verify={"prompts": [{"prompt": "2+2?", "contains": ["4"]}]},
     ),
+    "benchmark.inputTokens": spec(measures(input_tokens=512), benchmark={"inputTokens": 512}),
+    "benchmark.outputTokens": spec(measures(output_tokens=64), benchmark={"outputTokens": 64}),
+    "benchmark.ttftP95Milliseconds": spec(measures(ttft_milliseconds=900), benchmark={"ttftP95Milliseconds": 900}),
+    "benchmark.maxSeconds": spec(measures(max_seconds=60), benchmark={"maxSeconds": 60}),
     "podTemplatePatch": spec(pod("hostname", "patched"), podTemplatePatch={"spec": {"hostname": "patched"}}),
     "suspend": spec(lambda world: world.must("Deployment", "chat")["spec"]["replicas"] == 0, suspend=True),
     # What the download needs reaches the shared model.

@@ -12,6 +12,7 @@ from demo.kube import wait_until
 from demo.manifests import NAMESPACE, SYSTEM_NAMESPACE
 from demo.ours import RELEASE
 from tests.autoscaling.keda import CRD, scaled_object_crd
+from tests.crds import remove
 from tests.e2e.keda_hand import keda, replicas, scale
 from tests.e2e.release import install, remove_front
 from tests.e2e.world import World
@@ -153,7 +154,7 @@ def zero(held: World) -> Iterator[World]:
     held.patch(NAME, {"autoscaling": None})
     held.ready(NAME)
     install(held, "autoscaling.enabled=false")
-    held.kube.run("delete", "crd", CRD)
+    remove(held.kube.run, CRD)
 
 
 def asleep(world: World) -> None:
