@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from qwen3_in_engine.server.contract import ADAPTERS_LINE
-from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.source import ModelSource
@@ -25,8 +24,9 @@ from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS, adapter_model
 from qwen3_operator.plan.lora import FIELD, Adapter, check_adapters, lora_for
 from qwen3_operator.reconcile.context import Context, refused
 from qwen3_operator.reconcile.holders import add_holders, decides, holds, is_made_for_users, reference_to
-from qwen3_operator.reconcile.key import Key
+from qwen3_operator.reconcile.key import key_of
 from qwen3_operator.reconcile.models import hear_of, hub_of, make_held
+from qwen3_operator.reconcile.pods import is_ready
 from qwen3_operator.status.adapters import AdapterView, ServersView
 from qwen3_operator.status.model_ready import verified_copy
 from qwen3_operator.status.words import json_object
@@ -118,9 +118,9 @@ async def ask_servers(context: Context, user: Object, pods: Sequence[Object], pa
     """Which of the ready servers have every adapter of the list, as they write in their logs, and what vLLM refused.
     Who has said it once is not asked again."""
     version = list_version(paths)
-    key = Key(QWEN3_DEPLOYMENTS.kind, user["metadata"]["namespace"], user["metadata"]["name"])
-    ready = {pod["metadata"]["name"]: pod for pod in pods if _is_ready(pod)}
-    have = context.adapter_words.of(key, version, ready.values())
+    key = key_of(QWEN3_DEPLOYMENTS, user)
+    ready = {pod["metadata"]["name"]: pod for pod in pods if is_ready(pod)}
+    have = context.adapters_heard.of(key, version, ready.values())
     failed: dict[str, str] = {}
     for name in sorted(set(ready) - have)[:MOST_LOGS]:
         said = await _said(context, ready[name]["metadata"]["namespace"], name)
@@ -131,7 +131,7 @@ async def ask_servers(context: Context, user: Object, pods: Sequence[Object], pa
             failed |= {str(key)[:128]: str(words)[:512] for key, words in list(refusals.items())[:32]}
         elif isinstance(served := said.get("served"), list) and set(paths) <= set(map(str, served)):
             have.add(name)
-    context.adapter_words.note(key, version, [ready[name] for name in have])
+    context.adapters_heard.note(key, version, [ready[name] for name in have])
     return ServersView(frozenset(paths), frozenset(ready), frozenset(have), failed)
 
 
@@ -176,8 +176,3 @@ async def _said(context: Context, namespace: str, pod: str) -> Mapping[str, Any]
         if mark and (said := json_object(words.strip())) is not None:
             return said
     return {}
-
-
-def _is_ready(pod: Object) -> bool:
-    ready = condition_of(pod, "Ready").get("status") == "True"
-    return ready and not pod["metadata"].get("deletionTimestamp")

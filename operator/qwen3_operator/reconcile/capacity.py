@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Sequence
 
 from qwen3_in_engine.capacity.contract import Result
-from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CONFIG_MAPS
 from qwen3_operator.desired.capacity import capacity_config_map, capacity_name, results_in, with_result
@@ -16,6 +14,7 @@ from qwen3_operator.engine.problem import Problem
 from qwen3_operator.engine.text import bounded_lines
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS
 from qwen3_operator.reconcile.context import Context, refused
+from qwen3_operator.reconcile.pods import is_ready
 from qwen3_operator.status.capacity import slower
 
 LOG_LINES = 2000
@@ -56,15 +55,13 @@ async def hear_results(
     return results, []
 
 
-def to_ask(pods: Sequence[Object], startup: Mapping[str, Any], *, known: bool) -> list[Object]:
+def to_ask(pods: Sequence[Object], heard: Container[str], *, known: bool) -> list[Object]:
     """The servers whose logs may tell what is not known: the newest ready ones. `known`: whether something of their
-    kind is; then only one that was not looked at yet (`startup`: `status.startup`) may be on another GPU."""
-    ready = [pod for pod in pods if condition_of(pod, "Ready").get("status") == "True"]
-    ready = [pod for pod in ready if not pod["metadata"].get("deletionTimestamp")]
-    ready.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)
+    kind is; then only one that was not asked yet (`heard`: names of those that were) may be on another GPU."""
+    ready = sorted(filter(is_ready, pods), key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)
     if not known:
         return ready
-    return [pod for pod in ready[:1] if pod["metadata"]["name"] != startup.get("pod")]
+    return [pod for pod in ready[:1] if pod["metadata"]["name"] not in heard]
 
 
 async def _said(context: Context, pod: Object) -> Result | None:

@@ -17,8 +17,8 @@ from qwen3_operator.desired.drift import stamped, up_to_date, with_ports_of
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import MANAGED_BY, MANAGER
 from qwen3_operator.reconcile import object_metrics
-from qwen3_operator.reconcile.adapter_words import AdapterWords
 from qwen3_operator.reconcile.front_pods import Front
+from qwen3_operator.reconcile.heard import Heard
 from qwen3_operator.reconcile.nodes import Nodes
 from qwen3_operator.reconcile.users import ModelUsers
 from qwen3_operator.reconcile.watched import OWNER_LABELS
@@ -46,7 +46,10 @@ class Context:
     nodes: Nodes
     users: ModelUsers = field(default_factory=ModelUsers)
     front: Front = field(default_factory=Front)
-    adapter_words: AdapterWords = field(default_factory=AdapterWords)
+    adapters_heard: Heard = field(default_factory=Heard)
+    """Servers that have every adapter of a list."""
+    results_heard: Heard = field(default_factory=Heard)
+    """Servers that were asked what they measured of themselves, by the key of the measurement."""
     now: Callable[[], datetime] = field(default=utc_now)
 
     async def ensure(self, kind: Kind, desired: Object) -> Object:

@@ -27,14 +27,14 @@ from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.plan import Weights
 from qwen3_operator.reconcile.adapters import ask_servers, ensure_list, find_adapters
 from qwen3_operator.reconcile.autoscaling import MISSING_SECONDS, autoscales
-from qwen3_operator.reconcile.capacity import hear_results, read_results, to_ask
+from qwen3_operator.reconcile.capacity import MOST_LOGS, hear_results, read_results, to_ask
 from qwen3_operator.reconcile.compile_cache import ensure_compile_cache
 from qwen3_operator.reconcile.context import Context, refused
 from qwen3_operator.reconcile.disruption import ensure_budget
 from qwen3_operator.reconcile.front import ensure_front
 from qwen3_operator.reconcile.holders import settle
 from qwen3_operator.reconcile.in_use import models_in_use
-from qwen3_operator.reconcile.key import Key
+from qwen3_operator.reconcile.key import Key, key_of
 from qwen3_operator.reconcile.models import (
     hear_of,
     note_models,
@@ -298,16 +298,20 @@ class _Reconciliation(Servers):
     async def _hear_results(self, spec: Qwen3DeploymentSpec) -> None:
         """What they have measured since, and that an autoscaler waits for it."""
         seen = self.capacity_of(made_from(self.server))
-        startup = self._status.get("startup") or {}
         if spec.benchmark is not None and seen.key:
-            asked = to_ask(self.server_pods(), startup, known=bool(seen.own))
+            user, pods, heard = key_of(QWEN3_DEPLOYMENTS, self.obj), self.server_pods(), self.context.results_heard
+            told = heard.of(user, seen.key, pods)
+            asked = to_ask(pods, told, known=bool(seen.own))
             before = len(self.measured)
             self.measured, problems = await hear_results(
                 self.context, self.obj, self.results_live, self.measured, seen.key, asked
             )
+            told |= {pod["metadata"]["name"] for pod in asked[:MOST_LOGS]}
+            heard.note(user, seen.key, [pod for pod in pods if pod["metadata"]["name"] in told])
             self.problems += problems
             self.newly_measured = len(self.measured) > before
-            silent = not self.capacity_of(made_from(self.server)).own and not startup.get("withoutMiddleware")
+            has_no_middleware = (self._status.get("startup") or {}).get("withoutMiddleware")
+            silent = not self.capacity_of(made_from(self.server)).own and not has_no_middleware
             self.unmeasured = bool(asked) and silent
         if autoscales(spec) and self._waits_for_target(spec):
             self.warnings.append(not_measured())

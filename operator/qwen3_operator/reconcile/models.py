@@ -24,7 +24,7 @@ from qwen3_operator.reconcile.holders import (
     reference_to,
     retention,
 )
-from qwen3_operator.reconcile.key import Key
+from qwen3_operator.reconcile.key import key_of
 from qwen3_operator.reconcile.watched import BY_ID, BY_WANTED, in_namespace
 from qwen3_operator.status.model_ready import verified_copy
 
@@ -172,14 +172,9 @@ async def referred_model(context: Context, kind: Kind, user: Object, name: str) 
 def hear_of(context: Context, kind: Kind, user: Object, name: str) -> None:
     """Have `user` reconciled when this model changes, too: also while it is being reconciled, from a store that is a
     moment old. What it hears of besides stays until `note_models`."""
-    context.users.add(_key(kind, user), name)
+    context.users.add(key_of(kind, user), name)
 
 
 def note_models(context: Context, kind: Kind, user: Object, names: set[str]) -> None:
     """Have `user` reconciled when one of just these models changes."""
-    context.users.note(_key(kind, user), names)
-
-
-def _key(kind: Kind, user: Object) -> Key:
-    meta = user["metadata"]
-    return Key(kind.kind, meta["namespace"], meta["name"])
+    context.users.note(key_of(kind, user), names)

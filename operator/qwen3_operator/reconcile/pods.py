@@ -70,6 +70,11 @@ def without_replaced(pods: Sequence[Object], now: datetime) -> list[Object]:
     return [pod for pod in pods if not has_ended(pod) or tells(pod)]
 
 
+def is_ready(pod: Object) -> bool:
+    """Whether requests reach it, and will."""
+    return condition_of(pod, "Ready").get("status") == "True" and not pod["metadata"].get("deletionTimestamp")
+
+
 def _made_at(pod: Object) -> datetime | None:
     return parse_time(pod["metadata"].get("creationTimestamp"))
 

@@ -22,7 +22,8 @@ def observed(context: Context, kind: Kind, key: Key) -> Object | None:
     if obj is None or obj["metadata"].get("deletionTimestamp"):
         object_metrics.forget(key)
         context.users.forget(key)
-        context.adapter_words.forget(key)
+        context.adapters_heard.forget(key)
+        context.results_heard.forget(key)
         return None
     return obj
 

@@ -19,7 +19,7 @@ from qwen3_operator.controller.store import Store
 from qwen3_operator.desired.adapters import list_version
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS, server_labels
 from qwen3_operator.reconcile import Context, Key, reconcile_deployment
-from qwen3_operator.reconcile.adapter_words import AdapterWords
+from qwen3_operator.reconcile.heard import Heard
 from qwen3_operator.reconcile.nodes import Nodes
 from qwen3_operator.reconcile.users import ModelUsers
 from qwen3_operator.reconcile.watched import WATCHED
@@ -36,7 +36,7 @@ class World:
     """A namespace with one Qwen3Deployment."""
 
     def __init__(self, **engine: Any) -> None:
-        self.cluster, self.users, self.words = MemoryCluster(), ModelUsers(), AdapterWords()
+        self.cluster, self.users, self.heard = MemoryCluster(), ModelUsers(), Heard()
         labels = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "nvidia.com/gpu.memory": "81559"}
         node = {"metadata": {"name": "node", "labels": labels}, "status": {"allocatable": {"nvidia.com/gpu": "8"}}}
         self.cluster.put(NODES, node)
@@ -59,9 +59,9 @@ class World:
             nodes = Nodes(store)
             self.cluster.show(store)
             settings = Settings(engine_image="vllm/vllm-openai:v0.33.0", identity="test")
-            recorder, users, words = Recorder(client, "test"), self.users, self.words
+            recorder, users, heard = Recorder(client, "test"), self.users, self.heard
             context = Context(
-                client, store, settings, recorder, nodes, users=users, adapter_words=words, now=lambda: NOW
+                client, store, settings, recorder, nodes, users=users, adapters_heard=heard, now=lambda: NOW
             )
             self.again = await reconcile_deployment(context, Key("Qwen3Deployment", NS, NAME))
             if len(self.cluster.writes) == before:
@@ -209,7 +209,7 @@ async def test_a_server_that_started_anew_has_to_say_it_again() -> None:
 
 async def test_another_operator_asks_every_server_and_believes_no_status() -> None:
     world = await with_sql()
-    world.words, world.cluster.pod_logs = AdapterWords(), {}
+    world.heard, world.cluster.pod_logs = Heard(), {}
     assert condition(await world.reconcile(), "Available") == ("False", "AdaptersPending")
 
 

@@ -208,6 +208,17 @@ async def test_a_server_on_another_gpu_is_heard_and_the_slowest_counts(world: Me
     assert world.told["capacity"]["concurrencyAtTarget"] == 4 and world.told["capacity"]["gpu"] == "Tesla T4"
 
 
+async def test_a_server_that_started_anew_is_asked_again(world: Measuring) -> None:
+    await world.made()
+    await world.serves(world.line())
+    pod = world.cluster.objects[PODS.kind, NAMESPACE, POD]
+    pod["status"]["containerStatuses"] = [{"name": "vllm", "containerID": "containerd://second"}]
+    world.cluster.put(PODS, pod)
+    world.cluster.pod_logs[POD] = LOG + world.line(gpu="Tesla T4", steps=STEPS[:3])
+    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    assert {it["gpu"] for it in world.results} == {"NVIDIA L4", "Tesla T4"}
+
+
 async def test_not_even_one_request_is_fast_enough(world: Measuring) -> None:
     await world.made(autoscaling=AUTO)
     await world.serves(world.line(steps=[[1, 2, 9000]]))
