@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
+from devcluster import Cluster
 
 FOLDER = Path(__file__).parents[1] / "crds"
 
@@ -16,6 +17,12 @@ FOLDER = Path(__file__).parents[1] / "crds"
 def crds(folder: Path = FOLDER) -> list[dict[str, Any]]:
     """All of a folder, in the order of their files. Read by libyaml: YAML's reader in Python takes seconds for them."""
     return [yaml.load(path.read_text(), Loader=yaml.CSafeLoader) for path in sorted(folder.glob("*.yaml"))]
+
+
+def install(cluster: Cluster, crds: Iterable[dict[str, Any]]) -> None:
+    """Apply CRDs, and wait until the API server serves them."""
+    cluster.apply(crds)
+    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
 
 
 def remove(kubectl: Callable[..., str], *names: str, within: float = 60.0) -> None:

@@ -13,24 +13,23 @@ from typing import Any
 import devcluster
 import pytest
 from tests.cluster.api import Api
+from tests.cluster.gateway_controller import GOOD, PARENT, says
 from tests.cluster.installed import Release
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.waiting import stays
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3d
-from tests.crds import remove
+from tests.crds import install, remove
 from tests.gateway import modules
 
 from qwen3_operator.api.gateway import EndpointPicker
 from qwen3_operator.desired.inference_pool import inference_pool
 
 Object = dict[str, Any]
-PARENT = {"name": "public", "namespace": "edge"}
 GATEWAY = {"parentRef": PARENT, "hostnames": ["llm.example"]}
 PICKER = {"name": "picker"}
 TO_POOL = {"group": "inference.networking.k8s.io", "kind": "InferencePool", "name": "chat", "weight": 1}
 TO_SERVICE = {"group": "", "kind": "Service", "name": "chat", "port": 8000, "weight": 1}
-GOOD = (("Accepted", "True", "Accepted", ""), ("ResolvedRefs", "True", "ResolvedRefs", ""))
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +56,7 @@ def routes(cluster: devcluster.Cluster) -> Iterator[None]:
     """The CRD of HTTPRoutes, installed; gone afterwards. Once for the module: what the deletion of a CRD left half done
     the API server looks at after minutes only."""
     found = [crd for crd in modules.gateway_api() if crd["spec"]["names"]["kind"] == "HTTPRoute"]
-    _install(cluster, found)
+    install(cluster, found)
     yield
     _remove(cluster, found)
 
@@ -71,7 +70,7 @@ def extension(routes: None, cluster: devcluster.Cluster) -> list[Object]:
 
 @pytest.fixture
 def served(routes: None, cluster: devcluster.Cluster) -> None:
-    _install(cluster, pools_crd())
+    install(cluster, pools_crd())
 
 
 @pytest.fixture
@@ -83,35 +82,12 @@ def pools_crd() -> list[Object]:
     return [crd for crd in modules.inference_extension() if crd["spec"]["names"]["kind"] == "InferencePool"]
 
 
-def _install(cluster: devcluster.Cluster, crds: list[Object]) -> None:
-    cluster.apply(crds)
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-
-
 def _remove(cluster: devcluster.Cluster, crds: list[Object]) -> None:
     remove(cluster.kubectl, *(crd["metadata"]["name"] for crd in crds))
 
 
 def cr(picker: Object | None = PICKER) -> Q3d:
     return Q3d().set(service={"gateway": GATEWAY | ({"endpointPicker": picker} if picker else {})})
-
-
-def says(world: World, kind: str, *verdicts: tuple[str, str, str, str]) -> None:
-    """What a Gateway's controller writes of the route or the pool as it is now: (type, status, reason, message)."""
-    live = world.must(kind, "chat")
-    conditions = [
-        {
-            "type": of,
-            "status": status,
-            "reason": reason,
-            "message": message,
-            "observedGeneration": live["metadata"]["generation"],
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-        }
-        for of, status, reason, message in verdicts
-    ]
-    parent = {"parentRef": PARENT, "controllerName": "example.com/gateway", "conditions": conditions}
-    world.patch(kind, "chat", {"status": {"parents": [parent]}}, subresource="status")
 
 
 def leads_to(world: World, backend: Object) -> bool:
@@ -130,7 +106,7 @@ def test_without_the_extension_the_service_serves(
     assert "install the CRDs of the Gateway API Inference Extension" in told["message"]
     assert leads_to(ours, TO_SERVICE)
     assert "does not serve inferencepools" in picking.log.read_text()
-    _install(cluster, extension)
+    install(cluster, extension)
     ours.wait(lambda: leads_to(ours, TO_POOL), "the CRDs are seen", within=90)
     ours.wait_condition("chat", "Accepted", "True", reason="Accepted")
     ours.apply(cr(None))

@@ -13,16 +13,16 @@ from typing import Any
 import devcluster
 import pytest
 from tests.cluster.api import Api
+from tests.cluster.gateway_controller import GOOD, PARENT, says
 from tests.cluster.installed import Release
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.waiting import stays
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3d
-from tests.crds import remove
+from tests.crds import install, remove
 from tests.gateway import modules
 
 Object = dict[str, Any]
-PARENT = {"name": "public", "namespace": "edge"}
 GATEWAY = {"parentRef": PARENT, "hostnames": ["llm.example"], "pathPrefix": "/chat"}
 
 
@@ -54,7 +54,7 @@ def gateway_crds(cluster: devcluster.Cluster) -> Iterator[list[Object]]:
 
 @pytest.fixture
 def served(cluster: devcluster.Cluster, gateway_crds: list[Object]) -> None:
-    _install(cluster, gateway_crds)
+    install(cluster, gateway_crds)
 
 
 @pytest.fixture
@@ -62,34 +62,8 @@ def ours(make_world: Callable[[str], World]) -> World:
     return make_world("gateway")
 
 
-def _install(cluster: devcluster.Cluster, crds: list[Object]) -> None:
-    cluster.apply(crds)
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-
-
 def cr(**fields: Any) -> Q3d:
     return Q3d().set(service={"gateway": GATEWAY | fields})
-
-
-def says(world: World, api: Api, *verdicts: tuple[str, str, str, str]) -> None:
-    """What a Gateway's controller writes of the route as it is now: (type, status, reason, message)."""
-    route = world.must("HTTPRoute", "chat")
-    conditions = [
-        {
-            "type": kind,
-            "status": status,
-            "reason": reason,
-            "message": message,
-            "observedGeneration": route["metadata"]["generation"],
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-        }
-        for kind, status, reason, message in verdicts
-    ]
-    parent = {"parentRef": PARENT, "controllerName": "example.com/gateway", "conditions": conditions}
-    world.patch("HTTPRoute", "chat", {"status": {"parents": [parent]}}, subresource="status")
-
-
-GOOD = (("Accepted", "True", "Accepted", ""), ("ResolvedRefs", "True", "ResolvedRefs", ""))
 
 
 def test_its_life(served: None, routing: OperatorProcess, ours: World, api: Api) -> None:
@@ -102,7 +76,7 @@ def test_its_life(served: None, routing: OperatorProcess, ours: World, api: Api)
     (rule,) = route["spec"]["rules"]
     assert rule["matches"] == [{"path": {"type": "PathPrefix", "value": "/chat/v1"}}]
     assert rule["backendRefs"] == [{"group": "", "kind": "Service", "name": "chat", "port": 8000, "weight": 1}]
-    says(ours, api, *GOOD)
+    says(ours, "HTTPRoute", *GOOD)
     ours.wait_condition("chat", "Routed", "True", within=5)
     assert ours.must("Qwen3Deployment", "chat")["status"]["gatewayEndpoint"] == "llm.example/chat/v1"
 
@@ -113,7 +87,7 @@ def test_its_life(served: None, routing: OperatorProcess, ours: World, api: Api)
     ours.patch("HTTPRoute", "chat", {"spec": {"parentRefs": added}})
     ours.wait(lambda: len(ours.must("HTTPRoute", "chat")["spec"]["parentRefs"]) == 1, "so is an addition")
 
-    says(ours, api, ("Accepted", "False", "NotAllowedByListeners", "no listener takes it"))
+    says(ours, "HTTPRoute", ("Accepted", "False", "NotAllowedByListeners", "no listener takes it"))
     told = ours.wait_condition("chat", "Routed", "False", reason="RouteNotAccepted")
     assert told["message"] == "Gateway edge/public: NotAllowedByListeners: no listener takes it"
     assert ours.is_ready("chat"), "the servers serve all the same"
@@ -140,7 +114,7 @@ def test_without_the_gateway_api_it_says_so_and_goes_on(
     told = ours.wait_condition("chat", "Routed", "False", reason="GatewayApiMissing")
     assert "install the CRDs of the Gateway API" in told["message"]
     assert "they are not watched" in routing.log.read_text()
-    _install(cluster, gateway_crds)
+    install(cluster, gateway_crds)
     ours.wait(lambda: ours.get("HTTPRoute", "chat") is not None, "the CRDs are seen", within=90)
     ours.wait_condition("chat", "Routed", "Unknown", reason="RoutePending")
     ours.apply(Q3d())

@@ -22,6 +22,7 @@ from tests.cluster.installed import install
 from tests.cluster.waiting import wait_until
 from tests.cluster.world import World
 from tests.crds import crds
+from tests.crds import install as install_crds
 from tests.engine_real.server import NAME, Server, serving
 from tests.gateway import modules, picker
 from tests.gateway.conversations import Talk, ask, metrics, under_load
@@ -80,8 +81,7 @@ class Edge:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[devcluster.Cluster]:
     with devcluster.cluster(nodes=2, gpus_per_node=8, audit=True, fake_download_report=COMPLETE) as it:
-        it.apply([*crds(), *modules.gateway_api(), *modules.inference_extension()])
-        it.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        install_crds(it, [*crds(), *modules.gateway_api(), *modules.inference_extension()])
         yield it
 
 
