@@ -50,6 +50,8 @@ _KINDS = {
 }
 RECONCILE_SECONDS = 120.0
 """A reconcile that takes longer has failed: what it waits for must not hold a worker."""
+SPARE_WORKERS = 12
+"""Beyond the queue's limit: for kinds and namespaces that have no key in work, and for edits."""
 STUCK_SECONDS = 60.0
 """A queue of which no worker has taken a key for so long is not being worked on."""
 
@@ -70,8 +72,7 @@ class Operator:
         self._waits = False
         """For the Lease."""
         self._tasks = Tasks(at_end=self.stop)
-        # Beyond the queue's limit: for kinds and namespaces that have no key in work.
-        self._workers = settings.workers + -(-settings.workers // 2)
+        self._workers = settings.workers + SPARE_WORKERS
         self._store = Store(_watched(settings))
         self._resync = Resync(cluster, self._store, _scopes(settings, self._store.kinds))
         recorder, users = Recorder(cluster, settings.identity), ModelUsers()

@@ -1,13 +1,18 @@
-"""The event loop of a program, from its start to its exit code."""
+"""A program from its start to its exit code: its memory and its event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import uvloop
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Of mallopt(3)."""
+_LARGE = 128 * 1024
 
 
 def run_to_its_end(
@@ -15,6 +20,7 @@ def run_to_its_end(
 ) -> int:
     """Run `work`; returns the exit code. Errors that are `known` say all in their words; any other is a fault of the
     program itself, which logs where."""
+    give_back_memory()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(work())
@@ -25,3 +31,15 @@ def run_to_its_end(
         log.critical("the %s ends by a fault of its own", name, exc_info=True)
         return 1
     return 0
+
+
+def give_back_memory() -> None:
+    """Have large pieces of memory given back to the system once they are free.
+
+    glibc does so at first, and ceases with the first one that comes back: the buffers of TLS connections then lie
+    between what stays, and most of what a burst took is never given back.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # another C library may have none, or do nothing
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, _LARGE)
+        mallopt(_TRIM_THRESHOLD, _LARGE)

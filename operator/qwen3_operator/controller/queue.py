@@ -2,7 +2,7 @@
 
 It is fair as well: keys have lanes (a path of names, like kind and namespace), and at each step of the path those that
 have keys take turns, so nobody waits for all that another asks for. A lane that has no key in work may always begin
-one, as long as there are spare workers.
+one, as long as there are spare workers; so may its edits, which somebody waits for.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 FIRST_DELAY = 0.2
 LAST_DELAY = 300.0
 SOON_AGAIN, SOON_SECONDS = 3, 2.0
-"""After so few failures in a row, within so many seconds, a key does not wait behind all that waits in its lane: soon
-it works, or somebody can be told why it does not."""
+"""After so few failures in a row, the last within so many seconds of the first, a key does not wait behind all that
+waits in its lane: soon it works, or somebody can be told why it does not."""
 TROUBLE_PATIENCE = 120.0
 """Seconds for which a key in trouble is tried as often as it asks."""
 TROUBLE_GROWTH = 0.25
@@ -64,10 +64,12 @@ class KeyedQueue(Generic[K]):
         """Keys that wait; those in work that are to be reconciled again after are among them."""
         self._active: dict[K, float] = {}
         """Keys in work, and since when."""
+        self._paths: dict[K, Lane] = {}
+        """Of those in work: what they are counted under, their lane or its edits."""
         self._busy: Counter[Lane] = Counter()
-        """Keys in work of each lane."""
+        """Keys in work under each of these."""
         self._untouched: OrderedDict[Lane, None] = OrderedDict()
-        """Lanes that have keys that wait and none in work."""
+        """Lanes, and edits of lanes, that have keys that wait and none in work."""
         self._idle: deque[asyncio.Future[None]] = deque()
         self._failures: dict[K, int] = {}
         """Failures in a row."""
@@ -108,6 +110,9 @@ class KeyedQueue(Generic[K]):
 
     def add_after(self, key: K, seconds: float) -> None:
         """Reconcile `key` in `seconds`, unless that happens before."""
+        self._add_after(key, seconds, _Why.DUE)
+
+    def _add_after(self, key: K, seconds: float, why: _Why) -> None:
         if key in self._waiting:
             return
         loop = asyncio.get_running_loop()
@@ -116,7 +121,7 @@ class KeyedQueue(Generic[K]):
         if timer is not None and timer.when() <= due:
             return
         self._cancel_timer(key)
-        self._timers[key] = loop.call_at(due, self._due, key)
+        self._timers[key] = loop.call_at(due, self._wait, key, why)
 
     def succeeded(self, key: K, again: Requeue | float | None = None) -> None:
         """The last reconcile of `key` went well. `again`: when to have the next; seconds stand for Requeue(seconds)."""
@@ -139,7 +144,8 @@ class KeyedQueue(Generic[K]):
         self._failing.setdefault(key, _now())
         delay = min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 16)) * random.uniform(0.75, 1.25)
         delay = max(delay, at_least)
-        self.add_after(key, delay)
+        soon = failures <= SOON_AGAIN and self.failing(key) < SOON_SECONDS
+        self._add_after(key, delay, _Why.RETRY if soon else _Why.DUE)
         return delay, failures
 
     def failing(self, key: K) -> float:
@@ -177,11 +183,10 @@ class KeyedQueue(Generic[K]):
             self._idle.append(free)
             await free
         key = self._turns.take(lane)
-        lane = self._lane(key)
-        del self._waiting[key]
-        self._untouched.pop(lane, None)
-        self._busy[lane] += 1
+        path = self._paths[key] = self._counted_under(key, self._waiting.pop(key))
+        self._busy[path] += 1
         self._active[key] = self._moved = _now()
+        self._look_at(self._lane(key))
         self._wake()  # the end of a key may have made room for two: this one, and one for a spare worker
         return key
 
@@ -193,23 +198,33 @@ class KeyedQueue(Generic[K]):
 
     def _done(self, key: K) -> None:
         del self._active[key]
-        lane = self._lane(key)
-        self._busy[lane] -= 1
-        if not self._busy[lane]:
-            del self._busy[lane]
-            if self._turns.has(lane):
-                self._untouched[lane] = None
+        path = self._paths.pop(key)
+        self._busy[path] -= 1
+        if not self._busy[path]:
+            del self._busy[path]
+        self._look_at(self._lane(key))
         if key in self._waiting:
             self._put(key)
 
-    def _due(self, key: K) -> None:
-        soon = 0 < self._failures.get(key, 0) <= SOON_AGAIN and self.failing(key) < SOON_SECONDS
-        self._wait(key, _Why.RETRY if soon else _Why.DUE)
+    def _counted_under(self, key: K, why: _Why) -> Lane:
+        lane = self._lane(key)
+        return (*lane, why) if why is _Why.EDIT else lane
+
+    def _look_at(self, lane: Lane) -> None:
+        """Whether a lane, and its edits, are untouched, after one of its keys has come or gone."""
+        for path in (lane, (*lane, _Why.EDIT)):
+            if self._turns.has(path) and not self._busy[path]:
+                self._untouched.setdefault(path)
+            else:
+                self._untouched.pop(path, None)
 
     def _wait(self, key: K, why: _Why) -> None:
         self._cancel_timer(key)
-        if key in self._waiting:
+        before = self._waiting.get(key)
+        if before is not None and (why is not _Why.EDIT or before is _Why.EDIT):
             return
+        if before is not None and key not in self._active:
+            self._turns.remove((*self._lane(key), before), key)
         self._waiting[key] = why
         if key not in self._active:
             self._put(key)
@@ -219,8 +234,7 @@ class KeyedQueue(Generic[K]):
         if not self._turns:
             self._moved = _now()
         self._turns.put((*lane, self._waiting[key]), key)
-        if not self._busy[lane]:
-            self._untouched[lane] = None
+        self._look_at(lane)
         self._wake()
 
     def _wake(self) -> None:
@@ -241,7 +255,7 @@ class _Turns(Generic[K]):
     how many there are."""
 
     def __init__(self) -> None:
-        self._keys: deque[K] = deque()
+        self._keys: OrderedDict[K, None] = OrderedDict()
         self._parts: OrderedDict[Hashable, _Turns[K]] = OrderedDict()
 
     def __bool__(self) -> bool:
@@ -250,7 +264,7 @@ class _Turns(Generic[K]):
     def put(self, path: Sequence[Hashable], key: K) -> None:
         """`key` waits under `path`, after those that wait there."""
         if not path:
-            self._keys.append(key)
+            self._keys[key] = None
             return
         if path[0] not in self._parts:
             self._parts[path[0]] = _Turns()
@@ -259,7 +273,7 @@ class _Turns(Generic[K]):
     def take(self, path: Sequence[Hashable] = ()) -> K:
         """The key whose turn it is under `path`. Raises LookupError where there is none."""
         if not path and self._keys:
-            return self._keys.popleft()
+            return self._keys.popitem(last=False)[0]
         name = path[0] if path else next(iter(self._parts), None)
         part = self._parts[name]
         key = part.take(path[1:])
@@ -268,6 +282,16 @@ class _Turns(Generic[K]):
         else:
             del self._parts[name]
         return key
+
+    def remove(self, path: Sequence[Hashable], key: K) -> None:
+        """`key` does not wait under `path` any more. Raises LookupError where it did not."""
+        if not path:
+            del self._keys[key]
+            return
+        part = self._parts[path[0]]
+        part.remove(path[1:], key)
+        if not part:
+            del self._parts[path[0]]
 
     def has(self, path: Sequence[Hashable]) -> bool:
         """Whether a key waits under `path`."""

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -317,6 +318,65 @@ def test_of_hundreds_that_fail_each_has_failed_twice_within_seconds(loop: Manual
     late = [told.get(key, loop.now) - first[key] for key in first]
     assert len(first) == 300
     assert max(late) < 10
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.6])
+def test_until_somebody_was_told_it_does_not_wait_behind_what_is_due(loop: ManualLoop, seconds: float) -> None:
+    """However long each takes: three failures may come within two seconds, and the fourth after them."""
+    worked = Worked(loop)
+    failures: list[tuple[float, int]] = []
+
+    async def handle(key: Any) -> None:
+        loop.now += seconds
+        if key == "bad" and not told():
+            failures.append((loop.now, worked.queue.failed(key)[1]))
+
+    def told() -> bool:
+        last, count = failures[-1] if failures else (0.0, 0)
+        return count >= 4 or (count > 1 and last - failures[0][0] >= SOON_SECONDS)
+
+    worked.handle = handle  # type: ignore[method-assign]
+    for number in range(1000):
+        run(loop, worked.queue.add_after, number, 0.1)
+    worked.all("bad")
+    assert told()
+    assert failures[-1][0] - failures[0][0] < 5
+
+
+def test_an_edit_of_what_waits_already_comes_forward(loop: ManualLoop) -> None:
+    worked = Worked(loop)
+
+    async def handle(key: Any) -> None:
+        worked.order.append(key)
+        if worked.order == [0]:
+            worked.queue.add(999, edited=True)
+            worked.queue.add(0, edited=False)
+            worked.queue.add(0, edited=True)
+
+    worked.handle = handle  # type: ignore[method-assign]
+    order = worked.all(*range(1000))
+    assert order.index(999) <= 2 and order.count(999) == 1
+    assert order[:5].count(0) > 1, "so does that of one that was in work"
+
+
+def test_an_edit_may_begin_where_all_but_spare_workers_are_at_work(loop: ManualLoop) -> None:
+    queue: KeyedQueue[str] = KeyedQueue(lambda key: (key[0],), limit=2)
+    begun: list[str] = []
+
+    async def for_ever(key: str) -> None:
+        begun.append(key)
+        await asyncio.Event().wait()
+
+    workers = [loop.create_task(queue.work(for_ever)) for _ in range(5)]
+    for key in ("a1", "a2", "a3"):
+        run(loop, queue.add, key)
+    run(loop, partial(queue.add, edited=True), "a3")
+    assert begun == ["a1", "a2", "a3"]
+    run(loop, partial(queue.add, edited=True), "a4")
+    assert begun == ["a1", "a2", "a3"], "one of a lane"
+    for worker in workers:
+        worker.cancel()
+    loop.turn()
 
 
 def test_who_edits_does_not_wait_behind_all_that_is_new(loop: ManualLoop) -> None:

@@ -1,0 +1,39 @@
+"""What a program does before its event loop."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+BURSTS = """
+import re, sys
+from pathlib import Path
+from qwen3_operator.controller.program import give_back_memory
+
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
+
+if sys.argv[1] == "given back":
+    give_back_memory()
+before, stays = resident(), []
+for _ in range(3):
+    passing = []
+    for _ in range(400):
+        passing.append(b"x" * 200_000)
+        stays.append(b"x" * 2_000)
+    del passing
+print(resident() - before)
+"""
+
+
+def grown(how: str) -> int:
+    """MiB that a process has more after bursts of large buffers, among which something small stayed."""
+    done = subprocess.run([sys.executable, "-c", BURSTS, how], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is about glibc")
+def test_what_a_burst_took_is_given_back() -> None:
+    assert grown("given back") < 20 < grown("kept")
