@@ -27,6 +27,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +77,11 @@ class Place:
         ]
 
 
-def batch(place: Place, folder: Path) -> dict[str, float]:
-    """One run of the runner."""
+def batch(place: Place, folder: Path, more: Sequence[str] = ()) -> dict[str, float]:
+    """One run of the runner. `more`: arguments of its engine."""
     sampling = {"temperature": 0, "max_tokens": place.arguments.max_tokens}
     lines = [line | {"ignore_eos": True} for line in place.lines()]
-    it = Batch(folder, lines, engine=list(place.engine), models=[], sampling_plain=sampling)
+    it = Batch(folder, lines, engine=[*place.engine, *more], models=[], sampling_plain=sampling)
     command = [place.python, "-m", "qwen3_in_engine.batch_runner"]
     paths = [str(REPOSITORY / "in_engine"), place.environment.get("PYTHONPATH", "")]
     if it.run(command=command, env={**place.environment, "PYTHONPATH": ":".join(filter(None, paths))}):
@@ -128,30 +130,33 @@ def main() -> int:
     parser.add_argument("--max-tokens", type=int, default=256)
     parser.add_argument("--length", type=int, default=4096, help="maxModelLen")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--also", action="append", default=[], metavar="WORDS", help="its engine with these as well")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("gpu.json"), help="where a row is added")
     parser.add_argument("--note", default="", help="what is special about this run")
     arguments = parser.parse_args()
-    ways = {"plain": plain, "batch": batch}
+    ways: dict[str, Callable[[Place, Path], dict[str, float]]] = {"plain": plain, "batch": batch}
+    for words in arguments.also:
+        ways[f"batch {words}"] = partial(batch, more=words.split())
     found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     before = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else []
     with tempfile.TemporaryDirectory() as name:
         place = Place(Path(name), arguments)
         for number in range(arguments.rounds):
             for way, run in ways.items():
-                result = run(place, Path(name) / f"{way}-{number}")
+                result = run(place, Path(name) / f"{len(found[way])}-{list(ways).index(way)}")
                 result["tokens_per_second"] = round(result["tokens"] / result["seconds"])
                 found[way].append({key: round(value, 2) for key, value in result.items()})
                 print(way, found[way][-1], flush=True)
                 rows = [*before, row_of(arguments, place, found)]  # what ends early is there too
                 arguments.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     ratio = _ratio(found)
-    print(json.dumps({"batch_over_plain": ratio}))
+    print(json.dumps({way: _ratio(found, way) for way in ways if way != "plain"}))
     return 0 if ratio >= LEAST_RATIO else 1
 
 
-def _ratio(found: dict[str, list[dict[str, float]]]) -> float:
+def _ratio(found: dict[str, list[dict[str, float]]], way: str = "batch") -> float:
     median = {way: statistics.median(r["tokens_per_second"] for r in runs) for way, runs in found.items() if runs}
-    return round(median["batch"] / median["plain"], 3) if len(median) == 2 else 0.0
+    return round(median[way] / median["plain"], 3) if {way, "plain"} <= median.keys() else 0.0
 
 
 def row_of(arguments: argparse.Namespace, place: Place, found: dict[str, list[dict[str, float]]]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from tests.perf.gpu.checkpoint import write_checkpoint
 from qwen3_operator.catalog import ModelFacts, lookup
 from qwen3_operator.engine.gpu import Gpu
 from qwen3_operator.engine.load import Load
-from qwen3_operator.engine.memory import predict
+from qwen3_operator.engine.lora import Lora, buffer_bytes
+from qwen3_operator.engine.memory import GIB, predict
 from qwen3_operator.engine.overhead import editions_for
 from qwen3_operator.engine.version import EngineVersion
 from qwen3_operator.engine.weights import Sharding
@@ -37,6 +38,7 @@ class Case033:
     cache: str = "auto"
     sampler: bool = True
     """FlashInfer's; False turns it off."""
+    lora: Lora | None = None
     held_out: bool = False
     """In no table that the formula was fitted to, and not like a row of one."""
 
@@ -57,6 +59,9 @@ class Case033:
         words += ["--max-num-seqs", str(self.seqs), "--max-num-batched-tokens", str(self.batch)]
         words += ["--kv-cache-dtype", self.cache] if self.cache != "auto" else []
         words += ["--enforce-eager"] if self.eager else []
+        if self.lora is not None:
+            words += ["--enable-lora", "--max-lora-rank", str(self.lora.max_rank)]
+            words += ["--max-loras", str(self.lora.max_loras), "--max-cpu-loras", str(self.lora.max_cpu_loras)]
         if self.pooling:
             return [*words, "--runner", "pooling"]
         words += ["--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
@@ -81,6 +86,7 @@ class Case033:
             enforce_eager=self.eager,
             pooling=self.pooling,
             flashinfer_sampler=self.sampler,
+            lora=self.lora,
         )
 
 
@@ -102,6 +108,7 @@ CASES = (
     Case033(name="8B-kvfp8", model="Qwen3-8B", cache="fp8"),
     Case033(name="32B", model="Qwen3-32B"),
     Case033(name="8B-no-flashinfer", model="Qwen3-8B", sampler=False),
+    Case033(name="8B-lora-4x64", model="Qwen3-8B", sampler=False, lora=Lora(64, 4), held_out=True),
     Case033(name="Embedding-4B", model="Qwen3-Embedding-4B", length=32768, held_out=True),
     Case033(name="0.6B-64x2048-eager", model="Qwen3-0.6B", seqs=64, batch=2048, eager=True, held_out=True),
     Case033(name="8B-TP2", model="Qwen3-8B", tp=2),
@@ -118,6 +125,7 @@ def prediction(case: Case033) -> dict[str, Any]:
     load = case.load("H200")
     ((_, edition),) = editions_for(VERSION)
     memory = predict(load)
+    buffers = buffer_bytes(load.facts, load.sharding, load.lora) / GIB if load.lora else 0.0
     return {
         "held_out": case.held_out,
         "weights_gib": round(memory.weights_gib, 3),
@@ -127,6 +135,7 @@ def prediction(case: Case033) -> dict[str, Any]:
         ),
         "held_before_start_gib": round(edition.held_gib(load.facts, load.sharding), 3),
         "unmeasured": list(memory.unmeasured),
+        **({"lora_buffers_gib": round(buffers, 3)} if load.lora else {}),
     }
 
 
@@ -142,7 +151,8 @@ def write_folders(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    document = {case.name: prediction(case) for case in CASES}
+    before = json.loads(PREDICTIONS.read_text(encoding="utf-8")) if PREDICTIONS.exists() else {}
+    document = {case.name: before.get(case.name) or prediction(case) for case in CASES}  # what was said stays
     PREDICTIONS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     for name, row in document.items():
         print(f"{name:24}", *row.values())
