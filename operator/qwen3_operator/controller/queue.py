@@ -13,7 +13,7 @@ import random
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import IntEnum
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -41,13 +41,17 @@ class Requeue:
     trouble: bool = False
 
 
-class _Why(Enum):
-    """Why a key waits. In a lane these take turns, too."""
+class _Why(IntEnum):
+    """Why a key waits; of two reasons the earlier here counts. In a lane these take turns, too."""
 
-    EDIT = "what it is to be was changed, and it is there already"
-    NEWS = "something happened"
-    RETRY = "it failed a moment ago"
-    DUE = "the time has come that was asked for"
+    EDIT = 1
+    """What it is to be was changed, and it is there already."""
+    RETRY = 2
+    """It failed a moment ago, and nobody was told yet."""
+    NEWS = 3
+    """Something happened."""
+    DUE = 4
+    """The time has come that was asked for."""
 
 
 class KeyedQueue(Generic[K]):
@@ -75,6 +79,8 @@ class KeyedQueue(Generic[K]):
         """Failures in a row."""
         self._failing: dict[K, float] = {}
         """When the first of them was."""
+        self._soon: set[K] = set()
+        """Those of them that are to be tried again before all that waits in their lanes."""
         self._trouble: dict[K, float] = {}
         """Keys in trouble, and since when."""
         self._timers: dict[K, asyncio.TimerHandle] = {}
@@ -110,9 +116,6 @@ class KeyedQueue(Generic[K]):
 
     def add_after(self, key: K, seconds: float) -> None:
         """Reconcile `key` in `seconds`, unless that happens before."""
-        self._add_after(key, seconds, _Why.DUE)
-
-    def _add_after(self, key: K, seconds: float, why: _Why) -> None:
         if key in self._waiting:
             return
         loop = asyncio.get_running_loop()
@@ -121,12 +124,13 @@ class KeyedQueue(Generic[K]):
         if timer is not None and timer.when() <= due:
             return
         self._cancel_timer(key)
-        self._timers[key] = loop.call_at(due, self._wait, key, why)
+        self._timers[key] = loop.call_at(due, self._wait, key, _Why.DUE)
 
     def succeeded(self, key: K, again: Requeue | float | None = None) -> None:
         """The last reconcile of `key` went well. `again`: when to have the next; seconds stand for Requeue(seconds)."""
         self._failures.pop(key, None)
         self._failing.pop(key, None)
+        self._soon.discard(key)
         if isinstance(again, Requeue) and again.trouble:
             since = self._trouble.setdefault(key, _now())
             late = (_now() - since - TROUBLE_PATIENCE) * TROUBLE_GROWTH
@@ -144,8 +148,13 @@ class KeyedQueue(Generic[K]):
         self._failing.setdefault(key, _now())
         delay = min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 16)) * random.uniform(0.75, 1.25)
         delay = max(delay, at_least)
-        soon = failures <= SOON_AGAIN and self.failing(key) < SOON_SECONDS
-        self._add_after(key, delay, _Why.RETRY if soon else _Why.DUE)
+        if failures <= SOON_AGAIN and self.failing(key) < SOON_SECONDS:
+            self._soon.add(key)
+        else:
+            self._soon.discard(key)
+        self.add_after(key, delay)
+        if key in self._waiting:  # there was news of it while it was in work
+            self._wait(key, self._waiting[key])
         return delay, failures
 
     def failing(self, key: K) -> float:
@@ -220,8 +229,10 @@ class KeyedQueue(Generic[K]):
 
     def _wait(self, key: K, why: _Why) -> None:
         self._cancel_timer(key)
+        if key in self._soon:
+            why = min(why, _Why.RETRY)
         before = self._waiting.get(key)
-        if before is not None and (why is not _Why.EDIT or before is _Why.EDIT):
+        if before is not None and before <= why:
             return
         if before is not None and key not in self._active:
             self._turns.remove((*self._lane(key), before), key)

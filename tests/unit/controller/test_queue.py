@@ -343,6 +343,27 @@ def test_until_somebody_was_told_it_does_not_wait_behind_what_is_due(loop: Manua
     assert failures[-1][0] - failures[0][0] < 5
 
 
+@pytest.mark.parametrize("when", ["while it is in work", "while it backs off"])
+def test_news_of_what_failed_does_not_put_it_behind_all_that_is_new(loop: ManualLoop, when: str) -> None:
+    worked = Worked(loop)
+
+    async def handle(key: Any) -> None:
+        worked.order.append(key)
+        loop.now += 0.05
+        if key == "bad":
+            news = worked.order.count("bad") < 4
+            if news and when == "while it is in work":
+                worked.queue.add(key)
+            worked.queue.failed(key)
+            if news and when == "while it backs off":
+                worked.queue.add(key)
+
+    worked.handle = handle  # type: ignore[method-assign]
+    order = worked.all("bad", *range(100))
+    tries = [number for number, key in enumerate(order) if key == "bad"]
+    assert tries[3] < 10, "the fourth failure is told"
+
+
 def test_an_edit_of_what_waits_already_comes_forward(loop: ManualLoop) -> None:
     worked = Worked(loop)
 
