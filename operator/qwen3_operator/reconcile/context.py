@@ -15,10 +15,11 @@ from qwen3_operator.controller.ownership import NameTaken, prove_ours
 from qwen3_operator.controller.store import Store
 from qwen3_operator.desired.drift import stamped, up_to_date, with_ports_of
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.naming import MANAGED_BY, MANAGER
+from qwen3_operator.naming import MANAGED_BY, MANAGER, digest
 from qwen3_operator.reconcile import object_metrics
 from qwen3_operator.reconcile.front_pods import Front
 from qwen3_operator.reconcile.heard import Heard
+from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.nodes import Nodes
 from qwen3_operator.reconcile.users import ModelUsers
 from qwen3_operator.reconcile.watched import OWNER_LABELS
@@ -50,6 +51,8 @@ class Context:
     """Servers that have every adapter of a list."""
     results_heard: Heard = field(default_factory=Heard)
     """Servers that were asked what they measured of themselves, by the key of the measurement."""
+    rehearsed: dict[Key, str] = field(default_factory=dict)
+    """Digest of the child that the API server was last found to take, though nothing was made yet."""
     now: Callable[[], datetime] = field(default=utc_now)
 
     async def ensure(self, kind: Kind, desired: Object) -> Object:
@@ -106,6 +109,25 @@ class Context:
         exactly = {key: live["metadata"][key] for key in ("namespace", "name", "uid", "resourceVersion")}
         mended = {"metadata": exactly, "spec": with_ports_of(live, wanted)["spec"]}
         self.keep(kind, await self.cluster.merge(kind, mended, manager=MANAGER))
+
+    async def rehearse(self, kind: Kind, user: Key, desired: Object) -> None:
+        """Have the API server say whether it would take `desired`, and change nothing. What it took once is not asked
+        again for `user`. Raises NameTaken, ApiError; a webhook of somebody that bears no rehearsal is no reason."""
+        asked = digest(desired, 16)
+        if self.rehearsed.get(user) == asked:
+            return
+        meta = desired["metadata"]
+        live = await self.observe(kind, meta["namespace"], meta["name"])
+        wanted = stamped(desired)
+        if live is not None:
+            prove_ours(kind, live, desired, _identity(desired))
+            wanted = wanted | {"metadata": wanted["metadata"] | {"uid": live["metadata"]["uid"]}}
+        try:
+            await self.cluster.apply(kind, wanted, manager=MANAGER, dry_run=True)
+        except ApiError as error:
+            if "dry run" not in error.message:
+                raise
+        self.rehearsed[user] = asked
 
     async def hand_over(self, kind: Kind, live: Object, fields: Object) -> Object:
         """Give `fields` of the spec of a child of ours away, as they are. What our next apply leaves out would go else,

@@ -202,6 +202,8 @@ class _Reconciliation(Servers):
             return Requeue(TROUBLE_SECONDS, trouble=True)  # what they say is in their logs
         if self.unmeasured:
             return Requeue(TROUBLE_SECONDS, trouble=True)  # the same
+        if self.rehearsal_in is not None:
+            return self.rehearsal_in
         if self.route is not None and self.route.unwatched:
             return ROUTE_SECONDS
         return TEMPLATE_SECONDS if spec is not None and spec.engine.chat_template else None
