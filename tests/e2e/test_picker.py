@@ -106,6 +106,7 @@ def chat(world: World) -> Object:
     """The Qwen3Deployment of docs/gateway.md with the tiny model."""
     (documented_one,) = (m for m in page.manifests("Qwen3Deployment") if m["metadata"]["name"] == CHAT)
     spec = world.tiny["spec"] | {key: documented_one["spec"][key] for key in ("replicas", "service")}
+    spec["resources"] = {"requests": {"cpu": "100m", "memory": "1Gi"}}  # the node has two cores
     return {**world.tiny, "metadata": {"name": CHAT, "namespace": TEAM}, "spec": spec}
 
 

@@ -15,12 +15,12 @@ from qwen3_operator.controller.ownership import NameTaken, prove_ours
 from qwen3_operator.controller.store import Store
 from qwen3_operator.desired.drift import stamped, up_to_date, with_ports_of
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.naming import MANAGED_BY, MANAGER, digest
+from qwen3_operator.naming import MANAGED_BY, MANAGER
 from qwen3_operator.reconcile import object_metrics
 from qwen3_operator.reconcile.front_pods import Front
 from qwen3_operator.reconcile.heard import Heard
-from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.nodes import Nodes
+from qwen3_operator.reconcile.rehearsal import Rehearsals
 from qwen3_operator.reconcile.users import ModelUsers
 from qwen3_operator.reconcile.watched import OWNER_LABELS
 from qwen3_operator.settings import Settings
@@ -51,8 +51,8 @@ class Context:
     """Servers that have every adapter of a list."""
     results_heard: Heard = field(default_factory=Heard)
     """Servers that were asked what they measured of themselves, by the key of the measurement."""
-    rehearsed: dict[Key, str] = field(default_factory=dict)
-    """Digest of the child that the API server was last found to take, though nothing was made yet."""
+    rehearsals: Rehearsals = field(default_factory=Rehearsals)
+    """What the API server said to servers that are not made yet."""
     now: Callable[[], datetime] = field(default=utc_now)
 
     async def ensure(self, kind: Kind, desired: Object) -> Object:
@@ -110,24 +110,15 @@ class Context:
         mended = {"metadata": exactly, "spec": with_ports_of(live, wanted)["spec"]}
         self.keep(kind, await self.cluster.merge(kind, mended, manager=MANAGER))
 
-    async def rehearse(self, kind: Kind, user: Key, desired: Object) -> None:
-        """Have the API server say whether it would take `desired`, and change nothing. What it took once is not asked
-        again for `user`. Raises NameTaken, ApiError; a webhook of somebody that bears no rehearsal is no reason."""
-        asked = digest(desired, 16)
-        if self.rehearsed.get(user) == asked:
-            return
+    async def rehearse(self, kind: Kind, desired: Object) -> None:
+        """Have the API server say whether it would make `desired`, and change nothing; what is there already and ours
+        is not asked for. Raises NameTaken, ApiError."""
         meta = desired["metadata"]
         live = await self.observe(kind, meta["namespace"], meta["name"])
-        wanted = stamped(desired)
-        if live is not None:
+        if live is None:
+            await self.cluster.apply(kind, stamped(desired), manager=MANAGER, force=False, dry_run=True)
+        else:
             prove_ours(kind, live, desired, _identity(desired))
-            wanted = wanted | {"metadata": wanted["metadata"] | {"uid": live["metadata"]["uid"]}}
-        try:
-            await self.cluster.apply(kind, wanted, manager=MANAGER, dry_run=True)
-        except ApiError as error:
-            if "dry run" not in error.message:
-                raise
-        self.rehearsed[user] = asked
 
     async def hand_over(self, kind: Kind, live: Object, fields: Object) -> Object:
         """Give `fields` of the spec of a child of ours away, as they are. What our next apply leaves out would go else,

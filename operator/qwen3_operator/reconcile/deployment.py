@@ -196,14 +196,14 @@ class _Reconciliation(Servers):
             return Requeue(TROUBLE_SECONDS, trouble=True)
         if self.pods:
             return STARTING_SECONDS
+        if self.rehearsal_in is not None:
+            return self.rehearsal_in
         if self.no_autoscaler is not None:
             return MISSING_SECONDS
         if self.adapter_servers.have != self.adapter_servers.ready:
             return Requeue(TROUBLE_SECONDS, trouble=True)  # what they say is in their logs
         if self.unmeasured:
             return Requeue(TROUBLE_SECONDS, trouble=True)  # the same
-        if self.rehearsal_in is not None:
-            return self.rehearsal_in
         if self.route is not None and self.route.unwatched:
             return ROUTE_SECONDS
         return TEMPLATE_SECONDS if spec is not None and spec.engine.chat_template else None

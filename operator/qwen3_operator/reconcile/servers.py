@@ -26,7 +26,7 @@ from qwen3_operator.desired.rollout import RolledBack, is_current, must_delete_f
 from qwen3_operator.desired.server import length_in, server_deployment, server_template
 from qwen3_operator.engine.node_gpus import NodeGpus
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.naming import QWEN3_DEPLOYMENTS
+from qwen3_operator.naming import QWEN3_DEPLOYMENTS, digest
 from qwen3_operator.plan import Plan, Weights, make_plan
 from qwen3_operator.reconcile.adapters import Adapters
 from qwen3_operator.reconcile.autoscaling import autoscales, ensure_autoscaler, missing_autoscaler, remove_autoscaler
@@ -34,6 +34,7 @@ from qwen3_operator.reconcile.context import refused
 from qwen3_operator.reconcile.in_use import claims_of
 from qwen3_operator.reconcile.key import key_of
 from qwen3_operator.reconcile.reconciliation import Reconciliation
+from qwen3_operator.reconcile.rehearsal import AGAIN_SECONDS
 from qwen3_operator.reconcile.rollout import failed_rollout
 from qwen3_operator.reconcile.watched import BY_OWNER, owner_key
 from qwen3_operator.status.capacity import CapacityView
@@ -89,26 +90,31 @@ class Servers(Reconciliation):
                 await self._apply_server(spec, kept or self._made_of(spec, inputs, self.plan))
                 return
             await self._ensure_replicas(spec)
-            if not blocked:
+            if not blocked and self.server is None and not spec.suspend:
                 await self._rehearse(spec, self._made_of(spec, inputs, self.plan))
         except PatchError as error:
             self.problems.append(Problem(Reason.INVALID_PATCH, str(error), "spec.podTemplatePatch"))
 
     async def _rehearse(self, spec: Qwen3DeploymentSpec, made: MadeFrom) -> None:
-        """What the API server refuses of the servers is told while their model is on its way: that may take hours. One
-        that was there already, or comes in seconds, is not waited for."""
+        """What the API server will refuse of the first servers is told while their model is on its way: that may take
+        hours. One that was there already, or comes in seconds, is not waited for."""
         since = parse_time(self.obj["metadata"].get("creationTimestamp"))
-        age = (self.context.now() - since).total_seconds() if since is not None else REHEARSE_AFTER_SECONDS
+        age = max(0.0, (self.context.now() - since).total_seconds()) if since is not None else REHEARSE_AFTER_SECONDS
         if age < REHEARSE_AFTER_SECONDS:
             self.rehearsal_in = REHEARSE_AFTER_SECONDS - age
             return
-        replicas = servers_wanted(spec, self.server)
+        replicas = servers_wanted(spec, None)
         wanted = server_deployment(self._namespace, self._name, self._uid, replicas, made, spec.rollout)
-        try:
-            await self.context.rehearse(DEPLOYMENTS, key_of(QWEN3_DEPLOYMENTS, self.obj), wanted)
-        except ApiError as error:
-            if error.final:
-                self.problems.append(refused(DEPLOYMENTS, self._name, error))
+        answer = await self.context.rehearsals.ask(
+            key_of(QWEN3_DEPLOYMENTS, self.obj),
+            digest(wanted, 16),
+            self.context.now(),
+            lambda: self.context.rehearse(DEPLOYMENTS, wanted),
+        )
+        if answer.refusal is not None:
+            self.problems.append(refused(DEPLOYMENTS, self._name, answer.refusal))
+        if not answer.taken:
+            self.rehearsal_in = AGAIN_SECONDS
 
     def _look_at_refusal(self, inputs: str, kept: MadeFrom | None) -> None:
         """A spec whose servers failed is not tried again until it changes."""
