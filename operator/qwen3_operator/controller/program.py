@@ -40,8 +40,8 @@ def run_to_its_end(
 def collect_less() -> None:
     """Have Python look for cycles among what comes and goes alone, and less often.
 
-    What was imported (a hundred thousand objects) stays. Looking through it held the event loop for a quarter of a second
-    at a time, and was a quarter of the operator's CPU time.
+    What was imported (a hundred thousand objects) stays. Looking through it held the event loop for a quarter of a
+    second at a time, and was a quarter of the operator's CPU time.
     """
     gc.collect()
     gc.freeze()
