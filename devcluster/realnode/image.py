@@ -1,4 +1,5 @@
-"""Images of one static program, like the machine's own busybox: no registry, no image builder."""
+"""Images of one program, like the machine's own busybox, with the libraries that it links to: no registry, no image
+builder."""
 
 from __future__ import annotations
 
@@ -6,10 +7,11 @@ import hashlib
 import io
 import json
 import platform
+import re
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -30,15 +32,17 @@ def write_image(
     command: Sequence[str] = (),
     user: str = "",
 ) -> None:
-    """Write a docker-archive with one static program at `path`, and its applets in /bin as links to it.
+    """Write a docker-archive with one program at `path`, and its applets in /bin as links to it.
 
-    `command`: what it runs by default, else the program; `user`: who runs it, else root.
+    `command`: what it runs by default; without, it is the entry point, as it is in published images of one program;
+    `user`: who runs it, else root.
     """
-    layer = _layer(program, path, applets)
+    layer = _layer({path: program} | linked(program), path, applets)
+    default = {"Env": ["PATH=/bin"], "User": user}
     config = {
         "architecture": {"aarch64": "arm64"}.get(platform.machine(), "amd64"),
         "os": "linux",
-        "config": {"Cmd": list(command or [path]), "Env": ["PATH=/bin"], "User": user},
+        "config": {"Cmd": list(command) or None, "Entrypoint": None if command else [path]} | default,
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
     }
     manifest = [{"Config": "config.json", "RepoTags": [reference], "Layers": ["layer.tar"]}]
@@ -49,14 +53,21 @@ def write_image(
         _add(tar, "manifest.json", json.dumps(manifest).encode())
 
 
-def _layer(program: Path, path: str, applets: Sequence[str]) -> bytes:
+def linked(program: Path) -> dict[str, Path]:
+    """The shared libraries of a program by their paths in the image, its loader among them; none of a static one."""
+    told = subprocess.run(["ldd", program], capture_output=True, text=True).stdout
+    return {path: Path(path) for path in re.findall(r"(?:^|=>)\s*(/\S+) \(0x", told, re.MULTILINE)}
+
+
+def _layer(files: Mapping[str, Path], path: str, applets: Sequence[str]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for folder, mode in (("bin", 0o755), ("tmp", 0o1777), ("etc", 0o755)):
             entry = tarfile.TarInfo(folder)
             entry.type, entry.mode = tarfile.DIRTYPE, mode
             tar.addfile(entry)
-        _add(tar, path.lstrip("/"), program.read_bytes(), mode=0o755)
+        for name, file in files.items():
+            _add(tar, name.lstrip("/"), file.read_bytes(), mode=0o755)
         for applet in applets:
             if applet != Path(path).name:
                 link = tarfile.TarInfo(f"bin/{applet}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from tests.cluster.downloads import NEVER_ENDS, stage
 from tests.cluster.waiting import stays
 from tests.cluster.world import World, shared_name
 from tests.cluster.wrappers import Q3d, config_map, secret
@@ -383,6 +384,28 @@ def test_a_patch_that_cannot_be_is_told_and_what_runs_goes_on(
     assert chat.condition("chat", "Stalled")["status"] == "True"
     assert chat.must("Deployment", "chat")["spec"] == before
     assert chat.must("Deployment", "chat")["status"]["readyReplicas"] == 1
+
+
+@pytest.mark.parametrize(
+    ("patch", "reason", "words"),
+    [
+        ({"spec": {"containers": [{"env": []}]}}, "InvalidPatch", "podTemplatePatch.spec.containers[0] has no name"),
+        ({"spec": {"hostname": "Not_A_Name"}}, "DeploymentRefused", "spec.template.spec.hostname"),
+    ],
+)
+def test_what_will_be_refused_is_told_while_the_model_is_on_its_way(
+    world: World, patch: Object, reason: str, words: str
+) -> None:
+    """A download may take hours. Nothing is made for it, and what is right goes on waiting."""
+    world.api.apply(stage(world.namespace, NEVER_ENDS))
+    world.apply(Q3d().set(podTemplatePatch=patch))
+    told = world.wait_condition("chat", "Accepted", "False", reason=reason, within=30)
+    assert words in told["message"]
+    assert world.get("Deployment", "chat") is None
+    assert world.condition("chat", "ModelReady")["reason"] == "Downloading", "the download goes on"
+    world.apply(Q3d())
+    world.wait_condition("chat", "Accepted", "True", within=30)
+    assert world.get("Deployment", "chat") is None
 
 
 @pytest.mark.parametrize("preflight", ["Enforce", "Warn", "Off"])

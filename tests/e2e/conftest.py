@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import devcluster
 import pytest
-from demo import stage, target
+import yaml
+from demo import manifests, stage, target
 from demo.kube import Kube
+from tests.documents.shell import Shell, shell
 from tests.e2e.world import MODELS_NAMESPACE, World
 
 
@@ -26,3 +29,13 @@ def world() -> Iterator[World]:
             kube = Kube(cluster.kubeconfig)
             stage.install(kube, built)
             yield World(kube, cluster, stage.example())
+
+
+@pytest.fixture
+def person(world: World, tmp_path: Path) -> Shell:
+    """Run a command as a person whose kubectl has the demo's namespace."""
+    config = yaml.safe_load(Path(world.kube.kubeconfig).read_text())
+    (current,) = (it for it in config["contexts"] if it["name"] == config["current-context"])
+    current["context"]["namespace"] = manifests.NAMESPACE
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    return shell(tmp_path / "bin", tmp_path / "kubeconfig")

@@ -10,19 +10,17 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-import yaml
 from demo.kube import wait_until
-from demo.manifests import NAMESPACE, SYSTEM_NAMESPACE
+from demo.manifests import SYSTEM_NAMESPACE
 from demo.ours import RELEASE
 from devcluster.realnode import layout
 from tests.autoscaling.curve import LOOK_SECONDS, Curve, curve, quantiles
 from tests.autoscaling.keda import keda, log
-from tests.documents.shell import Shell, shell
+from tests.documents.shell import Shell
 from tests.documents.snippets import documented
 from tests.e2e.release import install, remove_front
 from tests.e2e.world import MODEL, World
@@ -102,15 +100,6 @@ def seen(scaled: Scaled) -> Iterator[Curve]:
     with curve(lambda: dict(scaled.world.get("deployment", NAME, "--show-managed-fields")), scaled.running) as it:
         yield it
         print(f"\n{it.printed()}", flush=True)
-
-
-@pytest.fixture
-def person(scaled: Scaled, tmp_path: Path) -> Shell:
-    """Run a command as a person whose kubectl has the demo's namespace."""
-    config = yaml.safe_load(Path(scaled.world.kube.kubeconfig).read_text())
-    config["contexts"][0]["context"]["namespace"] = NAMESPACE
-    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
-    return shell(tmp_path / "bin", tmp_path / "kubeconfig")
 
 
 def reaches(scaled: Scaled, seen: Curve, wanted: int, ready: int, within: float) -> float:

@@ -77,9 +77,18 @@ class MemoryCluster:
         ]
 
     async def apply(
-        self, kind: Kind, obj: Object, *, manager: str, subresource: str | None = None, force: bool = True
+        self,
+        kind: Kind,
+        obj: Object,
+        *,
+        manager: str,
+        subresource: str | None = None,
+        force: bool = True,
+        dry_run: bool = False,
     ) -> Object:
         meta = obj["metadata"]
+        if dry_run:
+            return copy.deepcopy(obj)
         key = (kind.kind, meta["namespace"], meta["name"])
         live = self.objects.get(key)
         self.writes.append(("apply", kind.kind + (f"/{subresource}" if subresource else ""), meta["name"]))

@@ -16,7 +16,7 @@ import qwen3_operator.process as process_module
 from qwen3_operator.controller.cluster import ApiError, Name, NamespaceEnding
 from qwen3_operator.controller.kinds import HTTP_ROUTES, INFERENCE_POOLS, LEASES, NODES, Kind
 from qwen3_operator.controller.lease import LeaseLost
-from qwen3_operator.controller.metrics import CONDITION, OBJECTS
+from qwen3_operator.controller.metrics import CONDITION
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.tasks import TaskEnded
 from qwen3_operator.naming import QWEN3_MODELS
@@ -133,7 +133,7 @@ async def test_a_failure_that_lasts_is_in_status_metric_and_events(
 
     reconcile(refused)
     it = operator(server)
-    OBJECTS.show(KEY, CONDITION, {(*KEY, "Ready"): 1})
+    CONDITION.show(KEY, {(*KEY, "Ready"): 1})
     for number in range(LASTING_FAILURES):
         assert server.conditions["Ready"]["status"] == "True", f"after {number} failures"
         await it._handle(KEY)
@@ -256,7 +256,7 @@ async def test_the_resync_reconciles_what_is_there_and_forgets_what_is_not(
     it = operator(server, resync_seconds=600, namespaces="team,second")
     it.probes.start = it.probes.stop = nothing  # type: ignore[method-assign,assignment]
     running = asyncio.create_task(it.run())
-    OBJECTS.show(KEY, CONDITION, {(*KEY, "Ready"): 1})
+    CONDITION.show(KEY, {(*KEY, "Ready"): 1})
     it._context.users.note(KEY, {"other"})
     await until(lambda: it._unready() == "")
     await asyncio.sleep(601)

@@ -189,17 +189,24 @@ class Cluster:
                 return items[:most]
 
     async def apply(
-        self, kind: Kind, obj: Object, *, manager: str, subresource: str | None = None, force: bool = True
+        self,
+        kind: Kind,
+        obj: Object,
+        *,
+        manager: str,
+        subresource: str | None = None,
+        force: bool = True,
+        dry_run: bool = False,
     ) -> Object:
         """Server-side apply of what `manager` wants of `obj`. Conflicts are decided for `manager`, or without `force`
-        answered by 409."""
+        answered by 409. With `dry_run` nothing is kept of it: the answer is what would be."""
         meta = obj["metadata"]
         return await self._json(
             "apply",
             kind,
             "PATCH",
             kind.path(meta.get("namespace"), meta["name"], subresource),
-            query={"fieldManager": manager, "force": "true" if force else ""},
+            query={"fieldManager": manager, "force": "true" if force else "", "dryRun": "All" if dry_run else ""},
             body={"apiVersion": kind.api_version, "kind": kind.kind, **obj},
             content_type="application/apply-patch+yaml",
         )

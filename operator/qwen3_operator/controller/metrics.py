@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import ClassVar
 
-from prometheus_client import Counter, Gauge, Histogram, Info
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -29,43 +32,57 @@ STARTUP_SECONDS = Histogram(
 QUEUE_LENGTH = Gauge("qwen3_operator_queue_length", "Objects that wait for a worker")
 LOOP_LAG = Gauge("qwen3_operator_loop_lag_seconds", "How late the event loop woke up at the last check")
 LEADER = Gauge("qwen3_operator_leader", "1 while this process holds the Lease")
-CONDITION = Gauge(
+BUILD = Info("qwen3_operator_build", "The operator's version")
+
+
+class ObjectGauge(Collector):
+    """A gauge whose series belong to objects: there is one as long as the object says so, and none without it.
+
+    The values are plain numbers here. prometheus_client's own gauge takes a kilobyte and ten objects for each, which
+    Python's garbage collector looks through again and again: with thousands of objects that held the event loop.
+    """
+
+    all: ClassVar[list[ObjectGauge]] = []
+
+    def __init__(self, name: str, documentation: str, labels: Sequence[str]) -> None:
+        self._name, self._documentation, self._labels = name, documentation, labels
+        self._values: dict[Hashable, dict[tuple[str, ...], float]] = {}
+        self.all.append(self)
+        REGISTRY.register(self)
+
+    def show(self, key: Hashable, values: Mapping[tuple[str, ...], float]) -> None:
+        """Let these be the series of the object `key`: label values -> value. Those before go."""
+        if values:
+            self._values[key] = dict(values)
+        else:
+            self._values.pop(key, None)
+
+    def describe(self) -> Iterable[Metric]:
+        """The gauge without its series."""
+        yield GaugeMetricFamily(self._name, self._documentation, labels=self._labels)
+
+    def collect(self) -> Iterable[Metric]:
+        """The gauge as it is scraped."""
+        family = GaugeMetricFamily(self._name, self._documentation, labels=self._labels)
+        for values in self._values.values():
+            for labels, value in values.items():
+                family.add_metric(labels, value)
+        yield family
+
+
+def forget(key: Hashable) -> None:
+    """Drop all series of an object that is gone."""
+    for gauge in ObjectGauge.all:
+        gauge.show(key, {})
+
+
+CONDITION = ObjectGauge(
     "qwen3_operator_condition",
     "1 while the condition is True, of the conditions that alerts are made of",
     ["kind", "namespace", "name", "type"],
 )
-NOT_READY = Gauge(
+NOT_READY = ObjectGauge(
     "qwen3_operator_not_ready",
     "1 for an object that is not Ready, with the reason of that condition",
     ["kind", "namespace", "name", "reason"],
 )
-BUILD = Info("qwen3_operator_build", "The operator's version")
-
-
-class OfObjects:
-    """Series of gauges that belong to an object: there is one as long as the object says so, and none without it."""
-
-    def __init__(self) -> None:
-        self._shown: dict[Hashable, dict[Gauge, set[tuple[str, ...]]]] = {}
-
-    def show(self, key: Hashable, gauge: Gauge, values: Mapping[tuple[str, ...], float]) -> None:
-        """Let these be the object's series of `gauge`: label values -> value. Those before that are not among them
-        go."""
-        shown = self._shown.setdefault(key, {})
-        self._remove(gauge, shown.pop(gauge, set()) - values.keys())
-        if values:
-            shown[gauge] = set(values)
-        for labels, value in values.items():
-            gauge.labels(*labels).set(value)
-
-    def forget(self, key: Hashable) -> None:
-        """Drop all series of an object that is gone."""
-        for gauge, shown in self._shown.pop(key, {}).items():
-            self._remove(gauge, shown)
-
-    def _remove(self, gauge: Gauge, series: Iterable[tuple[str, ...]]) -> None:
-        for labels in series:
-            gauge.remove(*labels)
-
-
-OBJECTS = OfObjects()

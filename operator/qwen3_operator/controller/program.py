@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -13,6 +14,8 @@ import uvloop
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Of mallopt(3)."""
 _LARGE = 128 * 1024
+_COLLECTED_AFTER = (5_000, 10, 10)
+"""Objects more than before, and looks at the young for one at the older ones: gc.set_threshold()."""
 
 
 def run_to_its_end(
@@ -21,6 +24,7 @@ def run_to_its_end(
     """Run `work`; returns the exit code. Errors that are `known` say all in their words; any other is a fault of the
     program itself, which logs where."""
     give_back_memory()
+    collect_less()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(work())
@@ -31,6 +35,17 @@ def run_to_its_end(
         log.critical("the %s ends by a fault of its own", name, exc_info=True)
         return 1
     return 0
+
+
+def collect_less() -> None:
+    """Have Python look for cycles among what comes and goes alone, and less often.
+
+    What was imported (a hundred thousand objects) stays. Looking through it held the event loop for a quarter of a
+    second at a time, and was a quarter of the operator's CPU time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTED_AFTER)
 
 
 def give_back_memory() -> None:

@@ -1,8 +1,8 @@
 """A keyed work queue, after client-go's: no key twice in the queue, never two workers on one key, failures back off.
 
 It is fair as well: keys have lanes (a path of names, like kind and namespace), and at each step of the path those that
-have keys take turns, so nobody waits for all that another asks for. A lane that has no key in work may always begin
-one, as long as there are spare workers; so may its edits, which somebody waits for.
+have keys take turns, so nobody waits for all that another asks for. As long as there are spare workers, a lane that has
+no key in work may always begin one, and one edit beside what it has in work: somebody waits for that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import random
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import IntEnum
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -41,20 +41,25 @@ class Requeue:
     trouble: bool = False
 
 
-class _Why(Enum):
-    """Why a key waits. In a lane these take turns, too."""
+class _Why(IntEnum):
+    """Why a key waits; of two reasons the earlier here counts. In a lane these take turns, too."""
 
-    EDIT = "what it is to be was changed, and it is there already"
-    NEWS = "something happened"
-    RETRY = "it failed a moment ago"
-    DUE = "the time has come that was asked for"
+    EDIT = 1
+    """What it is to be was changed, and it is there already."""
+    RETRY = 2
+    """It failed a moment ago, and nobody was told yet."""
+    NEWS = 3
+    """Something happened."""
+    DUE = 4
+    """The time has come that was asked for."""
 
 
 class KeyedQueue(Generic[K]):
     """Keys to reconcile. `add` folds what is already waiting; a key that is in work is reconciled again after.
 
-    `limit`: keys in work at the same time (None: as many as there are workers); workers beyond it are spare: they serve
-    lanes that have no key in work.
+    `limit`: keys in work at the same time (None: as many as there are workers). Workers beyond it are spare: they are
+    for lanes that have none. So the first key of each lane but one does not count, as long as they last: what hangs in
+    some lanes leaves the limit to the others.
     """
 
     def __init__(self, lane: Callable[[K], Lane] = lambda key: (), *, limit: int | None = None) -> None:
@@ -64,17 +69,20 @@ class KeyedQueue(Generic[K]):
         """Keys that wait; those in work that are to be reconciled again after are among them."""
         self._active: dict[K, float] = {}
         """Keys in work, and since when."""
-        self._paths: dict[K, Lane] = {}
-        """Of those in work: what they are counted under, their lane or its edits."""
+        self._edits: set[K] = set()
+        """Those of them that were begun as edits."""
         self._busy: Counter[Lane] = Counter()
-        """Keys in work under each of these."""
+        """Keys in work of each lane; its edits count under their own path as well."""
+        self._busy_lanes = 0
         self._untouched: OrderedDict[Lane, None] = OrderedDict()
-        """Lanes, and edits of lanes, that have keys that wait and none in work."""
+        """Lanes, and edits of lanes, that have keys that wait and none in work: first who has waited longest."""
         self._idle: deque[asyncio.Future[None]] = deque()
         self._failures: dict[K, int] = {}
         """Failures in a row."""
         self._failing: dict[K, float] = {}
         """When the first of them was."""
+        self._soon: set[K] = set()
+        """Those of them that are to be tried again before all that waits in their lanes."""
         self._trouble: dict[K, float] = {}
         """Keys in trouble, and since when."""
         self._timers: dict[K, asyncio.TimerHandle] = {}
@@ -110,9 +118,6 @@ class KeyedQueue(Generic[K]):
 
     def add_after(self, key: K, seconds: float) -> None:
         """Reconcile `key` in `seconds`, unless that happens before."""
-        self._add_after(key, seconds, _Why.DUE)
-
-    def _add_after(self, key: K, seconds: float, why: _Why) -> None:
         if key in self._waiting:
             return
         loop = asyncio.get_running_loop()
@@ -121,12 +126,13 @@ class KeyedQueue(Generic[K]):
         if timer is not None and timer.when() <= due:
             return
         self._cancel_timer(key)
-        self._timers[key] = loop.call_at(due, self._wait, key, why)
+        self._timers[key] = loop.call_at(due, self._wait, key, _Why.DUE)
 
     def succeeded(self, key: K, again: Requeue | float | None = None) -> None:
         """The last reconcile of `key` went well. `again`: when to have the next; seconds stand for Requeue(seconds)."""
         self._failures.pop(key, None)
         self._failing.pop(key, None)
+        self._soon.discard(key)
         if isinstance(again, Requeue) and again.trouble:
             since = self._trouble.setdefault(key, _now())
             late = (_now() - since - TROUBLE_PATIENCE) * TROUBLE_GROWTH
@@ -144,8 +150,14 @@ class KeyedQueue(Generic[K]):
         self._failing.setdefault(key, _now())
         delay = min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 16)) * random.uniform(0.75, 1.25)
         delay = max(delay, at_least)
-        soon = failures <= SOON_AGAIN and self.failing(key) < SOON_SECONDS
-        self._add_after(key, delay, _Why.RETRY if soon else _Why.DUE)
+        if failures <= SOON_AGAIN and self.failing(key) < SOON_SECONDS:
+            self._soon.add(key)
+        else:
+            self._soon.discard(key)
+        news = key in self._active and self._waiting.get(key, _Why.EDIT) is not _Why.EDIT
+        if news and (at_least or key in self._soon):
+            del self._waiting[key]  # the next try is soon, and sees the news as well
+        self.add_after(key, delay)
         return delay, failures
 
     def failing(self, key: K) -> float:
@@ -183,32 +195,41 @@ class KeyedQueue(Generic[K]):
             self._idle.append(free)
             await free
         key = self._turns.take(lane)
-        path = self._paths[key] = self._counted_under(key, self._waiting.pop(key))
-        self._busy[path] += 1
+        if self._waiting.pop(key) is _Why.EDIT:
+            self._edits.add(key)
         self._active[key] = self._moved = _now()
-        self._look_at(self._lane(key))
+        self._count(key, 1)
         self._wake()  # the end of a key may have made room for two: this one, and one for a spare worker
         return key
 
     def _startable(self) -> Lane | None:
         """Where a worker may take a key now: the path that it is under, () for whose turn it is; None: nowhere."""
-        if self._turns and (self._limit is None or len(self._active) < self._limit):
+        if self._turns and (self._limit is None or self._counted() < self._limit):
             return ()
         return next(iter(self._untouched), None)
 
     def _done(self, key: K) -> None:
         del self._active[key]
-        path = self._paths.pop(key)
-        self._busy[path] -= 1
-        if not self._busy[path]:
-            del self._busy[path]
-        self._look_at(self._lane(key))
+        self._count(key, -1)
+        self._edits.discard(key)
         if key in self._waiting:
             self._put(key)
 
-    def _counted_under(self, key: K, why: _Why) -> Lane:
+    def _counted(self) -> int:
+        """Keys in work that count against the limit."""
+        spare = max(0, self.workers - (self._limit or 0))
+        return len(self._active) - min(spare, max(0, self._busy_lanes - 1))
+
+    def _count(self, key: K, more: int) -> None:
+        """`key` is in work now (1), or no more (-1)."""
         lane = self._lane(key)
-        return (*lane, why) if why is _Why.EDIT else lane
+        had = self._busy[lane] > 0
+        for path in (lane, (*lane, _Why.EDIT))[: 1 + (key in self._edits)]:
+            self._busy[path] += more
+            if not self._busy[path]:
+                del self._busy[path]
+        self._busy_lanes += (self._busy[lane] > 0) - had
+        self._look_at(lane)
 
     def _look_at(self, lane: Lane) -> None:
         """Whether a lane, and its edits, are untouched, after one of its keys has come or gone."""
@@ -220,20 +241,26 @@ class KeyedQueue(Generic[K]):
 
     def _wait(self, key: K, why: _Why) -> None:
         self._cancel_timer(key)
+        if key in self._soon:
+            why = min(why, _Why.RETRY)
         before = self._waiting.get(key)
-        if before is not None and (why is not _Why.EDIT or before is _Why.EDIT):
+        if before is None:
+            self._waiting[key] = why
+        elif why < before and why <= _Why.RETRY:  # somebody waits for it
+            self._waiting[key] = why
+            if key not in self._active:
+                self._turns.remove((*self._lane(key), before), key)
+        else:
             return
-        if before is not None and key not in self._active:
-            self._turns.remove((*self._lane(key), before), key)
-        self._waiting[key] = why
         if key not in self._active:
-            self._put(key)
+            self._put(key, first=before is not None)
 
-    def _put(self, key: K) -> None:
+    def _put(self, key: K, *, first: bool = False) -> None:
+        """`first`: it has waited for something else already."""
         lane = self._lane(key)
         if not self._turns:
             self._moved = _now()
-        self._turns.put((*lane, self._waiting[key]), key)
+        self._turns.put((*lane, self._waiting[key]), key, first=first)
         self._look_at(lane)
         self._wake()
 
@@ -261,14 +288,15 @@ class _Turns(Generic[K]):
     def __bool__(self) -> bool:
         return bool(self._keys or self._parts)
 
-    def put(self, path: Sequence[Hashable], key: K) -> None:
-        """`key` waits under `path`, after those that wait there."""
+    def put(self, path: Sequence[Hashable], key: K, *, first: bool = False) -> None:
+        """`key` waits under `path`, after those that wait there, or before them."""
         if not path:
             self._keys[key] = None
+            self._keys.move_to_end(key, last=not first)
             return
         if path[0] not in self._parts:
             self._parts[path[0]] = _Turns()
-        self._parts[path[0]].put(path[1:], key)
+        self._parts[path[0]].put(path[1:], key, first=first)
 
     def take(self, path: Sequence[Hashable] = ()) -> K:
         """The key whose turn it is under `path`. Raises LookupError where there is none."""

@@ -20,6 +20,7 @@ from qwen3_operator.reconcile import object_metrics
 from qwen3_operator.reconcile.front_pods import Front
 from qwen3_operator.reconcile.heard import Heard
 from qwen3_operator.reconcile.nodes import Nodes
+from qwen3_operator.reconcile.rehearsal import Rehearsals
 from qwen3_operator.reconcile.users import ModelUsers
 from qwen3_operator.reconcile.watched import OWNER_LABELS
 from qwen3_operator.settings import Settings
@@ -50,6 +51,8 @@ class Context:
     """Servers that have every adapter of a list."""
     results_heard: Heard = field(default_factory=Heard)
     """Servers that were asked what they measured of themselves, by the key of the measurement."""
+    rehearsals: Rehearsals = field(default_factory=Rehearsals)
+    """What the API server said to servers that are not made yet."""
     now: Callable[[], datetime] = field(default=utc_now)
 
     async def ensure(self, kind: Kind, desired: Object) -> Object:
@@ -106,6 +109,16 @@ class Context:
         exactly = {key: live["metadata"][key] for key in ("namespace", "name", "uid", "resourceVersion")}
         mended = {"metadata": exactly, "spec": with_ports_of(live, wanted)["spec"]}
         self.keep(kind, await self.cluster.merge(kind, mended, manager=MANAGER))
+
+    async def rehearse(self, kind: Kind, desired: Object) -> None:
+        """Have the API server say whether it would make `desired`, and change nothing; what is there already and ours
+        is not asked for. Raises NameTaken, ApiError."""
+        meta = desired["metadata"]
+        live = await self.observe(kind, meta["namespace"], meta["name"])
+        if live is None:
+            await self.cluster.apply(kind, stamped(desired), manager=MANAGER, force=False, dry_run=True)
+        else:
+            prove_ours(kind, live, desired, _identity(desired))
 
     async def hand_over(self, kind: Kind, live: Object, fields: Object) -> Object:
         """Give `fields` of the spec of a child of ours away, as they are. What our next apply leaves out would go else,

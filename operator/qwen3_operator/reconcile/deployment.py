@@ -196,6 +196,8 @@ class _Reconciliation(Servers):
             return Requeue(TROUBLE_SECONDS, trouble=True)
         if self.pods:
             return STARTING_SECONDS
+        if self.rehearsal_in is not None:
+            return self.rehearsal_in
         if self.no_autoscaler is not None:
             return MISSING_SECONDS
         if self.adapter_servers.have != self.adapter_servers.ready:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 
 from qwen3_operator import __version__
 from qwen3_operator.api.conditions import Type
 from qwen3_operator.api.times import parse_time
-from qwen3_operator.controller.metrics import BUILD, CONDITION, NOT_READY, OBJECTS
+from qwen3_operator.controller import metrics
+from qwen3_operator.controller.metrics import BUILD, CONDITION, NOT_READY, ObjectGauge
 from qwen3_operator.engine.diagnosis import gpus_wanted
 from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.reconcile.key import Key
@@ -26,14 +27,14 @@ ALERTING = (Type.READY, Type.STALLED, Type.MODEL_READY)
 # Servers have the same label in the PodMonitor of the chart, so that these and vLLM's own metrics come together.
 _DEPLOYMENT, _BATCH, _MODEL = ["namespace", "qwen3deployment"], ["namespace", "qwen3batch"], ["namespace", "qwen3model"]
 
-REPLICAS = Gauge("qwen3_operator_deployment_replicas", "Servers that are wanted; 0 while suspended", _DEPLOYMENT)
-READY_REPLICAS = Gauge("qwen3_operator_deployment_ready_replicas", "Servers that are ready", _DEPLOYMENT)
-DEPLOYMENT_GPUS = Gauge("qwen3_operator_deployment_gpus", "GPUs of the servers that have a node", _DEPLOYMENT)
-BATCH_GPUS = Gauge("qwen3_operator_batch_gpus", "GPUs of the shards that have a node", _BATCH)
-DOWNLOAD_BYTES = Gauge(
+REPLICAS = ObjectGauge("qwen3_operator_deployment_replicas", "Servers that are wanted; 0 while suspended", _DEPLOYMENT)
+READY_REPLICAS = ObjectGauge("qwen3_operator_deployment_ready_replicas", "Servers that are ready", _DEPLOYMENT)
+DEPLOYMENT_GPUS = ObjectGauge("qwen3_operator_deployment_gpus", "GPUs of the servers that have a node", _DEPLOYMENT)
+BATCH_GPUS = ObjectGauge("qwen3_operator_batch_gpus", "GPUs of the shards that have a node", _BATCH)
+DOWNLOAD_BYTES = ObjectGauge(
     "qwen3_operator_download_bytes", "Bytes of a model that are on its volume, until the copy is verified", _MODEL
 )
-DOWNLOAD_SIZE = Gauge(
+DOWNLOAD_SIZE = ObjectGauge(
     "qwen3_operator_download_size_bytes", "Bytes that a model has in all, until the copy is verified", _MODEL
 )
 DOWNLOADS = Counter("qwen3_operator_downloads", "Download Jobs that ended: complete or failed", ["result"])
@@ -61,24 +62,24 @@ def show(kind: str, obj: Object, status: Object, pods: Iterable[Object] | None) 
     shown: dict[tuple[str, ...], float] = {
         (*key, str(type)): _is_true(conditions[type]) for type in ALERTING if type in conditions
     }
-    OBJECTS.show(key, CONDITION, shown)
+    CONDITION.show(key, shown)
     ready = conditions.get(Type.READY)
-    OBJECTS.show(key, NOT_READY, {(*key, ready["reason"]): 1} if ready and not _is_true(ready) else {})
+    NOT_READY.show(key, {(*key, ready["reason"]): 1} if ready and not _is_true(ready) else {})
     own = (key.namespace, key.name)
     if kind == QWEN3_DEPLOYMENTS.kind:
-        OBJECTS.show(key, REPLICAS, {own: _wanted(obj, status)})
-        OBJECTS.show(key, READY_REPLICAS, {own: status.get("readyReplicas") or 0})
+        REPLICAS.show(key, {own: _wanted(obj, status)})
+        READY_REPLICAS.show(key, {own: status.get("readyReplicas") or 0})
     elif kind == QWEN3_MODELS.kind:
         _show_download(key, status, conditions)
     gauge = {QWEN3_DEPLOYMENTS.kind: DEPLOYMENT_GPUS, QWEN3_BATCHES.kind: BATCH_GPUS}.get(kind)
     if gauge is not None and pods is not None:
         placed = (pod for pod in pods if pod["spec"].get("nodeName") and not _has_ended(pod))
-        OBJECTS.show(key, gauge, {own: sum(map(gpus_wanted, placed))})
+        gauge.show(key, {own: sum(map(gpus_wanted, placed))})
 
 
 def forget(key: Key) -> None:
     """Drop the series of an object that is gone."""
-    OBJECTS.forget(key)
+    metrics.forget(key)
 
 
 def count(kind: str, before: Object, status: Object) -> None:
@@ -105,9 +106,9 @@ def _show_download(key: Key, status: Object, conditions: Mapping[str, Object]) -
     downloaded = conditions.get(Type.DOWNLOADED, {})
     under_way = bool(download.get("job")) and downloaded.get("status") == "False"
     under_way = under_way and downloaded.get("reason") != "Suspended"
-    OBJECTS.show(key, DOWNLOAD_BYTES, {own: _number(download, "bytesDone")} if under_way else {})
+    DOWNLOAD_BYTES.show(key, {own: _number(download, "bytesDone")} if under_way else {})
     total = _number(download, "bytesTotal")
-    OBJECTS.show(key, DOWNLOAD_SIZE, {own: total} if under_way and total else {})
+    DOWNLOAD_SIZE.show(key, {own: total} if under_way and total else {})
 
 
 def _is_true(condition: Object) -> bool:

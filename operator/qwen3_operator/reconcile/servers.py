@@ -9,6 +9,7 @@ from qwen3_in_engine.capacity.contract import Result
 from qwen3_operator.api.autoscaling import ScalingTarget
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
+from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, PODS
 from qwen3_operator.controller.ownership import controller_of
@@ -25,18 +26,23 @@ from qwen3_operator.desired.rollout import RolledBack, is_current, must_delete_f
 from qwen3_operator.desired.server import length_in, server_deployment, server_template
 from qwen3_operator.engine.node_gpus import NodeGpus
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.naming import QWEN3_DEPLOYMENTS
+from qwen3_operator.naming import QWEN3_DEPLOYMENTS, digest
 from qwen3_operator.plan import Plan, Weights, make_plan
 from qwen3_operator.reconcile.adapters import Adapters
 from qwen3_operator.reconcile.autoscaling import autoscales, ensure_autoscaler, missing_autoscaler, remove_autoscaler
 from qwen3_operator.reconcile.context import refused
 from qwen3_operator.reconcile.in_use import claims_of
+from qwen3_operator.reconcile.key import key_of
 from qwen3_operator.reconcile.reconciliation import Reconciliation
+from qwen3_operator.reconcile.rehearsal import AGAIN_SECONDS
 from qwen3_operator.reconcile.rollout import failed_rollout
 from qwen3_operator.reconcile.watched import BY_OWNER, owner_key
 from qwen3_operator.status.capacity import CapacityView
 from qwen3_operator.status.model_ready import verified_copy
 from qwen3_operator.status.pods import PodView
+
+REHEARSE_AFTER_SECONDS = 10.0
+"""Age of a Qwen3Deployment from which on somebody waits for its model."""
 
 
 @dataclass
@@ -56,6 +62,8 @@ class Servers(Reconciliation):
     no_autoscaler: Problem | None = None
     """Why nothing can scale the servers, where that is asked for."""
     adapters: Adapters = field(default_factory=Adapters)
+    rehearsal_in: float | None = None
+    """Seconds until it is asked what the API server would say to the servers."""
     measured: list[Result] = field(default_factory=list)
     """What servers have measured of themselves, those before included."""
 
@@ -75,14 +83,38 @@ class Servers(Reconciliation):
         if self.refused is not None and made is not None:
             await self._apply_server(spec, made)
             return
-        blocked = bool(self.problems) or not self.plan.servable or self.adapters.waits
-        if blocked or verified_copy(self.model) is None:
-            await self._ensure_replicas(spec)
-            return
+        blocked = bool(self.problems) or not self.plan.servable
+        waits = self.adapters.waits or verified_copy(self.model) is None
         try:
-            await self._apply_server(spec, kept or self._made_of(spec, inputs, self.plan))
+            if not blocked and not waits:
+                await self._apply_server(spec, kept or self._made_of(spec, inputs, self.plan))
+                return
+            await self._ensure_replicas(spec)
+            if not blocked and self.server is None and not spec.suspend:
+                await self._rehearse(spec, self._made_of(spec, inputs, self.plan))
         except PatchError as error:
             self.problems.append(Problem(Reason.INVALID_PATCH, str(error), "spec.podTemplatePatch"))
+
+    async def _rehearse(self, spec: Qwen3DeploymentSpec, made: MadeFrom) -> None:
+        """What the API server will refuse of the first servers is told while their model is on its way: that may take
+        hours. One that was there already, or comes in seconds, is not waited for."""
+        since = parse_time(self.obj["metadata"].get("creationTimestamp"))
+        age = max(0.0, (self.context.now() - since).total_seconds()) if since is not None else REHEARSE_AFTER_SECONDS
+        if age < REHEARSE_AFTER_SECONDS:
+            self.rehearsal_in = REHEARSE_AFTER_SECONDS - age
+            return
+        replicas = servers_wanted(spec, None)
+        wanted = server_deployment(self._namespace, self._name, self._uid, replicas, made, spec.rollout)
+        answer = await self.context.rehearsals.ask(
+            key_of(QWEN3_DEPLOYMENTS, self.obj),
+            digest(wanted, 16),
+            self.context.now(),
+            lambda: self.context.rehearse(DEPLOYMENTS, wanted),
+        )
+        if answer.refusal is not None:
+            self.problems.append(refused(DEPLOYMENTS, self._name, answer.refusal))
+        if not answer.taken:
+            self.rehearsal_in = AGAIN_SECONDS
 
     def _look_at_refusal(self, inputs: str, kept: MadeFrom | None) -> None:
         """A spec whose servers failed is not tried again until it changes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -24,7 +25,7 @@ from qwen3_operator.controller.queue import (
 )
 
 KEYS = st.sampled_from(["a1", "a2", "b1", "b2", "c1"])
-WORKERS, LIMIT = 3, 2
+WORKERS, LIMIT = 6, 2
 
 
 class ManualLoop(asyncio.SelectorEventLoop):
@@ -50,7 +51,7 @@ class ManualLoop(asyncio.SelectorEventLoop):
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Any order of adds, delays, results and time, with two workers and a spare one."""
+    """Any order of adds, edits, delays, results and time, with two workers and spare ones."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,6 +84,12 @@ class QueueMachine(RuleBasedStateMachine):
         self.due.pop(key, None)
         self.act(self.queue.add, key)
 
+    @rule(key=KEYS)
+    def edit(self, key: str) -> None:
+        self.owed.add(key)
+        self.due.pop(key, None)
+        self.act(partial(self.queue.add, edited=True), key)
+
     @rule(key=KEYS, seconds=st.floats(0.1, 10))
     def add_after(self, key: str, seconds: float) -> None:
         if key not in self.owed:
@@ -106,6 +113,9 @@ class QueueMachine(RuleBasedStateMachine):
         assert not waiting or len(self.working) >= LIMIT
         if len(self.working) < WORKERS:
             assert {key[0] for key in waiting} <= {key[0] for key in self.working}, "a spare worker is for other lanes"
+        lanes = Counter(key[0] for key in self.working)
+        assert all(count <= LIMIT + 1 for count in lanes.values()), "the limit, and an edit"
+        assert len(self.working) - max(0, len(lanes) - 1) <= LIMIT + len(lanes)
         assert self.queue.active == len(self.working)
         assert self.queue.workers == WORKERS
 
@@ -343,6 +353,27 @@ def test_until_somebody_was_told_it_does_not_wait_behind_what_is_due(loop: Manua
     assert failures[-1][0] - failures[0][0] < 5
 
 
+@pytest.mark.parametrize("when", ["while it is in work", "while it backs off"])
+def test_news_of_what_failed_does_not_put_it_behind_all_that_is_new(loop: ManualLoop, when: str) -> None:
+    worked = Worked(loop)
+
+    async def handle(key: Any) -> None:
+        worked.order.append(key)
+        loop.now += 0.05
+        if key == "bad":
+            news = worked.order.count("bad") < 4
+            if news and when == "while it is in work":
+                worked.queue.add(key)
+            worked.queue.failed(key)
+            if news and when == "while it backs off":
+                worked.queue.add(key)
+
+    worked.handle = handle  # type: ignore[method-assign]
+    order = worked.all("bad", *range(100))
+    tries = [number for number, key in enumerate(order) if key == "bad"]
+    assert tries[3] * 0.05 < 3, "the fourth failure is told, in the time of the back-off"
+
+
 def test_an_edit_of_what_waits_already_comes_forward(loop: ManualLoop) -> None:
     worked = Worked(loop)
 
@@ -357,6 +388,111 @@ def test_an_edit_of_what_waits_already_comes_forward(loop: ManualLoop) -> None:
     order = worked.all(*range(1000))
     assert order.index(999) <= 2 and order.count(999) == 1
     assert order[:5].count(0) > 1, "so does that of one that was in work"
+
+
+class Held:
+    """A queue whose keys are in work until they are let go."""
+
+    def __init__(self, loop: ManualLoop, *, limit: int = 6, spare: int = 12) -> None:
+        self.loop = loop
+        self.queue: KeyedQueue[tuple[str, int]] = KeyedQueue(lambda key: (key[0],), limit=limit)
+        self.begun: list[tuple[str, int]] = []
+        self.working: dict[tuple[str, int], asyncio.Future[None]] = {}
+        self.workers = [loop.create_task(self.queue.work(self._handle)) for _ in range(limit + spare)]
+        loop.turn()
+
+    async def _handle(self, key: tuple[str, int]) -> None:
+        self.begun.append(key)
+        done = self.working[key] = self.loop.create_future()
+        await done
+        del self.working[key]
+
+    def add(self, lane: str, *numbers: int, edited: bool = False) -> None:
+        for number in numbers:
+            run(self.loop, partial(self.queue.add, edited=edited), (lane, number))
+
+    def of(self, lane: str) -> list[tuple[str, int]]:
+        return [key for key in self.working if key[0] == lane]
+
+    def end_one(self, lane: str) -> None:
+        self.working[self.of(lane)[0]].set_result(None)
+        self.loop.turn(30)
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.cancel()
+        self.loop.turn(30)
+
+
+@pytest.fixture
+def held(loop: ManualLoop) -> Any:
+    it = Held(loop)
+    yield it
+    it.close()
+
+
+def test_hundreds_of_edits_of_a_lane_take_no_spare_worker_but_one(held: Held) -> None:
+    """Deletions are edits as well."""
+    held.add("a", *range(20))
+    held.add("b", *range(60), edited=True)
+    held.add("c", 0)
+    assert (len(held.of("a")), len(held.of("b")), len(held.of("c"))) == (6, 1, 1)
+    held.add("a", *range(100, 140), edited=True)
+    assert len(held.of("a")) == 7
+    held.end_one("b")
+    assert len(held.of("b")) == 1
+
+
+def test_lanes_in_which_something_hangs_leave_the_limit_to_others(held: Held) -> None:
+    for lane in "bcdefg":
+        held.add(lane, 0)
+    held.add("a", *range(100))
+    assert len(held.of("a")) == 6
+
+
+def test_what_comes_forward_does_not_come_later_for_it(loop: ManualLoop) -> None:
+    """It has waited for something else already."""
+    for first in ("due", "news"):
+        held = Held(loop, limit=1, spare=0)
+        held.add("a", -1)
+        if first == "due":
+            run(loop, held.queue.add_after, ("a", 1000), 0.1)
+            loop.advance(1)
+            held.add("a", *range(200))
+            held.add("a", 1000)
+        else:
+            held.add("a", 1000)
+            held.add("a", *range(200), edited=True)
+            held.add("a", 1000, edited=True)
+        held.end_one("a")
+        held.end_one("a")
+        assert ("a", 1000) in held.begun[:3], first
+        held.close()
+
+
+def test_news_while_it_fails_do_not_shorten_what_the_server_asks_for(loop: ManualLoop) -> None:
+    held = Held(loop, limit=1, spare=0)
+    held.add("a", 1)
+    held.add("a", 1)
+    run(loop, held.queue.failed, ("a", 1), 5.0)
+    held.end_one("a")
+    assert held.begun == [("a", 1)] and not held.working
+    loop.advance(5.1)
+    assert held.begun == [("a", 1)] * 2
+    held.close()
+
+
+def test_news_while_it_fails_are_not_put_off_for_minutes(loop: ManualLoop) -> None:
+    """They may be what it has waited for."""
+    held = Held(loop, limit=1, spare=0)
+    held.add("a", 1)
+    for _ in range(12):
+        run(loop, held.queue.failed, ("a", 1))
+    held.add("a", 1)
+    run(loop, held.queue.failed, ("a", 1))
+    held.end_one("a")
+    assert held.begun == [("a", 1)] * 2
+    held.close()
 
 
 def test_an_edit_may_begin_where_all_but_spare_workers_are_at_work(loop: ManualLoop) -> None:

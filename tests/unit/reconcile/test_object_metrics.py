@@ -10,7 +10,7 @@ import prometheus_client
 import pytest
 from tests.monitoring.operator_at_work import NAMESPACE, SERVED, SIZE, World, everything
 
-from qwen3_operator.controller.metrics import OBJECTS
+from qwen3_operator.controller.metrics import forget
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.reconcile import Key
 
@@ -34,7 +34,7 @@ async def world() -> AsyncIterator[World]:
     it = await everything()
     yield it
     for kind, namespace, name in list(it.cluster.objects):
-        OBJECTS.forget(Key(kind, namespace, name))
+        forget(Key(kind, namespace, name))
 
 
 async def test_servers(world: World) -> None:
