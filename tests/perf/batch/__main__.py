@@ -142,8 +142,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         place = Place(Path(name), arguments)
         for number in range(arguments.rounds):
-            for way, run in ways.items():
-                result = run(place, Path(name) / f"{len(found[way])}-{list(ways).index(way)}")
+            for place_of_way, (way, run) in enumerate(ways.items()):
+                result = run(place, Path(name) / f"{number}-{place_of_way}")
                 result["tokens_per_second"] = round(result["tokens"] / result["seconds"])
                 found[way].append({key: round(value, 2) for key, value in result.items()})
                 print(way, found[way][-1], flush=True)
