@@ -2,7 +2,8 @@
 
 vLLM makes its buffers at the start, for every linear layer and for `max_loras` adapters of `max_lora_rank`
 (lora/layers of 0.32): of a layer split by columns A is whole on each GPU and B is split, of one split by rows it is the
-other way round. Read in the source, and not measured: the fit says so, and its margin is wide.
+other way round. Read in the source; one start with them was measured (8B, tests/perf/gpu): the fit says so, and its
+margin is wide.
 """
 
 from __future__ import annotations

@@ -229,7 +229,8 @@ class Edition(_Data):
         accumulators = head * heads * min(load.sequences, _LARGEST_GRAPH) / _LARGEST_GRAPH
         quantization = load.loaded_facts.quantization
         fp8 = quantization is not None and quantization.method == "fp8"
-        graphs = (full_graphs(load.sequences) - 1) * term.graph_mib(layers, heads, fp8=fp8)
+        captured = full_graphs(load.sequences) * (1 if load.lora is None else 2)  # with adapters, and without
+        graphs = (captured - 1) * term.graph_mib(layers, heads, fp8=fp8)
         return (pieces + accumulators + graphs) * MIB
 
 
