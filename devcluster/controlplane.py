@@ -103,11 +103,13 @@ class ControlPlane:
         return f"http://127.0.0.1:{config['options']['etcdPort']}"
 
     def _is_ours(self, pid: int) -> bool:
-        """Every component names a file under our folder in its command line; a reused pid does not."""
+        """Every component names a file under our folder in its command line; a reused pid does not. One that was killed
+        has none any more while its memory is given back, and is waited for."""
         try:
-            return str(self.home).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             return False
+        return not words or str(self.home).encode() in words
 
     def _kwokctl(self, *args: str) -> subprocess.CompletedProcess[str]:
         kwokctl = tools.ensure(["kwokctl"])["kwokctl"]

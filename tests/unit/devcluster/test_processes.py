@@ -1,11 +1,13 @@
 """Starting, recording and ending processes, with real ones."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from devcluster import processes
+from devcluster.controlplane import ControlPlane
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 STUBBORN = [
@@ -60,3 +62,19 @@ def test_tail(tmp_path: Path, lines: list[str], expected: str) -> None:
     log = tmp_path / "log"
     log.write_text("\n".join(lines))
     assert processes.tail(log, 2) == expected
+
+
+def test_a_component_that_was_killed_is_waited_for_while_its_memory_is_given_back(tmp_path: Path) -> None:
+    """It has no command line any more by which it could be known, and is not gone yet."""
+    holds = "x = bytearray(500_000_000); print(flush=True); import time; time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", holds], stdout=subprocess.PIPE) as component:
+        assert component.stdout
+        component.stdout.readline()
+        plane = ControlPlane("one", tmp_path)
+        (plane.home / "pids").mkdir(parents=True)
+        (plane.home / "pids" / "etcd.pid").write_text(str(component.pid))
+        component.kill()
+        while Path(f"/proc/{component.pid}/cmdline").read_bytes():
+            pass
+        plane.stop()
+        assert processes.current("etcd", component.pid) is None
