@@ -1,4 +1,7 @@
-"""A real vLLM (its CPU build) measures itself by vLLM's own benchmark before it is ready, and a second one does not."""
+"""A real vLLM (its CPU build) measures itself by vLLM's own benchmark before it is ready.
+
+tests/e2e/test_capacity.py has the second server, which finds the result and does not.
+"""
 
 from __future__ import annotations
 
@@ -63,12 +66,9 @@ def counted(server: Server) -> float:
     return sum(s.value for s in samples if s.name.startswith("qwen3_team_") and s.name.endswith("_total"))
 
 
-def test_it_measures_itself_before_it_is_ready_and_the_next_one_does_not(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    folder = tmp_path_factory.mktemp("first")
+def test_it_measures_itself_before_it_is_ready(tmp_path: Path) -> None:
     arguments = ARGUMENTS | {"--max-num-seqs": str(BATCH)}
-    with serving(folder, arguments=arguments, variables=environment(folder)) as server:
+    with serving(tmp_path, arguments=arguments, variables=environment(tmp_path)) as server:
         seen, empty = set(), False
         for said in until_ready(server):
             seen.add(said)
@@ -84,14 +84,6 @@ def test_it_measures_itself_before_it_is_ready_and_the_next_one_does_not(
         assert result.seconds < SECONDS
         assert counted(server) == 0 and " 429 " not in log, "it is no team's, and no limit holds for it"
         assert KEY not in log and "POST /v1/completions" not in log
-    (folder / "capacity.json").write_text(json.dumps({"results": [result.as_json()]}))
-
-    second = tmp_path_factory.mktemp("second")
-    variables = environment(second, file=str(folder / "capacity.json"))
-    with serving(second, arguments=arguments, variables=variables) as server:
-        for _ in until_ready(server):
-            pass
-        assert "its capacity is known" in server.log and "measures its capacity" not in server.log
 
 
 def test_a_benchmark_that_fails_makes_a_server_that_serves(tmp_path: Path) -> None:
