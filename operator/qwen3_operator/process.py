@@ -33,7 +33,7 @@ from qwen3_operator.reconcile import (
     reconcile_deployment,
     reconcile_model,
 )
-from qwen3_operator.reconcile.failure import lasts, report_failure
+from qwen3_operator.reconcile.failure import report_failure
 from qwen3_operator.reconcile.front_pods import Front
 from qwen3_operator.reconcile.nodes import Nodes
 from qwen3_operator.reconcile.triggers import Triggers
@@ -210,14 +210,14 @@ class Operator:
         if isinstance(error, TimeoutError) and not str(error):
             error = TimeoutError(f"it took longer than {RECONCILE_SECONDS:g} s")
         wait = error.retry_after if isinstance(error, ApiError) else None
-        delay, failures = self.queue.failed(key, wait or 0.0)
+        delay, _ = self.queue.failed(key, wait or 0.0)
         # Somebody else wrote the object at the same moment: nothing is wrong, it is only looked at again.
         conflict = isinstance(error, ApiError) and error.reason == "Conflict"
         metrics.RECONCILES.labels(key.kind, "conflict" if conflict else "error").inc()
         traceback = None if isinstance(error, ApiError | TimeoutError) else error
         level = logging.INFO if conflict else logging.WARNING
         log.log(level, "%s %s/%s: %s; again in %.1f s", *key, error, delay, exc_info=traceback)
-        if lasts(failures, self.queue.failing(key)):
+        if self.queue.lasts(key):
             await report_failure(self._context, kind, key, error)
 
     def _lease(self) -> Lease | None:

@@ -17,12 +17,11 @@ from qwen3_operator.controller.cluster import ApiError, Name, NamespaceEnding
 from qwen3_operator.controller.kinds import HTTP_ROUTES, INFERENCE_POOLS, LEASES, NODES, Kind
 from qwen3_operator.controller.lease import LeaseLost
 from qwen3_operator.controller.metrics import CONDITION
-from qwen3_operator.controller.queue import Requeue
+from qwen3_operator.controller.queue import LASTING_FAILURES, Requeue
 from qwen3_operator.controller.tasks import TaskEnded
 from qwen3_operator.naming import QWEN3_MODELS
 from qwen3_operator.process import RECONCILE_SECONDS, STUCK_SECONDS, Operator
 from qwen3_operator.reconcile import Context, Key
-from qwen3_operator.reconcile.failure import LASTING_FAILURES
 from qwen3_operator.reconcile.reconciliation import observed
 from qwen3_operator.settings import Settings
 

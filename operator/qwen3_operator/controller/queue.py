@@ -23,9 +23,10 @@ log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.2
 LAST_DELAY = 300.0
-SOON_AGAIN, SOON_SECONDS = 3, 2.0
-"""After so few failures in a row, the last within so many seconds of the first, a key does not wait behind all that
-waits in its lane: soon it works, or somebody can be told why it does not."""
+LASTING_FAILURES, LASTING_SECONDS = 4, 2.0
+"""Failures in a row after which a person is to know of it: 1.4 s of back-off. Where so much else waits that it took
+longer than these seconds, the second is enough. Until then a key does not wait behind all that waits in its lane: soon
+it works, or somebody can be told why it does not."""
 TROUBLE_PATIENCE = 120.0
 """Seconds for which a key in trouble is tried as often as it asks."""
 TROUBLE_GROWTH = 0.25
@@ -72,8 +73,9 @@ class KeyedQueue(Generic[K]):
         self._edits: set[K] = set()
         """Those of them that were begun as edits."""
         self._busy: Counter[Lane] = Counter()
-        """Keys in work of each lane; its edits count under their own path as well."""
-        self._busy_lanes = 0
+        """Keys in work of each lane that has any."""
+        self._editing: Counter[Lane] = Counter()
+        """Those of them that were begun as edits."""
         self._untouched: OrderedDict[Lane, None] = OrderedDict()
         """Lanes, and edits of lanes, that have keys that wait and none in work: first who has waited longest."""
         self._idle: deque[asyncio.Future[None]] = deque()
@@ -150,10 +152,10 @@ class KeyedQueue(Generic[K]):
         self._failing.setdefault(key, _now())
         delay = min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 16)) * random.uniform(0.75, 1.25)
         delay = max(delay, at_least)
-        if failures <= SOON_AGAIN and self.failing(key) < SOON_SECONDS:
-            self._soon.add(key)
-        else:
+        if failures >= LASTING_FAILURES or (failures > 1 and self.failing(key) >= LASTING_SECONDS):
             self._soon.discard(key)
+        else:
+            self._soon.add(key)
         news = key in self._active and self._waiting.get(key, _Why.EDIT) is not _Why.EDIT
         if news and (at_least or key in self._soon):
             del self._waiting[key]  # the next try is soon, and sees the news as well
@@ -163,6 +165,10 @@ class KeyedQueue(Generic[K]):
     def failing(self, key: K) -> float:
         """Seconds since the first failure in a row; 0 where the last reconcile went well."""
         return _now() - self._failing[key] if key in self._failing else 0.0
+
+    def lasts(self, key: K) -> bool:
+        """Whether its failures in a row are more than a moment's."""
+        return key in self._failures and key not in self._soon
 
     async def work(self, handle: Callable[[K], Awaitable[None]]) -> None:
         """Be one worker: take keys and `handle` them, for ever. What `handle` raises counts as a failure of its key;
@@ -218,23 +224,21 @@ class KeyedQueue(Generic[K]):
     def _counted(self) -> int:
         """Keys in work that count against the limit."""
         spare = max(0, self.workers - (self._limit or 0))
-        return len(self._active) - min(spare, max(0, self._busy_lanes - 1))
+        return len(self._active) - min(spare, max(0, len(self._busy) - 1))
 
     def _count(self, key: K, more: int) -> None:
         """`key` is in work now (1), or no more (-1)."""
         lane = self._lane(key)
-        had = self._busy[lane] > 0
-        for path in (lane, (*lane, _Why.EDIT))[: 1 + (key in self._edits)]:
-            self._busy[path] += more
-            if not self._busy[path]:
-                del self._busy[path]
-        self._busy_lanes += (self._busy[lane] > 0) - had
+        for counter in (self._busy, self._editing) if key in self._edits else (self._busy,):
+            counter[lane] += more
+            if not counter[lane]:
+                del counter[lane]
         self._look_at(lane)
 
     def _look_at(self, lane: Lane) -> None:
         """Whether a lane, and its edits, are untouched, after one of its keys has come or gone."""
-        for path in (lane, (*lane, _Why.EDIT)):
-            if self._turns.has(path) and not self._busy[path]:
+        for path, in_work in ((lane, self._busy), ((*lane, _Why.EDIT), self._editing)):
+            if self._turns.has(path) and not in_work[lane]:
                 self._untouched.setdefault(path)
             else:
                 self._untouched.pop(path, None)

@@ -14,17 +14,8 @@ from qwen3_operator.reconcile.key import Key
 
 log = logging.getLogger(__name__)
 
-LASTING_FAILURES, LASTING_SECONDS = 4, 2.0
-"""Failures in a row after which a person is to know of it: 1.4 s of back-off. Where so much else waits that it took
-longer than these seconds, the second is enough."""
-
 REPORT_SECONDS = 20.0
 """An API server that does not answer must not hold the worker longer."""
-
-
-def lasts(failures: int, seconds: float) -> bool:
-    """Whether failures in a row, the first of them `seconds` ago, are more than a moment's."""
-    return failures >= LASTING_FAILURES or (failures > 1 and seconds >= LASTING_SECONDS)
 
 
 async def report_failure(context: Context, kind: Kind, key: Key, error: BaseException) -> None:

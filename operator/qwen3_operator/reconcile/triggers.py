@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from qwen3_operator.controller.kinds import DEPLOYMENTS, PODS, SCALED_OBJECTS, Kind
 from qwen3_operator.controller.store import Object
 from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS
-from qwen3_operator.reconcile.key import Key
+from qwen3_operator.reconcile.key import Key, key_of
 from qwen3_operator.reconcile.users import ModelUsers
 from qwen3_operator.reconcile.watched import CHILDREN, owner_of, served_model
 
@@ -42,7 +42,7 @@ class Triggers:
             self._child(kind, before, after)
 
     def _user(self, kind: Kind, before: Object | None, after: Object | None) -> None:
-        key = _key(kind, after or before)
+        key = key_of(kind, after or before or {})
         models = {served_model(before), served_model(after)} - {None}
         if _spec_version(before) != _spec_version(after):
             self._enqueue(key, 0.0, edited=before is not None)
@@ -56,7 +56,7 @@ class Triggers:
             self._enqueue(Key(QWEN3_MODELS.kind, key.namespace, str(name)), USERS_SECONDS)
 
     def _model(self, before: Object | None, after: Object | None) -> None:
-        key = _key(QWEN3_MODELS, after or before)
+        key = key_of(QWEN3_MODELS, after or before or {})
         if _spec_version(before) != _spec_version(after):
             self._enqueue(key, 0.0, edited=before is not None)
         elif _meta(before).get("ownerReferences") != _meta(after).get("ownerReferences"):
@@ -81,10 +81,6 @@ class Triggers:
 def _meta(obj: Object | None) -> Object:
     meta: Object = (obj or {}).get("metadata") or {}
     return meta
-
-
-def _key(kind: Kind, obj: Object | None) -> Key:
-    return Key(kind.kind, _meta(obj)["namespace"], _meta(obj)["name"])
 
 
 def _status(obj: Object | None, field: str) -> Any:

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from qwen3_operator.controller.queue import (
     FIRST_DELAY,
     LAST_DELAY,
-    SOON_SECONDS,
+    LASTING_SECONDS,
     TROUBLE_PATIENCE,
     KeyedQueue,
     Requeue,
@@ -268,27 +268,6 @@ def test_nobody_waits_for_more_turns_than_there_are_lanes(load: dict[str, dict[s
     loop.close()
 
 
-def test_a_spare_worker_serves_only_who_has_none(loop: ManualLoop) -> None:
-    queue: KeyedQueue[str] = KeyedQueue(lambda key: (key[0],), limit=2)
-    begun: list[str] = []
-
-    async def for_ever(key: str) -> None:
-        begun.append(key)
-        await asyncio.Event().wait()
-
-    workers = [loop.create_task(queue.work(for_ever)) for _ in range(4)]
-    for key in ("a1", "a2", "a3", "a4"):
-        run(loop, queue.add, key)
-    assert begun == ["a1", "a2"]
-    run(loop, queue.add, "b1")
-    assert begun == ["a1", "a2", "b1"], "another lane waits for nobody"
-    run(loop, queue.add, "b2")
-    assert begun == ["a1", "a2", "b1"]
-    for worker in workers:
-        worker.cancel()
-    loop.turn()
-
-
 def test_a_key_that_failed_is_not_behind_all_that_waits_in_its_lane(loop: ManualLoop) -> None:
     """Somebody is told why within seconds, however much there is to do."""
     worked, failed = Worked(loop), []
@@ -318,7 +297,7 @@ def test_of_hundreds_that_fail_each_has_failed_twice_within_seconds(loop: Manual
         if key % 10 in (2, 5, 8) and key not in told:
             failures = worked.queue.failed(key)[1]
             first.setdefault(key, loop.now)
-            if failures >= 4 or (failures > 1 and worked.queue.failing(key) >= SOON_SECONDS):
+            if failures >= 4 or (failures > 1 and worked.queue.failing(key) >= LASTING_SECONDS):
                 told[key] = loop.now
         else:
             worked.queue.succeeded(key)
@@ -343,7 +322,7 @@ def test_until_somebody_was_told_it_does_not_wait_behind_what_is_due(loop: Manua
 
     def told() -> bool:
         last, count = failures[-1] if failures else (0.0, 0)
-        return count >= 4 or (count > 1 and last - failures[0][0] >= SOON_SECONDS)
+        return count >= 4 or (count > 1 and last - failures[0][0] >= LASTING_SECONDS)
 
     worked.handle = handle  # type: ignore[method-assign]
     for number in range(1000):
@@ -431,6 +410,27 @@ def held(loop: ManualLoop) -> Any:
     it.close()
 
 
+def test_a_spare_worker_serves_only_who_has_none(loop: ManualLoop) -> None:
+    held = Held(loop, limit=2, spare=2)
+    held.add("a", 1, 2, 3, 4)
+    assert held.begun == [("a", 1), ("a", 2)]
+    held.add("b", 1)
+    assert held.begun == [("a", 1), ("a", 2), ("b", 1)], "another lane waits for nobody"
+    held.add("b", 2)
+    assert held.begun == [("a", 1), ("a", 2), ("b", 1)]
+    held.close()
+
+
+def test_an_edit_may_begin_where_all_but_spare_workers_are_at_work(loop: ManualLoop) -> None:
+    held = Held(loop, limit=2, spare=3)
+    held.add("a", 1, 2, 3)
+    held.add("a", 3, edited=True)
+    assert held.begun == [("a", 1), ("a", 2), ("a", 3)]
+    held.add("a", 4, edited=True)
+    assert held.begun == [("a", 1), ("a", 2), ("a", 3)], "one of a lane"
+    held.close()
+
+
 def test_hundreds_of_edits_of_a_lane_take_no_spare_worker_but_one(held: Held) -> None:
     """Deletions are edits as well."""
     held.add("a", *range(20))
@@ -493,26 +493,6 @@ def test_news_while_it_fails_are_not_put_off_for_minutes(loop: ManualLoop) -> No
     held.end_one("a")
     assert held.begun == [("a", 1)] * 2
     held.close()
-
-
-def test_an_edit_may_begin_where_all_but_spare_workers_are_at_work(loop: ManualLoop) -> None:
-    queue: KeyedQueue[str] = KeyedQueue(lambda key: (key[0],), limit=2)
-    begun: list[str] = []
-
-    async def for_ever(key: str) -> None:
-        begun.append(key)
-        await asyncio.Event().wait()
-
-    workers = [loop.create_task(queue.work(for_ever)) for _ in range(5)]
-    for key in ("a1", "a2", "a3"):
-        run(loop, queue.add, key)
-    run(loop, partial(queue.add, edited=True), "a3")
-    assert begun == ["a1", "a2", "a3"]
-    run(loop, partial(queue.add, edited=True), "a4")
-    assert begun == ["a1", "a2", "a3"], "one of a lane"
-    for worker in workers:
-        worker.cancel()
-    loop.turn()
 
 
 def test_who_edits_does_not_wait_behind_all_that_is_new(loop: ManualLoop) -> None:
