@@ -8,11 +8,10 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from demo import manifests
@@ -29,11 +28,15 @@ from tests.e2e.world import MODEL, World
 from tests.gateway import modules, page, picker
 from tests.load.clients import Ask, Tally, use
 
+from qwen3_operator.reconcile.pods import is_ready
+
 pytestmark = pytest.mark.nightly  # the picker is built in minutes, and a proxy takes one to end
 
 TEAM, CHAT = "team", "chat"
+SERVERS = f"serving.qwen3.dev/deployment={CHAT},app.kubernetes.io/component=server"
 USERS, TOKENS = 6, 48
 Object = dict[str, Any]
+Stat = TypeVar("Stat")
 
 
 @dataclass(frozen=True)
@@ -50,21 +53,24 @@ class Edge:
 
     def pods(self, selector: str) -> list[str]:
         """Names of those that are ready."""
-        found = self.get("pods", "-l", selector)["items"]
-        ready = [it for it in found if any(c == _READY for c in map(_seen, it["status"].get("conditions", [])))]
-        return [it["metadata"]["name"] for it in ready if "deletionTimestamp" not in it["metadata"]]
+        return [it["metadata"]["name"] for it in self.get("pods", "-l", selector)["items"] if is_ready(it)]
+
+    def stats(self, read: Callable[[picker.Stats], Stat]) -> list[Stat]:
+        """What is read of each proxy that there is."""
+        found = []
+        for pod in self.pods("app=picker-proxy"):
+            with self.world.kube.port_forward(TEAM, f"pod/{pod}", picker.ADMIN) as url:
+                found.append(read(picker.Stats(url)))
+        return found
 
     def went(self) -> tuple[int, int]:
-        """Requests whose server the picker chose, and those that went to any, at the proxies that there are."""
-        found = [self._went(name) for name in self.pods("app=picker-proxy")]
+        """Requests whose server the picker chose, and those that went to any."""
+        found = self.stats(picker.Stats.went)
         return sum(picked for picked, _ in found), sum(in_turn for _, in_turn in found)
 
-    def _went(self, pod: str) -> tuple[int, int]:
-        with self.world.kube.port_forward(TEAM, f"pod/{pod}", picker.ADMIN) as url:
-            asked = f"{url}/stats?format=json&filter=cluster%5C.(picked.upstream_rq_total|servers.upstream_rq_retry)$"
-            with urllib.request.urlopen(asked, timeout=10) as answer:
-                found = {it["name"]: it["value"] for it in json.load(answer)["stats"] if "name" in it}
-        return found.get("cluster.picked.upstream_rq_total", 0), found.get("cluster.servers.upstream_rq_retry", 0)
+    def until_it_picks(self) -> None:
+        """Each proxy looks at the picker's health once a second."""
+        wait_until("the proxies see it", lambda: all(self.stats(picker.Stats.sees_picker)), timeout=60)
 
     @contextlib.contextmanager
     def load(self) -> Iterator[Tally]:
@@ -80,13 +86,6 @@ class Edge:
                 user.join(150)
         print(json.dumps(tally.as_json()), flush=True)
         assert not tally.failures, tally.examples
-
-
-_READY = ("Ready", "True")
-
-
-def _seen(condition: Object) -> tuple[str, str]:
-    return condition["type"], condition["status"]
 
 
 def bring_images(world: World, folder: Path) -> None:
@@ -121,8 +120,7 @@ def edge(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edg
         install(world, "gateway.enabled=true", "gateway.endpointPicker=true")
         world.kube.apply([manifests.namespace(TEAM), *manifests.vllm_volume(TEAM, bundle()), chat(world)])
         it = Edge(world)
-        servers = f"serving.qwen3.dev/deployment={CHAT},app.kubernetes.io/component=server"
-        wait_until("two servers", lambda: len(it.pods(servers)) == 2, timeout=420)
+        wait_until("two servers", lambda: len(it.pods(SERVERS)) == 2, timeout=420)
         yield it
     finally:
         world.kube.run("delete", "namespace", TEAM, "--ignore-not-found", timeout=180)
@@ -135,7 +133,7 @@ def test_the_file_as_it_stands_runs_and_every_request_goes_where_the_picker_chos
     person(documented("kubectl apply -f deploy/endpoint-picker/picker.yaml"))
     for name in ("picker", "picker-proxy"):
         edge.kubectl("rollout", "status", f"deployment/{name}", "--timeout=120s")
-    _until_it_picks(edge)
+    edge.until_it_picks()
     before = edge.went()
     with edge.load() as tally:
         wait_until("requests", lambda: tally.ok >= 40, timeout=120)
@@ -149,7 +147,7 @@ def test_a_picker_whose_pod_is_killed_loses_nothing(edge: Edge) -> None:
     with edge.load() as tally:
         edge.kubectl("delete", "pod", "-l", "app=picker", "--grace-period=0", "--force")
         wait_until("the next one", lambda: edge.pods("app=picker"), timeout=60)
-        _until_it_picks(edge)
+        edge.until_it_picks()
     picked, in_turn = (now - was for now, was in zip(edge.went(), before, strict=True))
     print(f"chosen by the picker {picked}, in turn {in_turn}", flush=True)
     assert in_turn > 0 and picked > 0 and picked + in_turn == tally.ok
@@ -157,12 +155,11 @@ def test_a_picker_whose_pod_is_killed_loses_nothing(edge: Edge) -> None:
 
 def test_a_server_that_goes_loses_nothing(edge: Edge) -> None:
     """The picker sees that it is not ready as a Service does."""
-    servers = f"serving.qwen3.dev/deployment={CHAT},app.kubernetes.io/component=server"
     with edge.load():
-        going = edge.pods(servers)[0]
+        going = edge.pods(SERVERS)[0]
         edge.kubectl("delete", "pod", going, timeout=150)
-        wait_until("two servers", lambda: len(edge.pods(servers)) == 2, timeout=300)
-    assert going not in edge.pods(servers)
+        wait_until("two servers", lambda: len(edge.pods(SERVERS)) == 2, timeout=300)
+    assert going not in edge.pods(SERVERS)
 
 
 def test_a_proxy_that_goes_loses_nothing(edge: Edge) -> None:
@@ -175,15 +172,3 @@ def test_a_proxy_that_goes_loses_nothing(edge: Edge) -> None:
         done = tally.ok
         wait_until("more answers", lambda: tally.ok > done + USERS, timeout=60)
     assert len(edge.pods("app=picker-proxy")) == 2
-
-
-def _until_it_picks(edge: Edge) -> None:
-    """Each proxy looks at the picker's health once a second."""
-
-    def sees(pod: str) -> bool:
-        with edge.world.kube.port_forward(TEAM, f"pod/{pod}", picker.ADMIN) as url:
-            asked = f"{url}/stats?format=json&filter=cluster%5C.picker%5C.membership_healthy"
-            with urllib.request.urlopen(asked, timeout=10) as answer:
-                return bool(json.load(answer)["stats"][0]["value"])
-
-    wait_until("the proxies see it", lambda: all(map(sees, edge.pods("app=picker-proxy"))), timeout=60)

@@ -71,30 +71,37 @@ class Picker:
         self._running = self.process = None
 
 
-class Proxy:
-    """The proxy, seen from outside of its network."""
+class Stats:
+    """What a proxy counts. `admin`: URL of its Envoy's administration."""
 
-    def __init__(self, network: Network) -> None:
-        self.port, self._admin = network.lead_in(PROXY), network.lead_in(ADMIN)
+    def __init__(self, admin: str) -> None:
+        self._admin = admin
 
-    def stats(self, pattern: str) -> dict[str, int]:
+    def of(self, pattern: str) -> dict[str, int]:
         """Counters of Envoy whose names match."""
-        url = f"http://127.0.0.1:{self._admin}/stats?format=json&filter={pattern}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(f"{self._admin}/stats?format=json&filter={pattern}", timeout=10) as answer:
             found = json.loads(answer.read())["stats"]
         return {it["name"]: it["value"] for it in found if "name" in it}
 
     def went(self) -> tuple[int, int]:
         """Requests whose server the picker chose, and those that went to any."""
-        found = self.stats(r"cluster\.(picked\.upstream_rq_total|servers\.upstream_rq_retry)$")
+        found = self.of(r"cluster\.(picked\.upstream_rq_total|servers\.upstream_rq_retry)$")
         return found.get("cluster.picked.upstream_rq_total", 0), found.get("cluster.servers.upstream_rq_retry", 0)
 
     def sees_picker(self) -> bool:
         """Whether the picker is healthy, as it sees it."""
         try:
-            return self.stats(r"cluster\.picker\.membership_healthy") == {"cluster.picker.membership_healthy": 1}
+            return self.of(r"cluster\.picker\.membership_healthy") == {"cluster.picker.membership_healthy": 1}
         except (urllib.error.URLError, OSError) as error:
             raise AssertionError(str(error)) from error
+
+
+class Proxy(Stats):
+    """The proxy, seen from outside of its network."""
+
+    def __init__(self, network: Network) -> None:
+        self.port = network.lead_in(PROXY)
+        super().__init__(f"http://127.0.0.1:{network.lead_in(ADMIN)}")
 
 
 @contextlib.contextmanager

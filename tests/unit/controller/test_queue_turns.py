@@ -10,9 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.controller.queues import Held, ManualLoop, Worked, run
 
-from qwen3_operator.controller.queue import (
-    LASTING_SECONDS,
-)
+from qwen3_operator.controller.queue import LASTING_SECONDS
 
 
 def kind_and_namespace(key: tuple[str, str, int]) -> tuple[str, str]:
