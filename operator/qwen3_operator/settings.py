@@ -96,7 +96,7 @@ class Settings(BaseModel):
     """How many of them there are."""
     cluster_domain: str = "cluster.local"
     """DNS domain of the cluster."""
-    workers: Annotated[int, Field(ge=1, le=256)] = 6
+    workers: Annotated[int, Field(ge=1, le=256)] = 4
     """Keys that are reconciled at the same time. A dozen more: of kinds and namespaces with none, and edits."""
     resync_seconds: Annotated[float, Field(gt=0)] = 600
     """Every object is reconciled again after this time, spread over a quarter of it more."""

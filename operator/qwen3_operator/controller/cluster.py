@@ -341,16 +341,16 @@ class Cluster:
         accept: str,
     ) -> tuple[int, float | None, bytes]:
         """One request: status (0 when there was no answer), Retry-After in seconds, body."""
-        request = await self._api.param_serialize(
+        _, url, headers, _, _ = await self._api.param_serialize(
             method,
             path,
             query_params=[(k, v) for k, v in (query or {}).items() if v],
             header_params={"Accept": accept, "Content-Type": content_type},
-            body=body,
             auth_settings=["BearerToken"],
         )
         try:
-            response = await self._api.call_api(*request, _request_timeout=REQUEST_TIMEOUT)
+            # The body is JSON already: the client would copy it, value by value, in search of its own models.
+            response = await self._api.call_api(method, url, headers, body, _request_timeout=REQUEST_TIMEOUT)
             data: bytes = await response.read()
         except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
             return 0, None, f"{type(error).__name__}: {error}".encode()

@@ -106,12 +106,12 @@ class Store:
         before = objects.get(name)
         if (before is not None and before.version >= version) or self._gone.get(uid, -1) >= version:
             return False
-        text, values = self._encode(kind, obj)
+        text, kept, values = self._encode(kind, obj)
         self._unlink(kind, name, before)
         objects[name] = _Entry(uid, version, text, values)
         for index, value in values:
             self._index[kind, index, value].add(name)
-        self._announce(kind, before, objects[name], own)
+        self._announce(kind, before, kept, own)
         return True
 
     def remove(self, kind: Kind, meta: Mapping[str, Any], *, own: bool = False) -> bool:
@@ -141,21 +141,22 @@ class Store:
         except KeyError:
             raise StoreError(f"{kind.kind} is not kept") from None
 
-    def _encode(self, kind: Kind, obj: Object) -> tuple[bytes, tuple[tuple[str, str], ...]]:
-        kept = self._kinds[kind]
+    def _encode(self, kind: Kind, obj: Object) -> tuple[bytes, Object, tuple[tuple[str, str], ...]]:
+        """The text of what is kept of `obj`, what it says when it is read, and the values of its indices."""
+        how = self._kinds[kind]
         try:
-            trimmed = kept.trim(obj)
+            trimmed = how.trim(obj)
             trimmed["metadata"] = {k: v for k, v in trimmed["metadata"].items() if k != "managedFields"}
             text = to_json(trimmed)
-            from_json(text)  # what cannot be read again is as good as unreadable
+            kept: Object = from_json(text)  # what cannot be read again is as good as unreadable
         except (ValueError, RecursionError) as error:
-            trimmed = _without_spec(obj, str(error)[:200] or type(error).__name__)
-            text = to_json(trimmed)
-        owners = [(OWNER, str(owner["uid"])) for owner in trimmed["metadata"].get("ownerReferences") or ()]
-        if UNDECODABLE in trimmed:
-            return text, tuple(owners)
-        found = ((index, value) for index, values in kept.indices.items() for value in values(trimmed))
-        return text, (*owners, *found)
+            kept = _without_spec(obj, str(error)[:200] or type(error).__name__)
+            text = to_json(kept)
+        owners = [(OWNER, str(owner["uid"])) for owner in kept["metadata"].get("ownerReferences") or ()]
+        if UNDECODABLE in kept:
+            return text, kept, tuple(owners)
+        found = ((index, value) for index, values in how.indices.items() for value in values(kept))
+        return text, kept, (*owners, *found)
 
     def _unlink(self, kind: Kind, name: Name, entry: _Entry | None) -> None:
         for index, value in entry.values if entry else ():
@@ -164,12 +165,12 @@ class Store:
             if not names:
                 del self._index[kind, index, value]
 
-    def _announce(self, kind: Kind, before: _Entry | None, after: _Entry | None, own: bool) -> None:
+    def _announce(self, kind: Kind, before: _Entry | None, after: Object | None, own: bool) -> None:
         if not self.listeners:
             return
-        was, now = (_read(entry) if entry else None for entry in (before, after))
+        was = _read(before) if before else None
         for listener in self.listeners:
-            listener(kind, was, now, own)
+            listener(kind, was, after, own)
 
 
 _MOST_GONE = 10_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from qwen3_in_engine.server.contract import LIVE_PATH, READY_PATH, STARTED_PATH
@@ -36,7 +37,12 @@ def in_engine_config_map(namespace: str, name: str, uid: str, called: str) -> di
 
 def config_map_name(name: str) -> str:
     """Name of the ConfigMap with today's sources for the Qwen3Deployment `name`."""
-    return f"{name}-in-engine-{digest(texts(PACKAGE, MEASURING), 6)}"
+    return f"{name}-in-engine-{_sources_digest()}"
+
+
+@cache
+def _sources_digest() -> str:
+    return digest(texts(PACKAGE, MEASURING), 6)
 
 
 def config_map_of(template: Mapping[str, Any]) -> str:

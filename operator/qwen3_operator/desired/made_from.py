@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -37,6 +38,8 @@ _PLAN = ("image", "claim", "command", "max_model_len", "gpus", "cpu", "memory", 
          "drain_seconds", "pod_annotations")  # fmt: skip
 _VALUE = ("field", "value", "reason", "source")
 _VALUES = TypeAdapter(list[Value])
+_IN_WORK = 64
+"""A reconcile asks several times what its servers were made from, and so many at most are in work."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,14 @@ def inputs_of(spec: Qwen3DeploymentSpec, weights: Weights, template_hash: str, s
 
 
 def made_from(server: Object | None) -> MadeFrom | None:
-    """What is written on a Deployment; None where nothing is, or nothing that can be read."""
+    """What is written on a Deployment; None where nothing is, or nothing that can be read. Not to be changed: whoever
+    asks next has the same."""
     text = ((server or {}).get("metadata", {}).get("annotations") or {}).get(ANNOTATION)
-    if not text:
-        return None
+    return _read(text) if text else None
+
+
+@lru_cache(_IN_WORK)
+def _read(text: str) -> MadeFrom | None:
     try:
         content = json.loads(text)
         said = content["plan"]

@@ -20,6 +20,7 @@ from qwen3_operator.reconcile import object_metrics
 from qwen3_operator.reconcile.front_pods import Front
 from qwen3_operator.reconcile.heard import Heard
 from qwen3_operator.reconcile.nodes import Nodes
+from qwen3_operator.reconcile.plans import Plans
 from qwen3_operator.reconcile.rehearsal import Rehearsals
 from qwen3_operator.reconcile.users import ModelUsers
 from qwen3_operator.reconcile.watched import OWNER_LABELS
@@ -53,6 +54,8 @@ class Context:
     """Servers that were asked what they measured of themselves, by the key of the measurement."""
     rehearsals: Rehearsals = field(default_factory=Rehearsals)
     """What the API server said to servers that are not made yet."""
+    plans: Plans = field(default_factory=Plans)
+    """What specs were resolved into."""
     now: Callable[[], datetime] = field(default=utc_now)
 
     async def ensure(self, kind: Kind, desired: Object) -> Object:

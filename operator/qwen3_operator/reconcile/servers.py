@@ -27,7 +27,7 @@ from qwen3_operator.desired.server import length_in, server_deployment, server_t
 from qwen3_operator.engine.node_gpus import NodeGpus
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, digest
-from qwen3_operator.plan import Plan, Weights, make_plan
+from qwen3_operator.plan import Plan, Weights
 from qwen3_operator.reconcile.adapters import Adapters
 from qwen3_operator.reconcile.autoscaling import autoscales, ensure_autoscaler, missing_autoscaler, remove_autoscaler
 from qwen3_operator.reconcile.context import refused
@@ -143,23 +143,32 @@ class Servers(Reconciliation):
 
     def _plan(self, spec: Qwen3DeploymentSpec, weights: Weights, made: MadeFrom | None) -> Plan:
         """The plan for `spec`: with the values of the servers that were made from it, or with those of now."""
-        kinds = self._kinds_of_nodes(spec)
-        fresh = make_plan(weights, spec, self.context.settings, kinds, self.template_hash)
+        fresh = self._resolved(spec, weights)
         if made is None:
             return fresh
         judged, length = fresh, made.plan.max_model_len
         if fresh.max_model_len != length:
-            judged = make_plan(weights, spec, self.context.settings, kinds, self.template_hash, chosen_length=length)
+            judged = self._resolved(spec, weights, chosen_length=length)
         plan = judged.as_made(made.plan, fresh)
         return plan.seen_to_fit() if _serves(self.server) else plan
+
+    def _resolved(
+        self, spec: Qwen3DeploymentSpec, weights: Weights, *, chosen_length: int | None = None, middleware: bool = True
+    ) -> Plan:
+        """What `spec` is resolved into by this operator, on the nodes that there are."""
+        return self.context.plans.make(
+            weights,
+            spec,
+            self.context.settings,
+            sorted(set(self._nodes(spec).values())),  # the unlike among them
+            self.template_hash,
+            chosen_length=chosen_length,
+            middleware=middleware,
+        )
 
     def _nodes(self, spec: Qwen3DeploymentSpec) -> Mapping[str, NodeGpus]:
         """Nodes that a server may land on: name -> their GPUs."""
         return self.context.nodes.gpus(spec.scheduling.node_selector, spec.gpu.resource_name)
-
-    def _kinds_of_nodes(self, spec: Qwen3DeploymentSpec) -> list[NodeGpus]:
-        """The unlike among them."""
-        return sorted(set(self._nodes(spec).values()))
 
     def _made_of(self, spec: Qwen3DeploymentSpec, inputs: str, plan: Plan) -> MadeFrom:
         """What servers of `plan` are made from. Raises PatchError."""
@@ -171,9 +180,7 @@ class Servers(Reconciliation):
         if self.server is None or verified_copy(self.model) is None:
             return None
         template = self.server["spec"]["template"]
-        settings, length = self.context.settings, length_in(template)
-        kinds = self._kinds_of_nodes(spec)
-        plan = make_plan(weights, spec, settings, kinds, self.template_hash, chosen_length=length, middleware=False)
+        plan = self._resolved(spec, weights, chosen_length=length_in(template), middleware=False)
         try:
             made = self._made_of(spec, inputs, plan)
         except PatchError:
