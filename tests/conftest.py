@@ -56,6 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
             if group := together or ("module" in _scopes(item) and path.stem):
                 item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 def pytest_deselected(items: Iterable[pytest.Item]) -> None:

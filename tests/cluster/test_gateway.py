@@ -104,6 +104,7 @@ def test_its_life(served: None, routing: OperatorProcess, ours: World, api: Api)
     ours.wait_gone("HTTPRoute", "chat")
 
 
+@pytest.mark.long
 def test_without_the_gateway_api_it_says_so_and_goes_on(
     gateway_crds: list[Object], cluster: devcluster.Cluster, routing: OperatorProcess, ours: World
 ) -> None:

@@ -113,6 +113,7 @@ def test_a_server_that_made_way_says_so_and_comes_back(
     assert generation(world) == before
 
 
+@pytest.mark.long
 def test_a_server_that_its_node_evicts_is_replaced_and_forgotten(world: World, pool: Pool) -> None:
     pool.add("sound", gpus=8)
     world.apply(chat(pool, start_delay="8s"))
@@ -155,6 +156,7 @@ def _nothing_is_heard_of(api: Api, node: str, pod: Object) -> None:
     api.patch("Pod", meta["namespace"], meta["name"], unready, subresource="status", strategic=True)
 
 
+@pytest.mark.long
 def test_a_server_of_a_lost_node_comes_back_elsewhere_and_once(world: World, pool: Pool) -> None:
     lost = pool.add("lost", gpus=8, kubelet=False)
     world.apply(chat(pool))

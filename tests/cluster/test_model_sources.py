@@ -44,6 +44,7 @@ def test_options_reach_the_program(world: World) -> None:
     assert {"name": "ca", "mountPath": "/etc/qwen3/ca", "readOnly": True} in container["volumeMounts"]
 
 
+@pytest.mark.long
 def test_a_missing_bundle_is_named_and_noticed_when_it_comes(world: World) -> None:
     bundle = {"name": "trusted", "key": "ca.crt"}
     world.apply(Q3m().set(download={"caBundleConfigMapKeyRef": bundle}))
@@ -128,6 +129,7 @@ def test_the_copy_before_is_freed_when_no_server_runs_on_it(world: World) -> Non
     world.wait_ready("chat")
 
 
+@pytest.mark.long
 def test_a_copy_that_a_server_runs_on_is_kept(world: World) -> None:
     world.apply(Q3m("pinned").set(revision="v1"))
     world.wait_ready("pinned", "Qwen3Model")

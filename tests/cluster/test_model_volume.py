@@ -126,6 +126,7 @@ def impatient(release: Release, operator: OperatorProcess, tmp_path: Path) -> It
     it.stop()
 
 
+@pytest.mark.long
 def test_failed_downloads_back_off_and_leave_one_job(world: World, impatient: OperatorProcess) -> None:
     """Waits of 0.5, 1, 2, 4, 8 s …: in 20 s no more than six Jobs, never two at a time; a mended cause ends it."""
     world.api.apply(stage(world.namespace, failed("ModelNotFound", "no such model", 10)))

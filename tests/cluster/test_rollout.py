@@ -402,7 +402,7 @@ def test_what_will_be_refused_is_told_while_the_model_is_on_its_way(
     told = world.wait_condition("chat", "Accepted", "False", reason=reason, within=30)
     assert words in told["message"]
     assert world.get("Deployment", "chat") is None
-    assert world.condition("chat", "ModelReady")["reason"] == "Downloading", "the download goes on"
+    world.wait_condition("chat", "ModelReady", "False", reason="Downloading")  # the download goes on
     world.apply(Q3d())
     world.wait_condition("chat", "Accepted", "True", within=30)
     assert world.get("Deployment", "chat") is None

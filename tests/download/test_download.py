@@ -243,6 +243,7 @@ def test_many_files_in_folders(setup: Setup, serve: Serve) -> None:
     setup.assert_complete()
 
 
+@pytest.mark.long
 def test_five_gib_sparse_file(setup: Setup, serve: Serve) -> None:
     setup.write()
     size = 5 * 1024 * MIB + 12345

@@ -76,6 +76,7 @@ def test_sigterm_as_process_1_during_a_stall(setup: Setup, serve: Serve) -> None
     process.stdout.close()
 
 
+@pytest.mark.long
 def test_sigkill_at_random_moments(setup: Setup, serve: Serve) -> None:
     """Every trial is killed once and then run to the end: all bytes right, no orphans, few bytes fetched twice."""
     setup.write(model_1=9 * MIB + 17, model_2=5 * MIB, model_3=300_000)

@@ -16,6 +16,7 @@ WITHIN_SECONDS = 180
 """A subquery has a value every 30 s, and two of them make a slope."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", ["0.18.1", "0.33.0"])
 async def test_every_query_gives_data(version: str, tmp_path: Path) -> None:
     with vllm_exporter.serving(version) as server:
