@@ -56,15 +56,19 @@ class Case:
         """Wait until `ended` and the operator has nothing left to do but to look at what is in the way: for a while
         nothing changes, nothing is written, and at the end of it nothing is under way. Returns the state."""
         self.world.wait(ended, what, within=END_SECONDS)
-        before, since = None, time.monotonic()
+        before: dict[str, Any] | None = None
+        since, changes = time.monotonic(), -1
         deadline = time.monotonic() + END_SECONDS
         while time.monotonic() < deadline:
-            state = self.state()
-            now = (state, operator.changes)
-            if now != before:
-                before, since = now, time.monotonic()
+            if operator.changes != changes:
+                before, changes = None, operator.changes  # no need to read what is being written
+            elif before is None:
+                before, since = self.state(), time.monotonic()
             elif time.monotonic() - since >= QUIET_SECONDS and operator.idle:
-                return state
+                state = self.state()
+                if state == before and operator.changes == changes:
+                    return state
+                before, since = state, time.monotonic()
             time.sleep(LOOK_SECONDS)
         raise AssertionError(f"no quiet after: {what}\n{self.world.describe()}")
 
