@@ -6,7 +6,7 @@ UV := .venv/bin/uv
 UV_VERSION := 0.13.9
 PYTEST := $(PY) -m pytest -q -rs
 # Tests that mostly wait run several at once, each worker with clusters and hubs of its own (WORKERS=0: one after the other).
-WORKERS ?= 3
+WORKERS ?= 4
 AT_ONCE = -n $(WORKERS) --dist loadgroup
 # The oldest Kubernetes that the chart supports: make test-cluster KUBERNETES=1.31
 KUBERNETES ?= $(QWEN3_KUBERNETES)
@@ -49,7 +49,7 @@ test-cluster: .venv/.done ## the operator as installed, on a real control plane 
 	$(PYTEST) tests -m cluster $(AT_ONCE)
 
 test-faults-sample: .venv/.done ## a sample of the faults, and 100 sequences of specs
-	$(PYTEST) tests/faults tests/fuzz -n 2 --dist loadgroup
+	$(PYTEST) tests/faults tests/fuzz $(AT_ONCE)
 
 test-faults: .venv/.done ## every fault: a crash at each write, each request refused, lost or late (nightly)
 	QWEN3_FAULTS=full $(PYTEST) tests/faults -n 2 --dist loadgroup

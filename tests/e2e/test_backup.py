@@ -53,6 +53,7 @@ def only_here(file: Path) -> None:
     file.write_text("\n".join(kept))
 
 
+@pytest.mark.nightly  # two starts of a server beside those that every other test shares
 def test_objects_over_the_same_volumes_download_nothing(world: World, kube: Kube, shell: Shell, tmp_path: Path) -> None:
     manifest = world.example(NAME, model=lambda it: it.update(storage={"size": "1Gi"}))
     manifest["metadata"]["namespace"] = NAMESPACE

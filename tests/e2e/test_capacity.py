@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from demo.kube import wait_until
 from tests.documents.shell import Shell
 from tests.documents.snippets import documented
@@ -20,6 +21,7 @@ def log_of(world: World, pod: str) -> str:
     return world.kubectl("logs", pod)
 
 
+@pytest.mark.nightly  # two starts of a server; tests/engine_real/test_capacity.py has the measurement
 def test_it_is_measured_once_shown_and_planned_with(world: World, person: Shell) -> None:
     manifest = world.example(
         NAME, benchmark=lambda it: it.update(BENCHMARK), engine=lambda it: it.update(maxNumSeqs=BATCH)
