@@ -107,6 +107,24 @@ def test_a_changed_token_is_tried_at_once_by_an_operator_that_may_read(
     assert names
 
 
+def test_a_changed_api_key_makes_new_servers_where_the_operator_may_read(
+    reading: OperatorProcess, world_of_it: World
+) -> None:
+    world = world_of_it
+    world.apply(secret("clients", key="old"), Q3d().set(auth=_auth("clients", "key")))
+    world.wait_ready("chat")
+    before, args = pods(world), world.container("chat")["args"]
+    world.apply(secret("clients", key="old") | {"metadata": {"name": "clients", "labels": {"a": "b"}}})
+    world.set_spec("chat", service={"port": 81})
+    world.wait(lambda: world.must("Service", "chat")["spec"]["ports"][0]["port"] == 81, "it was reconciled")
+    assert pods(world) == before, "a label is no change of the key"
+    world.apply(secret("clients", key="new"))
+    world.set_spec("chat", service={"port": 82})  # it would be read within a minute: sooner where it is reconciled
+    world.wait(lambda: not before & pods(world), "its servers are replaced", within=30)
+    world.wait_ready("chat")
+    assert world.container("chat")["args"] == args
+
+
 def test_no_token_is_sent_in_clear_whichever_way_it_comes(world: World) -> None:
     world.apply(secret("db", **{"prod-root-password": "p"}), claim("answers"))
     source = {"id": "Qwen/Qwen3-0.6B", "endpoint": ADDRESS, "tokenSecretRef": DB}
@@ -203,3 +221,8 @@ def _auth(name: str, key: str) -> Object:
 
 def _other(world: World, name: str) -> list[str]:
     return [job["metadata"]["name"] for job in world.list("Job") if job["metadata"]["name"] != name]
+
+
+def pods(world: World) -> set[str]:
+    """uids of the servers' pods."""
+    return {pod["metadata"]["uid"] for pod in world.list("Pod") if pod["metadata"]["name"].startswith("chat-")}
