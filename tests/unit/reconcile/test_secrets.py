@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from typing import Any
 
 import pytest
-from tests.cluster.wrappers import Q3d
-from tests.monitoring.operator_at_work import NAMESPACE, SERVED, World, downloaded
+from tests.monitoring.operator_at_work import NAMESPACE, SERVED
+from tests.unit.reconcile.served import Served
 
 from qwen3_operator.controller.cluster import ApiError
 from qwen3_operator.controller.kinds import DEPLOYMENTS, SECRETS, Kind
@@ -21,27 +20,13 @@ AUTH = {"auth": {"apiKeySecretRef": {"name": "clients", "key": "api-key"}}}
 TEAMS = {"auth": {"keys": {"secretRef": {"name": "clients"}}}}
 
 
-class Served(World):
-    """One Qwen3Deployment whose servers are up, and a Secret."""
+class Keyed(Served):
+    """One Qwen3Deployment, and a Secret."""
 
     def secret(self, *, uid: str = "s", labels: dict[str, str] | None = None, **data: str) -> None:
         """Have the Secret with this content; `_` in a key stands for '-'."""
         meta = {"namespace": NAMESPACE, "name": "clients", "uid": uid, "labels": labels or {}}
         self.cluster.put(SECRETS, {"metadata": meta, "data": {k.replace("_", "-"): v for k, v in data.items()}})
-
-    async def served(self, **spec: Any) -> None:
-        self.apply(QWEN3_DEPLOYMENTS, Q3d(SERVED).set(**spec))
-        await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
-        await downloaded(self, self.model_of(SERVED))
-        await self.look(QWEN3_DEPLOYMENTS, SERVED)
-        await self.ready()
-
-    async def ready(self) -> None:
-        """The Deployment's controller has every server of the present template up."""
-        made = self.changed(DEPLOYMENTS, SERVED)
-        counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas"), made["spec"]["replicas"])
-        made["status"] = counts | {"observedGeneration": made["metadata"]["generation"]}
-        await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
 
     async def reads(self, allowed: bool) -> None:
         """Another release of the operator, which may read Secrets or not, looks at what is there."""
@@ -49,23 +34,18 @@ class Served(World):
         await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
 
     @property
-    def server(self) -> dict[str, Any]:
-        """The Deployment, as it is now."""
-        return copy.deepcopy(self.cluster.objects[DEPLOYMENTS.kind, NAMESPACE, SERVED])
-
-    @property
     def template(self) -> str:
         return json.dumps(self.server["spec"]["template"], sort_keys=True)
 
 
 @pytest.fixture
-def world() -> Served:
-    it = Served(read_secrets=True)
+def world() -> Keyed:
+    it = Keyed(read_secrets=True)
     it.secret(api_key="b2xk")
     return it
 
 
-async def test_a_changed_key_makes_new_servers_of_the_same_values(world: Served) -> None:
+async def test_a_changed_key_makes_new_servers_of_the_same_values(world: Keyed) -> None:
     await world.served(**AUTH)
     before = world.server["spec"]["template"]
     writes = len(world.cluster.writes)
@@ -82,7 +62,7 @@ async def test_a_changed_key_makes_new_servers_of_the_same_values(world: Served)
     assert world.server["spec"]["template"] != after, "the way back is a change too"
 
 
-async def test_what_else_changes_about_the_secret_makes_none(world: Served) -> None:
+async def test_what_else_changes_about_the_secret_makes_none(world: Keyed) -> None:
     """Helm and GitOps tools label Secrets anew; other keys are others' matter."""
     await world.served(**AUTH)
     before = world.template
@@ -91,7 +71,7 @@ async def test_what_else_changes_about_the_secret_makes_none(world: Served) -> N
     assert world.template == before
 
 
-async def test_a_variable_of_the_user_counts_and_so_does_one_of_the_patch(world: Served) -> None:
+async def test_a_variable_of_the_user_counts_and_so_does_one_of_the_patch(world: Keyed) -> None:
     reference = {"name": "A", "valueFrom": {"secretKeyRef": {"name": "clients", "key": "api-key"}}}
     patch = json.dumps({"spec": {"containers": [{"name": "vllm", "envFrom": [{"secretRef": {"name": "more"}}]}]}})
     world.cluster.put(SECRETS, {"metadata": {"namespace": NAMESPACE, "name": "more"}, "data": {"x": "eA=="}})
@@ -107,7 +87,7 @@ async def test_a_variable_of_the_user_counts_and_so_does_one_of_the_patch(world:
     assert len(set(seen)) == 3
 
 
-async def test_keys_of_teams_reach_servers_that_run(world: Served) -> None:
+async def test_keys_of_teams_reach_servers_that_run(world: Keyed) -> None:
     await world.served(**TEAMS)
     before, annotation = world.template, world.server["metadata"]["annotations"][ANNOTATION]
     world.secret(api_key="bmV3", team_b="eA==")
@@ -118,7 +98,7 @@ async def test_keys_of_teams_reach_servers_that_run(world: Served) -> None:
 @pytest.mark.parametrize("allowed", [False, True])
 async def test_an_operator_that_begins_to_read_restarts_nothing(allowed: bool) -> None:
     """What was made by one that read nothing has whatever was there then; only the next change makes new servers."""
-    world = Served()
+    world = Keyed()
     world.secret(api_key="b2xk")
     await world.served(**AUTH)
     before = world.template
@@ -129,7 +109,7 @@ async def test_an_operator_that_begins_to_read_restarts_nothing(allowed: bool) -
     assert (world.template != before) is allowed
 
 
-async def test_one_that_reads_no_more_restarts_nothing(world: Served) -> None:
+async def test_one_that_reads_no_more_restarts_nothing(world: Keyed) -> None:
     await world.served(**AUTH)
     world.secret(api_key="bmV3")
     await world.look(QWEN3_DEPLOYMENTS, SERVED)
@@ -140,7 +120,7 @@ async def test_one_that_reads_no_more_restarts_nothing(world: Served) -> None:
         assert world.template == before, allowed
 
 
-async def test_a_secret_that_goes_and_comes_back_as_it_was_restarts_nothing(world: Served) -> None:
+async def test_a_secret_that_goes_and_comes_back_as_it_was_restarts_nothing(world: Keyed) -> None:
     await world.served(**AUTH)
     before = world.template
     del world.cluster.objects[SECRETS.kind, NAMESPACE, "clients"]
@@ -152,7 +132,7 @@ async def test_a_secret_that_goes_and_comes_back_as_it_was_restarts_nothing(worl
     assert world.template == before
 
 
-async def test_servers_that_are_replaced_are_not_replaced_again(world: Served) -> None:
+async def test_servers_that_are_replaced_are_not_replaced_again(world: Keyed) -> None:
     """The spec may be what fails, and is gone back from; the Secret's turn comes after that."""
     await world.served(**AUTH, replicas=2)
     world.changed(DEPLOYMENTS, SERVED)["status"]["updatedReplicas"] = 1
@@ -164,7 +144,7 @@ async def test_servers_that_are_replaced_are_not_replaced_again(world: Served) -
     assert world.template != before
 
 
-async def test_a_right_that_is_missing_is_as_not_asked_for(world: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_right_that_is_missing_is_as_not_asked_for(world: Keyed, monkeypatch: pytest.MonkeyPatch) -> None:
     """The setting may be on in a cluster that keeps the Secrets of some namespaces to itself."""
     get = world.cluster.get
 
@@ -179,14 +159,14 @@ async def test_a_right_that_is_missing_is_as_not_asked_for(world: Served, monkey
     assert status["Ready"][0] == "True" and "forbidden" not in json.dumps(status)
 
 
-async def test_it_is_read_again_within_a_minute_and_only_where_that_is_allowed(world: Served) -> None:
-    async def requeue(of: Served) -> object:
+async def test_it_is_read_again_within_a_minute_and_only_where_that_is_allowed(world: Keyed) -> None:
+    async def requeue(of: Keyed) -> object:
         of.cluster.show(of.operator._store)
         return await reconcile_deployment(of.operator._context, Key(QWEN3_DEPLOYMENTS.kind, NAMESPACE, SERVED))
 
     await world.served(**AUTH)
     assert await requeue(world) == 60
-    blind = Served()
+    blind = Keyed()
     blind.secret(api_key="b2xk")
     await blind.served(**AUTH)
     assert await requeue(blind) is None

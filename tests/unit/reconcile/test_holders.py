@@ -1,0 +1,103 @@
+"""Which models and claims a Qwen3Deployment lets go of, whatever the way that led there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.cluster.wrappers import Q3d
+from tests.monitoring.operator_at_work import NAMESPACE, SERVED, downloaded
+from tests.unit.reconcile.served import Served
+
+from qwen3_operator.api.source import ModelSource
+from qwen3_operator.controller.cluster import ApiError
+from qwen3_operator.controller.kinds import CLAIMS, JOBS, Kind
+from qwen3_operator.naming import MODEL_LABEL, QWEN3_DEPLOYMENTS, QWEN3_MODELS, model_name
+
+SMALL, OTHER, WRONG = "Qwen/Qwen3-0.6B", "Qwen/Qwen3-1.7B", "Qwen/Qwen3-235B-A22B"
+DELETE = {"storage": {"retentionPolicy": "Delete"}}
+
+
+class Holding(Served):
+    """One Qwen3Deployment, and what it holds."""
+
+    @property
+    def models(self) -> set[str]:
+        return {model["metadata"]["name"] for model in self.cluster.of(QWEN3_MODELS)}
+
+    @property
+    def claims(self) -> set[str]:
+        """Those that are there once the garbage collector has looked at them."""
+        self.cluster._collect_garbage()
+        return {claim["metadata"]["name"] for claim in self.cluster.of(CLAIMS)}
+
+    async def move(self, id: str, **source: Any) -> None:
+        """Another model, as far as its servers being there beside those of before."""
+        await self.change(model={"id": id, **source})
+        await downloaded(self, named(id))
+        await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+
+
+def named(id: str) -> str:
+    """The Qwen3Model that is made for an id."""
+    return model_name(ModelSource(id=id))
+
+
+@pytest.fixture
+def world() -> Holding:
+    return Holding()
+
+
+async def test_a_wrong_id_at_the_first_creation_is_let_go_when_it_is_corrected(world: Holding) -> None:
+    """Before there is any server or any copy; its download stops."""
+    world.apply(QWEN3_DEPLOYMENTS, Q3d(SERVED).set(model={"id": WRONG}))
+    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.look(QWEN3_MODELS, named(WRONG), 2)
+    world.bind(named(WRONG))
+    world.download_runs(named(WRONG), 1)
+    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    assert world.models == {named(WRONG)}
+    await world.change(model={"id": SMALL})
+    assert world.models == {named(SMALL)} and world.model_of(SERVED) == named(SMALL)
+    assert not [job for job in world.cluster.of(JOBS) if job["metadata"]["labels"][MODEL_LABEL] == named(WRONG)]
+
+
+async def test_a_move_under_delete_frees_the_claim_before_once_its_servers_are_gone(world: Holding) -> None:
+    await world.served(model={"id": SMALL, **DELETE})
+    assert world.claims == {named(SMALL)}
+    await world.move(OTHER, **DELETE)
+    both = {named(SMALL), named(OTHER)}
+    assert world.models == world.claims == both, "servers of both are there"
+    await world.ready()
+    assert world.models == world.claims == {named(OTHER)}
+
+
+async def test_a_move_under_retain_lets_the_model_go_and_keeps_the_weights(world: Holding) -> None:
+    await world.served(model={"id": SMALL})
+    await world.move(OTHER)
+    await world.ready()
+    assert world.models == {named(OTHER)} and world.claims == {named(SMALL), named(OTHER)}
+
+
+async def test_a_quota_that_refuses_the_new_model_once_is_no_reason_to_keep_the_old_one(
+    world: Holding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply, full = world.cluster.apply, [True]
+
+    async def limited(kind: Kind, obj: dict[str, Any], **more: Any) -> dict[str, Any]:
+        if full and kind == QWEN3_MODELS and obj["metadata"]["name"] == named(OTHER):
+            raise ApiError(403, "Forbidden", "exceeded quota: models, used: 1, limited: 1")
+        return await apply(kind, obj, **more)
+
+    monkeypatch.setattr(world.cluster, "apply", limited)
+    await world.served(model={"id": SMALL, **DELETE})
+    await world.change(model={"id": OTHER, **DELETE})
+    assert world.status(QWEN3_DEPLOYMENTS, SERVED)["Accepted"][1] == "Qwen3ModelRefused"
+    assert world.models == {named(SMALL)}, "servers run on it"
+    assert world.cluster.objects[QWEN3_DEPLOYMENTS.kind, NAMESPACE, SERVED]["status"]["model"]["name"] == named(SMALL)
+    full.clear()
+    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await downloaded(world, named(OTHER))
+    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.ready()
+    assert world.models == world.claims == {named(OTHER)} and world.model_of(SERVED) == named(OTHER)
