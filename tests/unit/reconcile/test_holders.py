@@ -10,11 +10,16 @@ from tests.monitoring.operator_at_work import NAMESPACE, SERVED, downloaded
 from tests.unit.reconcile.served import Served
 
 from qwen3_operator.api.source import ModelSource
+from qwen3_operator.controller import store
 from qwen3_operator.controller.cluster import ApiError
-from qwen3_operator.controller.kinds import CLAIMS, JOBS, Kind
+from qwen3_operator.controller.kinds import CLAIMS, DEPLOYMENTS, JOBS, Kind
 from qwen3_operator.naming import MODEL_LABEL, QWEN3_DEPLOYMENTS, QWEN3_MODELS, model_name
+from qwen3_operator.reconcile import Key
+from qwen3_operator.reconcile.holders import reference_to, retention
+from qwen3_operator.status.model import SHOWN_USERS
 
 SMALL, OTHER, WRONG = "Qwen/Qwen3-0.6B", "Qwen/Qwen3-1.7B", "Qwen/Qwen3-235B-A22B"
+MANY = 2000
 DELETE = {"storage": {"retentionPolicy": "Delete"}}
 
 
@@ -36,6 +41,11 @@ class Holding(Served):
         await self.change(model={"id": id, **source})
         await downloaded(self, named(id))
         await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+
+
+def user(number: int) -> str:
+    """Name of one of many."""
+    return f"user-{number:04d}"
 
 
 def named(id: str) -> str:
@@ -101,3 +111,74 @@ async def test_a_quota_that_refuses_the_new_model_once_is_no_reason_to_keep_the_
     await world.look(QWEN3_DEPLOYMENTS, SERVED)
     await world.ready()
     assert world.models == world.claims == {named(OTHER)} and world.model_of(SERVED) == named(OTHER)
+
+
+@pytest.mark.parametrize("policy", ["Retain", "Delete"])
+async def test_two_thousand_users_of_one_model_are_a_few_writes_and_none_reads_the_others(
+    world: Holding, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    source = {"id": SMALL, "storage": {"retentionPolicy": policy}}
+    for number in range(MANY):
+        world.apply(QWEN3_DEPLOYMENTS, Q3d(user(number)).set(model=source))
+    await world.look(QWEN3_DEPLOYMENTS, user(0))
+    await world.look(QWEN3_DEPLOYMENTS, user(1))
+    await world.look(QWEN3_MODELS, named(SMALL), 2)
+    world.bind(named(SMALL))
+    reads: list[Any] = []
+    read = store._read
+
+    def counted(entry: Any) -> Any:
+        reads.append(entry)
+        return read(entry)
+
+    monkeypatch.setattr(store, "_read", counted)
+    for number in (2, 3, MANY - 1):
+        reads.clear()
+        await world.operator._handle(Key(QWEN3_DEPLOYMENTS.kind, NAMESPACE, user(number)))
+        assert len(reads) < 20
+    shared = {QWEN3_MODELS.kind, CLAIMS.kind}
+    assert len([write for write in world.cluster.writes if write[1] in shared]) <= 6
+    (model,) = world.cluster.of(QWEN3_MODELS)
+    assert len(model["metadata"]["ownerReferences"]) == MANY
+    status = model["status"]
+    assert status["users"] == MANY and status["retentionPolicy"] == policy
+    assert status["usedBy"] == [user(number) for number in range(SHOWN_USERS)]
+    (claim,) = world.cluster.of(CLAIMS)
+    owners = [it for it in claim["metadata"].get("ownerReferences") or () if it["kind"] == QWEN3_DEPLOYMENTS.kind]
+    assert len(owners) == (MANY if policy == "Delete" else 0)
+
+
+async def test_one_of_two_thousand_who_wants_the_weights_kept_wins(world: Holding) -> None:
+    """Also while it only holds the model, and no status says yet that it is served from it."""
+    for number in range(20):
+        world.apply(QWEN3_DEPLOYMENTS, Q3d(user(number)).set(model={"id": SMALL, **DELETE}))
+    await world.look(QWEN3_DEPLOYMENTS, user(0))
+    await world.look(QWEN3_MODELS, named(SMALL), 2)
+    assert retention(world.operator._context, world.cluster.of(QWEN3_MODELS)[0]) == "Delete"
+    world.apply(QWEN3_DEPLOYMENTS, Q3d("keeper").set(model={"id": SMALL}))
+    await world.look(QWEN3_DEPLOYMENTS, "keeper")
+    del world.cluster.objects[QWEN3_DEPLOYMENTS.kind, NAMESPACE, "keeper"]["status"]
+    world.changed(QWEN3_DEPLOYMENTS, "keeper")
+    world.start()  # a new process, which has reconciled nothing yet
+    world.cluster.show(world.operator._store)
+    assert retention(world.operator._context, world.cluster.of(QWEN3_MODELS)[0]) == "Retain"
+    await world.look(QWEN3_MODELS, named(SMALL))
+    assert world.cluster.of(QWEN3_MODELS)[0]["status"]["retentionPolicy"] == "Retain"
+
+
+async def test_a_holder_that_came_at_this_very_moment_keeps_the_model(world: Holding) -> None:
+    """No watch has shown it yet: what is let go of is read live."""
+    await world.served(model={"id": SMALL})
+    await world.move(OTHER)
+    model = world.cluster.objects[QWEN3_MODELS.kind, NAMESPACE, named(SMALL)]
+    world.apply(QWEN3_DEPLOYMENTS, Q3d("late").set(model={"id": SMALL}))
+    late = world.cluster.objects[QWEN3_DEPLOYMENTS.kind, NAMESPACE, "late"]
+    made = world.changed(DEPLOYMENTS, SERVED)
+    counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas"), 1)
+    made["status"] = counts | {"observedGeneration": made["metadata"]["generation"]}
+    world.cluster.show(world.operator._store)
+    model["metadata"]["ownerReferences"].append(reference_to(QWEN3_DEPLOYMENTS, late))
+    world.changed(QWEN3_MODELS, named(SMALL))
+    await world.operator._handle(Key(QWEN3_DEPLOYMENTS.kind, NAMESPACE, SERVED))
+    model = world.cluster.objects[QWEN3_MODELS.kind, NAMESPACE, named(SMALL)]
+    assert [owner["name"] for owner in model["metadata"]["ownerReferences"]] == ["late"]
