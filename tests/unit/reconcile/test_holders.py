@@ -113,6 +113,24 @@ async def test_a_quota_that_refuses_the_new_model_once_is_no_reason_to_keep_the_
     assert world.models == world.claims == {named(OTHER)} and world.model_of(SERVED) == named(OTHER)
 
 
+async def test_who_goes_on_with_the_files_of_another_hub_is_warned(world: Holding) -> None:
+    """An earlier release left the hub out of the name, and whoever holds such a model goes on with it."""
+    await world.served(model={"id": SMALL})
+    world.apply(QWEN3_DEPLOYMENTS, Q3d("other").set(model={"id": SMALL}))
+    await world.look(QWEN3_DEPLOYMENTS, "other", 2)
+    assert world.status(QWEN3_DEPLOYMENTS, "other")["Accepted"][1] == "Accepted"
+    world.changed(QWEN3_DEPLOYMENTS, "other")["spec"]["model"]["endpoint"] = "https://hub.example"
+    await world.look(QWEN3_DEPLOYMENTS, "other", 2)
+    accepted = world.status(QWEN3_DEPLOYMENTS, "other")["Accepted"]
+    assert accepted[:2] == ("True", "AcceptedWithWarnings")
+    assert f"the files of Qwen3Model {named(SMALL)} come from https://modelscope.cn" in accepted[2]
+    assert world.models == {named(SMALL)}
+    world.apply(QWEN3_DEPLOYMENTS, Q3d("new").set(model={"id": SMALL, "endpoint": "https://hub.example"}))
+    await world.look(QWEN3_DEPLOYMENTS, "new", 2)
+    assert len(world.models) == 2, "who comes now has a model of the hub that it names"
+    assert world.status(QWEN3_DEPLOYMENTS, "new")["Accepted"][1] == "Accepted"
+
+
 @pytest.mark.parametrize("policy", ["Retain", "Delete"])
 async def test_two_thousand_users_of_one_model_are_a_few_writes_and_none_reads_the_others(
     world: Holding, monkeypatch: pytest.MonkeyPatch, policy: str
