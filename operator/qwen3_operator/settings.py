@@ -61,8 +61,9 @@ class Settings(BaseModel):
     """The only hubs that tokens may be sent to, comma-separated: HOST, HOST:PORT or SCHEME://HOST:PORT. Empty: every
     https:// one."""
     read_secrets: bool = False
-    """Read the Secrets that objects name (RBAC: get): a missing one is named before a pod waits for it, and a changed
-    token starts a download anew at once. Without it the kubelet's words say what is missing."""
+    """Read the Secrets that objects name (RBAC: get): a missing one is named before a pod waits for it, a changed token
+    starts a download anew at once, and one that servers have in a variable makes new servers. Without it the kubelet's
+    words say what is missing."""
     read_cluster: bool = True
     """Read what belongs to no namespace: nodes and StorageClasses. Without it nothing is known of the GPUs but what
     spec.gpu says, and a claim that cannot grow is noticed when the API server refuses."""

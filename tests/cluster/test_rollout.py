@@ -408,6 +408,20 @@ def test_what_will_be_refused_is_told_while_the_model_is_on_its_way(
     assert world.get("Deployment", "chat") is None
 
 
+def test_a_compile_cache_that_cannot_follow_leaves_the_servers_ready(world: World) -> None:
+    """Class, mode and a smaller size are the claim's for good: the API server would refuse them."""
+    world.apply(Q3d().engine(compileCache=_CACHE))
+    world.wait_ready("chat")
+    before, volume = world.must("Deployment", "chat")["spec"], world.must("PersistentVolumeClaim", "chat-compile-cache")
+    other = {"size": "1Gi", "storageClassName": "another", "accessMode": "ReadWriteOnce"}
+    world.apply(Q3d().engine(compileCache=_CACHE | other))
+    found = world.wait_condition("chat", "Accepted", "True", reason="AcceptedWithWarnings")["message"]
+    assert all(f"{field} is {value}" in found for field, value in other.items()), found
+    world.wait_ready("chat", within=5)  # another spec is noted on the Deployment, which its controller has to see
+    assert world.must("Deployment", "chat")["spec"] == before
+    assert world.must("PersistentVolumeClaim", "chat-compile-cache")["spec"] == volume["spec"]
+
+
 @pytest.mark.parametrize("preflight", ["Enforce", "Warn", "Off"])
 def test_preflight(world: World, preflight: str) -> None:
     """What does not fit the GPU is not made, made with a warning, or not asked."""

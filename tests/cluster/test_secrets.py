@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +21,15 @@ from tests.cluster.world import World
 from tests.cluster.wrappers import Q3b, Q3d, Q3m, claim, secret
 
 Object = dict[str, Any]
+USERS = ("Qwen3Deployment", "Qwen3Model", "Qwen3Batch")
+MADE = (
+    *("Deployment", "ReplicaSet", "Pod", "Job", "Service", "PersistentVolumeClaim", "ConfigMap"),
+    *("PodDisruptionBudget", "Event"),
+)
 DB = {"name": "db", "key": "prod-root-password"}
 ADDRESS = "http://203.0.113.9"
+LETTERS = "".join(f"{word}{number}" for number, word in enumerate(("Zaunkoenig", "Eisvogel", "Wiedehopf", "Kiebitz")))
+"""A token, long enough for what is cut to have a piece of it."""
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +43,7 @@ def reading(reader: Release, tmp_path: Path, the_operator: OperatorProcess) -> I
     """An operator that may read Secrets, in the place of the session's."""
     if the_operator.running:
         the_operator.stop()
-    it = reader.operator(tmp_path / "reading.log")
+    it = reader.operator(tmp_path / "reading.log", log_level="DEBUG")
     it.start()
     yield it
     it.stop()
@@ -105,6 +113,60 @@ def test_a_changed_token_is_tried_at_once_by_an_operator_that_may_read(
     world.apply(secret("token", token="new"))
     names = world.wait(lambda: _other(world, before["metadata"]["name"]), "another Job", within=14)
     assert names
+
+
+def test_a_changed_api_key_makes_new_servers_where_the_operator_may_read(
+    reading: OperatorProcess, world_of_it: World
+) -> None:
+    world = world_of_it
+    world.apply(secret("clients", key="old"), Q3d().set(auth=_auth("clients", "key")))
+    world.wait_ready("chat")
+    before, args = pods(world), world.container("chat")["args"]
+    world.apply(secret("clients", key="old") | {"metadata": {"name": "clients", "labels": {"a": "b"}}})
+    world.set_spec("chat", service={"port": 81})
+    world.wait(lambda: world.must("Service", "chat")["spec"]["ports"][0]["port"] == 81, "it was reconciled")
+    assert pods(world) == before, "a label is no change of the key"
+    world.apply(secret("clients", key="new"))
+    world.set_spec("chat", service={"port": 82})  # it would be read within a minute: sooner where it is reconciled
+    world.wait(lambda: not before & pods(world), "its servers are replaced", within=30)
+    world.wait_ready("chat")
+    assert world.container("chat")["args"] == args
+
+
+def test_a_token_is_printed_nowhere(reading: OperatorProcess, world_of_it: World) -> None:
+    """By an operator that reads it, at the most talkative level, while what uses it works, changes, fails and is
+    refused: not in its log or metrics, nor in any object but the Secret and what its user writes."""
+    world = world_of_it
+    key = {"name": "both", "key": "token"}
+    source = {"id": "Qwen/Qwen3-0.6B", "tokenSecretRef": key}
+    variable = {"name": "A", "valueFrom": {"secretKeyRef": key}}
+    refused = Q3d("refused").set(model=source).engine(extraArgs=["--api-key", LETTERS])
+    world.apply(secret("both", token=LETTERS), claim("answers"))
+    world.apply(
+        Q3d().set(model=source, auth={"apiKeySecretRef": key}).engine(env=[variable]), refused, Q3b().set(model=source)
+    )
+    world.wait_condition("refused", "Accepted", "False")
+    world.wait_ready("chat")
+    before = pods(world)
+    world.apply(secret("both", token=LETTERS[::-1]))
+    world.set_spec("chat", service={"port": 81})
+    world.wait(lambda: not before & pods(world), "its servers are replaced", within=30)
+    world.api.apply(stage(world.namespace, failed("Unauthorized", "the token is not accepted", 11)))
+    world.apply(Q3m().set(tokenSecretRef=key, revision="other"))
+    world.wait_condition("weights", "Stalled", "True", kind="Qwen3Model", reason="Unauthorized")
+    world.delete("Secret", "both")
+    world.set_spec("chat", service={"port": 82})
+    world.wait_condition("chat", "Accepted", "False", reason="SecretNotFound")
+    shown = {
+        f"{kind} {obj['metadata']['name']}": json.dumps(obj | ({"spec": None} if kind in USERS else {}))
+        for kind in (*USERS, *MADE)
+        for obj in world.list(kind)
+    }
+    assert any(name.startswith("Event ") for name in shown) and "Deployment chat" in shown
+    shown |= {"log": reading.log.read_text(), "/metrics": reading.http("/metrics")[1]}
+    assert "both" in shown["Deployment chat"] and "qwen3_operator" in shown["/metrics"] and len(shown["log"]) > 1000
+    found = {where for where, text in shown.items() for piece in pieces(LETTERS) if piece in text}
+    assert not found
 
 
 def test_no_token_is_sent_in_clear_whichever_way_it_comes(world: World) -> None:
@@ -190,7 +252,7 @@ def world_of_it(reading: OperatorProcess, api: Api, make_world: Any) -> Iterator
     """A namespace for the operator that may read Secrets."""
     it: World = make_world("reading")
     yield it
-    for kind in ("Qwen3Deployment", "Qwen3Model"):
+    for kind in USERS:
         for obj in it.list(kind):
             it.delete(kind, obj["metadata"]["name"])
     api.delete("Stage", None, f"download-{it.namespace}")
@@ -203,3 +265,14 @@ def _auth(name: str, key: str) -> Object:
 
 def _other(world: World, name: str) -> list[str]:
     return [job["metadata"]["name"] for job in world.list("Job") if job["metadata"]["name"] != name]
+
+
+def pods(world: World) -> set[str]:
+    """uids of the servers' pods."""
+    return {pod["metadata"]["uid"] for pod in world.list("Pod") if pod["metadata"]["name"].startswith("chat-")}
+
+
+def pieces(token: str) -> set[str]:
+    """A few letters each of the token, of the one that is its reverse, and of both as a Secret has them."""
+    texts = [text for it in (token, token[::-1]) for text in (it, base64.b64encode(it.encode()).decode())]
+    return {text[start : start + 8] for text in texts for start in range(0, len(text) - 7, 4)}

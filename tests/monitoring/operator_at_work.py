@@ -43,12 +43,16 @@ class World:
 
     def __init__(self, **settings: Any) -> None:
         self.cluster = _Failing()
-        base = {"identity": "test", "lease_name": "", "http_host": "127.0.0.1", "http_port": 0}
-        chosen = Settings.model_validate(base | settings)
-        self.operator = Operator(chosen, cast(Cluster, self.cluster))
+        self.start(**settings)
         labels = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "nvidia.com/gpu.memory": "81559"}
         node = {"metadata": {"name": "node", "labels": labels}, "status": {"allocatable": {"nvidia.com/gpu": "8"}}}
         self.cluster.put(NODES, node)
+
+    def start(self, **settings: Any) -> None:
+        """Have an operator with these settings, in the place of the one before."""
+        base = {"identity": "test", "lease_name": "", "http_host": "127.0.0.1", "http_port": 0}
+        chosen = Settings.model_validate(base | settings)
+        self.operator = Operator(chosen, cast(Cluster, self.cluster))
 
     def apply(self, kind: Kind, builder: Q3d | Q3m | Q3b) -> None:
         """Have an object in the namespace."""

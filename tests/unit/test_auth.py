@@ -52,6 +52,13 @@ def test_the_secret_is_a_folder_of_the_pod_and_not_optional() -> None:
     assert "VLLM_API_KEY" not in variables
 
 
+def test_a_key_in_the_wrong_place_is_refused_and_shown_nowhere() -> None:
+    made = plan(spec(extraArgs=["--seed", "3", "--api-key", "s3cret-of-clients"]))
+    assert [str(problem.reason) for problem in made.problems] == ["OwnedArgument"]
+    assert "s3cret" not in str([made.engine_status(), made.values, made.problems, made.warnings, made.fit])
+    assert "--seed" in made.command
+
+
 def test_the_middleware_reads_the_limits_as_they_are_written() -> None:
     said = {"default": {"requestsPerMinute": 6}, "teams": [{"name": "a", "tokensPerMinute": 60}, {"name": "b"}]}
     made = limits_config_map("ns", "chat", "uid", AuthLimits.model_validate(said))

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen3_operator import naming
+from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.source import ModelSource
+from qwen3_operator.desired.model import shared_model
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
@@ -64,6 +66,17 @@ def test_what_does_not_make_another_copy_does_not_make_another_name() -> None:
         source(storage={"accessMode": "ReadWriteOnce"}),
     ]
     assert len({naming.model_name(s) for s in same}) == 1
+
+
+@pytest.mark.parametrize("path", ["a/", "./a", "a//", "a/."])
+def test_a_folder_that_is_written_in_another_way_is_the_same_copy(path: str) -> None:
+    """Name and manifest: whoever is first, the spec of the second changes nothing of the model."""
+    one, two = (source(storage={"existingClaim": {"name": "weights", "path": it}}) for it in ("a", path))
+    assert naming.model_name(two) == naming.model_name(one) and naming.model_path(two) == naming.model_path(one) == "a"
+    models = [shared_model("team", "m", Qwen3DeploymentSpec(model=it)) for it in (one, two)]
+    assert models[0] == models[1]
+    below = source(storage={"existingClaim": {"name": "weights", "path": "a/b"}})
+    assert naming.model_name(below) != naming.model_name(one)
 
 
 def test_digest_is_the_same_in_every_process() -> None:

@@ -134,8 +134,8 @@ class Auth(ApiModel):
 
     api_key_secret_ref: SecretKeyRef | None = None
     """One key that all clients send as bearer token. vLLM asks for it on /v1 only: /metrics, /tokenize and others stay
-    open. It is read at the start: after a change of the Secret, kubectl rollout restart deployment/NAME. Exclusive with
-    keys."""
+    open. It is read at the start: after a change of the Secret, kubectl rollout restart deployment/NAME, which an
+    operator that may read Secrets does by itself. Exclusive with keys."""
     keys: Keys | None = None
     """A key for each team, asked for on every path but /health and /metrics. A change of the Secret reaches the servers
     within two minutes, without a restart. Needs vLLM 0.16 or newer."""

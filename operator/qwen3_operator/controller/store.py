@@ -10,6 +10,7 @@ import asyncio
 import builtins
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -83,6 +84,10 @@ class Store:
             raise StoreError(f"{kind.kind} has no index {index}")
         objects = self._of(kind)
         return [_read(objects[name]) for name in sorted(self._index.get((kind, index, value), ()))]
+
+    def names_with(self, kind: Kind, index: str, value: str) -> AbstractSet[Name]:
+        """Names of the objects that `find` would return, which are not read for it."""
+        return self._index.get((kind, index, value), frozenset())
 
     def list(self, kind: Kind, namespace: str | None = None) -> Iterator[Object]:
         """Objects of a namespace, or of all: for what happens rarely."""

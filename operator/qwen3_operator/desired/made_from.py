@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -44,21 +44,25 @@ _IN_WORK = 64
 
 @dataclass(frozen=True)
 class MadeFrom:
-    """The annotation. `inputs`: digest of what decides; `plan`: what was resolved; `template`: the pod template."""
+    """The annotation. `inputs`: digest of what decides; `plan`: what was resolved; `template`: the pod template;
+    `secrets`: digests of Secrets that servers read at their start, as far as the operator may read them."""
 
     inputs: str
     plan: Plan
     template: dict[str, Any]
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
     def written(self) -> str:
         """As the annotation's text."""
         plan = {name: getattr(self.plan, name) for name in _PLAN} | {"version": str(self.plan.version)}
         values = [{name: getattr(value, name) for name in _VALUE} for value in self.plan.values]
-        content = {"inputs": self.inputs, "plan": plan, "values": values, "template": self.template}
+        content: dict[str, Any] = {"inputs": self.inputs, "plan": plan, "values": values, "template": self.template}
+        if self.secrets:
+            content["secrets"] = dict(self.secrets)
         return json.dumps(content, separators=(",", ":"), ensure_ascii=False)
 
 
-def inputs_of(spec: Qwen3DeploymentSpec, weights: Weights, template_hash: str, secret_version: str = "") -> str:
+def inputs_of(spec: Qwen3DeploymentSpec, weights: Weights, template_hash: str) -> str:
     """Digest of all that decides what servers are made from: the spec as far as it reaches a pod, where the weights
     are, the chat template. Defaults count as unset, so that one that is spelled out makes no new servers."""
     said = spec.model_dump(
@@ -69,8 +73,7 @@ def inputs_of(spec: Qwen3DeploymentSpec, weights: Weights, template_hash: str, s
     if weights.lora is not None:
         said["lora"] = asdict(weights.lora)
     patch = canonical(spec.pod_template_patch) or None
-    inputs = [spec.source.id, weights.claim, weights.path, said, template_hash, patch]
-    return digest([*inputs, secret_version] if secret_version else inputs, 16)
+    return digest([spec.source.id, weights.claim, weights.path, said, template_hash, patch], 16)
 
 
 def made_from(server: Object | None) -> MadeFrom | None:
@@ -91,6 +94,7 @@ def _read(text: str) -> MadeFrom | None:
             version=EngineVersion.of(said["version"]),
             values=tuple(_VALUES.validate_python(content["values"])),
         )
-        return MadeFrom(str(content["inputs"]), plan, dict(content["template"]))
+        secrets = {str(name): str(value) for name, value in dict(content.get("secrets") or {}).items()}
+        return MadeFrom(str(content["inputs"]), plan, dict(content["template"]), secrets)
     except (ValueError, KeyError, TypeError, RecursionError, ValidationError):
         return None  # by another hand: the servers are made anew from the spec

@@ -65,6 +65,16 @@ def given(args: Sequence[str], flag: str, version: EngineVersion) -> tuple[str, 
     return values
 
 
+def without(args: Sequence[str], flag: str, version: EngineVersion) -> list[str]:
+    """A command line that does not name the flag, nor the values that it gives to it."""
+    left: list[str] = []
+    for argument in parse(args, version):
+        if argument.match.flag is None or argument.match.flag.name != flag:
+            words = 1 if argument.attached else 1 + len(argument.values)
+            left += args[argument.position : argument.position + words]
+    return left
+
+
 def check_extra_args(
     args: Sequence[str], version: EngineVersion, owned: Mapping[str, str], field: str = EXTRA_ARGS_FIELD
 ) -> list[Problem]:

@@ -14,7 +14,7 @@ from qwen3_operator.controller.quantity import gibibytes
 from qwen3_operator.engine.capacity import most_seqs
 from qwen3_operator.engine.command import OWNED_FLAGS, ServeOptions, check_options, serve_command
 from qwen3_operator.engine.compatibility import check_format, check_version
-from qwen3_operator.engine.flags import check_extra_args, given
+from qwen3_operator.engine.flags import check_extra_args, given, without
 from qwen3_operator.engine.gpu import Gpu
 from qwen3_operator.engine.hardware import check_gpu
 from qwen3_operator.engine.host import host_resources, startup_budget_seconds
@@ -158,7 +158,7 @@ def make_plan(
         shutdown_timeout_seconds=spec.rollout.drain_seconds,
         middleware=[MIDDLEWARE] if server else [],
         probes=PROBES if server else (),
-        extra_args=engine.extra_args,
+        extra_args=without(engine.extra_args, "--api-key", version),  # it is refused, and shown in no status
     )
     found += check_auth(spec, version) if middleware else []
     found += check_lora(spec, names, version)

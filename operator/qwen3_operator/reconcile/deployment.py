@@ -62,7 +62,7 @@ LOG_SECONDS = 0.3
 LATE_LOG_SECONDS = 1.0
 """A log that was not there in time is asked for again so soon."""
 TEMPLATE_SECONDS = 60.0
-"""How often a chat template's ConfigMap is read again: nobody watches users' ConfigMaps."""
+"""How often a chat template's ConfigMap, or a Secret that may be read, is read again: nobody watches users' own."""
 ROUTE_SECONDS = 60.0
 """How often an HTTPRoute is read again where none is watched, because the kind was not served at the start."""
 
@@ -206,7 +206,8 @@ class _Reconciliation(Servers):
             return Requeue(TROUBLE_SECONDS, trouble=True)  # the same
         if self.route is not None and self.route.unwatched:
             return ROUTE_SECONDS
-        return TEMPLATE_SECONDS if spec is not None and spec.engine.chat_template else None
+        reads = self.reads_secrets or (spec is not None and spec.engine.chat_template is not None)
+        return TEMPLATE_SECONDS if reads else None
 
     def _ending(self) -> int:
         """Servers that end, and whose GPUs another one can have then."""

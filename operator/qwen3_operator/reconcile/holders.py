@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, Kind
 from qwen3_operator.controller.ownership import controller_of
-from qwen3_operator.controller.store import OWNER
+from qwen3_operator.controller.store import OWNER, Name
 from qwen3_operator.naming import (
     MANAGED_BY,
     MANAGER,
@@ -26,10 +27,11 @@ from qwen3_operator.naming import (
     owner_reference,
 )
 from qwen3_operator.reconcile.context import Context
-from qwen3_operator.reconcile.watched import BY_MODEL, in_namespace
+from qwen3_operator.reconcile.watched import BY_MODEL, BY_RETAINING, in_namespace
 
 HOLDERS_MANAGER = f"{MANAGER}-holders"
 """Field manager of the ownerReferences of holders."""
+_USERS = (QWEN3_DEPLOYMENTS, QWEN3_BATCHES)
 MOST_CONFLICTS = 4
 CONFLICT_SECONDS = 0.02
 """Longest wait after the first conflict; each later one may wait twice as long."""
@@ -50,6 +52,11 @@ def holders_of(obj: Object) -> list[dict[str, Any]]:
     """Its ownerReferences."""
     owners: list[dict[str, Any]] = obj["metadata"].get("ownerReferences") or []
     return owners
+
+
+def is_of_user(reference: Object) -> bool:
+    """Whether an ownerReference is that of a user, and not that of a claim to its model."""
+    return reference["kind"] in [kind.kind for kind in _USERS]
 
 
 def holds(obj: Object, uid: str) -> bool:
@@ -126,28 +133,34 @@ def retention(context: Context, model: Object) -> str:
     """Delete where the model and all its users say so; else Retain."""
     if (model["spec"].get("storage") or {}).get("retentionPolicy") != "Delete":
         return "Retain"
-    users = users_of(context, model) if is_made_for_users(model) else []
-    policies = [policy for user in users if (policy := _policy_of(user))]
-    return "Delete" if all(policy == "Delete" for policy in policies) else "Retain"
+    return "Retain" if is_made_for_users(model) and _has_user_who_retains(context, model) else "Delete"
+
+
+def _has_user_who_retains(context: Context, model: Object) -> bool:
+    """Each of thousands of users asks, so none of them is read for it."""
+    return any(
+        not context.store.names_with(kind, BY_RETAINING, model["metadata"]["namespace"]).isdisjoint(names)
+        for kind in _USERS
+        for names in _names_of_users(context, kind, model)
+    )
 
 
 def users_of(context: Context, model: Object) -> list[Object]:
     """Qwen3Deployments and Qwen3Batches that hold the model, name it, or serve from it; each once."""
-    meta = model["metadata"]
-    named = in_namespace(meta["namespace"], meta["name"])
-    found: dict[str, Object] = {}
-    for kind in (QWEN3_DEPLOYMENTS, QWEN3_BATCHES):
-        users = context.store.find(kind, BY_MODEL, named)
-        holders = [owner["name"] for owner in holders_of(model) if owner["kind"] == kind.kind]
-        users += [user for name in holders if (user := context.store.get(kind, meta["namespace"], name))]
-        found |= {user["metadata"]["uid"]: user for user in users}
-    return sorted(found.values(), key=lambda user: str(user["metadata"]["name"]))
+    found = [
+        user
+        for kind in _USERS
+        for namespace, name in set().union(*_names_of_users(context, kind, model))
+        if (user := context.store.get(kind, namespace, name))
+    ]
+    return sorted(found, key=lambda user: str(user["metadata"]["name"]))
 
 
-def _policy_of(user: Object) -> str | None:
-    """The retention policy that a user asks for; None where it leaves that to others or cannot be read."""
-    source = (user.get("spec") or {}).get("model")
-    return ((source or {}).get("storage") or {}).get("retentionPolicy") or "Retain" if source else None
+def _names_of_users(context: Context, kind: Kind, model: Object) -> tuple[AbstractSet[Name], AbstractSet[Name]]:
+    """Those of a kind that name the model or serve from it, and those that hold it."""
+    namespace, name = model["metadata"]["namespace"], model["metadata"]["name"]
+    held = {(namespace, owner["name"]) for owner in holders_of(model) if owner["kind"] == kind.kind}
+    return context.store.names_with(kind, BY_MODEL, in_namespace(namespace, name)), held
 
 
 async def _release(context: Context, kind: Kind, seen: Object, uid: str) -> None:
@@ -171,8 +184,7 @@ async def _release(context: Context, kind: Kind, seen: Object, uid: str) -> None
 
 async def _apply(context: Context, kind: Kind, live: Object, references: list[dict[str, Any]]) -> Object:
     """Have `references` as those of users; others, like that of a claim to its model, are not this manager's."""
-    users = (QWEN3_DEPLOYMENTS.kind, QWEN3_BATCHES.kind)
-    references = [reference for reference in references if reference["kind"] in users]
+    references = [reference for reference in references if is_of_user(reference)]
     meta = {key: live["metadata"][key] for key in ("namespace", "name", "uid", "resourceVersion")}
     wanted = {"metadata": meta | {"ownerReferences": references}}
     return context.keep(kind, await context.cluster.apply(kind, wanted, manager=HOLDERS_MANAGER))

@@ -19,8 +19,10 @@ from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.holders import (
     add_holders,
     decides,
+    holders_of,
     holds,
     is_made_for_users,
+    is_of_user,
     reference_to,
     retention,
 )
@@ -55,13 +57,16 @@ async def shared_model_for(context: Context, kind: Kind, user: Object, spec: Qwe
 
 
 async def hold_claim(context: Context, model: Object, kind: Kind, user: Object) -> None:
-    """Hold the claim of a model under Delete: it stays while the user is there, though the model may be deleted."""
+    """Hold the claim of a model under Delete: it stays while the user is there, though the model may be deleted. All
+    who hold the model hold it then, in one write."""
     meta = model["metadata"]
     hear_of(context, kind, user, meta["name"])
-    if retention(context, model) == "Delete":
-        claim = context.store.get(CLAIMS, meta["namespace"], meta["name"])
-        if claim is not None:
-            await add_holders(context, CLAIMS, claim, [reference_to(kind, user)])
+    if retention(context, model) != "Delete":
+        return
+    claim = context.store.get(CLAIMS, meta["namespace"], meta["name"])
+    if claim is not None and not holds(claim, user["metadata"]["uid"]):
+        others = [it for it in holders_of(model) if is_of_user(it) and it["uid"] != user["metadata"]["uid"]]
+        await add_holders(context, CLAIMS, claim, [reference_to(kind, user), *others])
 
 
 def wanted_name(context: Context, user: Object, source: ModelSource) -> str:

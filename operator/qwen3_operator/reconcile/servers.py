@@ -11,7 +11,7 @@ from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.cluster import ApiError, Object
-from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, PODS
+from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS
 from qwen3_operator.controller.ownership import controller_of
 from qwen3_operator.desired.autoscaling import is_given_away, servers_wanted
 from qwen3_operator.desired.capacity import benchmark_in, capacity_name
@@ -22,7 +22,8 @@ from qwen3_operator.desired.in_engine import config_map_name, config_map_of, in_
 from qwen3_operator.desired.keys import asks_for_keys
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of, made_from
 from qwen3_operator.desired.patch import PatchError
-from qwen3_operator.desired.rollout import RolledBack, is_current, must_delete_first, rolled_back
+from qwen3_operator.desired.rollout import RolledBack, is_current, is_rolling, must_delete_first, rolled_back
+from qwen3_operator.desired.secrets import read_at_start, with_secrets
 from qwen3_operator.desired.server import length_in, server_deployment, server_template
 from qwen3_operator.engine.node_gpus import NodeGpus
 from qwen3_operator.engine.problem import Problem
@@ -34,6 +35,7 @@ from qwen3_operator.reconcile.context import refused
 from qwen3_operator.reconcile.in_use import claims_of
 from qwen3_operator.reconcile.key import key_of
 from qwen3_operator.reconcile.reconciliation import Reconciliation
+from qwen3_operator.reconcile.references import Reference, find_references
 from qwen3_operator.reconcile.rehearsal import AGAIN_SECONDS
 from qwen3_operator.reconcile.rollout import failed_rollout
 from qwen3_operator.reconcile.watched import BY_OWNER, owner_key
@@ -64,6 +66,8 @@ class Servers(Reconciliation):
     adapters: Adapters = field(default_factory=Adapters)
     rehearsal_in: float | None = None
     """Seconds until it is asked what the API server would say to the servers."""
+    reads_secrets: bool = False
+    """Whether a Secret that changes is to make new servers."""
     measured: list[Result] = field(default_factory=list)
     """What servers have measured of themselves, those before included."""
 
@@ -197,6 +201,7 @@ class Servers(Reconciliation):
             await self._apply_server(spec, made)
 
     async def _apply_server(self, spec: Qwen3DeploymentSpec, made: MadeFrom) -> None:
+        made = await self._with_secrets(made)
         claims = [self.context.store.get(CLAIMS, self._namespace, claim) for claim in claims_of(made.template["spec"])]
         first = must_delete_first(
             spec.rollout,
@@ -222,6 +227,18 @@ class Servers(Reconciliation):
             self.server = await self.context.ensure(DEPLOYMENTS, wanted)
         except ApiError as error:
             self.problems.append(refused(DEPLOYMENTS, self._name, error))
+
+    async def _with_secrets(self, made: MadeFrom) -> MadeFrom:
+        """What servers are made from as their Secrets are now, where these may be read. Servers that are being replaced
+        are not replaced again before that is over: the spec may be what fails."""
+        read = read_at_start(made.template)
+        if not read or not self.context.settings.read_secrets:
+            return made
+        self.reads_secrets = True
+        wanted = [Reference(SECRETS, name, key, "") for name, key in read]
+        found = await find_references(self.context, self._namespace, wanted)
+        seen = {f"{it.name}/{it.key}": text for it, text in zip(wanted, found.fingerprints, strict=True) if text}
+        return with_secrets(made, seen, restart=self.server is not None and not is_rolling(self.server))
 
     async def _ensure_middleware(self, called: str) -> None:
         """Have the ConfigMap that the servers mount. One of an earlier release is theirs as it is: it is immutable.

@@ -65,6 +65,8 @@ MAY_BE_MISSING: tuple[Kind, ...] = (HTTP_ROUTES, INFERENCE_POOLS, SCALED_OBJECTS
 JOB_LABEL = "batch.kubernetes.io/job-name"
 """What the Job controller writes on its pods (Kubernetes 1.27)."""
 BY_OWNER, BY_MODEL, BY_WANTED, BY_ID, BY_OUTPUT, BY_JOB = "ownerName", "model", "wanted", "id", "output", "job"
+BY_RETAINING = "retaining"
+"""Of users: the namespace of those who want their weights kept."""
 BY_PORT = "port"
 """Of EndpointSlices that lead to the front: its port."""
 
@@ -107,6 +109,13 @@ def _by_model(user: Object) -> Iterator[str]:
     spec = user.get("spec") or {}
     for name in {(spec.get("modelRef") or {}).get("name"), served_model(user)} - {None}:
         yield in_namespace(user["metadata"]["namespace"], str(name))
+
+
+def _by_retaining(user: Object) -> Iterator[str]:
+    """Nothing for one that leaves that to others (its modelRef) or cannot be read."""
+    source = (user.get("spec") or {}).get("model")
+    if source and ((source.get("storage") or {}).get("retentionPolicy") or "Retain") != "Delete":
+        yield str(user["metadata"]["namespace"])
 
 
 def _by_wanted(user: Object) -> Iterator[str]:
@@ -163,8 +172,8 @@ def _fields(obj: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 WATCHED: dict[Kind, Kept] = {
-    QWEN3_DEPLOYMENTS: Kept(indices={BY_MODEL: _by_model, BY_WANTED: _by_wanted}),
-    QWEN3_BATCHES: Kept(indices={BY_MODEL: _by_model, BY_OUTPUT: _by_output}),
+    QWEN3_DEPLOYMENTS: Kept(indices={BY_MODEL: _by_model, BY_WANTED: _by_wanted, BY_RETAINING: _by_retaining}),
+    QWEN3_BATCHES: Kept(indices={BY_MODEL: _by_model, BY_OUTPUT: _by_output, BY_RETAINING: _by_retaining}),
     QWEN3_MODELS: Kept(indices={BY_ID: _by_id}),
     **{kind: Kept(indices={BY_OWNER: _by_owner}) for kind in CHILDREN},
     ENDPOINT_SLICES: Kept(indices={BY_OWNER: _by_owner, BY_PORT: _by_port}),

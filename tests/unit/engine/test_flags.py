@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from qwen3_operator.engine.command import OWNED_FLAGS
 from qwen3_operator.engine.flag_table import all_flags, find, has_flag, nearest
-from qwen3_operator.engine.flags import check_extra_args, given
+from qwen3_operator.engine.flags import check_extra_args, given, without
 from qwen3_operator.engine.version import EngineVersion
 
 NEW = EngineVersion.of("0.33.0")
@@ -178,6 +178,13 @@ def test_given_reads_values_back() -> None:
     assert given(args, "--seed", NEW) == ("5",)
     assert given(args, "--block-size", NEW) is None
     assert given(["--enforce-eager", "--no-enforce-eager"], "--enforce-eager", NEW) is None
+
+
+def test_without_takes_a_flag_and_its_values_away() -> None:
+    kept = ["--seed", "3", "stray", "--dtype=auto"]
+    for words in (["--api-key", "a", "b"], ["--api-key=a"], ["--api_key", "a"], ["--api-key"]):
+        assert without([*kept, *words, "--enforce-eager"], "--api-key", NEW) == [*kept, "--enforce-eager"], words
+    assert without([], "--api-key", NEW) == []
 
 
 def test_nearest() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from tests.cluster.wrappers import Q3d
-from tests.monitoring.operator_at_work import NAMESPACE, SERVED, World, downloaded
+from tests.monitoring.operator_at_work import NAMESPACE, SERVED, downloaded
+from tests.unit.reconcile.served import Served
 
 from qwen3_operator.controller.cluster import ApiError
 from qwen3_operator.controller.kinds import DEPLOYMENTS, SCALED_OBJECTS
@@ -17,30 +18,11 @@ PROMETHEUS = "http://prometheus:9090"
 AUTOSCALING: dict[str, Any] = {"minReplicas": 1, "maxReplicas": 4, "target": {"concurrency": 8}}
 
 
-class Scaled(World):
+class Scaled(Served):
     """One Qwen3Deployment, its autoscaler, and KEDA's hand."""
 
     async def served(self, **spec: Any) -> None:
-        """Bring it to where its servers are ready."""
-        self.apply(QWEN3_DEPLOYMENTS, Q3d(SERVED).set(**({"autoscaling": AUTOSCALING} | spec)))
-        await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
-        await downloaded(self, self.model_of(SERVED))
-        await self.look(QWEN3_DEPLOYMENTS, SERVED)
-        await self.ready()
-
-    async def ready(self) -> None:
-        """Have the Deployment's controller make what is asked for."""
-        made = self.changed(DEPLOYMENTS, SERVED)
-        counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas"), made["spec"]["replicas"])
-        made["status"] = counts | {"observedGeneration": made["metadata"]["generation"]}
-        await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
-
-    async def change(self, **spec: Any) -> None:
-        """Another spec."""
-        obj = self.changed(QWEN3_DEPLOYMENTS, SERVED)
-        obj["spec"] = {key: value for key, value in (obj["spec"] | spec).items() if value is not None}
-        obj["metadata"]["generation"] += 1
-        await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+        await super().served(**({"autoscaling": AUTOSCALING} | spec))
 
     async def scale(self, replicas: int) -> None:
         """As the autoscaler does, by another field manager."""

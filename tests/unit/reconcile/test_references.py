@@ -48,7 +48,7 @@ def cluster(**objects: dict[str, str]) -> Counting:
         asyncio.run(
             made.create(
                 SECRETS if kind == "Secret" else CONFIG_MAPS,
-                {"metadata": {"namespace": "ns", "name": name}, "data": data},
+                {"metadata": {"namespace": "ns", "name": name, "uid": f"uid-{name}"}, "data": data},
                 manager="test",
             )
         )
@@ -60,7 +60,7 @@ def test_no_secret_is_read_where_the_setting_does_not_allow_it() -> None:
     it = cluster()
     found = find(it, TOKEN, read_secrets=False)
     assert it.read == []
-    assert found == References(versions=("",), digests=("",)), "its absence is the kubelet's to say"
+    assert found == References(versions=("",), digests=("",), fingerprints=("",)), "its absence is the kubelet's to say"
 
 
 def test_a_config_map_is_read_all_the_same() -> None:
@@ -115,3 +115,15 @@ def test_an_object_is_read_once_however_many_keys_are_wanted() -> None:
 def test_nothing_wanted_is_nothing_read() -> None:
     it = cluster()
     assert find(it) == References() and it.read == []
+
+
+def test_a_fingerprint_is_of_the_value_and_nothing_can_be_guessed_by_it() -> None:
+    """The same value in another Secret has another one: whoever can read a Deployment cannot try passwords on it."""
+    any_key = Reference(SECRETS, "db", "", "")
+    before, of_all = find(cluster(Secret__db={"x": "YQ=="}), TOKEN, any_key).fingerprints
+    beside = find(cluster(Secret__db={"x": "YQ==", "y": "Yg=="}), TOKEN, any_key).fingerprints
+    assert beside[0] == before and beside[1] != of_all
+    changed = find(cluster(Secret__db={"x": "Yg=="}), TOKEN).fingerprints
+    other = find(cluster(Secret__other={"x": "YQ=="}), Reference(SECRETS, "other", "x", "")).fingerprints
+    assert len({before, *changed, *other}) == 3
+    assert find(cluster(ConfigMap__template={"chat.jinja": "a"}), TEMPLATE, TOKEN).fingerprints == ("", "")
