@@ -11,7 +11,7 @@ from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import ApiError, Cluster, Object
 from qwen3_operator.controller.events import Recorder
 from qwen3_operator.controller.kinds import EVENTS, Kind
-from qwen3_operator.controller.ownership import NameTaken, prove_ours
+from qwen3_operator.controller.ownership import NameTaken, is_controlled_by, prove_ours
 from qwen3_operator.controller.store import Store
 from qwen3_operator.desired.drift import stamped, up_to_date, with_ports_of
 from qwen3_operator.engine.problem import Problem
@@ -82,6 +82,23 @@ class Context:
         live = self.store.get(kind, namespace, name) if kind in self.store.kinds else None
         return live or await self.cluster.get(kind, namespace, name)
 
+    def own(self, kind: Kind, namespace: str, name: str, uid: str) -> Object | None:
+        """A child as it was seen last; None for what is not controlled by this very `uid`, and is not to be believed:
+        where one has to be made, `ensure` says whose the name is."""
+        live = self.store.get(kind, namespace, name)
+        return live if is_controlled_by(live, uid) else None
+
+    async def found(self, kind: Kind, desired: Object) -> Object | None:
+        """What is there as `desired` already, whatever its spec; None where nothing has its name.
+
+        Raises NameTaken, OwnerGoing, ApiError.
+        """
+        meta = desired["metadata"]
+        live = await self.observe(kind, meta["namespace"], meta["name"])
+        if live is not None:
+            prove_ours(kind, live, desired, _identity(desired))
+        return live
+
     async def change(self, kind: Kind, live: Object | None, desired: Object, holders: Sequence[Object] = ()) -> Object:
         """`ensure` for what `observe` returned a moment ago as `live`. `holders`: ownerReferences to make it with."""
         wanted = stamped(desired)
@@ -116,12 +133,8 @@ class Context:
     async def rehearse(self, kind: Kind, desired: Object) -> None:
         """Have the API server say whether it would make `desired`, and change nothing; what is there already and ours
         is not asked for. Raises NameTaken, ApiError."""
-        meta = desired["metadata"]
-        live = await self.observe(kind, meta["namespace"], meta["name"])
-        if live is None:
+        if await self.found(kind, desired) is None:
             await self.cluster.apply(kind, stamped(desired), manager=MANAGER, force=False, dry_run=True)
-        else:
-            prove_ours(kind, live, desired, _identity(desired))
 
     async def hand_over(self, kind: Kind, live: Object, fields: Object) -> Object:
         """Give `fields` of the spec of a child of ours away, as they are. What our next apply leaves out would go else,

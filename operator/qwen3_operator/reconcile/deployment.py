@@ -13,7 +13,6 @@ from qwen3_operator.api.source import ModelSource
 from qwen3_operator.catalog import ConfigError
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES
-from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
 from qwen3_operator.desired.capacity import capacity_name
@@ -124,9 +123,7 @@ class _Reconciliation(Servers):
 
     def read_spec(self) -> Qwen3DeploymentSpec | None:
         """The spec; None, and a problem, where it cannot be read."""
-        server = self.context.store.get(DEPLOYMENTS, self._namespace, self._name)
-        if is_controlled_by(server, self._uid):
-            self.server = server
+        self.server = self.context.own(DEPLOYMENTS, self._namespace, self._name, self._uid)
         if problem := undecodable(self.obj):
             self.problems.append(problem)
             return None

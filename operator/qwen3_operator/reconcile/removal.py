@@ -25,7 +25,7 @@ from qwen3_operator.status.jobs import job_result
 
 async def free_superseded(context: Context, model: Object, spec: Qwen3ModelSpec, users: Sequence[str]) -> list[str]:
     """Have a Job remove the folders that `status.superseded` of the Qwen3Model names, one after the other, once nothing
-    uses any of them. Returns those that are gone."""
+    uses any of them. Returns those that are gone. Raises NameTaken, ApiError."""
     superseded = (model.get("status") or {}).get("superseded") or []
     if not superseded or spec.suspend:
         return []
@@ -41,7 +41,7 @@ async def free_superseded(context: Context, model: Object, spec: Qwen3ModelSpec,
         revision=first.get("revision") or spec.revision,
         path=first["path"],
     )
-    job = context.store.get(JOBS, meta["namespace"], wanted["metadata"]["name"])
+    job = context.own(JOBS, meta["namespace"], wanted["metadata"]["name"], meta["uid"])
     if job is None:
         if await _servers_are_elsewhere(context, model, spec):
             return []
