@@ -22,6 +22,7 @@ from qwen3_operator.reconcile.heard import Heard
 from qwen3_operator.reconcile.nodes import Nodes
 from qwen3_operator.reconcile.plans import Plans
 from qwen3_operator.reconcile.rehearsal import Rehearsals
+from qwen3_operator.reconcile.replica_sets import ReplicaSets
 from qwen3_operator.reconcile.users import ModelUsers
 from qwen3_operator.reconcile.watched import OWNER_LABELS
 from qwen3_operator.settings import Settings
@@ -52,6 +53,8 @@ class Context:
     """Servers that have every adapter of a list."""
     results_heard: Heard = field(default_factory=Heard)
     """Servers that were asked what they measured of themselves, by the key of the measurement."""
+    replica_sets: ReplicaSets = field(default_factory=ReplicaSets)
+    """Which pods are servers."""
     rehearsals: Rehearsals = field(default_factory=Rehearsals)
     """What the API server said to servers that are not made yet."""
     plans: Plans = field(default_factory=Plans)

@@ -73,6 +73,7 @@ async def reconcile_deployment(context: Context, key: Key) -> Requeue | float | 
         return None
     it = _Reconciliation(context, obj)
     spec = it.read_spec()
+    await it.prove_pods()
     if spec is not None:
         await it.act(spec)
     status = deployment_status(key.name, spec, obj["metadata"]["generation"], obj.get("status") or {}, it.view())
@@ -178,7 +179,7 @@ class _Reconciliation(Servers):
         """Names of the models that are wanted, or that servers still run on."""
         held = self.context.store.find(QWEN3_MODELS, OWNER, self._uid)
         makers = [self.server["spec"]["template"]["spec"]] if self.server is not None else []
-        makers += [pod["spec"] for pod in self.server_pods() if not has_ended(pod)]
+        makers += [pod["spec"] for pod in self.seeming_pods() if not has_ended(pod)]
         keep = models_in_use(held, makers) | ({self.model_name} if self.model_name else set()) | self.adapters.models
         if self.server is not None and not is_rolled_out(self.server):
             keep |= {model["metadata"]["name"] for model in held}  # it may have to go back to what served
