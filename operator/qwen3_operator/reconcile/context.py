@@ -85,6 +85,10 @@ class Context:
         live = self.store.get(kind, namespace, name) if kind in self.store.kinds else None
         return live or await self.cluster.get(kind, namespace, name)
 
+    def prove(self, kind: Kind, live: Object, desired: Object) -> None:
+        """Check that `live` is ours, as `desired` would be. Raises NameTaken, OwnerGoing."""
+        prove_ours(kind, live, desired, _identity(desired))
+
     def own(self, kind: Kind, namespace: str, name: str, uid: str) -> Object | None:
         """A child as it was seen last; None for what is not controlled by this very `uid`, and is not to be believed:
         where one has to be made, `ensure` says whose the name is."""
@@ -99,7 +103,7 @@ class Context:
         meta = desired["metadata"]
         live = await self.observe(kind, meta["namespace"], meta["name"])
         if live is not None:
-            prove_ours(kind, live, desired, _identity(desired))
+            self.prove(kind, live, desired)
         return live
 
     async def change(self, kind: Kind, live: Object | None, desired: Object, holders: Sequence[Object] = ()) -> Object:
@@ -110,7 +114,7 @@ class Context:
                 wanted = wanted | {"metadata": wanted["metadata"] | {"ownerReferences": list(holders)}}
             # Not by force: should somebody else make one of that name right now, theirs stays as it is.
             return self.keep(kind, await self.cluster.apply(kind, wanted, manager=MANAGER, force=False))
-        prove_ours(kind, live, desired, _identity(desired))
+        self.prove(kind, live, desired)
         if up_to_date(live, wanted):
             return live
         exactly = wanted | {"metadata": wanted["metadata"] | {"uid": live["metadata"]["uid"]}}
@@ -128,7 +132,7 @@ class Context:
         live = await self.cluster.get(kind, meta["namespace"], meta["name"])
         if live is None:
             return
-        prove_ours(kind, live, desired, _identity(desired))
+        self.prove(kind, live, desired)
         exactly = {key: live["metadata"][key] for key in ("namespace", "name", "uid", "resourceVersion")}
         mended = {"metadata": exactly, "spec": with_ports_of(live, wanted)["spec"]}
         self.keep(kind, await self.cluster.merge(kind, mended, manager=MANAGER))
@@ -156,7 +160,7 @@ class Context:
         if live is None or live["metadata"]["uid"] != meta["uid"]:
             self.forget(kind, meta)
             return
-        prove_ours(kind, live, desired or seen, _identity(desired or seen))
+        self.prove(kind, live, desired or seen)
         if not live["metadata"].get("deletionTimestamp"):
             version = live["metadata"]["resourceVersion"]
             await self.cluster.delete(kind, meta["namespace"], meta["name"], uid=meta["uid"], resource_version=version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
@@ -10,6 +11,7 @@ from qwen3_operator.api.source import DEFAULT_REVISION, ModelSource
 from qwen3_operator.catalog import ConfigError, ModelFacts
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import CLAIMS, Kind
+from qwen3_operator.controller.ownership import NameTaken
 from qwen3_operator.controller.store import UNDECODABLE
 from qwen3_operator.desired.model import shared_model
 from qwen3_operator.engine.problem import Problem
@@ -61,7 +63,8 @@ async def hold_claim(context: Context, model: Object, kind: Kind, user: Object) 
     if retention(context, model) == "Delete":
         claim = context.store.get(CLAIMS, meta["namespace"], meta["name"])
         if claim is not None:
-            await add_holders(context, CLAIMS, claim, [reference_to(kind, user)])
+            with suppress(NameTaken):  # somebody else's: the model says so
+                await add_holders(context, CLAIMS, claim, [reference_to(kind, user)])
 
 
 def wanted_name(context: Context, user: Object, source: ModelSource) -> str:

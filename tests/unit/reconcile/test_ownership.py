@@ -6,11 +6,11 @@ import copy
 from typing import Any
 
 import pytest
-from tests.cluster.wrappers import Q3m
-from tests.monitoring.operator_at_work import NAMESPACE, World, downloaded
+from tests.cluster.wrappers import Q3d, Q3m
+from tests.monitoring.operator_at_work import NAMESPACE, SERVED, World, downloaded
 
-from qwen3_operator.controller.kinds import JOBS
-from qwen3_operator.naming import QWEN3_MODELS, model_labels
+from qwen3_operator.controller.kinds import CLAIMS, JOBS
+from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS, model_labels
 
 Object = dict[str, Any]
 NAME = "weights"
@@ -108,3 +108,20 @@ async def test_a_folder_that_somebody_else_frees_is_not_gone(world: Model, how: 
     assert said["Ready"][0] == "True", "the copy is in place"
     assert f"Job {name} is there already and not ours" in said["Accepted"][2]
     assert world.job(name) == theirs
+
+
+async def test_a_compile_cache_that_has_the_name_of_a_model_is_not_held_with_it(world: Model) -> None:
+    """Under Delete users hold the claim of their model; this one is another Qwen3Deployment's alone."""
+    cache = f"{SERVED}-compile-cache"
+    world.apply(QWEN3_DEPLOYMENTS, Q3d(SERVED).engine(compileCache={"enabled": True}))
+    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    before = copy.deepcopy(world.cluster.objects[CLAIMS.kind, NAMESPACE, cache])
+    world.apply(QWEN3_MODELS, Q3m(cache).set(id="Qwen/Qwen3-8B", storage={"retentionPolicy": "Delete"}))
+    user = Q3d("other").set(modelRef={"name": cache})
+    del user.spec["model"]
+    world.apply(QWEN3_DEPLOYMENTS, user)
+    await world.look(QWEN3_MODELS, cache)
+    await world.look(QWEN3_DEPLOYMENTS, "other", 2)
+    assert world.cluster.objects[CLAIMS.kind, NAMESPACE, cache] == before
+    assert world.status(QWEN3_MODELS, cache)["Accepted"][:2] == ("False", "NameTaken")
+    assert "NameTaken" in world.status(QWEN3_DEPLOYMENTS, "other")["ModelReady"]
