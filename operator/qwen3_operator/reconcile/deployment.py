@@ -151,7 +151,7 @@ class _Reconciliation(Servers):
             self.gpus_by_node = {node: gpus.count for node, gpus in self._nodes(spec).items()}
         await self._settle_whose_replicas(spec)
         spec = self._with_source(spec)
-        if spec.model is None:  # the model of its modelRef is not there
+        if spec.model is None:
             await self._ensure_replicas(spec)
             return
         try:
@@ -243,8 +243,8 @@ class _Reconciliation(Servers):
             self.problems.append(Problem(Reason.QWEN3_MODEL_NOT_FOUND, words, "spec.modelRef.name"))
 
     def _with_source(self, spec: Qwen3DeploymentSpec) -> Qwen3DeploymentSpec:
-        """The spec with the checkpoint that its modelRef stands for."""
-        if spec.model is not None or self.model is None:
+        """The spec with the checkpoint that its modelRef stands for; as it is where that cannot be read."""
+        if spec.model is not None or self.model is None or undecodable(self.model):
             return spec
         return spec.model_copy(update={"model": ModelSource.model_validate(self.model["spec"])})
 

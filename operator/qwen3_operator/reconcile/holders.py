@@ -130,8 +130,8 @@ async def settle(context: Context, kind: Kind, user: Object, keep: Collection[st
 
 
 def retention(context: Context, model: Object) -> str:
-    """Delete where the model and all its users say so; else Retain."""
-    if (model["spec"].get("storage") or {}).get("retentionPolicy") != "Delete":
+    """Delete where the model and all its users say so; else Retain, as for one that cannot be read."""
+    if ((model.get("spec") or {}).get("storage") or {}).get("retentionPolicy") != "Delete":
         return "Retain"
     users = users_of(context, model) if is_made_for_users(model) else []
     policies = [policy for user in users if (policy := _policy_of(user))]

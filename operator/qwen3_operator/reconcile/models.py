@@ -47,7 +47,7 @@ async def shared_model_for(context: Context, kind: Kind, user: Object, spec: Qwe
         return theirs
     if live is None:
         live = await make_held(context, kind, user, shared_model(namespace, name, spec))
-    elif decides(live, user["metadata"]["uid"]):
+    elif decides(live, user["metadata"]["uid"]) and UNDECODABLE not in live:
         # Users may differ in token, mirror, size and scheduling: the first decides, so two never write in turns.
         live = await context.change(QWEN3_MODELS, live, shared_model(namespace, name, spec))
     if not holds(live, user["metadata"]["uid"]):
@@ -105,7 +105,7 @@ def weights_of(model: Object | None, name: str, source: ModelSource) -> Weights:
         facts = ModelFacts.from_config(config, copy.get("weightsBytes"), files) if config else None
         others = bool(((model or {}).get("spec") or {}).get("storage", {}).get("existingClaim"))
         return Weights(copy["claim"], copy["path"], facts, others, commit=str(copy.get("commit") or ""))
-    theirs = ModelSource.model_validate(model["spec"]) if model else source
+    theirs = ModelSource.model_validate(model["spec"]) if model and UNDECODABLE not in model else source
     claim = claim_name(model["metadata"]["name"] if model else name, theirs)
     return Weights(claim, model_path(theirs), claim_is_others=claim_is_others(theirs))
 
