@@ -50,7 +50,9 @@ class Moved(World):
     def holders(self, kind: Kind) -> list[str] | None:
         """Names of those that hold the first model, or its claim; None where it is not there."""
         live = self.cluster.objects.get((kind.kind, NAMESPACE, self.model))
-        return live and [owner["name"] for owner in live["metadata"].get("ownerReferences") or ()]
+        if live is None:
+            return None
+        return [owner["name"] for owner in live["metadata"].get("ownerReferences") or ()]
 
     def hold(self, kind: Kind) -> None:
         """Another Qwen3Deployment takes hold of it, which no watch has shown."""
