@@ -21,6 +21,11 @@ def service(world: World) -> Object:
     return world.apply({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})
 
 
+def compile_cache(world: World) -> Object:
+    """A claim that has the name of the compile cache."""
+    return claim(world, "chat-compile-cache")
+
+
 def claim(world: World, name: str) -> Object:
     """A claim with somebody's database."""
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
@@ -45,17 +50,19 @@ def as_it_was(world: World, before: Object) -> None:
     assert not any("qwen3" in key for key in now["metadata"].get("annotations") or {})
 
 
-@pytest.mark.parametrize("theirs", [service, deployment])
+@pytest.mark.parametrize("theirs", [service, deployment, compile_cache])
 def test_what_others_made_under_the_name_of_a_server_stays(world: World, theirs: Callable[[World], Object]) -> None:
     before = theirs(world)
-    world.apply(Q3d())
+    kind, name = before["kind"], before["metadata"]["name"]
+    world.apply(Q3d().engine(compileCache={"enabled": True}))
     words = world.wait_condition("chat", "Accepted", "False", reason="NameTaken")["message"]
-    assert f"{before['kind']} chat is there already and not ours" in words
+    assert f"{kind} {name} is there already and not ours" in words
     stays(lambda: world.condition("chat", "Ready").get("reason") == "NameTaken", seconds=2)
+    assert world.condition("chat", "Stalled")["status"] == "True", "a person has to choose another name"
     as_it_was(world, before)
     world.delete("Qwen3Deployment", "chat")
     world.wait_gone("Qwen3Deployment", "chat")
-    stays(lambda: world.get(before["kind"], "chat") is not None, seconds=2)
+    stays(lambda: world.get(kind, name) is not None, seconds=2)
     as_it_was(world, before)
 
 

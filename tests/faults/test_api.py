@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import pytest
 from tests.faults.bench import Bench, Case, sample
 from tests.faults.operator_thread import Answer, Injector, OperatorThread
-from tests.faults.scenarios import CREATE
-from tests.faults.test_crash import Outcome, fault_free
+from tests.faults.scenarios import CHANGE_MODEL, CREATE
+from tests.faults.test_crash import Outcome, fault_free, prepare
 
 from qwen3_operator.process import _KINDS
 
@@ -96,6 +98,31 @@ def test_one_request_fails(bench: Bench, sound: Outcome, name: str) -> None:
 
     bench.each(check, sample(requests, POINTS))
     assert struck, "no run came to the request that was to fail"
+
+
+def test_a_model_that_cannot_be_let_go_at_once_is_let_go_later(bench: Bench) -> None:
+    """Servers run another model; the deletion of the first one meets a conflict, or its answer is lost."""
+    sound = fault_free(bench, CHANGE_MODEL)
+
+    def check(name: str) -> None:
+        struck: list[str] = []
+
+        async def fault(_: int, send: Send) -> Answer:
+            method, path = cast("functools.partial[Awaitable[Answer]]", send).args[:2]
+            if struck or method != "DELETE" or "/qwen3models/" not in path:
+                return await send()
+            struck.append(path)
+            return await FAULTS[name](send)
+
+        with bench.case("release") as case:
+            prepare(case, CHANGE_MODEL)
+            operator = disturbed(case, fault)
+            CHANGE_MODEL.act(case.world)
+            case.wait_quiet(operator, lambda: CHANGE_MODEL.ended(case.world), name)
+            case.wait_state(sound.state)
+            assert struck, "no model was deleted"
+
+    bench.each(check, ["409", "lost answer"])
 
 
 @pytest.mark.parametrize("fault", ["reset", "500", "403"])

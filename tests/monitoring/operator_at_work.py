@@ -15,7 +15,7 @@ from tests.unit.memory_cluster import MemoryCluster
 
 from qwen3_operator.api.times import timestamp
 from qwen3_operator.controller.cluster import ApiError, Cluster
-from qwen3_operator.controller.kinds import CLAIMS, DEPLOYMENTS, JOBS, NODES, PODS, Kind
+from qwen3_operator.controller.kinds import CLAIMS, DEPLOYMENTS, JOBS, NODES, PODS, REPLICA_SETS, Kind
 from qwen3_operator.controller.lease import Lease
 from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS, server_labels
 from qwen3_operator.process import Operator
@@ -102,6 +102,7 @@ class World:
         }
         limits = {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
         owner = {"kind": "ReplicaSet", "name": f"{SERVED}-1", "uid": "r"}
+        self.cluster.put(REPLICA_SETS, replica_set(owner, made))
         self._pod(f"{SERVED}-1-a", server_labels(SERVED), owner, {"name": "vllm"} | limits, status)
         self.cluster.pod_logs[f"{SERVED}-1-a"] = LOG
 
@@ -134,6 +135,13 @@ class World:
         self.cluster.put(
             PODS, {"metadata": meta, "spec": {"nodeName": "node", "containers": [container]}, "status": status}
         )
+
+
+def replica_set(named: Object, server: Object) -> Object:
+    """The ReplicaSet that a pod of the Deployment `server` names."""
+    owner = {"kind": "Deployment", "name": server["metadata"]["name"], "uid": server["metadata"]["uid"]}
+    meta = {"namespace": server["metadata"]["namespace"], "name": named["name"], "uid": named["uid"]}
+    return {"metadata": meta | {"ownerReferences": [owner | {"controller": True}]}}
 
 
 async def downloaded(world: World, model: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from qwen3_operator.controller.cluster import ApiError
@@ -64,17 +65,25 @@ class MemoryCluster:
         return copy.deepcopy(self.objects.get((kind.kind, namespace or "", name)))
 
     async def list(
-        self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = "", limit: int | None = None
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        limit: int | None = None,
+        only: Callable[[Object], bool] = lambda _: True,
     ) -> list[Object]:
         self.reads[f"list {kind.kind}"] += 1
         wanted = dict(pair.split("=", 1) for pair in labels.split(",") if pair)
-        return [
+        found = (
             copy.deepcopy(obj)
             for obj in self.of(kind)
             if namespace in (None, obj["metadata"].get("namespace"))
             and wanted.items() <= (obj["metadata"].get("labels") or {}).items()
             and all(_has(obj, *pair.split("=", 1)) for pair in fields.split(",") if pair)
-        ]
+        )
+        return list(islice(filter(only, found), limit))
 
     async def apply(
         self,

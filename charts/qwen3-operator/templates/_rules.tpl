@@ -16,7 +16,7 @@
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch]
-- apiGroups: [apps] # what the servers before were made from, to go back to
+- apiGroups: [apps] # which pods are servers; what those before were made from, to go back to
   resources: [replicasets]
   verbs: [list]
 - apiGroups: [""]

@@ -263,8 +263,8 @@ class JobStatus(ApiModel):
     """Its name."""
     result: Literal["Complete", "Failed"] | None = None
     """How it ended."""
-    delivery: Literal["Running", "Complete", "Failed"] | None = None
-    """Delivery of what a Job that failed had finished, by a Job of its own."""
+    delivery: Literal["Waiting", "Running", "Complete", "Failed"] | None = None
+    """Delivery of what a Job that failed had finished, by a Job of its own. Waiting: that Job cannot be made yet."""
     started_at: Time | None = None
     """When it started."""
     finished_at: Time | None = None

@@ -34,6 +34,15 @@ _JOB_NAME = rule(
     _name_matches("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
     f"the name becomes a Job's: at most {MAX_NAME} lower-case letters, digits and '-'",
 )
+_SERVICE_NAME = rule(
+    _name_matches("^[a-z]([-a-z0-9]*[a-z0-9])?$"),
+    f"the name becomes a Service's: at most {MAX_NAME} lower-case letters, digits and '-', beginning with a letter",
+)
+# That Service is in `default`; a rule reads the name alone, never the namespace.
+_NOT_THE_API_SERVERS = rule(
+    "self.metadata.name != 'kubernetes'",
+    "the name kubernetes is that of the API server's own Service: choose another",
+)
 
 
 def _crd(
@@ -42,13 +51,13 @@ def _crd(
     columns: list[dict[str, Any]],
     *,
     selectable: Sequence[str],
-    name_rule: dict[str, str],
+    name_rules: Sequence[dict[str, str]],
     scale: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     schema = structural_schema(model)
     schema["properties"]["metadata"] = {"type": "object"}
     schema["required"] = ["spec"]
-    schema["x-kubernetes-validations"] = [name_rule]
+    schema["x-kubernetes-validations"] = list(name_rules)
     # A CR that nobody has looked at yet must not look done: kstatus reads an absent status as Current. The first
     # generation is 1.
     schema["properties"]["status"]["default"] = {"observedGeneration": 0}
@@ -102,11 +111,7 @@ def crds() -> list[dict[str, Any]]:
                 _column("Image", ".status.engine.image", wide=True),
             ],
             selectable=[".spec.model.id", ".status.model.name"],
-            name_rule=rule(
-                _name_matches("^[a-z]([-a-z0-9]*[a-z0-9])?$"),
-                f"the name becomes a Service's: at most {MAX_NAME} lower-case letters, digits and '-',"
-                " beginning with a letter",
-            ),
+            name_rules=[_SERVICE_NAME, _NOT_THE_API_SERVERS],
             scale={
                 "specReplicasPath": ".spec.replicas",
                 "statusReplicasPath": ".status.replicas",
@@ -128,7 +133,7 @@ def crds() -> list[dict[str, Any]]:
                 _column("Size", ".status.size", wide=True),
             ],
             selectable=[".spec.id"],
-            name_rule=_JOB_NAME,
+            name_rules=[_JOB_NAME],
         ),
         _crd(
             Qwen3Batch,
@@ -146,6 +151,6 @@ def crds() -> list[dict[str, Any]]:
                 _column("Output", ".status.output", wide=True),
             ],
             selectable=[".spec.model.id", ".status.model.name"],
-            name_rule=_JOB_NAME,
+            name_rules=[_JOB_NAME],
         ),
     ]

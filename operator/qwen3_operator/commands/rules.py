@@ -103,6 +103,7 @@ def _has_servers_to_choose(spec: Mapping[str, Any]) -> bool:
 
 _TARGETS = {"concurrency", "queue", "kvCache", "auto"}
 _BY_MESSAGE: Mapping[str, Callable[[Any], bool]] = {
+    "the name kubernetes is that of": lambda it: it["metadata"]["name"] != "kubernetes",
     "must be a URL of the hub": _is_address,
     "must be a folder inside the volume": _inside,
     "must be a file inside the volume": lambda it: _inside(it) and not it.endswith("/"),

@@ -159,10 +159,18 @@ class Cluster:
             raise _error(0, f"{type(error).__name__}: {error}".encode()) from error
 
     async def list(
-        self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = "", limit: int | None = None
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        limit: int | None = None,
+        only: Callable[[Object], bool] = lambda _: True,
     ) -> Objects:
-        """Objects of `kind` by label and field selector; with `limit`, no more than that."""
-        return await self._pages(kind, namespace, {"labelSelector": labels, "fieldSelector": fields}, most=limit)
+        """Objects of `kind` by label and field selector, and by `only`; with `limit`, no more than that of these."""
+        selectors = {"labelSelector": labels, "fieldSelector": fields}
+        return await self._pages(kind, namespace, selectors, most=limit, only=only)
 
     async def names(self, kind: Kind, namespace: str | None = None, *, labels: str = "") -> Sequence[Name]:
         """All objects of `kind` by label selector, without what is in them."""
@@ -178,12 +186,13 @@ class Cluster:
         *,
         most: int | None = None,
         accept: str = JSON,
+        only: Callable[[Object], bool] = lambda _: True,
     ) -> Objects:
         query = {**selectors, "limit": str(min(most or PAGE, PAGE))}
         items: Objects = []
         while True:
             page = await self._json("list", kind, "GET", kind.path(namespace), query=query, accept=accept)
-            items += page["items"] or ()  # a listing of names has null where there is none
+            items += filter(only, page["items"] or ())  # a listing of names has null where there is none
             query["continue"] = page["metadata"].get("continue", "")
             if not query["continue"] or (most and len(items) >= most):
                 return items[:most]

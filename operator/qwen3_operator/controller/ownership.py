@@ -17,7 +17,8 @@ class NameTaken(ApiError):
     final = True
 
     def __init__(self, kind: Kind, live: Object) -> None:
-        words = f"{kind.kind} {live['metadata']['name']} is there already and not ours: {owner_in_words(live)}"
+        self.name = str(live["metadata"]["name"])
+        words = f"{kind.kind} {self.name} is there already and not ours: {owner_in_words(live)}"
         super().__init__(409, "NameTaken", words)
 
     def __str__(self) -> str:

@@ -67,7 +67,7 @@ async def find_adapters(
     before = lora_in(made.plan.command) if made else None
     if not wanted or base is None:
         return Adapters(lora=lora_for(spec.engine, (), before)), []
-    if (base["spec"].get("storage") or {}).get("existingClaim"):
+    if ((base.get("spec") or {}).get("storage") or {}).get("existingClaim"):
         words = f"adapters lie beside their model, and nothing is written to its existingClaim: leave {FIELD} out"
         return Adapters(), [Problem(Reason.ADAPTER_WITHOUT_PLACE, words, FIELD)]
     problems: list[Problem] = []

@@ -64,7 +64,7 @@ class _Reconciliation(BatchEnd):
         status, jobs = self._status, jobs_of(self.context, self.obj)
         if not jobs:
             return has_ended(status)
-        delivery = self.context.store.get(JOBS, self._namespace, delivery_name(jobs[0]))
+        delivery = self.context.own(JOBS, self._namespace, delivery_name(jobs[0]), jobs[0]["metadata"]["uid"])
         told = status.get("job") or {}
         return (
             is_over(status)

@@ -72,12 +72,12 @@ class BatchEnd(BatchJob):
 
     async def _deliver(self, job: Mapping[str, Any], code: str, why: str) -> None:
         try:
-            self.view.delivery = await self.context.observe(JOBS, self._namespace, delivery_name(job))
-            if self.view.delivery is None:
-                wanted = delivery_job(job, code, why, self.context.settings)
-                self.view.delivery = await self.context.change(JOBS, None, wanted)
+            wanted = delivery_job(job, code, why, self.context.settings)
+            there = await self.context.found(JOBS, wanted)
+            self.view.delivery = there or await self.context.change(JOBS, None, wanted)
         except ApiError as error:
             self.problems.append(refused(JOBS, delivery_name(job), error))
+            self.view.delivery_waits = True
 
     async def _capacity(self, job: Object) -> str:
         """Size of the claim that the Job's output is on."""

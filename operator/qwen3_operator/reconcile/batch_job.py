@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qwen3_operator.api.batch import Qwen3BatchSpec
@@ -35,6 +35,7 @@ from qwen3_operator.plan.batch import BatchPlan, as_server, make_batch_plan
 from qwen3_operator.reconcile.batch_references import BatchReferences
 from qwen3_operator.reconcile.context import Context, refused
 from qwen3_operator.reconcile.models import referred_model, shared_model_for, wanted_name, weights_of
+from qwen3_operator.reconcile.reconciliation import undecodable
 from qwen3_operator.status.batch import BatchView
 from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.model_ready import verified_copy
@@ -144,6 +145,10 @@ class BatchJob(BatchReferences):
         if self.wanted_model is None:
             words = f"Qwen3Model {model}, to which that Qwen3Deployment refers, does not exist: create it"
             self.problems.append(Problem(Reason.QWEN3_MODEL_NOT_FOUND, words, "spec.deploymentRef.name"))
+            return None
+        if problem := undecodable(self.wanted_model):
+            words = f"Qwen3Model {model}, to which that Qwen3Deployment refers: {problem.message}"
+            self.problems.append(replace(problem, message=words, field="spec.deploymentRef.name"))
             return None
         source = ModelSource.model_validate(self.wanted_model["spec"])
         return as_server(spec, deployment.model_copy(update={"model": source}))

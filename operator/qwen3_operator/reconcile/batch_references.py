@@ -13,7 +13,6 @@ from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS
-from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, file_on_claim
 from qwen3_operator.plan.batch import RUNNING
@@ -71,8 +70,8 @@ class BatchReferences(Reconciliation):
         if asked.get("replicas") == 0 and not asked.get("autoscaling"):
             words = f"Qwen3Deployment {name} has spec.replicas 0: the lines wait until it is scaled up"
             return Problem(Reason.SERVERS_SCALED_TO_ZERO, words, where)
-        server = self.context.store.get(DEPLOYMENTS, self._namespace, name)
-        if server is not None and is_controlled_by(server, found["metadata"]["uid"]) and _ready(server):
+        server = self.context.own(DEPLOYMENTS, self._namespace, name, found["metadata"]["uid"])
+        if server is not None and _ready(server):
             return None
         told = condition_of(found, Type.READY)
         why = f" ({told['reason']}: {told.get('message', '')})" if told and told["status"] != "True" else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qwen3_operator.api.engine import CompileCache
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, STORAGE_CLASSES
-from qwen3_operator.controller.ownership import NameTaken, is_controlled_by
+from qwen3_operator.controller.ownership import NameTaken
 from qwen3_operator.desired.compile_cache import cache_claim, cache_claim_name, wants_more
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.reconcile.context import Context, refused
@@ -19,9 +19,7 @@ async def ensure_compile_cache(context: Context, owner: Object, cache: CompileCa
     """
     meta = owner["metadata"]
     namespace, name, uid = meta["namespace"], meta["name"], meta["uid"]
-    live = context.store.get(CLAIMS, namespace, cache_claim_name(name))
-    if not is_controlled_by(live, uid):
-        live = None
+    live = context.own(CLAIMS, namespace, cache_claim_name(name), uid)
     if cache is None or not cache.enabled:
         return of_compile_cache(cache, live)
     fixed_class = await class_without_growth(context, live) if live is not None and wants_more(cache, live) else ""

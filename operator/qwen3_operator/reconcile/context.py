@@ -11,7 +11,7 @@ from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import ApiError, Cluster, Object
 from qwen3_operator.controller.events import Recorder
 from qwen3_operator.controller.kinds import EVENTS, Kind
-from qwen3_operator.controller.ownership import NameTaken, prove_ours
+from qwen3_operator.controller.ownership import NameTaken, is_controlled_by, prove_ours
 from qwen3_operator.controller.store import Store
 from qwen3_operator.desired.drift import stamped, up_to_date, with_ports_of
 from qwen3_operator.engine.problem import Problem
@@ -22,6 +22,7 @@ from qwen3_operator.reconcile.heard import Heard
 from qwen3_operator.reconcile.nodes import Nodes
 from qwen3_operator.reconcile.plans import Plans
 from qwen3_operator.reconcile.rehearsal import Rehearsals
+from qwen3_operator.reconcile.replica_sets import ReplicaSets
 from qwen3_operator.reconcile.users import ModelUsers
 from qwen3_operator.reconcile.watched import OWNER_LABELS
 from qwen3_operator.settings import Settings
@@ -52,6 +53,8 @@ class Context:
     """Servers that have every adapter of a list."""
     results_heard: Heard = field(default_factory=Heard)
     """Servers that were asked what they measured of themselves, by the key of the measurement."""
+    replica_sets: ReplicaSets = field(default_factory=ReplicaSets)
+    """Which pods are servers."""
     rehearsals: Rehearsals = field(default_factory=Rehearsals)
     """What the API server said to servers that are not made yet."""
     plans: Plans = field(default_factory=Plans)
@@ -82,6 +85,27 @@ class Context:
         live = self.store.get(kind, namespace, name) if kind in self.store.kinds else None
         return live or await self.cluster.get(kind, namespace, name)
 
+    def prove(self, kind: Kind, live: Object, desired: Object) -> None:
+        """Check that `live` is ours, as `desired` would be. Raises NameTaken, OwnerGoing."""
+        prove_ours(kind, live, desired, _identity(desired))
+
+    def own(self, kind: Kind, namespace: str, name: str, uid: str) -> Object | None:
+        """A child as it was seen last; None for what is not controlled by this very `uid`, and is not to be believed:
+        where one has to be made, `ensure` says whose the name is."""
+        live = self.store.get(kind, namespace, name)
+        return live if is_controlled_by(live, uid) else None
+
+    async def found(self, kind: Kind, desired: Object) -> Object | None:
+        """What is there as `desired` already, whatever its spec; None where nothing has its name.
+
+        Raises NameTaken, OwnerGoing, ApiError.
+        """
+        meta = desired["metadata"]
+        live = await self.observe(kind, meta["namespace"], meta["name"])
+        if live is not None:
+            self.prove(kind, live, desired)
+        return live
+
     async def change(self, kind: Kind, live: Object | None, desired: Object, holders: Sequence[Object] = ()) -> Object:
         """`ensure` for what `observe` returned a moment ago as `live`. `holders`: ownerReferences to make it with."""
         wanted = stamped(desired)
@@ -90,7 +114,7 @@ class Context:
                 wanted = wanted | {"metadata": wanted["metadata"] | {"ownerReferences": list(holders)}}
             # Not by force: should somebody else make one of that name right now, theirs stays as it is.
             return self.keep(kind, await self.cluster.apply(kind, wanted, manager=MANAGER, force=False))
-        prove_ours(kind, live, desired, _identity(desired))
+        self.prove(kind, live, desired)
         if up_to_date(live, wanted):
             return live
         exactly = wanted | {"metadata": wanted["metadata"] | {"uid": live["metadata"]["uid"]}}
@@ -108,7 +132,7 @@ class Context:
         live = await self.cluster.get(kind, meta["namespace"], meta["name"])
         if live is None:
             return
-        prove_ours(kind, live, desired, _identity(desired))
+        self.prove(kind, live, desired)
         exactly = {key: live["metadata"][key] for key in ("namespace", "name", "uid", "resourceVersion")}
         mended = {"metadata": exactly, "spec": with_ports_of(live, wanted)["spec"]}
         self.keep(kind, await self.cluster.merge(kind, mended, manager=MANAGER))
@@ -116,12 +140,8 @@ class Context:
     async def rehearse(self, kind: Kind, desired: Object) -> None:
         """Have the API server say whether it would make `desired`, and change nothing; what is there already and ours
         is not asked for. Raises NameTaken, ApiError."""
-        meta = desired["metadata"]
-        live = await self.observe(kind, meta["namespace"], meta["name"])
-        if live is None:
+        if await self.found(kind, desired) is None:
             await self.cluster.apply(kind, stamped(desired), manager=MANAGER, force=False, dry_run=True)
-        else:
-            prove_ours(kind, live, desired, _identity(desired))
 
     async def hand_over(self, kind: Kind, live: Object, fields: Object) -> Object:
         """Give `fields` of the spec of a child of ours away, as they are. What our next apply leaves out would go else,
@@ -140,7 +160,7 @@ class Context:
         if live is None or live["metadata"]["uid"] != meta["uid"]:
             self.forget(kind, meta)
             return
-        prove_ours(kind, live, desired or seen, _identity(desired or seen))
+        self.prove(kind, live, desired or seen)
         if not live["metadata"].get("deletionTimestamp"):
             version = live["metadata"]["resourceVersion"]
             await self.cluster.delete(kind, meta["namespace"], meta["name"], uid=meta["uid"], resource_version=version)

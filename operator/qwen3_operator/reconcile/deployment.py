@@ -13,7 +13,6 @@ from qwen3_operator.api.source import ModelSource
 from qwen3_operator.catalog import ConfigError
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES
-from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
 from qwen3_operator.desired.capacity import capacity_name
@@ -74,6 +73,7 @@ async def reconcile_deployment(context: Context, key: Key) -> Requeue | float | 
         return None
     it = _Reconciliation(context, obj)
     spec = it.read_spec()
+    await it.prove_pods()
     if spec is not None:
         await it.act(spec)
     status = deployment_status(key.name, spec, obj["metadata"]["generation"], obj.get("status") or {}, it.view())
@@ -124,9 +124,7 @@ class _Reconciliation(Servers):
 
     def read_spec(self) -> Qwen3DeploymentSpec | None:
         """The spec; None, and a problem, where it cannot be read."""
-        server = self.context.store.get(DEPLOYMENTS, self._namespace, self._name)
-        if is_controlled_by(server, self._uid):
-            self.server = server
+        self.server = self.context.own(DEPLOYMENTS, self._namespace, self._name, self._uid)
         if problem := undecodable(self.obj):
             self.problems.append(problem)
             return None
@@ -153,7 +151,7 @@ class _Reconciliation(Servers):
             self.gpus_by_node = {node: gpus.count for node, gpus in self._nodes(spec).items()}
         await self._settle_whose_replicas(spec)
         spec = self._with_source(spec)
-        if spec.model is None:  # the model of its modelRef is not there
+        if spec.model is None:
             await self._ensure_replicas(spec)
             return
         try:
@@ -181,7 +179,7 @@ class _Reconciliation(Servers):
         """Names of the models that are wanted, or that servers still run on."""
         held = self.context.store.find(QWEN3_MODELS, OWNER, self._uid)
         makers = [self.server["spec"]["template"]["spec"]] if self.server is not None else []
-        makers += [pod["spec"] for pod in self.server_pods() if not has_ended(pod)]
+        makers += [pod["spec"] for pod in self.seeming_pods() if not has_ended(pod)]
         keep = models_in_use(held, makers) | ({self.model_name} if self.model_name else set()) | self.adapters.models
         if self.server is not None and not is_rolled_out(self.server):
             keep |= {model["metadata"]["name"] for model in held}  # it may have to go back to what served
@@ -246,8 +244,8 @@ class _Reconciliation(Servers):
             self.problems.append(Problem(Reason.QWEN3_MODEL_NOT_FOUND, words, "spec.modelRef.name"))
 
     def _with_source(self, spec: Qwen3DeploymentSpec) -> Qwen3DeploymentSpec:
-        """The spec with the checkpoint that its modelRef stands for."""
-        if spec.model is not None or self.model is None:
+        """The spec with the checkpoint that its modelRef stands for; as it is where that cannot be read."""
+        if spec.model is not None or self.model is None or undecodable(self.model):
             return spec
         return spec.model_copy(update={"model": ModelSource.model_validate(self.model["spec"])})
 

@@ -37,8 +37,7 @@ async def ensure_front(context: Context, owner: Object, spec: Qwen3DeploymentSpe
     if port is None:
         words = f"all {ports.count} ports of the front are taken: requests are not held (front.ports of the chart)"
         return [Problem(Reason.FRONT_FULL, words, severity="warning")]
-    server = context.store.get(DEPLOYMENTS, namespace, name)
-    told = told_of(spec, server if is_controlled_by(server, uid) else None, owner, startup)
+    told = told_of(spec, context.own(DEPLOYMENTS, namespace, name, uid), owner, startup)
     if not pods.addresses and ours is not None:
         pods = replace(pods, family=str(ours["addressType"]))  # it cannot be changed
     stands_in = not serving(slices, name)

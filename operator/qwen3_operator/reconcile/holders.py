@@ -24,6 +24,7 @@ from qwen3_operator.naming import (
     QWEN3_BATCHES,
     QWEN3_DEPLOYMENTS,
     QWEN3_MODELS,
+    model_labels,
     owner_reference,
 )
 from qwen3_operator.reconcile.context import Context
@@ -70,8 +71,10 @@ def decides(model: Object, uid: str) -> bool:
 
 
 async def add_holders(context: Context, kind: Kind, live: Object, references: Sequence[dict[str, Any]]) -> Object:
-    """Have `references` among the holders of what was seen as `live`. Raises ApiError (409) where others write it all
-    the time."""
+    """Have `references` among the holders of what was seen as `live`: a model made for users, or the claim of a model.
+
+    Raises NameTaken, ApiError (409) where others write it all the time.
+    """
 
     async def add(there: Object) -> Object:
         return await _add(context, kind, there, references)
@@ -107,7 +110,11 @@ async def _on_what_is_there(
 async def _add(context: Context, kind: Kind, live: Object, references: Sequence[dict[str, Any]]) -> Object:
     known = {owner["uid"] for owner in holders_of(live)}
     new = [reference for reference in references if reference["uid"] not in known]
-    return await _apply(context, kind, live, [*holders_of(live), *new]) if new else live
+    if not new:
+        return live
+    labels = model_labels(live["metadata"]["name"]) if kind == CLAIMS else {MANAGED_BY: MANAGER}
+    context.prove(kind, live, {"metadata": {"labels": labels}})
+    return await _apply(context, kind, live, [*holders_of(live), *new])
 
 
 async def settle(context: Context, kind: Kind, user: Object, keep: Collection[str]) -> None:
@@ -130,8 +137,8 @@ async def settle(context: Context, kind: Kind, user: Object, keep: Collection[st
 
 
 def retention(context: Context, model: Object) -> str:
-    """Delete where the model and all its users say so; else Retain."""
-    if (model["spec"].get("storage") or {}).get("retentionPolicy") != "Delete":
+    """Delete where the model and all its users say so; else Retain, as for one that cannot be read."""
+    if ((model.get("spec") or {}).get("storage") or {}).get("retentionPolicy") != "Delete":
         return "Retain"
     return "Retain" if is_made_for_users(model) and _has_user_who_retains(context, model) else "Delete"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from qwen3_operator.api.source import ModelSource
 from qwen3_operator.controller.cluster import Object
+from qwen3_operator.controller.store import UNDECODABLE
 from qwen3_operator.naming import MODELS_DIR, claim_name, model_path
 
 PodSpec = Mapping[str, Any]
@@ -36,6 +37,8 @@ def claims_of(pod: PodSpec) -> list[str]:
 
 
 def _uses(pod: PodSpec, model: Object) -> bool:
+    if UNDECODABLE in model:
+        return True  # as far as anybody knows
     if model["spec"].get("adapterOf"):
         return False  # its files go with the claim of the model, and a list tells a server which it has
     source = ModelSource.model_validate(model["spec"])

@@ -13,6 +13,7 @@ from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, JOBS, SECRETS
+from qwen3_operator.controller.ownership import NameTaken, is_controlled_by
 from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
@@ -121,7 +122,7 @@ class _Reconciliation(Reconciliation):
             return  # the claim's own event brings the next look
         await self._ensure_claim(spec)
         if self._is_in_place(spec, self._status):
-            self.removed = await free_superseded(self.context, self.obj, spec, self.used_by)
+            await self._free_superseded(spec)
             return
         if spec.suspend:
             await self._delete_jobs(keep="")
@@ -242,7 +243,7 @@ class _Reconciliation(Reconciliation):
             beside=[*self.used_by, *self.beside],
         )
         name = wanted["metadata"]["name"]
-        self.job = self.context.store.get(JOBS, self._namespace, name)
+        self.job = self.context.own(JOBS, self._namespace, name, self._uid)
         if self.job is not None and self._retry_is_due(name):
             await self._delete_jobs(keep="")
             self.job = None
@@ -252,6 +253,12 @@ class _Reconciliation(Reconciliation):
                 self.job = await self.context.ensure(JOBS, wanted)
             except ApiError as error:
                 self.problems.append(refused(JOBS, name, error))
+
+    async def _free_superseded(self, spec: Qwen3ModelSpec) -> None:
+        try:
+            self.removed = await free_superseded(self.context, self.obj, spec, self.used_by)
+        except NameTaken as error:
+            self.problems.append(refused(JOBS, error.name, error))
 
     async def _references(self, spec: Qwen3ModelSpec) -> list[str]:
         """Versions of Secret and ConfigMap that the Job needs; they change with the content. Or problems."""
@@ -288,7 +295,8 @@ class _Reconciliation(Reconciliation):
         """Remove the Jobs of this model other than `keep`: of a spec before, or failed and due again."""
         for job in self.context.store.find(JOBS, OWNER, self._uid):
             meta = job["metadata"]
-            if meta["name"] != keep and not meta.get("deletionTimestamp"):
+            ours = is_controlled_by(job, self._uid)
+            if ours and meta["name"] != keep and not meta.get("deletionTimestamp"):
                 await self.context.delete(JOBS, job)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
@@ -10,6 +11,7 @@ from qwen3_operator.api.source import DEFAULT_REVISION, ModelSource
 from qwen3_operator.catalog import ConfigError, ModelFacts
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import CLAIMS, Kind
+from qwen3_operator.controller.ownership import NameTaken
 from qwen3_operator.controller.store import UNDECODABLE
 from qwen3_operator.desired.model import shared_model
 from qwen3_operator.engine.problem import Problem
@@ -47,7 +49,7 @@ async def shared_model_for(context: Context, kind: Kind, user: Object, spec: Qwe
         return theirs
     if live is None:
         live = await make_held(context, kind, user, shared_model(namespace, name, spec))
-    elif decides(live, user["metadata"]["uid"]):
+    elif decides(live, user["metadata"]["uid"]) and UNDECODABLE not in live:
         # Users may differ in token, mirror, size and scheduling: the first decides, so two never write in turns.
         live = await context.change(QWEN3_MODELS, live, shared_model(namespace, name, spec))
     if not holds(live, user["metadata"]["uid"]):
@@ -66,7 +68,8 @@ async def hold_claim(context: Context, model: Object, kind: Kind, user: Object) 
     claim = context.store.get(CLAIMS, meta["namespace"], meta["name"])
     if claim is not None and not holds(claim, user["metadata"]["uid"]):
         others = [it for it in holders_of(model) if is_of_user(it) and it["uid"] != user["metadata"]["uid"]]
-        await add_holders(context, CLAIMS, claim, [reference_to(kind, user), *others])
+        with suppress(NameTaken):  # somebody else's: the model says so
+            await add_holders(context, CLAIMS, claim, [reference_to(kind, user), *others])
 
 
 def wanted_name(context: Context, user: Object, source: ModelSource) -> str:
@@ -107,7 +110,7 @@ def weights_of(model: Object | None, name: str, source: ModelSource) -> Weights:
         facts = ModelFacts.from_config(config, copy.get("weightsBytes"), files) if config else None
         others = bool(((model or {}).get("spec") or {}).get("storage", {}).get("existingClaim"))
         return Weights(copy["claim"], copy["path"], facts, others, commit=str(copy.get("commit") or ""))
-    theirs = ModelSource.model_validate(model["spec"]) if model else source
+    theirs = ModelSource.model_validate(model["spec"]) if model and UNDECODABLE not in model else source
     claim = claim_name(model["metadata"]["name"] if model else name, theirs)
     return Weights(claim, model_path(theirs), claim_is_others=claim_is_others(theirs))
 

@@ -24,7 +24,8 @@ from qwen3_operator.status.startup import startup_status
 LOG_LINES = 1000
 """vLLM's cause stands above its echoes: up to 150 lines from the end in starts that failed here."""
 STARTUP_LINES = 2000
-MOST_OF_JOB = 100
+MOST_OF_JOB = 2560
+"""Ten for each of 256 shards: a pod that failed stays beside the next."""
 MOST_EXAMINED = 3
 """Pods of one owner whose log and events are read: the others mostly say the same."""
 REPLACED_WITHIN = timedelta(seconds=10)
@@ -40,12 +41,16 @@ async def pods_of_job(context: Context, job: Object) -> list[Object]:
     known have ended, the API server is asked.
     """
     meta = job["metadata"]
+
+    def ours(pod: Object) -> bool:
+        return is_controlled_by(pod, meta["uid"])
+
     found = context.store.find(PODS, BY_JOB, in_namespace(meta["namespace"], meta["name"]))
-    pods = [pod for pod in found if is_controlled_by(pod, meta["uid"])]
+    pods = list(filter(ours, found))
     if job_result(job) is None or (pods and all(map(has_ended, pods))):
         return pods
-    found = await context.cluster.list(PODS, meta["namespace"], labels=f"{JOB_LABEL}={meta['name']}", limit=MOST_OF_JOB)
-    return [pod for pod in found if is_controlled_by(pod, meta["uid"])]
+    labels = f"{JOB_LABEL}={meta['name']}"
+    return await context.cluster.list(PODS, meta["namespace"], labels=labels, limit=MOST_OF_JOB, only=ours)
 
 
 async def views_of(context: Context, pods: Iterable[Object], container: str) -> list[PodView]:

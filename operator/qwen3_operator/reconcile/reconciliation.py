@@ -24,6 +24,7 @@ def observed(context: Context, kind: Kind, key: Key) -> Object | None:
         context.users.forget(key)
         context.adapters_heard.forget(key)
         context.results_heard.forget(key)
+        context.replica_sets.forget(key)
         context.rehearsals.forget(key)
         return None
     return obj

@@ -9,6 +9,7 @@ from qwen3_operator.api.model import Qwen3ModelSpec
 from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import DEPLOYMENTS, JOBS, PODS
+from qwen3_operator.controller.store import UNDECODABLE
 from qwen3_operator.desired.download import Step, model_job
 from qwen3_operator.desired.rollout import has_completed
 from qwen3_operator.naming import (
@@ -25,7 +26,7 @@ from qwen3_operator.status.jobs import job_result
 
 async def free_superseded(context: Context, model: Object, spec: Qwen3ModelSpec, users: Sequence[str]) -> list[str]:
     """Have a Job remove the folders that `status.superseded` of the Qwen3Model names, one after the other, once nothing
-    uses any of them. Returns those that are gone."""
+    uses any of them. Returns those that are gone. Raises NameTaken, ApiError."""
     superseded = (model.get("status") or {}).get("superseded") or []
     if not superseded or spec.suspend:
         return []
@@ -41,7 +42,7 @@ async def free_superseded(context: Context, model: Object, spec: Qwen3ModelSpec,
         revision=first.get("revision") or spec.revision,
         path=first["path"],
     )
-    job = context.store.get(JOBS, meta["namespace"], wanted["metadata"]["name"])
+    job = context.own(JOBS, meta["namespace"], wanted["metadata"]["name"], meta["uid"])
     if job is None:
         if await _servers_are_elsewhere(context, model, spec):
             return []
@@ -66,7 +67,7 @@ async def _servers_are_elsewhere(context: Context, model: Object, spec: Qwen3Mod
     jobs = [job for job in context.store.list(JOBS, namespace) if not job_result(job)]
     others = [job for job in jobs if (job["metadata"].get("labels") or {}).get(MODEL_LABEL) != name]
     makers = [*context.store.list(DEPLOYMENTS, namespace), *others]
-    if any(may_use_another(maker["spec"]["template"]["spec"], claim, path) for maker in makers):
+    if any(UNDECODABLE in it or may_use_another(it["spec"]["template"]["spec"], claim, path) for it in makers):
         return True
     servers = [it for it in context.store.list(DEPLOYMENTS, namespace) if mounts(it["spec"]["template"]["spec"], claim)]
     if any(not has_completed(it) for it in servers):

@@ -12,7 +12,6 @@ from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS
-from qwen3_operator.controller.ownership import controller_of
 from qwen3_operator.desired.autoscaling import is_given_away, servers_wanted
 from qwen3_operator.desired.capacity import benchmark_in, capacity_name
 from qwen3_operator.desired.disruption import is_of_one_node
@@ -37,6 +36,7 @@ from qwen3_operator.reconcile.key import key_of
 from qwen3_operator.reconcile.reconciliation import Reconciliation
 from qwen3_operator.reconcile.references import Reference, find_references
 from qwen3_operator.reconcile.rehearsal import AGAIN_SECONDS
+from qwen3_operator.reconcile.replica_sets import names_replica_set
 from qwen3_operator.reconcile.rollout import failed_rollout
 from qwen3_operator.reconcile.watched import BY_OWNER, owner_key
 from qwen3_operator.status.capacity import CapacityView
@@ -72,10 +72,19 @@ class Servers(Reconciliation):
     """What servers have measured of themselves, those before included."""
 
     def server_pods(self) -> list[Object]:
-        """Pods of the servers: those of the Deployment's ReplicaSets; a label alone is no proof."""
+        """Pods of the servers: those of the Deployment's ReplicaSets; a label alone is no proof, nor is a name."""
+        return self.context.replica_sets.pods_of(key_of(QWEN3_DEPLOYMENTS, self.obj), self.seeming_pods())
+
+    def seeming_pods(self) -> list[Object]:
+        """Pods that are of the servers by what they say themselves: enough to keep a model for what may mount it."""
         owner = owner_key(self._namespace, QWEN3_DEPLOYMENTS.kind, self._name)
         pods = self.context.store.find(PODS, BY_OWNER, owner)
-        return [pod for pod in pods if _is_of_replica_set(pod, self._name)]
+        return [pod for pod in pods if names_replica_set(pod, self._name)]
+
+    async def prove_pods(self) -> None:
+        """See which of the pods are of the servers, where one has come of a ReplicaSet that is not known yet."""
+        key = key_of(QWEN3_DEPLOYMENTS, self.obj)
+        await self.context.replica_sets.learn(self.context.cluster, key, self.server, self.seeming_pods())
 
     async def _ensure_server(self, spec: Qwen3DeploymentSpec, weights: Weights) -> None:
         """Make or change the servers once the model is there. What is refused changes nothing of what runs."""
@@ -319,11 +328,6 @@ def with_measured_target(spec: Qwen3DeploymentSpec, concurrency: int | None) -> 
         return spec
     autoscaling = spec.autoscaling.model_copy(update={"target": ScalingTarget(concurrency=concurrency)})
     return spec.model_copy(update={"autoscaling": autoscaling})
-
-
-def _is_of_replica_set(pod: Object, deployment: str) -> bool:
-    by = controller_of(pod) or {}
-    return by.get("kind") == "ReplicaSet" and str(by["name"]).startswith(f"{deployment}-")
 
 
 def _is_starting(pod: Object) -> bool:

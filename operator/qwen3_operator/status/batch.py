@@ -50,6 +50,8 @@ class BatchView:
     gpus_by_node: Mapping[str, int] | None = None
     delivery: Object | None = None
     """The Job that delivers what is finished of a Job that failed."""
+    delivery_waits: bool = False
+    """Whether that Job cannot be made yet."""
     servers_missing: Problem | None = None
     """Why the servers that run, and are to answer, take no lines now."""
     noted: BatchOutcome = field(default_factory=BatchOutcome)
@@ -64,13 +66,13 @@ class BatchView:
     def is_over(self) -> bool:
         """Whether nothing comes after the end of the Job: what it finished is delivered, and it may not go on."""
         delivered = self.delivery is None or job_result(self.delivery) is not None
-        return delivered and not self.noted.capacity
+        return delivered and not self.delivery_waits and not self.noted.capacity
 
 
 def is_over(status: Object) -> bool:
     """Whether the batch has ended by its `status`, which is all that is left of it when the TTL has removed the Job.
     It never runs again."""
-    return has_ended(status) and status["job"].get("delivery") != "Running"
+    return has_ended(status) and status["job"].get("delivery") not in ("Waiting", "Running")
 
 
 def has_ended(status: Object) -> bool:
@@ -138,7 +140,7 @@ def batch_status(
 
 def _goes_on(view: BatchView) -> str:
     """What runs while the spec is refused, in words; empty where nothing does."""
-    if view.job is None:
+    if view.job is None or job_result(view.job):
         return ""
     return f"The Job {view.job['metadata']['name']} goes on meanwhile"
 
@@ -285,6 +287,8 @@ def _what_next(view: BatchView) -> str:
     again = "To run it again, delete the Qwen3Batch and apply it again: it goes on with what is finished"
     if view.noted.capacity:
         return f"It goes on once the claim of the output is larger than {view.noted.capacity}"
+    if view.delivery_waits:
+        return "What is finished is delivered as soon as a Job for that can be made"
     if view.delivery is None:
         return again
     name, ended = view.delivery["metadata"]["name"], job_result(view.delivery)
@@ -322,7 +326,9 @@ def _job(view: BatchView) -> dict[str, Any]:
     if status.get("startTime"):
         result["startedAt"] = status["startTime"]
     ended = job_result(job)
-    if view.delivery is not None:
+    if view.delivery_waits:
+        result["delivery"] = "Waiting"
+    elif view.delivery is not None:
         result["delivery"] = job_result(view.delivery) or "Running"
     if (ended == "Failed" and not view.noted.capacity) or (ended == "Complete" and view.outcome.merged):
         moment = next(c.get("lastTransitionTime") for c in status["conditions"] if c["type"] == ended)

@@ -251,7 +251,7 @@ BATCH_CASES = [
     *time("status.job.startedAt"),
     *time("status.job.finishedAt"),
     *choice("status.job.result", "Complete", "Failed"),
-    *choice("status.job.delivery", "Running", "Complete", "Failed"),
+    *choice("status.job.delivery", "Waiting", "Running", "Complete", "Failed"),
     *text("status.outputCapacity", most=1024),
     *(case for name in ("total", "done", "failed") for case in number(f"status.requests.{name}", 0, INT64)),
     *(case for name in ("prompt", "completion") for case in number(f"status.tokens.{name}", 0, INT64)),

@@ -329,6 +329,12 @@ DEPLOYMENT_CASES = [
         reject={"metadata.name": "3-qwen"},
     ),
     *rule(
+        "",
+        "the name kubernetes is that of the API server's own Service: choose another",
+        accept={"metadata.name": "kubernetes-docs"},
+        reject={"metadata.name": "kubernetes"},
+    ),
+    *rule(
         "spec",
         "give either model or modelRef",
         accept={"model": ABSENT, "modelRef": {"name": "weights"}},

@@ -140,8 +140,9 @@ def test_shape(kind: str) -> None:
     assert conditions["items"]["properties"]["status"]["enum"] == ["True", "False", "Unknown"]
     assert "observedGeneration" in root["properties"]["status"]["properties"]
     assert root["properties"]["status"]["default"] == {"observedGeneration": 0}, "without one it looks done (kstatus)"
-    (name_rule,) = root["x-kubernetes-validations"]
+    name_rule, *others = root["x-kubernetes-validations"]
     assert str(MAX_NAME) in name_rule["rule"]
+    assert ["'kubernetes'" in rule["rule"] for rule in others] == [True] * (kind == "Qwen3Deployment")
 
 
 @pytest.mark.parametrize("kind", sorted(CRDS))

@@ -109,6 +109,14 @@ async def test_a_limit_beyond_a_page_is_several_pages(cluster: Cluster, server: 
     assert len(await cluster.list(PODS, limit=700)) == 700 and len(server.seen) == 2
 
 
+async def test_a_limit_counts_only_what_is_wanted(cluster: Cluster, server: Server) -> None:
+    server.answers = [
+        (200, {"metadata": {"continue": "next"}, "items": [{"n": 1}] * 500}),
+        (200, {"metadata": {}, "items": [{"n": 1}, {"n": 2}, {"n": 2}]}),
+    ]
+    assert await cluster.list(PODS, limit=1, only=lambda it: it["n"] == 2) == [{"n": 2}]
+
+
 async def test_names_come_without_their_objects_in_pages(cluster: Cluster, server: Server) -> None:
     def item(name: str) -> dict[str, Any]:
         return {"metadata": {"namespace": "team", "name": name, "uid": f"u-{name}", "resourceVersion": "7"}}

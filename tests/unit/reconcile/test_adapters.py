@@ -9,12 +9,13 @@ from typing import Any, cast
 import pytest
 from tests.cluster.downloads import CONFIG
 from tests.cluster.wrappers import Q3d
+from tests.monitoring.operator_at_work import replica_set
 from tests.unit.memory_cluster import MemoryCluster
 
 from qwen3_operator.api.deployment import Qwen3DeploymentStatus
 from qwen3_operator.controller.cluster import Cluster
 from qwen3_operator.controller.events import Recorder
-from qwen3_operator.controller.kinds import CLAIMS, DEPLOYMENTS, NODES, PODS
+from qwen3_operator.controller.kinds import CLAIMS, DEPLOYMENTS, NODES, PODS, REPLICA_SETS
 from qwen3_operator.controller.store import Store
 from qwen3_operator.desired.adapters import list_version
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS, server_labels
@@ -106,8 +107,7 @@ class World:
         if not self.cluster.of(PODS):
             spec = {"nodeName": "node", "containers": []}
             self.cluster.put(PODS, {"metadata": meta, "spec": spec, "status": {"conditions": conditions}})
-        # A ReplicaSet that nobody has: the pod must outlive the collection of garbage.
-        self.cluster.objects["ReplicaSet", NS, "chat-1"] = {"metadata": {"uid": "r"}}
+        self.cluster.put(REPLICA_SETS, replica_set(owner, server))
         if says:
             self.say(**says)
         return await self.reconcile()

@@ -250,3 +250,27 @@ def test_an_outcome_has_room_on_a_job() -> None:
     outcome = BatchOutcome(answered=True, reason="EngineDied", message="x" * 1_000_000, capacity="1Gi")
     assert len(outcome.written()) < 5000
     assert outcome_on({"metadata": {"annotations": {OUTCOME: outcome.written()}}}).capacity == "1Gi"
+
+
+@pytest.mark.parametrize("owned", [False, True], ids=["no owner", "another owner"])
+async def test_a_delivery_of_somebody_else_is_not_believed_and_the_own_one_comes_later(
+    world: World, owned: bool
+) -> None:
+    job = await world.running()
+    world.end(job, "Failed")
+    owners = [owner_reference("CronJob", "batch/v1", "backup", "another", controller=True)] if owned else []
+    name = f"{job['metadata']['name']}-deliver"
+    meta = {"namespace": NS, "name": name, "labels": job["metadata"]["labels"], "ownerReferences": owners}
+    over = {"conditions": [{"type": "Complete", "status": "True"}]}
+    theirs = copy.deepcopy(world.cluster.put(JOBS, {"metadata": meta, "spec": {"template": {}}, "status": over}))
+    status = await world.reconcile()
+    assert told(status, "Accepted")[:2] == ("False", "NameTaken")
+    assert "as soon as a Job for that can be made" in told(status, "Completed")[2]
+    assert (status["job"]["delivery"], "output" in status) == ("Waiting", False)
+    assert world.delivery() == theirs and world.wait is not None
+    assert world.models() != {}, "the batch is not over"
+    world.remove(JOBS, name)
+    status = await world.reconcile()
+    assert (told(status, "Accepted")[0], status["job"]["delivery"]) == ("True", "Running")
+    world.delivery()["status"] = over
+    assert (await world.reconcile())["job"]["delivery"] == "Complete"

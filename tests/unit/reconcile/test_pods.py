@@ -14,7 +14,7 @@ from qwen3_operator.controller.kinds import JOBS, PODS
 from qwen3_operator.controller.store import Store
 from qwen3_operator.reconcile import Context
 from qwen3_operator.reconcile.nodes import Nodes
-from qwen3_operator.reconcile.pods import pods_of_job
+from qwen3_operator.reconcile.pods import MOST_OF_JOB, pods_of_job
 from qwen3_operator.reconcile.users import ModelUsers
 from qwen3_operator.reconcile.watched import WATCHED
 from qwen3_operator.settings import Settings
@@ -79,6 +79,15 @@ async def test_that_one_shard_has_ended_says_nothing_of_the_other() -> None:
     world.pod("work-1", "Running", shown=True)
     world.pod("work-1", "Succeeded", shown=False)
     assert await world.pods() == {"work-0": "Succeeded", "work-1": "Succeeded"}
+
+
+async def test_pods_of_others_are_not_counted_among_those_of_many_shards() -> None:
+    world = World("Complete")
+    for index in range(MOST_OF_JOB):
+        world.pod(f"forged-{index}", "Succeeded", shown=False, owner="another")
+    for index in range(256):
+        world.pod(f"work-{index}", "Succeeded", shown=False)
+    assert len(await world.pods()) == 256
 
 
 async def test_nothing_is_read_where_the_watch_has_told() -> None:

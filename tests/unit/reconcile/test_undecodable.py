@@ -1,0 +1,75 @@
+"""A Qwen3Model that cannot be read is its own trouble: who uses it goes on, and holds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.cluster.wrappers import Q3b, Q3d, Q3m
+from tests.monitoring.operator_at_work import NAMESPACE, SERVED, World, downloaded
+
+from qwen3_operator.controller.kinds import DEPLOYMENTS
+from qwen3_operator.controller.store import UNDECODABLE
+from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS
+
+Object = dict[str, Any]
+OTHER = "Qwen/Qwen3-1.7B"
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def break_model(world: World, name: str) -> None:
+    """Another hand nests something deep into it."""
+    deep: Any = {}
+    for _ in range(230):
+        deep = {"a": deep}
+    world.changed(QWEN3_MODELS, name)["spec"]["scheduling"] = {"affinity": deep}
+    world.cluster.show(world.operator._store)
+    assert UNDECODABLE in (world.operator._store.get(QWEN3_MODELS, NAMESPACE, name) or {})
+
+
+def edit(world: World, **spec: Any) -> None:
+    obj = world.changed(QWEN3_DEPLOYMENTS, SERVED)
+    obj["spec"] |= spec
+    obj["metadata"]["generation"] += 1
+
+
+async def test_servers_of_such_a_model_go_on_and_hold_it(world: World) -> None:
+    world.apply(QWEN3_DEPLOYMENTS, Q3d(SERVED))
+    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    model = world.model_of(SERVED)
+    await downloaded(world, model)
+    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    world.server_is_ready()
+    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    break_model(world, model)
+    writes = len(world.cluster.writes)
+    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    assert world.status(QWEN3_DEPLOYMENTS, SERVED)["Ready"][0] == "True"
+    assert [what for _, what, _ in world.cluster.writes[writes:]] == ["Qwen3Deployment/status"], "the id is not known"
+    edit(world, model={"id": OTHER})
+    await world.look(QWEN3_DEPLOYMENTS, SERVED, 3)
+    held = world.cluster.objects[QWEN3_MODELS.kind, NAMESPACE, model]["metadata"]["ownerReferences"]
+    assert [owner["name"] for owner in held] == [SERVED], "its servers run on it"
+    assert "ReconcileFailed" not in str(world.status(QWEN3_DEPLOYMENTS, SERVED))
+
+
+async def test_who_refers_to_such_a_model_is_told(world: World) -> None:
+    world.apply(QWEN3_MODELS, Q3m("weights").set(id=OTHER))
+    user = Q3d(SERVED).set(modelRef={"name": "weights"})
+    del user.spec["model"]
+    world.apply(QWEN3_DEPLOYMENTS, user)
+    batch = Q3b("nightly").set(deploymentRef={"name": SERVED})
+    batch.spec.pop("model", None)
+    world.apply(QWEN3_BATCHES, batch)
+    break_model(world, "weights")
+    await world.look(QWEN3_MODELS, "weights")
+    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.look(QWEN3_BATCHES, "nightly", 2)
+    assert world.status(QWEN3_DEPLOYMENTS, SERVED)["ModelReady"][:2] == ("False", "InvalidSpec")
+    assert (DEPLOYMENTS.kind, NAMESPACE, SERVED) not in world.cluster.objects
+    status, reason, words = world.status(QWEN3_BATCHES, "nightly")["Accepted"]
+    assert (status, reason) == ("False", "InvalidSpec") and "Qwen3Model weights" in words
