@@ -51,8 +51,8 @@ async def reconcile_batch(context: Context, key: Key) -> Requeue | float | None:
     await it.act(spec)
     labels = obj["metadata"].get("labels") or {}
     status = batch_status(spec, labels, obj["metadata"]["generation"], status, it.view)
-    await context.write_status(QWEN3_BATCHES, obj, status, [view.pod for view in it.view.pods])
     await it.let_go(over=is_over(status))
+    await context.write_status(QWEN3_BATCHES, obj, status, [view.pod for view in it.view.pods])
     return it.requeue_after()
 
 
@@ -111,10 +111,10 @@ class _Reconciliation(BatchEnd):
             if spec is not None and jobs:
                 self._take(jobs[0], spec)
                 await self._adjust(spec)
+        await self.let_go(over=True)
         await self.context.write_status(
             QWEN3_BATCHES, self.obj, status_at_rest(self._status, self._generation), pods=()
         )
-        await self.let_go(over=True)
 
     async def let_go(self, *, over: bool) -> None:
         """Release every model but those that the Job runs on or the spec asks for; all, once the batch is over."""

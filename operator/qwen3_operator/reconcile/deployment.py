@@ -76,10 +76,10 @@ async def reconcile_deployment(context: Context, key: Key) -> Requeue | float | 
     spec = it.read_spec()
     if spec is not None:
         await it.act(spec)
-    status = deployment_status(key.name, spec, obj["metadata"]["generation"], obj.get("status") or {}, it.view())
-    await context.write_status(QWEN3_DEPLOYMENTS, obj, status, it.server_pods())
-    if spec is not None:
         await settle(context, QWEN3_DEPLOYMENTS, obj, it.models_to_keep())
+    status = deployment_status(key.name, spec, obj["metadata"]["generation"], obj.get("status") or {}, it.view())
+    # The last thing that a reconcile does: after it nothing may fail, for a failure is a write of its own.
+    await context.write_status(QWEN3_DEPLOYMENTS, obj, status, it.server_pods())
     return it.requeue_after(spec)
 
 
