@@ -71,9 +71,9 @@ class World:
         told = {"event": "progress", "bytesDone": done, "bytesTotal": SIZE, "filesDone": 1, "filesTotal": 9}
         self.cluster.pod_logs[f"{model}-pod"] = json.dumps(told)
 
-    def download_ends(self, model: str) -> None:
-        """And it has verified everything."""
-        report = {"result": "Complete", "commit": "c0ffee", "bytes": SIZE, "files": 9, "weightsBytes": SIZE}
+    def download_ends(self, model: str, **found: Any) -> None:
+        """And it has verified everything. `found`: more of its report."""
+        report = {"result": "Complete", "commit": "c0ffee", "bytes": SIZE, "files": 9, "weightsBytes": SIZE} | found
         ended = {"exitCode": 0, "message": json.dumps(report), "finishedAt": timestamp(utc_now())}
         pod = self.changed(PODS, f"{model}-pod")
         pod["status"] = {
@@ -132,13 +132,13 @@ class World:
         )
 
 
-async def downloaded(world: World, model: str) -> None:
-    """Have a model fetched and verified."""
+async def downloaded(world: World, model: str, **found: Any) -> None:
+    """Have a model fetched and verified. `found`: what its download reports besides."""
     await world.look(QWEN3_MODELS, model, 2)
     world.bind(model)
     world.download_runs(model, SIZE // 2)
     await world.look(QWEN3_MODELS, model)
-    world.download_ends(model)
+    world.download_ends(model, **found)
     await world.look(QWEN3_MODELS, model)
 
 
