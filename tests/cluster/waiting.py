@@ -14,7 +14,7 @@ POLL_SECONDS = 0.1
 def wait_until(
     check: Callable[[], T | None], *, within: float = 15.0, what: str = "", showing: Callable[[], str] | None = None
 ) -> T:
-    """Call `check` until it returns something true; returns that. What it asserts, or looks for in an object that does
+    """Call `check` until it returns something true; returns that. What it asserts, or reads from an object that does
     not have it yet, may fail meanwhile.
 
     Raises AssertionError with the last word of `check` and what `showing` returns after `within` seconds.

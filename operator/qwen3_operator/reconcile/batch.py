@@ -65,11 +65,11 @@ class _Reconciliation(BatchEnd):
         if not jobs:
             return has_ended(status)
         delivery = self.context.store.get(JOBS, self._namespace, delivery_name(jobs[0]))
-        told = status.get("job") or {}
+        recorded = status.get("job") or {}
         return (
             is_over(status)
-            and told["result"] == job_result(jobs[0])
-            and (delivery is None or told.get("delivery") == job_result(delivery))
+            and recorded["result"] == job_result(jobs[0])
+            and (delivery is None or recorded.get("delivery") == job_result(delivery))
         )
 
     def read_spec(self) -> Qwen3BatchSpec | None:

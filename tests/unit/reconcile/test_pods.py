@@ -58,7 +58,7 @@ class World:
 
 
 @pytest.mark.parametrize("ended", ["Complete", "Failed"])
-async def test_the_end_of_a_job_is_never_told_without_what_its_pods_said(ended: str) -> None:
+async def test_the_end_of_a_job_is_never_reported_without_what_its_pods_said(ended: str) -> None:
     phase = {"Complete": "Succeeded"}.get(ended, "Failed")
     world = World(ended)
     world.pod("work-1", phase, shown=False)
@@ -81,7 +81,7 @@ async def test_that_one_shard_has_ended_says_nothing_of_the_other() -> None:
     assert await world.pods() == {"work-0": "Succeeded", "work-1": "Succeeded"}
 
 
-async def test_nothing_is_read_where_the_watch_has_told() -> None:
+async def test_nothing_is_read_where_the_watch_has_shown_it() -> None:
     for ended, phase in (("Failed", "Failed"), (None, "Running"), (None, "Pending")):
         world = World(ended)
         world.pod("work-1", phase, shown=True)

@@ -61,10 +61,10 @@ async def test_one_write_a_reconcile_of_every_kind(monkeypatch: pytest.MonkeyPat
     with counted(monkeypatch) as found:
         world = await everything()
         for kind, name in ((QWEN3_DEPLOYMENTS, SERVED), (QWEN3_MODELS, "large"), (QWEN3_BATCHES, "nightly")):
-            await world.look(kind, name)
-    for kind, numbers in found.items():
-        assert set(numbers) <= {0, 1}, f"{kind}: status writes -> reconciles: {dict(numbers)}"
-        assert numbers[1] and numbers[0], f"{kind}: {dict(numbers)}"
+            await world.reconcile(kind, name)
+    for name, numbers in found.items():
+        assert set(numbers) <= {0, 1}, f"{name}: status writes -> reconciles: {dict(numbers)}"
+        assert numbers[1] and numbers[0], f"{name}: {dict(numbers)}"
 
 
 TEMPLATE = {"configMapKeyRef": {"name": "template", "key": "jinja"}}
@@ -79,7 +79,7 @@ FAILURES = [
 
 async def fail_until_it_lasts(world: World, kind: Kind, name: str) -> None:
     for _ in range(LASTING_FAILURES + 2):
-        await world.look(kind, name)
+        await world.reconcile(kind, name)
     assert world.operator.queue.lasts(Key(kind.kind, NAMESPACE, name)), "it did not fail"
     ready = world.status(kind, name)["Ready"]
     assert ready[:2] == ("False", "ReconcileFailed") and "etcd is full" in ready[2]
@@ -100,7 +100,7 @@ async def test_a_failure_of_any_kind_is_one_write(
 async def moves_to_another(world: World) -> tuple[Kind, str]:
     """A deployment whose model before is to be let go of, while its servers wait for the new one."""
     world.apply(QWEN3_DEPLOYMENTS, Q3d(SERVED))
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     obj = world.changed(QWEN3_DEPLOYMENTS, SERVED)
     obj["spec"]["model"] = {"id": "Qwen/Qwen3-1.7B"}
     obj["metadata"]["generation"] += 1
@@ -111,10 +111,10 @@ async def has_ended(world: World) -> tuple[Kind, str]:
     """A batch whose Job has failed, so that nothing holds its model any more."""
     world.apply(QWEN3_BATCHES, Q3b("nightly"))
     world.cluster.put(CLAIMS, {"metadata": {"namespace": NAMESPACE, "name": "answers"}, "spec": {}})
-    await world.look(QWEN3_BATCHES, "nightly", 2)
+    await world.reconcile(QWEN3_BATCHES, "nightly", 2)
     (model,) = [it["metadata"]["name"] for it in world.cluster.of(QWEN3_MODELS)]
     await downloaded(world, model)
-    await world.look(QWEN3_BATCHES, "nightly", 2)
+    await world.reconcile(QWEN3_BATCHES, "nightly", 2)
     (job,) = [it for it in world.cluster.of(JOBS) if it["metadata"]["name"].startswith("nightly")]
     job = world.changed(JOBS, job["metadata"]["name"])
     job["status"] = {"conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": timestamp(utc_now())}]}
@@ -134,6 +134,6 @@ async def test_what_cannot_be_let_go_of_is_one_write(
     assert found[kind.kind] == {0: LASTING_FAILURES + 1, 1: 1}
     monkeypatch.undo()
     with counted(monkeypatch) as found:
-        await world.look(kind, name, 3)
+        await world.reconcile(kind, name, 3)
     assert found[kind.kind] == {0: 2, 1: 1}, "and it gets over it"
     assert world.status(kind, name)["Ready"][1] != "ReconcileFailed"

@@ -43,11 +43,11 @@ async def test_what_cannot_be_decoded_is_that_objects_invalid_spec(
     world = World()
     for name in ("deep", "sound"):
         world.apply(kind, builder(name))
-    await world.look(kind, "deep")
+    await world.reconcile(kind, "deep")
     before = len(world.cluster.writes)
     for _ in range(3):
         seen_deep(world, kind, where)
-        await world.look(kind, "deep")
+        await world.reconcile(kind, "deep")
     seen_deep(world, kind, where)
     assert UNDECODABLE in (world.operator._store.get(kind, NAMESPACE, "deep") or {})
     status = world.status(kind, "deep")
@@ -57,5 +57,5 @@ async def test_what_cannot_be_decoded_is_that_objects_invalid_spec(
     written = [(kind, name) for _, kind, name in world.cluster.writes[before:] if kind != "Event"]
     assert written == [(f"{kind.kind}/status", "deep")], "one write, and none at rest"
     assert not world.operator.queue.failing(Key(kind.kind, NAMESPACE, "deep"))
-    await world.look(kind, "sound")
+    await world.reconcile(kind, "sound")
     assert world.status(kind, "sound")["Accepted"][1] != "InvalidSpec"

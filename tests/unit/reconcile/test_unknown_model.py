@@ -37,13 +37,13 @@ async def reported(world: World) -> None:
     """Its download has ended."""
     found = (model for model in world.cluster.of(QWEN3_MODELS) if model["spec"]["id"] == UNKNOWN["model"]["id"])
     await downloaded(world, next(found)["metadata"]["name"], **REPORTED)
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
 
 
 async def made_directly() -> World:
     world = World()
     world.apply(QWEN3_DEPLOYMENTS, Q3d(SERVED).set(**UNKNOWN))
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     await reported(world)
     return world
 
@@ -52,15 +52,15 @@ async def edited_into(engine: dict[str, Any]) -> World:
     """A known 8B is served, and its spec edited."""
     world = World()
     world.apply(QWEN3_DEPLOYMENTS, Q3d(SERVED).set(model={"id": "Qwen/Qwen3-8B"}, engine=engine))
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     await downloaded(world, world.model_of(SERVED))
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     world.server_is_ready()
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     obj = world.changed(QWEN3_DEPLOYMENTS, SERVED)
     obj["spec"] |= UNKNOWN | {"engine": {}}
     obj["metadata"]["generation"] += 1
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     await reported(world)
     return world
 
