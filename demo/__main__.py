@@ -143,8 +143,10 @@ def _statistics(kube: Kube, name: str, url: str) -> None:
 
     def throughput() -> list[str]:
         log = kube.run("-n", manifests.NAMESPACE, "logs", f"deployment/{name}").splitlines()
-        told = [line for line in log if re.search(r"version \d|max model len|KV cache size|throughput|POST /v1", line)]
-        return told if any("throughput" in line for line in told) else []
+        interesting = [
+            line for line in log if re.search(r"version \d|max model len|KV cache size|throughput|POST /v1", line)
+        ]
+        return interesting if any("throughput" in line for line in interesting) else []
 
     print("\n".join(wait_until("throughput in vLLM's log", throughput, timeout=2 * THROUGHPUT_EVERY_SECONDS, every=1)))
 

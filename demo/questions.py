@@ -24,7 +24,7 @@ def expect(truth: object, what: str) -> None:
 
 
 def curl(url: str, body: dict[str, Any] | None = None, *, say: Say = print) -> Any:
-    """The parsed answer to curl; the command is told first. Raises DemoError for an HTTP error."""
+    """The parsed answer to curl; the command is printed first. Raises DemoError for an HTTP error."""
     command = ["curl", "-sS", "--fail-with-body", "--max-time", "60", url]
     if body is not None:
         command += ["-H", "Content-Type: application/json", "-d", json.dumps(body, ensure_ascii=False)]

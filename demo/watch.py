@@ -15,18 +15,18 @@ WIDTH = 160
 
 
 def wait_ready(kube: Kube, namespace: str, name: str, *, timeout: float = 300, say: Say = print) -> dict[str, Any]:
-    """The Qwen3Deployment once it is Ready for its present spec; tells each change of a condition, and the download.
+    """The Qwen3Deployment once it is Ready for its present spec; prints each change of a condition, and the download.
 
     Raises DemoError when it is not Ready in `timeout` seconds, or when it says that a person has to act.
     """
-    told: dict[str, str] = {}
+    printed: dict[str, str] = {}
     until = time.monotonic() + timeout
     while time.monotonic() < until:
         found: dict[str, Any] = kube.get("qwen3deployment", name, "-n", namespace)
         status = found.get("status", {})
         for line_of, line in _lines(status):
-            if told.get(line_of) != line:
-                told[line_of] = line
+            if printed.get(line_of) != line:
+                printed[line_of] = line
                 say(line)
         conditions = {c["type"]: c for c in status.get("conditions", [])}
         if status.get("observedGeneration") == found["metadata"]["generation"]:
@@ -35,7 +35,7 @@ def wait_ready(kube: Kube, namespace: str, name: str, *, timeout: float = 300, s
             if conditions["Stalled"]["status"] == "True":
                 raise DemoError(f"{name} is stalled: {conditions['Stalled']['message']}")
         time.sleep(0.3)
-    raise DemoError(f"{name} was not Ready in {timeout:.0f} s:\n" + "\n".join(told.values()))
+    raise DemoError(f"{name} was not Ready in {timeout:.0f} s:\n" + "\n".join(printed.values()))
 
 
 def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:

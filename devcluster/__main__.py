@@ -1,4 +1,4 @@
-"""`python -m devcluster`: start, look at and end development clusters."""
+"""`python -m devcluster`: start, show and end development clusters."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ class Cluster(Client):
                     shutil.rmtree(path, ignore_errors=True)
 
     def _keep_logs(self) -> None:
-        """Where to look after a start that failed; the next failure overwrites it."""
+        """Logs to read after a start that failed; the next failure overwrites it."""
         target = state_dir() / "failed-start-logs"
         shutil.rmtree(target, ignore_errors=True)
         with contextlib.suppress(OSError, shutil.Error):

@@ -37,7 +37,7 @@ class Tree:
 
 
 class Repositories:
-    """Looks revisions up on every request, so that a test may change the folders while the hub runs."""
+    """Reads revisions on every request, so that a test may change the folders while the hub runs."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

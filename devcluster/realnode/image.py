@@ -55,8 +55,8 @@ def write_image(
 
 def linked(program: Path) -> dict[str, Path]:
     """The shared libraries of a program by their paths in the image, its loader among them; none of a static one."""
-    told = subprocess.run(["ldd", program], capture_output=True, text=True).stdout
-    return {path: Path(path) for path in re.findall(r"(?:^|=>)\s*(/\S+) \(0x", told, re.MULTILINE)}
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True).stdout
+    return {path: Path(path) for path in re.findall(r"(?:^|=>)\s*(/\S+) \(0x", listed, re.MULTILINE)}
 
 
 def _layer(files: Mapping[str, Path], path: str, applets: Sequence[str]) -> bytes:

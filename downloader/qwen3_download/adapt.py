@@ -28,7 +28,7 @@ class Adapt:
 
     A new connection takes several round trips to its first byte, and more to its full speed. So a step is judged only
     when every newcomer has sent, by windows of a round trip or more, when the rate has stopped rising; and a step that
-    seems to bring nothing is looked at twice, since all connections may have been between two pieces.
+    seems to bring nothing is measured twice, since all connections may have been between two pieces.
     """
 
     def __init__(self, maximum: int) -> None:

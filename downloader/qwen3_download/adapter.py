@@ -19,7 +19,7 @@ from qwen3_download.reading import read_json
 from qwen3_download.tensors import read_header
 
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
-"""As vLLM looks for them: the first that is there."""
+"""In vLLM's order: it takes the first that is there."""
 
 _KEYS = (
     *("peft_type", "r", "lora_alpha", "target_modules", "modules_to_save", "bias", "lora_bias", "init_lora_weights"),

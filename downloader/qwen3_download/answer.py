@@ -48,7 +48,7 @@ class FetchError(Exception):
 class Answer:
     """Takes libcurl's callbacks for bytes [start, end) of a file.
 
-    `written` is told of every write's bytes; `moved` gives the bytes of all connections together.
+    `written` is called with the bytes of each write; `moved` gives the bytes of all connections together.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One process's bid for a lock file, without clock and threads: each call is told what time it is.
+"""One process's bid for a lock file, without clock and threads: each call is given the time.
 
 The file holds who owns it, and a number that its owner raises every few seconds. flock is not enough: some shared file
 systems lack it, and NFS with `nolock` or `local_lock`, as clouds ask for, keeps it to one node. Nor is a write:
@@ -47,7 +47,7 @@ class System(Protocol):
 
 
 class Bid:
-    """`look` until it is true, then `beat`, and `release` in the end."""
+    """`try_take` until it is true, then `beat`, and `release` in the end."""
 
     def __init__(self, path: Path, system: System = os, kernel: str | None = None) -> None:
         self._path = path
@@ -60,7 +60,7 @@ class Bid:
         self._seen, self._seen_at = b"", -1.0
         self._took_over_at: float | None = None
 
-    def look(self, now: float) -> bool:
+    def try_take(self, now: float) -> bool:
         """Whether the lock is ours now. Raises OSError."""
         try:
             if self._took_over_at is not None:
@@ -70,7 +70,7 @@ class Bid:
                 ours = self._is_ours()
             else:
                 ours = False
-                self._look_at_others(now)
+                self._take_over_the_dead(now)
         except FileNotFoundError:  # its owner has just removed it
             ours, self._took_over_at = False, None
         except OSError:
@@ -87,7 +87,7 @@ class Bid:
 
     @property
     def holder(self) -> str:
-        """Who had the lock when it was last looked at, for people."""
+        """Who had the lock when it was last read, for people."""
         data = _parse(self._seen)
         return f"{data.get('host', 'unknown')} (pid {data.get('pid', '?')})"
 
@@ -115,7 +115,7 @@ class Bid:
                 self._system.unlink(self._path)
         self._close()
 
-    def _look_at_others(self, now: float) -> None:
+    def _take_over_the_dead(self, now: float) -> None:
         """Take over what a dead owner left."""
         self._fd = self._system.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         flock, record = self._flock(), self._read()

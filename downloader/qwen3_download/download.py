@@ -98,7 +98,7 @@ class Download:
         """The target, unless it is there."""
         done = self._complete()
         lock_path = self._options.target.parent / f".{self._options.target.name}.lock"
-        lock = Lock(lock_path, self._stopped, self._tell_waiting)
+        lock = Lock(lock_path, self._stopped, self._report_waiting)
         if done and not self._options.verify:
             if lock_path.exists() or self._staging.is_there():  # killed between the rename and the tidying up
                 with lock.held(wait=False) as mine:
@@ -270,7 +270,7 @@ class Download:
         total, files = size + sum(p.size for p in parts), len(kept) + len(parts)
 
         with Workers(connections, parts, network) as pool:
-            # The smallest come first: an index or a pointer tells early that the rest would be of no use.
+            # The smallest come first: an index or a pointer shows early that the rest would be of no use.
             accept = partial(check_file, names)
             transfer = Transfer(parts, source, pool, options.give_up_after, self._stopped, accept)
 
@@ -316,5 +316,5 @@ class Download:
             return {"config": read_adapter(target), "checkpoint": {"lora": read_shapes(target)}}
         return {"config": read_facts(target), "checkpoint": read_files(target)}
 
-    def _tell_waiting(self, owner: str) -> None:
+    def _report_waiting(self, owner: str) -> None:
         self._progress.event("waiting", f"another process fills {self._options.target}: {owner}", owner=owner)

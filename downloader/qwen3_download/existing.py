@@ -86,7 +86,7 @@ def _decides(name: str) -> bool:
 
 
 def sha256_of(path: Path, read: Callable[[int], None], stopped: threading.Event) -> str:
-    """64 hex digits; `read` is told of the bytes as they are read. Raises Failure(Stopped), or OSError."""
+    """64 hex digits; `read` is called with the number of bytes of each read. Raises Failure(Stopped), or OSError."""
     value = hashlib.sha256()
     buffer = memoryview(bytearray(_READ))
     with path.open("rb", buffering=0) as stream:
@@ -147,7 +147,7 @@ def _compare(
     folder: Path, records: Mapping[str, FileRecord], witness: str, progress: Progress, stopped: threading.Event
 ) -> None:
     """What decides must be as the witness says: weights and tokenizer. The rest is the owner's: a README of another
-    hub, a config.json with YaRN written into it, as the model cards tell; what it says now is what is read."""
+    hub, a config.json with YaRN written into it, as the model cards advise; what it says now is what is read."""
     wrong = wrong_files(folder, records, progress, stopped)
     if other := [name for name in wrong if not _decides(name)]:
         text = f"{len(other)} of {len(records)} files differ from {witness}, and are served as they are: "

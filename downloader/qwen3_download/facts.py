@@ -38,7 +38,7 @@ PARTS = frozenset(
         *("quantization_config", "compression_config", "quantization", "weights"),
     )
 )
-"""Maps that are looked into."""
+"""Maps whose members are read too."""
 WHOLE = frozenset(("rope_scaling", "rope_parameters"))
 """Maps that are copied as they are: an override of the length must repeat them."""
 GROUPS = "config_groups"
@@ -102,7 +102,7 @@ def is_small(value: Any) -> bool:
 
 
 def chat_template(folder: Path) -> str:
-    """The text of the chat template, from where transformers looks for it; empty where there is none."""
+    """The text of the chat template, from where transformers reads it; empty where there is none."""
     if (text := read_text(folder / "chat_template.jinja")) is not None:
         return text
     for name in ("chat_template.json", "tokenizer_config.json"):

@@ -42,8 +42,8 @@ class Network:
 class Connection:
     """A keep-alive curl handle for one thread.
 
-    `received` is told of the bytes that were written, `moved` gives those of all connections, `stopped` ends a request
-    within a second.
+    `received` is called with the bytes that were written, `moved` gives those of all connections, `stopped` ends a
+    request within a second.
     """
 
     def __init__(

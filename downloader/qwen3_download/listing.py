@@ -42,7 +42,7 @@ class RemoteFile:
 
     @property
     def is_weights(self) -> bool:
-        """Whether vLLM would load it: it looks at the root of the repository alone."""
+        """Whether vLLM would load it: it reads the root of the repository alone."""
         return is_weights(self.path)
 
 
@@ -91,7 +91,7 @@ def check_path(path: str) -> None:
 
 
 def newest_commit(entries: Iterable[Mapping[str, Any]]) -> str:
-    """The commit that touched a file last (40 hex digits), "" where the entries do not tell."""
+    """The commit that touched a file last (40 hex digits), "" where the entries do not have it."""
     dated = [e for e in entries if COMMIT.fullmatch(str(e.get("Revision") or ""))]
     if not dated:
         return ""
@@ -132,8 +132,8 @@ def nested(files: Iterable[RemoteFile]) -> list[str]:
 
 
 def missing_shards(names: Iterable[str]) -> list[str]:
-    """Shards of the root that the names of others tell of: model-00001-of-00003.safetensors. Not where an index says
-    which there are, for what it does not name is not loaded."""
+    """Shards of the root that must exist by the names of others: model-00001-of-00003.safetensors. Not where an index
+    says which there are, for what it does not name is not loaded."""
     names = set(names)
     if any(is_weights(name) and name.endswith(".safetensors") for name in names):
         names = {name for name in names if not name.endswith(".bin")}  # which are not loaded then

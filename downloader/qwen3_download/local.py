@@ -169,6 +169,6 @@ def _passwords(address: str) -> list[str]:
 
 
 def _forms(secret: str) -> set[str]:
-    """How a secret may look in a message: as it is, in a URL, in JSON or Python."""
+    """The forms of a secret in a message: as it is, in a URL, in JSON or Python."""
     plain = secret.strip()
     return {plain, quote(plain, safe=""), quote(plain), json.dumps(plain)[1:-1], repr(plain)[1:-1]}

@@ -13,7 +13,7 @@ from qwen3_download.bid import Bid
 from qwen3_download.errors import Failure, Reason
 
 _POLL = 0.5
-_TELL_EVERY = 10.0
+_REPORT_EVERY = 10.0
 
 
 class Lock:
@@ -31,7 +31,7 @@ class Lock:
     def held(self, wait: bool = True) -> Iterator[bool]:
         """Hold the lock; without `wait`, yields False when it is not to be had at once.
 
-        Raises Failure(Stopped) when told to stop while waiting.
+        Raises Failure(Stopped) when it is stopped while waiting.
         """
         if not self._acquire(wait):
             yield False
@@ -57,16 +57,16 @@ class Lock:
             raise Failure(Reason.STOPPED, f"another process took {self._path} over")
 
     def _acquire(self, wait: bool) -> bool:
-        told = -_TELL_EVERY
+        reported = -_REPORT_EVERY
         while not self._stopped.is_set():
             now = time.monotonic()
-            if self._bid.look(now):
+            if self._bid.try_take(now):
                 return True
             if not self._bid.settling:
                 if not wait:
                     return False
-                if now - told > _TELL_EVERY:
-                    told = now
+                if now - reported > _REPORT_EVERY:
+                    reported = now
                     self._waiting(self._bid.holder)
             self._stopped.wait(_POLL)
         self._bid.release()

@@ -1,8 +1,8 @@
 """A file that is being received: its bytes, and beside them which bytes are there, exact after a kill.
 
 The state file has one 4-byte counter for each block of the file: how many bytes of the block, from its start, have
-been written. A counter is written after its bytes. A file of at most one block has none: its size tells. While it is
-received the counters are in memory that processes forked from this one share.
+been written. A counter is written after its bytes. A file of at most one block has none: its size is enough. While it
+is received the counters are in memory that processes forked from this one share.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from qwen3_download.errors import Failure, Reason
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
-STRIKES = 3  # for answers that a second look should mend
+STRIKES = 3  # for answers that a second try should mend
 _MIN_RATE = 1024  # bytes/s over all connections; below, it counts as standing still
 
 

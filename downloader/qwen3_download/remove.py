@@ -29,7 +29,9 @@ def remove(options: Options, progress: Progress, stopped: threading.Event) -> di
     if target.is_mount():
         raise Failure(Reason.USAGE, f"{target} is a mount point: it is not removed")
     staging = Staging(target)
-    lock = Lock(target.parent / f".{target.name}.lock", stopped, lambda owner: _tell(progress, options, owner))
+    lock = Lock(
+        target.parent / f".{target.name}.lock", stopped, lambda owner: _report_waiting(progress, options, owner)
+    )
     try:
         with lock.held():
             freed = staging.free(stopped)
@@ -54,5 +56,5 @@ def remove(options: Options, progress: Progress, stopped: threading.Event) -> di
     }
 
 
-def _tell(progress: Progress, options: Options, owner: str) -> None:
+def _report_waiting(progress: Progress, options: Options, owner: str) -> None:
     progress.event("waiting", f"another process works on {options.target}: {owner}", owner=owner)

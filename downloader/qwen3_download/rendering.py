@@ -99,22 +99,22 @@ def _beginning(text: str | None) -> str | None:
 def _knows_thoughts(render: Render) -> bool:
     inside, apart = _assistant(f"<think>\n{_THOUGHT}\n</think>\n\nWarm."), _assistant("Warm.")
     apart |= {"reasoning_content": _THOUGHT, "reasoning": _THOUGHT}
-    told_inside, told_apart = (render([_user(), answer, _user()]) for answer in (inside, apart))
-    return told_inside is None or _THOUGHT not in told_inside or (told_apart is not None and _THOUGHT in told_apart)
+    with_inside, with_apart = (render([_user(), answer, _user()]) for answer in (inside, apart))
+    return with_inside is None or _THOUGHT not in with_inside or (with_apart is not None and _THOUGHT in with_apart)
 
 
 def _tools(render: Render) -> dict[str, Any]:
-    """By the call of an earlier turn, and by what the template tells of the form that a call has."""
-    told = render([_user()], tools=[_TOOL])
+    """By the call of an earlier turn, and by what the template says about the form of a call."""
+    prompt = render([_user()], tools=[_TOOL])
     calls = [_called(render, arguments) for arguments in ({"city": "Hangzhou"}, '{"city": "Hangzhou"}')]
     called = next((text for text in calls if text is not None), None)
     turn = called.rpartition(QUESTION)[2] if called else ""
-    for text in (turn, told or ""):
+    for text in (turn, prompt or ""):
         if found := next((name for name, pattern in _FORMATS.items() if pattern.search(text)), None):
             return {"tools": found}
-    if told is None or called is None or QUESTION not in told:
+    if prompt is None or called is None or QUESTION not in prompt:
         return {}
-    return {"tools": "other" if _NAME in told or _NAME in turn else "none"}
+    return {"tools": "other" if _NAME in prompt or _NAME in turn else "none"}
 
 
 def _called(render: Render, arguments: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""Ask the hub for a listing, patiently, and still stop at once when told to."""
+"""Ask the hub for a listing, patiently, and still stop at once on a signal."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Staging:
         return self.root.exists() or self.removing.exists()
 
     def plan(self) -> Plan | None:
-        """The plan of an earlier try. Raises Failure where nobody can tell whether there is one."""
+        """The plan of an earlier try. Raises Failure where it is not known whether there is one."""
         path = self.root / "plan.json"
         try:
             with reading(path, missing=True):

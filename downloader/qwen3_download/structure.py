@@ -1,4 +1,4 @@
-"""Whether a folder is a checkpoint at all, as far as its own files tell: configuration, shards, safetensors headers."""
+"""Whether a folder is a checkpoint at all, by its own files: configuration, shards, safetensors headers."""
 
 from __future__ import annotations
 

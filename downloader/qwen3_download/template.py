@@ -32,7 +32,7 @@ def describe(template: str, *, cpu_seconds: int = _CPU_SECONDS) -> dict[str, Any
     """{"thinks": "always" | "never" | "switchable", "byDefault": bool, "tools": "json" | "xml" | "other" | "none"},
     each only where it is known; {} without a template, and for one that cannot be rendered within its limits.
 
-    ``tools``: JSON or XML inside <tool_call>, a form of its own, or none: it tells the model of no tool.
+    ``tools``: JSON or XML inside <tool_call>, a form of its own, or none: it does not show tools to the model.
     """
     if not template or len(template) > LONGEST:
         return {}

@@ -21,7 +21,7 @@ _LONGEST_NAME = 32
 def loaded_files(names: Collection[str], index: Any) -> list[str]:
     """The weight files among the names of a folder that vLLM loads: those at its root, and of them only the index's.
 
-    vLLM looks for *.safetensors in the folder itself and then drops what the index does not name
+    vLLM takes *.safetensors of the folder itself and then drops what the index does not name
     (model_executor/model_loader/weight_utils.py, filter_duplicate_safetensors_files); what lies in sub-folders, as
     training leaves it there, is never read.
     """

@@ -18,7 +18,7 @@ _POLL = 0.02  # seconds; what came out of order may come from other processes
 
 
 class Stopped(Exception):
-    """Told to stop before the file was complete."""
+    """Stopped before the file was complete."""
 
 
 class Digest:

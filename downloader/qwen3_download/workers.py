@@ -131,7 +131,7 @@ class Workers:
         self._shared.stop()
 
     def hash(self, file: PartialFile, process: int) -> None:
-        """Have a process hash the file while it arrives; `hashed` tells. Not of a file that is being hashed."""
+        """Have a process hash the file while it arrives; `hashed` has the result. Not for one that is being hashed."""
         try:
             with self._asking:
                 self._hashers[process].send(self._numbers[file])
@@ -169,8 +169,8 @@ class Workers:
 
     def _serve(self, index: int, pipes: Mapping[int, Pipe], hasher: Pipe, life: int) -> None:
         """Be a process with these connections until the first process ends, in whatever way."""
-        for told in (signal.SIGTERM, signal.SIGINT):  # the first process decides
-            signal.signal(told, signal.SIG_IGN)
+        for ending in (signal.SIGTERM, signal.SIGINT):  # the first process decides
+            signal.signal(ending, signal.SIG_IGN)
         os.close(self._life)
         digests: dict[int, Digest] = {}
         threading.Thread(target=self._hash_all, args=(hasher, digests), daemon=True).start()

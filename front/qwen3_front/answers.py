@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from qwen3_front.contract import Told
+from qwen3_front.contract import Notice
 
 DONE = b"data: [DONE]\n\n"
 SHORT_RETRY, LONG_RETRY = 5, 30
@@ -46,23 +46,23 @@ def passed_on(status: int, body: bytes) -> bytes:
     return error_event(status, words)
 
 
-def comment(told: Told, waited: float, before: int, now: float) -> bytes:
+def comment(notice: Notice, waited: float, before: int, now: float) -> bytes:
     """A line for people in a stream that waits. Clients skip comments."""
     said = [f"waiting for a server for {waited:.0f} s"]
-    if told.why:
-        said.append(told.why)
-    if (left := seconds_left(told, now)) is not None:
+    if notice.why:
+        said.append(notice.why)
+    if (left := seconds_left(notice, now)) is not None:
         said.append(f"about {left:.0f} s left" if left > 0 else "longer than the last time")
     if before:
         said.append(f"{before} before you")
     return f": {'; '.join(said)}\n\n".encode()
 
 
-def seconds_left(told: Told, now: float) -> float | None:
+def seconds_left(notice: Notice, now: float) -> float | None:
     """How long the start will take still, by the last one; None where that is not known."""
-    if told.usual_seconds is None:
+    if notice.usual_seconds is None:
         return None
-    return told.usual_seconds if told.started is None else told.started + told.usual_seconds - now
+    return notice.usual_seconds if notice.started is None else notice.started + notice.usual_seconds - now
 
 
 def _error(status: int, message: str) -> dict[str, Any]:

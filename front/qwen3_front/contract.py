@@ -1,8 +1,8 @@
-"""What the operator tells the front, and what the front tells autoscalers.
+"""What the operator writes for the front, and what the front reports to autoscalers.
 
 All that the front knows stands in EndpointSlices. The operator makes one for each Service: its port is a port of the
-front that is this Service's alone, which tells requests apart whatever their Host header says, and an annotation says
-what is to be done with them. The addresses of the servers stand in the slices that the cluster itself makes.
+front that is this Service's alone, so a request is known by its port whatever its Host header says, and an annotation
+says what is to be done with it. The addresses of the servers stand in the slices that the cluster itself makes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 ANNOTATION = "serving.qwen3.dev/front"
-"""On the operator's EndpointSlice: a `Told`, as JSON."""
+"""On the operator's EndpointSlice: a `Notice`, as JSON."""
 COMPONENT = "front"
 SERVICE_LABEL = "kubernetes.io/service-name"
 SLICE_MANAGER = "endpointslice.kubernetes.io/managed-by"
@@ -43,8 +43,8 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """What the operator says of one deployment."""
+class Notice:
+    """What the operator writes about one deployment."""
 
     mode: Mode = Mode.HOLD
     why: str = ""
@@ -60,17 +60,17 @@ class Told:
         return json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def told(annotations: Mapping[str, Any] | None) -> Told:
+def read_notice(annotations: Mapping[str, Any] | None) -> Notice:
     """What stands in the annotations of a slice. What cannot be read says nothing, and requests wait."""
     text = str((annotations or {}).get(ANNOTATION) or "")
     try:
         said = json.loads(text) if len(text) <= MOST_ANNOTATION else {}
         started, usual = said.get("started"), said.get("usual_seconds")
-        return Told(
+        return Notice(
             mode=Mode(said.get("mode", Mode.HOLD)),
             why=" ".join(str(said.get("why", "")).split())[:300],
             started=float(started) if isinstance(started, int | float) else None,
             usual_seconds=max(0, min(int(usual), 86_400)) if isinstance(usual, int | float) else None,
         )
     except (ValueError, OverflowError, AttributeError, RecursionError):
-        return Told()
+        return Notice()

@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from qwen3_front import answers
-from qwen3_front.contract import Told
+from qwen3_front.contract import Notice
 from qwen3_front.line import Place
 from qwen3_front.table import Address
 
@@ -54,9 +54,9 @@ class Exchange:
     """What is with one request. `streams`: its client expects a stream of chunks."""
 
     def __init__(
-        self, request: web.BaseRequest, place: Place, body: bytes, *, streams: bool, told: Callable[[], Told]
+        self, request: web.BaseRequest, place: Place, body: bytes, *, streams: bool, notice: Callable[[], Notice]
     ) -> None:
-        self._request, self._place, self._body, self._streams, self._told = request, place, body, streams, told
+        self._request, self._place, self._body, self._streams, self._notice = request, place, body, streams, notice
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._stream: web.StreamResponse | None = None
@@ -121,10 +121,10 @@ class Exchange:
                 return turn.result()
             now = self._loop.time()
             if now >= deadline:
-                raise Late(f"no server was ready within {now - self._began:.0f} s{_because(self._told())}")
+                raise Late(f"no server was ready within {now - self._began:.0f} s{_because(self._notice())}")
             if self._stream is None:
                 self._stream = await self._begin(200, {"Content-Type": f"{EVENTS}; charset=utf-8"})
-            said = answers.comment(self._told(), now - self._began, self._place.before, time.time())
+            said = answers.comment(self._notice(), now - self._began, self._place.before, time.time())
             await self._stream.write(said)
             beat = now + BEAT_SECONDS
 
@@ -191,5 +191,5 @@ async def _some_of(answer: aiohttp.ClientResponse) -> bytes:
     return said[: answers.MOST_ERROR]
 
 
-def _because(told: Told) -> str:
-    return f": {told.why}" if told.why else ""
+def _because(notice: Notice) -> str:
+    return f": {notice.why}" if notice.why else ""

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from qwen3_front import answers, body, metrics
 from qwen3_front.answers import LONG_RETRY, SHORT_RETRY
-from qwen3_front.contract import Mode, Told
+from qwen3_front.contract import Mode, Notice
 from qwen3_front.exchange import Exchange, Late, Lost, session
 from qwen3_front.line import Full, Limits, Line, Room
 from qwen3_front.settings import MIB, Settings
@@ -102,14 +102,14 @@ class Holder:
             with line.place(wakes=request.method == "POST") as place:
                 text = await body.read(request, place, self._settings.max_body_mib * MIB)
                 streams = body.asks_for_stream(request.method, request.rel_url.path, text)
-                exchange = Exchange(request, place, text, streams=streams, told=self._told(entry))
+                exchange = Exchange(request, place, text, streams=streams, notice=self._notice(entry))
                 del text
                 response = await exchange.run(self._servers, deadline)
             metrics.WAIT_SECONDS.labels(*entry.name).observe(exchange.waited)
             return "served", response
         except Full as error:
             words = f"the queue of {entry.name.name} is full, for it has no server yet: {error}"
-            return "full", answers.error(429, words, retry_after=_retry(self._told(entry)()))
+            return "full", answers.error(429, words, retry_after=_retry(self._notice(entry)()))
         except body.TooLarge:
             words = f"the body is larger than {self._settings.max_body_mib} MiB, the most that can wait for a server"
             return "too_large", answers.error(413, words)
@@ -121,11 +121,11 @@ class Holder:
             fresh = answers.error(503 if late else 502, str(error), retry_after=SHORT_RETRY if late else None)
             return "late" if late else "lost", begun or fresh
 
-    def _told(self, entry: Entry) -> Callable[[], Told]:
-        """What is told of the deployment at the time of asking."""
+    def _notice(self, entry: Entry) -> Callable[[], Notice]:
+        """The notice of the deployment at the time of asking."""
 
-        def newest() -> Told:
-            return next((it.told for it in self._table.by_port.values() if it.name == entry.name), entry.told)
+        def newest() -> Notice:
+            return next((it.notice for it in self._table.by_port.values() if it.name == entry.name), entry.notice)
 
         return newest
 
@@ -150,20 +150,20 @@ def _port(request: web.BaseRequest) -> int:
 
 def _refusal(request: web.BaseRequest, entry: Entry, line: Line) -> str:
     """Why a request is not held; empty where it is."""
-    told, name = entry.told, entry.name.name
-    because = f": {told.why}" if told.why else ""
+    notice, name = entry.notice, entry.name.name
+    because = f": {notice.why}" if notice.why else ""
     if line.has_servers:
         return ""
-    if told.mode is Mode.REFUSE:
+    if notice.mode is Mode.REFUSE:
         return f"{name} has no server, and none will come{because}"
     if request.rel_url.path in NEVER_HELD or "upgrade" in request.headers.get("Connection", "").lower():
         return f"{name} has no server ready{because}"
-    if told.mode is Mode.ASLEEP and request.method != "POST" and not line.wakers:
+    if notice.mode is Mode.ASLEEP and request.method != "POST" and not line.wakers:
         return f"{name} sleeps: it has no server until somebody asks the model something"
     return ""
 
 
-def _retry(told: Told) -> int:
+def _retry(notice: Notice) -> int:
     """Seconds after which there may be room: the rest of the start, within reason."""
-    left = answers.seconds_left(told, time.time())
+    left = answers.seconds_left(notice, time.time())
     return SHORT_RETRY if left is None else round(max(SHORT_RETRY, min(left, LONG_RETRY)))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from qwen3_front.contract import CLUSTERS, OURS, PORT_NAME, SERVICE_LABEL, SLICE_MANAGER, Told, told
+from qwen3_front.contract import CLUSTERS, OURS, PORT_NAME, SERVICE_LABEL, SLICE_MANAGER, Notice, read_notice
 
 Object = Mapping[str, Any]
 
@@ -37,7 +37,7 @@ class Entry:
     """One deployment whose Service leads here while it has no server."""
 
     name: Name
-    told: Told
+    notice: Notice
     servers: frozenset[Address] = frozenset()
     """Those that are ready."""
 
@@ -64,7 +64,7 @@ class Table:
             elif manager == OURS and (port := port_of(it)) is not None:
                 ours[port] = min(ours.get(port, it), it, key=age)
         entries = {
-            port: Entry(name := _name(it), told(it["metadata"].get("annotations")), frozenset(servers[name]))
+            port: Entry(name := _name(it), read_notice(it["metadata"].get("annotations")), frozenset(servers[name]))
             for port, it in ours.items()
         }
         return cls(entries)

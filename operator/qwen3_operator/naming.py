@@ -97,7 +97,8 @@ def model_path(source: ModelSource) -> str:
 
 
 def _patterns(source: ModelSource) -> list[list[str]]:
-    """Other files make another copy; without patterns names are what they were before there were any."""
+    """Patterns choose the files of a copy, so they are part of its name. Without patterns nothing is added: names that
+    were made before this field existed stay the same."""
     options = source.normal().download
     allow, ignore = options.allow_patterns, options.ignore_patterns
     return [allow, ignore] if allow or ignore else []

@@ -211,7 +211,7 @@ class Operator:
             error = TimeoutError(f"it took longer than {RECONCILE_SECONDS:g} s")
         wait = error.retry_after if isinstance(error, ApiError) else None
         delay, _ = self.queue.failed(key, wait or 0.0)
-        # Somebody else wrote the object at the same moment: nothing is wrong, it is only looked at again.
+        # Somebody else wrote the object at the same moment: nothing is wrong, it is only reconciled again.
         conflict = isinstance(error, ApiError) and error.reason == "Conflict"
         metrics.RECONCILES.labels(key.kind, "conflict" if conflict else "error").inc()
         traceback = None if isinstance(error, ApiError | TimeoutError) else error
@@ -226,7 +226,7 @@ class Operator:
         return Lease(self.cluster, self.settings.lease_namespace, self.settings.lease_name, self.settings.identity)
 
     async def _acquired(self, lease: Lease) -> bool:
-        """Wait for the Lease; False when told to end before."""
+        """Wait for the Lease; False when stopped before."""
         waiting, stopping = asyncio.create_task(lease.acquire()), asyncio.create_task(self._stop.wait())
         self._waits = True
         await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -43,7 +43,7 @@ class Settings(BaseModel):
     """Registry that the operator's own choice of `engine_image` is pulled from, like mirror.example:5000/hub: a mirror
     of Docker Hub. An image that somebody names is pulled from where they say."""
     engine_version: Annotated[str, StringConstraints(pattern=r"^([0-9]+\.[0-9]+(\.[0-9]+)?)?$")] = ""
-    """vLLM's version in that image, where its tag does not tell: an image by digest, a tag of one's own."""
+    """vLLM's version in that image, where its tag does not have it: an image by digest, a tag of one's own."""
     engine_host: Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f:.]+$")] = "0.0.0.0"
     """Address that servers listen on where a Qwen3Deployment names none. `::` for clusters with IPv6."""
     pod_ids: Literal["operator", "platform"] = "operator"

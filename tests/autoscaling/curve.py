@@ -12,20 +12,20 @@ from typing import Any
 
 from demo.kube import DemoError
 
-LOOK_SECONDS = 3.0
-TOLD_SECONDS = 30.0
-"""How often a look is printed in which nothing is new."""
+SAMPLE_SECONDS = 3.0
+PRINT_SECONDS = 30.0
+"""How often a sample is printed in which nothing is new."""
 
 
 @dataclass(frozen=True)
-class Look:
+class Sample:
     """What is to be seen at one moment."""
 
     at: float
     wanted: int
     ready: int
     load: float | None
-    """What the autoscaler is told; None where it is told nothing."""
+    """What the autoscaler reads; None where it reads nothing."""
     writers: frozenset[str]
     """Field managers of the number of servers."""
 
@@ -37,44 +37,44 @@ class Look:
 
 @dataclass
 class Curve:
-    """All looks so far."""
+    """All samples so far."""
 
-    looks: list[Look] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
 
     @property
-    def last(self) -> Look:
+    def last(self) -> Sample:
         """The newest."""
-        return self.looks[-1]
+        return self.samples[-1]
 
-    def since(self, moment: float) -> list[Look]:
+    def since(self, moment: float) -> list[Sample]:
         """Those from a moment on."""
-        return [look for look in self.looks if look.at >= moment]
+        return [sample for sample in self.samples if sample.at >= moment]
 
     def printed(self) -> str:
-        """A line for each look with something new, and now and then one more."""
-        lines, told = [], None
-        for look in self.looks:
-            if told is None or look.servers != told.servers or look.at - told.at >= TOLD_SECONDS:
-                load = "-" if look.load is None else f"{look.load:g}"
-                lines.append(f"{_clock(look.at)}  wanted {look.wanted}  ready {look.ready}  load {load}")
-                told = look
+        """A line for each sample with something new, and now and then one more."""
+        lines, shown = [], None
+        for sample in self.samples:
+            if shown is None or sample.servers != shown.servers or sample.at - shown.at >= PRINT_SECONDS:
+                load = "-" if sample.load is None else f"{sample.load:g}"
+                lines.append(f"{_clock(sample.at)}  wanted {sample.wanted}  ready {sample.ready}  load {load}")
+                shown = sample
         return "\n".join(lines)
 
 
 @contextlib.contextmanager
 def curve(deployment: Callable[[], dict[str, Any]], load: Callable[[], float | None]) -> Iterator[Curve]:
-    """Look at a Deployment of servers, and at the load, until the end of the block; the first look is there at once."""
+    """Sample a Deployment of servers, and the load, until the end of the block; the first sample is there at once."""
     it, stop = Curve(), threading.Event()
 
-    def look() -> None:
-        it.looks.append(_seen(deployment(), load()))
+    def sample() -> None:
+        it.samples.append(_seen(deployment(), load()))
 
     def work() -> None:
-        while not stop.wait(LOOK_SECONDS):
-            with contextlib.suppress(DemoError, OSError):  # a busy machine: it looks again
-                look()
+        while not stop.wait(SAMPLE_SECONDS):
+            with contextlib.suppress(DemoError, OSError):  # a busy machine: it tries again
+                sample()
 
-    look()
+    sample()
     watcher = threading.Thread(target=work)
     watcher.start()
     try:
@@ -99,9 +99,9 @@ def quantiles(answers: Iterable[tuple[float, float]], since: float, until: float
     return f"answers {len(found)}  p50 {cuts[9]:.2f} s  p95 {cuts[18]:.2f} s"
 
 
-def _seen(deployment: dict[str, Any], load: float | None) -> Look:
+def _seen(deployment: dict[str, Any], load: float | None) -> Sample:
     ready = deployment.get("status", {}).get("readyReplicas", 0)
-    return Look(time.time(), deployment["spec"]["replicas"], ready, load, writers(deployment))
+    return Sample(time.time(), deployment["spec"]["replicas"], ready, load, writers(deployment))
 
 
 def _clock(moment: float) -> str:

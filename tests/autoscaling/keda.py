@@ -21,7 +21,7 @@ CRD = "scaledobjects.keda.sh"
 METRICS_API = "apiservice/v1beta1.external.metrics.k8s.io"
 USER = "65532"
 START_SECONDS = 240.0
-"""Its certificates are made, and reach its pods with the kubelet's next look at their Secret."""
+"""Its certificates are made, and reach its pods when the kubelet next reads their Secret."""
 
 
 def scaled_object_crd() -> Object:

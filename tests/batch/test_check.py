@@ -72,7 +72,7 @@ def test_one_that_nobody_asks_answers_all_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verify", "fault", "config", "told"),
+    ("verify", "fault", "config", "reported"),
     [
         (CHAT, "models", {}, '"event": "not verified", "message": "JSONDecodeError'),
         (RANK, "", {"task": "rerank", "line": {"query": "x", "documents": ["y"]}}, "not checked: ranking"),
@@ -80,13 +80,13 @@ def test_one_that_nobody_asks_answers_all_the_same(tmp_path: Path) -> None:
     ],
     ids=["no list of models", "no such path", "no template where none is used"],
 )
-def test_what_cannot_be_asked_is_told_and_no_failure(
-    verify: dict[str, Any], fault: str, config: dict[str, Any], told: str, tmp_path: Path
+def test_what_cannot_be_asked_is_logged_and_no_failure(
+    verify: dict[str, Any], fault: str, config: dict[str, Any], reported: str, tmp_path: Path
 ) -> None:
     batch = asked(tmp_path, verify, **config)
     assert batch.run(env={"FAKE_FAULT": fault}) == 0, batch.log()
     assert [answer["error"] for answer in batch.answers()] == [None]
-    assert told in batch.log()
+    assert reported in batch.log()
 
 
 def test_an_engine_that_dies_of_a_question_is_started_again_and_not_asked(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_a_full_queue_is_no_fault_of_the_line(tmp_path: Path) -> None:
     assert codes(batch) == [""]
 
 
-def test_progress_is_told_to_people_too(tmp_path: Path) -> None:
+def test_progress_is_logged_for_people_too(tmp_path: Path) -> None:
     batch = Batch(tmp_path, ["one", "two"], text=True)
     assert batch.run() == 0
     assert "batch: 0 of 2 lines of shard 0 are finished, 0 are running, 0 tokens/s" in batch.log()
@@ -172,7 +172,7 @@ def test_metrics_are_served_while_it_runs(tmp_path: Path) -> None:
         assert requests.get(f"http://127.0.0.1:{port}/", timeout=5).status_code == 404
     finally:
         process.terminate()
-        assert process.wait(60) == 1, "it ends as told, its port with it"
+        assert process.wait(60) == 1, "it ends on the signal, its port with it"
 
 
 class _Server(BaseHTTPRequestHandler):

@@ -84,18 +84,18 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Object
 
 
 def test_each_line_has_the_servers_own_answer(seen: dict[str, dict[str, Object]]) -> None:
-    for name, told in seen["server"].items():
+    for name, reported in seen["server"].items():
         for way in ("running", "own"):
             answer = seen[way][name]
             assert answer["error"] is None, answer
             body = answer["response"]["body"]
-            assert body["choices"][0]["message"] == told["choices"][0]["message"], (name, way)
-            assert body["usage"] == told["usage"]
-            assert body.keys() == told.keys()
+            assert body["choices"][0]["message"] == reported["choices"][0]["message"], (name, way)
+            assert body["usage"] == reported["usage"]
+            assert body.keys() == reported.keys()
 
 
 def test_the_image_is_seen(seen: dict[str, dict[str, Object]]) -> None:
-    """It takes tokens by its size, and another image has another answer, which the first token's chances tell."""
+    """It takes tokens by its size, and another image has another answer: the chances of the first token show it."""
     usage = {name: answer["usage"]["prompt_tokens"] for name, answer in seen["server"].items()}
     image, around = 64 * 64 // 32**2, 3  # its begin, its end, a line break
     assert usage["red"] == usage["blue"] == usage["none"] + image + around

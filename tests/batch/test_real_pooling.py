@@ -137,21 +137,21 @@ def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_each_line_has_the_servers_own_answer(seen: Seen) -> None:
-    for name, told in seen.server.items():
+    for name, reported in seen.server.items():
         for answer in (seen.own[name], seen.running[name]):
             assert answer["error"] is None, answer
             body = answer["response"]["body"]
-            print(name, numbers(told)[:4], numbers(body)[:4])
-            assert body.keys() == told.keys() and body["model"] == told["model"] == NAME
-            assert body["usage"] == told["usage"]
-            assert numbers(body) == pytest.approx(numbers(told), abs=ALIKE)
+            print(name, numbers(reported)[:4], numbers(body)[:4])
+            assert body.keys() == reported.keys() and body["model"] == reported["model"] == NAME
+            assert body["usage"] == reported["usage"]
+            assert numbers(body) == pytest.approx(numbers(reported), abs=ALIKE)
 
 
-def test_the_numbers_tell_one_text_from_another(seen: Seen) -> None:
+def test_the_numbers_of_two_texts_differ(seen: Seen) -> None:
     """Else nothing would be shown by their being alike."""
-    told = numbers(seen.server["several" if "several" in seen.server else "rerank"])
-    size = len(told) // len(DOCUMENTS)
-    first, *others = (told[begin : begin + size] for begin in range(0, len(told), size))
+    reported = numbers(seen.server["several" if "several" in seen.server else "rerank"])
+    size = len(reported) // len(DOCUMENTS)
+    first, *others = (reported[begin : begin + size] for begin in range(0, len(reported), size))
     assert max(abs(a - b) for other in others for a, b in zip(first, other, strict=True)) > 2 * ALIKE
 
 

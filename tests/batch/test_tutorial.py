@@ -76,12 +76,12 @@ def by_generate(folder: Path, specs: list[Qwen3BatchSpec]) -> list[list[int]]:
 
 
 def test_the_examples_are_the_tutorials_two() -> None:
-    told = [
+    reported = [
         (s["thinking"], s["temperature"], s["topP"], s["topK"], s["minP"], s["maxTokens"], s["stopTokenIds"])
         for s in (manifest["spec"]["sampling"] for manifest in BATCHES)
     ]
     ends = [151645, 151643]
-    assert told == [
+    assert reported == [
         ("Enabled", "0.6", "0.95", 20, "0", 4096, ends),
         ("Disabled", "0.7", "0.8", 20, "0", 4096, ends),
     ]

@@ -128,7 +128,7 @@ def test_03_known_bytes_beat_a_format_nobody_knows(
     assert at_most in it.fit.message
 
 
-def test_03_modelopts_own_file_tells_it_too() -> None:
+def test_03_modelopts_own_file_says_it_too() -> None:
     beside = {"quantization": {"quant_algo": "NVFP4", "group_size": 16}}
     facts = facts_of("03", "config.json", None, quantization=beside)
     assert facts.quantization is not None and facts.quantization.label == "modelopt 4-bit"
@@ -168,7 +168,7 @@ def test_07_who_says_how_gets_any_length() -> None:
 
 
 @pytest.mark.parametrize("cr", ["cr.yaml", "cr-2b.yaml"])
-def test_09_a_model_that_does_not_think_by_default_is_told_so(cr: str) -> None:
+def test_09_a_model_that_does_not_think_by_default_is_reported_so(cr: str) -> None:
     it = plan("09", cr, node=L4)
     assert flag(it, "--reasoning-parser") == "qwen3"
     assert flag(it, "--default-chat-template-kwargs") == '{"enable_thinking":false}'
@@ -239,10 +239,10 @@ def test_17_a_volume_that_may_not_be_written_is_not_full() -> None:
 def test_23_what_the_api_server_refuses_is_refused_offline() -> None:
     with pytest.raises(BadInput, match="the name becomes a Service's"):
         read_resources(str(folder("23") / "cr.yaml"), "default")
-    with pytest.raises(BadInput) as told:
+    with pytest.raises(BadInput) as reported:
         read_resources(str(folder("23") / "cr-many.yaml"), "default")
     words = ("OWNER/NAME", "URL of the hub", "relative, and without '..'", "existingClaim excludes size", "at most 2.0")
-    assert [word for word in words if word not in str(told.value)] == []
+    assert [word for word in words if word not in str(reported.value)] == []
 
 
 def test_24_mlx_is_said_before_a_gpu_is_taken() -> None:
@@ -336,8 +336,8 @@ def test_28_shares_of_a_gpu_are_no_gpus_of_their_own() -> None:
     shared = NodeGpus("NVIDIA-L4-SHARED", 23034, 4, 4, "time-slicing")
     known = lookup("Qwen/Qwen3-8B")
     assert known is not None
-    told = plan("28", facts=known.facts, node=shared)
-    assert told.problems or told.warnings or told.fit.status != "True"
+    reported = plan("28", facts=known.facts, node=shared)
+    assert reported.problems or reported.warnings or reported.fit.status != "True"
 
 
 def test_29_remedies_are_ways_that_fit() -> None:

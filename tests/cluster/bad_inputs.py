@@ -1,4 +1,4 @@
-"""What users get wrong that only the cluster can tell (issue: bad input): cause, condition, and what mends it.
+"""What users get wrong that only the cluster can find (issue: bad input): cause, condition, and what mends it.
 
 Nothing here touches the Qwen3Deployment after it was applied: mending the cause has to be enough.
 """

@@ -67,7 +67,7 @@ def is_refusal(request: Object) -> bool:
     """Whether the authorizer said no. A quota, or a namespace that is being deleted, answers 403 as well."""
     status = request.get("responseStatus") or {}
     by_rule = (request.get("annotations") or {}).get("authorization.k8s.io/decision") == "forbid"
-    # An apply may patch, and must not create: then the words tell, which name the user.
+    # An apply may patch, and must not create: then the words decide, which name the user.
     return by_rule or (status.get("code") == 403 and 'User "system:serviceaccount:' in str(status.get("message")))
 
 
@@ -101,7 +101,7 @@ class Ledger:
         self.partial |= other.partial
 
     def faults(self) -> list[str]:
-        """What is wrong with the Roles, in words. Unused rights are told only where every test of FOLDER ran."""
+        """What is wrong with the Roles, in words. Unused rights are reported only where every test of FOLDER ran."""
         found = [f"refused to the operator: {words}" for words in sorted(self.refused)]
         if not self.partial and self.files >= {path.name for path in FOLDER.glob("test_*.py")}:
             unused = self.granted - self.used - NEVER_A_REQUEST

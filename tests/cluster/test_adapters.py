@@ -18,11 +18,11 @@ SQL, LAW = {"name": "sql", "id": "me/sql"}, {"name": "law", "id": "me/law"}
 
 
 def adapter_report(base: str = "Qwen/Qwen3-0.6B", rank: int = 8) -> FakeDownload:
-    """How the downloader tells of an adapter."""
+    """How the downloader reports an adapter."""
     config = {"peft_type": "LORA", "r": rank, "base_model_name_or_path": base}
     lora = {"rank": rank, "layers": 28, "modules": {"q_proj": [1024, 2048]}}
-    told = {"files": 2, "bytes": 2000, "weightsBytes": 1500, "config": config, "checkpoint": {"lora": lora}}
-    return FakeDownload(COMPLETE | told)
+    reported = {"files": 2, "bytes": 2000, "weightsBytes": 1500, "config": config, "checkpoint": {"lora": lora}}
+    return FakeDownload(COMPLETE | reported)
 
 
 def model_of(adapter: dict[str, str]) -> str:
@@ -74,11 +74,11 @@ def test_adapters_come_and_go_beside_servers_that_stay(world: World) -> None:
     assert set(adapters_in_status(world)) == {"law"} and adapters_in_status(world)["law"]["rank"] == 16
 
 
-def test_an_adapter_of_another_model_is_told_before_anything_starts(world: World) -> None:
+def test_an_adapter_of_another_model_is_refused_before_anything_starts(world: World) -> None:
     lands(world, SQL, adapter_report(base="Qwen/Qwen3-8B"))
     world.apply(Q3d().engine(loraAdapters=[SQL]))
-    told = world.wait_condition("chat", "Accepted", "False", reason="AdapterUnsuitable", within=30)
-    assert "it was made for Qwen/Qwen3-8B" in told["message"]
+    reported = world.wait_condition("chat", "Accepted", "False", reason="AdapterUnsuitable", within=30)
+    assert "it was made for Qwen/Qwen3-8B" in reported["message"]
     assert not world.list("Deployment")
 
 

@@ -26,7 +26,7 @@ AUTOSCALING: dict[str, Any] = {"minReplicas": 1, "maxReplicas": 4, "target": {"c
 
 @pytest.fixture(scope="module")
 def scaling(installs: Callable[..., Release]) -> Release:
-    """An installation that was told of KEDA, with the front."""
+    """An installation that is configured for KEDA, with the front."""
     keda = ("autoscaling.enabled=true", "autoscaling.prometheusAddress=http://prometheus.monitoring:9090")
     values = (*keda, "front.enabled=true")
     return installs(*values, name="scaling", namespace="scaling-system")
@@ -93,8 +93,8 @@ def test_without_the_crd_it_serves_and_says_so(
     world = make_world("no-keda")
     world.apply(scaled(minReplicas=2))
     world.wait_ready("chat")
-    told = world.wait_condition("chat", "Accepted", "True", reason="AcceptedWithWarnings")
-    assert "install KEDA" in told["message"] and replicas(world) == 2
+    reported = world.wait_condition("chat", "Accepted", "True", reason="AcceptedWithWarnings")
+    assert "install KEDA" in reported["message"] and replicas(world) == 2
     assert operator.running
     world.api.delete("Namespace", None, world.namespace)
 

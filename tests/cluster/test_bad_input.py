@@ -1,4 +1,4 @@
-"""Bad input that only the cluster can tell: a condition in words within 10 s, and mending the cause is enough.
+"""Bad input that only the cluster can find: a condition in words within 10 s, and mending the cause is enough.
 
 All mistakes are made at once, each in a namespace of its own, so that the waiting is done once. docs/bad-input.md is
 made of what is read here: `QWEN3_WRITE_DOCS=1` writes it anew.
@@ -55,7 +55,7 @@ class Seen:
     known_at: float | None = None
     shown_after: float | None = None
     """Seconds from when the cluster knew."""
-    story: str = ""
+    described: str = ""
     """The namespace, where something did not come in time."""
     healed_after: float | None = None
     lost: str = ""
@@ -73,18 +73,18 @@ def seen(api: Api, the_operator: OperatorProcess, make_world: Callable[[str], Wo
     began = time.monotonic()
     for name, bad in BAD_INPUTS.items():
         found[name].world.apply(bad.cr)
-    _until(began + SHOWN_WITHIN + 30, lambda: not [n for n, it in found.items() if not _look(n, it)])
+    _until(began + SHOWN_WITHIN + 30, lambda: not [n for n, it in found.items() if not _observe(n, it)])
     claims = {name: _claims(it.world) for name, it in found.items()}
     mended = time.monotonic()
     for name, bad in BAD_INPUTS.items():
         if found[name].shown_after is None:
-            found[name].story = found[name].world.describe()
+            found[name].described = found[name].world.describe()
         bad.mend(found[name].world)
     longest = max(bad.heals_within for bad in BAD_INPUTS.values())
     _until(mended + longest, lambda: not [it for it in found.values() if not _healed(it, mended)])
     for name, it in found.items():
         if it.healed_after is None:
-            it.story = it.story or it.world.describe()
+            it.described = it.described or it.world.describe()
         it.ready = it.world.get("Qwen3Deployment", "chat") or {}
         it.lost = ", ".join(claims[name] - _claims(it.world))
     yield found
@@ -100,7 +100,7 @@ def _until(deadline: float, done: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
-def _look(name: str, it: Seen) -> bool:
+def _observe(name: str, it: Seen) -> bool:
     if it.shown_after is None:
         bad = BAD_INPUTS[name]
         if it.known_at is None and bad.known(it.world):
@@ -125,18 +125,18 @@ def _claims(world: World) -> set[str]:
 
 
 @pytest.mark.parametrize("name", BAD_INPUTS)
-def test_it_is_told_in_words(seen: dict[str, Seen], name: str) -> None:
+def test_it_is_reported_in_words(seen: dict[str, Seen], name: str) -> None:
     bad, it = BAD_INPUTS[name], seen[name]
-    assert it.shown_after is not None, f"no {bad.condition}=False {bad.reason}, last {it.condition}\n{it.story}"
+    assert it.shown_after is not None, f"no {bad.condition}=False {bad.reason}, last {it.condition}\n{it.described}"
     assert bad.names in it.condition["message"]
-    print(f"{name}: told after {it.shown_after:.1f} s")
+    print(f"{name}: reported after {it.shown_after:.1f} s")
     assert it.shown_after <= SHOWN_WITHIN, f"after {it.shown_after:.1f} s"
 
 
 @pytest.mark.parametrize("name", BAD_INPUTS)
 def test_mending_the_cause_is_enough(seen: dict[str, Seen], name: str) -> None:
     bad, it = BAD_INPUTS[name], seen[name]
-    assert it.healed_after is not None, it.story
+    assert it.healed_after is not None, it.described
     print(f"{name}: healed after {it.healed_after:.1f} s")
     assert it.healed_after <= bad.heals_within
     assert it.ready["metadata"]["generation"] == 1, "nobody touched the Qwen3Deployment"
@@ -154,7 +154,7 @@ def test_the_api_server_refuses(api: Api, what: str) -> None:
 
 
 @newest_only("it shows the newest API server's words")
-def test_the_document_tells_the_same(api: Api, seen: dict[str, Seen]) -> None:
+def test_the_document_says_the_same(api: Api, seen: dict[str, Seen]) -> None:
     """docs/bad-input.md shows what users see, word by word."""
     text = _document(api, seen)
     if os.environ.get("QWEN3_WRITE_DOCS"):
@@ -186,7 +186,7 @@ def _document(api: Api, seen: dict[str, Seen]) -> str:
         lines.append(f"| {what} | `{path}` | {_cell(answer)} |")
     lines += [
         "",
-        "## Told by a condition",
+        "## Reported by a condition",
         "",
         "What only the cluster or the hub can know stands in the conditions of the Qwen3Deployment within 10 s of",
         "its being known; `kubectl get q3d` shows the reason. Mend the cause, and it goes on by itself: the object",

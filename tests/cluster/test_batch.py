@@ -222,9 +222,9 @@ def test_what_no_other_pod_can_mend_ends_the_batch(
     there: World, code: str, message: str, reason: str, words: str
 ) -> None:
     there.apply(Q3b().set(completions=2).pod(exit_code=code, termination_message=message))
-    told = wait(there, "Completed", "False", reason)
+    reported = wait(there, "Completed", "False", reason)
     there.wait(lambda: job_status(there).get("result") == "Failed", "it is over")
-    assert words in told["message"]
+    assert words in reported["message"]
     assert there.condition("nightly", "Stalled", kind=KIND)["status"] == "True"
     assert len(there.list("Pod", labelSelector="serving.qwen3.dev/batch=nightly")) == 1, "no second try"
 
@@ -375,14 +375,14 @@ def test_a_pod_of_another_hand_is_not_believed(there: World) -> None:
 def test_the_output_of_another_batch_is_refused(there: World) -> None:
     there.apply(Q3b("first").output("answers", "a/out.jsonl").pod(**NEVER))
     the_job(there, "first")
-    time.sleep(1.1)  # ages are told in seconds
+    time.sleep(1.1)  # ages are in whole seconds
     there.apply(Q3b("second").output("answers", "a/./out.jsonl").pod(**NEVER))
-    told = wait(there, "Accepted", "False", "OutputInUse", "second")
-    assert "is the output of Qwen3Batch first" in told["message"]
+    reported = wait(there, "Accepted", "False", "OutputInUse", "second")
+    assert "is the output of Qwen3Batch first" in reported["message"]
     assert not jobs(there, "second")
     assert there.condition("first", "Accepted", kind=KIND)["status"] == "True"
     there.delete(KIND, "first")
-    there.wait(lambda: jobs(there, "second"), "the second may begin; the runner looks at the volume", within=30)
+    there.wait(lambda: jobs(there, "second"), "the second may begin; the runner checks the volume", within=30)
 
 
 @pytest.mark.parametrize(
@@ -412,8 +412,8 @@ def test_the_output_of_another_batch_is_refused(there: World) -> None:
 def test_bad_input_is_named_in_words(there: World, change: Callable[[Q3b], Q3b], reason: str, words: str) -> None:
     there.apply(config_map("prompts", other="x"))
     there.apply(change(Q3b()))
-    told = wait(there, "Accepted", "False", reason)
-    assert words in told["message"]
+    reported = wait(there, "Accepted", "False", reason)
+    assert words in reported["message"]
     assert not jobs(there)
 
 

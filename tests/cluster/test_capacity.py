@@ -36,9 +36,9 @@ def template(world: World) -> dict[str, Any]:
 
 
 def key_of(world: World) -> str:
-    told = benchmark_in(template(world))
-    assert told is not None
-    return told.key
+    reported = benchmark_in(template(world))
+    assert reported is not None
+    return reported.key
 
 
 def keep(world: World, *results: Result) -> None:
@@ -65,8 +65,8 @@ def test_the_status_is_what_the_config_map_says_and_goes_with_its_owner(world: W
     keep(world, measured("0a1b", 600), measured(key_of(world)))
     world.wait(lambda: capacity(world).get("concurrencyAtTarget") == 8, "it is shown", within=60)
     assert capacity(world)["tokensPerSecond"] == 440 and capacity(world)["gpu"] == "NVIDIA L4"
-    told = world.condition("chat", "Accepted")
-    assert told["reason"] == "AcceptedWithWarnings" and "27 % slower than those before" in told["message"]
+    reported = world.condition("chat", "Accepted")
+    assert reported["reason"] == "AcceptedWithWarnings" and "27 % slower than those before" in reported["message"]
     assert world.is_ready("chat"), "it is a warning"
     world.delete("Qwen3Deployment", "chat")
     world.wait_gone(KIND, CALLED)
@@ -75,8 +75,8 @@ def test_the_status_is_what_the_config_map_says_and_goes_with_its_owner(world: W
 def test_the_number_of_servers_waits_for_it(world: World) -> None:
     world.apply(Q3d().set(benchmark={}, autoscaling={"minReplicas": 2, "maxReplicas": 4, "target": {"auto": True}}))
     world.wait_ready("chat")
-    told = world.wait_condition("chat", "Accepted", "True", reason="AcceptedWithWarnings", within=30)
-    assert "autoscaling.target.auto waits until a server was measured" in told["message"]
+    reported = world.wait_condition("chat", "Accepted", "True", reason="AcceptedWithWarnings", within=30)
+    assert "autoscaling.target.auto waits until a server was measured" in reported["message"]
     assert world.must("Deployment", "chat")["spec"]["replicas"] == 2
 
 

@@ -42,7 +42,7 @@ def shell(
 @pytest.fixture
 def fresh_shell(tmp_path: Path) -> Iterator[Shell]:
     """The same on a cluster of the test's own. Another installation's CRDs are not deleted for it: what a CRD's
-    deletion waits for is the API server's, which looks at one that it left half done every five minutes only.
+    deletion waits for is the API server's, which tries one that it left half done every five minutes only.
     """
     with devcluster.cluster(nodes=1) as it:
         yield _shell(it, tmp_path / "bin")

@@ -75,7 +75,7 @@ def chat(serving: World) -> Iterator[World]:
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edit_is_undone(chat: World, edit: str) -> None:
     kind, change = EDITS[edit]
-    # At rest: only the edit's own event brings the next look.
+    # At rest: only the edit's own event brings the next reconcile.
     chat.wait_condition("chat", "Reconciling", "False")
     before = _owned(chat.must(kind, "chat"))
     edited = chat.patch(kind, "chat", change)
@@ -223,7 +223,7 @@ def test_the_shared_model_is_ours(chat: World) -> None:
 
 
 def test_what_a_starting_server_has_to_mount_comes_back(world: World) -> None:
-    """The ConfigMap with the middleware is watched by nobody: a server that waits for it is what tells."""
+    """The ConfigMap with the middleware is watched by nobody: it is missed when a server waits for it."""
     world.apply(Q3d().pod(start_delay="20s"))
     selector = "serving.qwen3.dev/deployment=chat"
     world.wait(lambda: world.list("Pod", labelSelector=selector), "a server is starting", within=60)

@@ -1,4 +1,4 @@
-"""InferencePools for an endpoint picker: made where they are asked for and allowed, mended, told of, and taken back.
+"""InferencePools for an endpoint picker: made where they are asked for and allowed, mended, reported, and taken back.
 
 The API server has the CRDs of the Gateway API and of its Inference Extension. The test plays the Gateway's controller;
 a real picker is in tests/gateway.
@@ -54,7 +54,7 @@ def picking(picker_release: Release, tmp_path: Path, the_operator: OperatorProce
 @pytest.fixture(scope="module")
 def routes(cluster: devcluster.Cluster) -> Iterator[None]:
     """The CRD of HTTPRoutes, installed; gone afterwards. Once for the module: what the deletion of a CRD left half done
-    the API server looks at after minutes only."""
+    the API server tries again after minutes only."""
     found = [crd for crd in modules.gateway_api() if crd["spec"]["names"]["kind"] == "HTTPRoute"]
     install(cluster, found)
     yield
@@ -102,8 +102,8 @@ def test_without_the_extension_the_service_serves(
     picking.start()
     ours.apply(cr())
     ours.wait_ready("chat")
-    told = ours.wait_condition("chat", "Accepted", "True", reason="AcceptedWithWarnings")
-    assert "install the CRDs of the Gateway API Inference Extension" in told["message"]
+    reported = ours.wait_condition("chat", "Accepted", "True", reason="AcceptedWithWarnings")
+    assert "install the CRDs of the Gateway API Inference Extension" in reported["message"]
     assert leads_to(ours, TO_SERVICE)
     assert "does not serve inferencepools" in picking.log.read_text()
     install(cluster, extension)
@@ -132,11 +132,13 @@ def test_its_life(served: None, picking: OperatorProcess, ours: World) -> None:
     assert port["number"] in [p["containerPort"] for p in container["ports"]], "where its servers are"
 
     says(ours, "HTTPRoute", *GOOD)
-    told = ours.wait_condition("chat", "Routed", "True", within=5)
-    assert told["message"] == "Gateway edge/public leads here from llm.example/v1; the endpoint picker picker chooses"
+    reported = ours.wait_condition("chat", "Routed", "True", within=5)
+    assert (
+        reported["message"] == "Gateway edge/public leads here from llm.example/v1; the endpoint picker picker chooses"
+    )
     says(ours, "InferencePool", GOOD[0], ("ResolvedRefs", "False", "InvalidExtensionRef", "no Service picker"))
-    told = ours.wait_condition("chat", "Routed", "False", reason="InferencePoolNotAccepted", within=5)
-    assert told["message"] == "Gateway edge/public: InvalidExtensionRef: no Service picker"
+    reported = ours.wait_condition("chat", "Routed", "False", reason="InferencePoolNotAccepted", within=5)
+    assert reported["message"] == "Gateway edge/public: InvalidExtensionRef: no Service picker"
     assert ours.is_ready("chat"), "the servers serve all the same"
 
     ours.patch("InferencePool", "chat", {"spec": {"targetPorts": [{"number": 22}]}})
@@ -178,8 +180,8 @@ def test_a_pool_of_somebody_else_is_left_alone(served: None, picking: OperatorPr
     before = api.apply(theirs, manager="somebody")
     ours.apply(cr())
     ours.wait_ready("chat")
-    told = ours.wait_condition("chat", "Accepted", "True", reason="AcceptedWithWarnings")
-    assert "InferencePool chat is there already and not ours" in told["message"]
+    reported = ours.wait_condition("chat", "Accepted", "True", reason="AcceptedWithWarnings")
+    assert "InferencePool chat is there already and not ours" in reported["message"]
     assert leads_to(ours, TO_SERVICE)
     assert ours.must("InferencePool", "chat")["spec"] == before["spec"]
     ours.apply(cr(None))

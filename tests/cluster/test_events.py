@@ -8,13 +8,13 @@ from tests.cluster.world import World, shared_name
 from tests.cluster.wrappers import Q3d
 
 
-def test_the_story_is_told_once(world: World, operator: OperatorProcess) -> None:
+def test_each_step_is_one_event(world: World, operator: OperatorProcess) -> None:
     """Also across a restart of the operator."""
     world.apply(Q3d())
     world.wait_ready("chat")
     model = shared_name(Q3d())
 
-    def told() -> dict[str, list[str]]:
+    def reported() -> dict[str, list[str]]:
         return {name: sorted(e["reason"] for e in world.events(name)) for name in ("chat", model)}
 
     wanted = {"chat": {"Serving"}, model: {"Ready", "Verified"}}
@@ -26,13 +26,13 @@ def test_the_story_is_told_once(world: World, operator: OperatorProcess) -> None
         return sorted(f"{e['regarding']['kind']} {e['type']} {e['reason']}" for e in ours)
 
     expected = ["Qwen3Deployment Normal Serving", "Qwen3Model Normal Ready", "Qwen3Model Normal Verified"]
-    world.wait(lambda: of_ours() == expected, "the story")
+    world.wait(lambda: of_ours() == expected, "one Event for each step")
     operator.stop()
     operator.start()
     world.set_spec("chat", service={"annotations": {"a": "b"}})
     world.wait(lambda: "a" in world.must("Service", "chat")["metadata"].get("annotations", {}))
     assert of_ours() == expected
-    assert told()["chat"].count("Serving") == 1
+    assert reported()["chat"].count("Serving") == 1
 
 
 def test_what_repeats_is_counted(world: World) -> None:

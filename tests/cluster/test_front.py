@@ -21,7 +21,7 @@ from tests.cluster.world import World, WritesSince
 from tests.cluster.wrappers import Q3d
 from tests.unit.front.processes import COUNT, FrontProcess, free_ports
 
-from qwen3_front.contract import SERVICE_LABEL, Mode, told
+from qwen3_front.contract import SERVICE_LABEL, Mode, read_notice
 
 Object = dict[str, Any]
 NAME, NAMESPACE = "fronted-qwen3-operator", "fronted-system"
@@ -133,7 +133,7 @@ def test_it_stands_in_until_a_server_is_ready(with_front: World) -> None:
     world.wait(lambda: stance(world) == STANDING_BY, "an edit is undone")
     world.set_spec("chat", suspend=True)
     world.wait(lambda: stance(world) == IN, "no server is left")
-    said = told(world.must("EndpointSlice", "chat-front")["metadata"]["annotations"])
+    said = read_notice(world.must("EndpointSlice", "chat-front")["metadata"]["annotations"])
     assert (said.mode, said.why) == (Mode.REFUSE, "spec.suspend is true")
     world.set_spec("chat", suspend=False)
     world.wait(lambda: stance(world) == STANDING_BY, "a server is ready again", within=60)
@@ -197,7 +197,9 @@ def test_the_front_holds_what_the_slices_say(with_front: World, front: FrontProc
     path = f"/waiting/{world.namespace}/chat"
     world.wait(lambda: json.loads(get(front.admin_port, path)[1]) == {"waiting": 1}, "it waits")
     world.set_spec("chat", suspend=True)
-    world.wait(lambda: told(world.must("EndpointSlice", "chat-front")["metadata"]["annotations"]).mode is Mode.REFUSE)
+    world.wait(
+        lambda: read_notice(world.must("EndpointSlice", "chat-front")["metadata"]["annotations"]).mode is Mode.REFUSE
+    )
 
     def refused() -> bool:
         before: list[int] = []

@@ -1,4 +1,4 @@
-"""Routes from a Gateway: made where they are asked for and allowed, mended, told of, and taken back.
+"""Routes from a Gateway: made where they are asked for and allowed, mended, reported, and taken back.
 
 The API server has the CRDs of the Gateway API's standard channel. The test plays the Gateway's controller: what a real
 one does is in tests/gateway.
@@ -88,8 +88,8 @@ def test_its_life(served: None, routing: OperatorProcess, ours: World, api: Api)
     ours.wait(lambda: len(ours.must("HTTPRoute", "chat")["spec"]["parentRefs"]) == 1, "so is an addition")
 
     says(ours, "HTTPRoute", ("Accepted", "False", "NotAllowedByListeners", "no listener takes it"))
-    told = ours.wait_condition("chat", "Routed", "False", reason="RouteNotAccepted")
-    assert told["message"] == "Gateway edge/public: NotAllowedByListeners: no listener takes it"
+    reported = ours.wait_condition("chat", "Routed", "False", reason="RouteNotAccepted")
+    assert reported["message"] == "Gateway edge/public: NotAllowedByListeners: no listener takes it"
     assert ours.is_ready("chat"), "the servers serve all the same"
 
     ours.delete("HTTPRoute", "chat")
@@ -112,8 +112,8 @@ def test_without_the_gateway_api_it_says_so_and_goes_on(
     routing.start()
     ours.apply(cr())
     ours.wait_ready("chat")
-    told = ours.wait_condition("chat", "Routed", "False", reason="GatewayApiMissing")
-    assert "install the CRDs of the Gateway API" in told["message"]
+    reported = ours.wait_condition("chat", "Routed", "False", reason="GatewayApiMissing")
+    assert "install the CRDs of the Gateway API" in reported["message"]
     assert "they are not watched" in routing.log.read_text()
     install(cluster, gateway_crds)
     ours.wait(lambda: ours.get("HTTPRoute", "chat") is not None, "the CRDs are seen", within=90)
@@ -126,8 +126,8 @@ def test_without_the_value_no_route_is_made(served: None, world: World) -> None:
     """Nor asked for: what the chart does not grant is refused, and fails the session."""
     world.apply(cr())
     world.wait_ready("chat")
-    told = world.wait_condition("chat", "Routed", "False", reason="GatewayNotEnabled")
-    assert "gateway.enabled=true" in told["message"]
+    reported = world.wait_condition("chat", "Routed", "False", reason="GatewayNotEnabled")
+    assert "gateway.enabled=true" in reported["message"]
     stays(lambda: world.get("HTTPRoute", "chat") is None, seconds=1)
 
 
@@ -142,6 +142,6 @@ def test_a_route_of_somebody_else_is_left_alone(served: None, routing: OperatorP
     before = api.apply(theirs, manager="somebody")
     ours.apply(cr())
     ours.wait_ready("chat")
-    told = ours.wait_condition("chat", "Routed", "False", reason="NameTaken")
-    assert "HTTPRoute chat is there already and not ours" in told["message"]
+    reported = ours.wait_condition("chat", "Routed", "False", reason="NameTaken")
+    assert "HTTPRoute chat is there already and not ours" in reported["message"]
     assert ours.must("HTTPRoute", "chat")["spec"] == before["spec"]

@@ -1,14 +1,17 @@
-"""Content that is meant to hold up the operator (attacks 01, 04 and 16): the object alone has the word for it."""
+"""Content that is meant to hold up the operator (attacks 01, 04, 05, 16, 17): the object alone has the word for it."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from devcluster.stages import FakeDownload
 from tests.cluster.api import KINDS
 from tests.cluster.downloads import COMPLETE, CONFIG, stage
+from tests.cluster.waiting import AT_ONCE
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3d
 
@@ -18,20 +21,22 @@ ENDLESS = CONFIG | {
     "num_experts_per_tok": 1,
     "moe_intermediate_size": 64,
 }
-AT_ONCE = 5.0
-"""Seconds in which somebody else's new object has its conditions, whatever goes on."""
+DEAR = "Bfloat16 is only supported on GPUs with compute capability of at least 8.0 " + "Your " * 50_000
+"""A text of 250 KB that an earlier pattern took minutes for."""
+RESOURCES = 60
+"""Names of GPU resources, each in an object of its own: the nodes were listed for each of them. The attack has 200, and
+so has the unit test."""
 
 
 @pytest.fixture
 def victim_is_served(make_world: Callable[[str], World]) -> Callable[[], None]:
     """Check that somebody in another namespace notices nothing."""
-    there = make_world("victim")
+    there, numbers = make_world("victim"), itertools.count()
 
     def check() -> None:
-        there.delete("Qwen3Deployment", "victim")
-        there.wait_gone("Qwen3Deployment", "victim")
-        there.apply(Q3d("victim").set(suspend=True))
-        there.wait(lambda: there.condition("victim", "Accepted").get("status") == "True", "served", within=AT_ONCE)
+        name = f"victim-{next(numbers)}"  # the children of one that was deleted would be in the way of another
+        there.apply(Q3d(name).set(suspend=True))
+        there.wait(lambda: there.condition(name, "Accepted").get("status") == "True", "served", within=AT_ONCE)
 
     return check
 
@@ -46,6 +51,34 @@ def test_endless_layers_are_that_models_own_trouble(world: World, victim_is_serv
         victim_is_served()
     finally:
         world.api.delete("Stage", None, f"download-{world.namespace}")
+
+
+def test_a_text_that_is_dear_to_search(world: World, victim_is_served: Callable[[], None]) -> None:
+    """Attack 05. The simulated nodes have no logs; a termination message is searched as a log is, and here no kubelet
+    cuts it."""
+    world.apply(Q3d("dear").pod(waiting_reason="CrashLoopBackOff"))
+    selector = world.wait(lambda: world.must("Qwen3Deployment", "dear")["status"]["selector"])
+    pod = world.wait(lambda: world.list("Pod", labelSelector=selector), "a server")[0]["metadata"]["name"]
+    (container,) = world.wait(lambda: world.must("Pod", pod)["status"]["containerStatuses"], "it has failed")
+    container["lastState"]["terminated"]["message"] = DEAR
+    world.patch("Pod", pod, {"status": {"containerStatuses": [container]}}, subresource="status", strategic=True)
+    world.wait_condition("dear", "Available", "False", reason="DtypeNotSupported", within=20)
+    victim_is_served()
+
+
+def test_many_resource_names(world: World, victim_is_served: Callable[[], None]) -> None:
+    """Attack 17. That no node is listed for them is shown in tests/unit/reconcile/test_nodes.py."""
+
+    def create(number: int) -> None:
+        it = Q3d(f"d-{number}", world.namespace).set(gpu={"resourceName": f"example.com/gpu-{number}"}, suspend=True)
+        world.api.create(it.manifest)
+
+    with ThreadPoolExecutor(4) as pool:
+        made = [pool.submit(create, number) for number in range(RESOURCES)]
+        victim_is_served()
+        for it in made:
+            it.result()
+    victim_is_served()
 
 
 PATCHES = {

@@ -102,7 +102,7 @@ def test_deletion_removes_the_children_and_keeps_the_weights(world: World) -> No
     assert world.must("PersistentVolumeClaim", shared_name(cr))["metadata"]["uid"] == claim["metadata"]["uid"]
 
 
-def test_deletion_removes_the_weights_where_told(world: World) -> None:
+def test_deletion_removes_the_weights_under_the_policy_delete(world: World) -> None:
     cr = Q3d().storage(retentionPolicy="Delete")
     world.apply(cr)
     world.wait_ready("chat")

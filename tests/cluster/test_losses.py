@@ -20,7 +20,7 @@ from qwen3_operator.reconcile.pods import REPLACED_WITHIN
 Object = dict[str, Any]
 
 GONE_SECONDS = 50.0 + GIVEN_UP_SECONDS
-"""The node life-cycle controller looks at all nodes every 25 s here; elsewhere every 5 s."""
+"""The node life-cycle controller checks all nodes every 25 s here; elsewhere every 5 s."""
 
 
 @pytest.fixture
@@ -96,8 +96,8 @@ def test_a_server_that_made_way_says_so_and_comes_back(
     (first,), before = names(world), generation(world)
 
     pool.take_gpu("urgent", priorityClassName=urgent)
-    told = world.wait_condition("chat", "Scheduled", "False", reason="Preempted")
-    assert "a server had to make way for a pod of higher priority" in told["message"]
+    reported = world.wait_condition("chat", "Scheduled", "False", reason="Preempted")
+    assert "a server had to make way for a pod of higher priority" in reported["message"]
     world.wait_condition("chat", "Ready", "False", reason="Preempted")
     world.wait_condition("chat", "Stalled", "False")
     world.wait(lambda: first not in names(world), "its pod is gone")
@@ -130,8 +130,8 @@ def test_a_server_that_its_node_evicts_is_replaced_and_forgotten(world: World, p
     status = {"phase": "Failed", "reason": "Evicted", "message": words, "conditions": [why, gone]}
     world.patch("Pod", first, {"status": status}, subresource="status", strategic=True)
 
-    told = world.wait_condition("chat", "Available", "False", reason="Evicted")
-    assert words in told["message"] and first in told["message"]
+    reported = world.wait_condition("chat", "Available", "False", reason="Evicted")
+    assert words in reported["message"] and first in reported["message"]
     world.wait_ready("chat")
     assert len(names(world)) == 2 and len(ready_servers(world)) == 1, "the API server keeps the evicted pod"
     assert generation(world) == before
@@ -168,8 +168,8 @@ def test_a_server_of_a_lost_node_comes_back_elsewhere_and_once(world: World, poo
     before = generation(world)
 
     _nothing_is_heard_of(world.api, lost, first)
-    told = world.wait_condition("chat", "Available", "False", reason="NodeLost")
-    assert f"nothing is heard of its node {lost}" in told["message"]
+    reported = world.wait_condition("chat", "Available", "False", reason="NodeLost")
+    assert f"nothing is heard of its node {lost}" in reported["message"]
     world.wait_condition("chat", "Scheduled", "False", reason="InsufficientGpu", within=GONE_SECONDS)
     assert world.must("Pod", first["metadata"]["name"])["metadata"]["deletionTimestamp"], "it ends for ever"
     # Its GPUs are no other server's, whatever the API server still shows of it.

@@ -1,4 +1,4 @@
-"""What the Jobs of a Qwen3Model are told: limits, patterns, certificates; and claims that were there before."""
+"""What the Jobs of a Qwen3Model get: limits, patterns, certificates; and claims that were there before."""
 
 from __future__ import annotations
 
@@ -48,8 +48,10 @@ def test_options_reach_the_program(world: World) -> None:
 def test_a_missing_bundle_is_named_and_noticed_when_it_comes(world: World) -> None:
     bundle = {"name": "trusted", "key": "ca.crt"}
     world.apply(Q3m().set(download={"caBundleConfigMapKeyRef": bundle}))
-    told = world.wait_condition("weights", "Stalled", "True", kind="Qwen3Model", reason="ConfigMapNotFound", within=30)
-    assert "trusted" in told["message"]
+    reported = world.wait_condition(
+        "weights", "Stalled", "True", kind="Qwen3Model", reason="ConfigMapNotFound", within=30
+    )
+    assert "trusted" in reported["message"]
     assert not world.list("Job")
     world.apply(config_map("trusted", ca__crt="PEM"))
     world.wait_ready("weights", "Qwen3Model")
@@ -90,21 +92,21 @@ def test_a_claim_that_was_there_is_verified_and_not_written_to(
     volume = next(v for v in pod["volumes"] if v["name"] == "models")
     assert volume["persistentVolumeClaim"] == {"claimName": "filled", "readOnly": True}
     ready = world.wait_ready("weights", "Qwen3Model")
-    told = world.condition("weights", "Downloaded", kind="Qwen3Model")
-    assert told["reason"] == reason and words in told["message"]
+    reported = world.condition("weights", "Downloaded", kind="Qwen3Model")
+    assert reported["reason"] == reason and words in reported["message"]
     assert ready["status"]["model"]["verifiedBy"] == witness.capitalize()
     meta = world.must("PersistentVolumeClaim", "filled")["metadata"]
     assert not {"labels", "ownerReferences"} & set(meta)
     assert world.must("PersistentVolumeClaim", "filled")["spec"]["resources"]["requests"]["storage"] == "10Gi"
 
 
-def test_damaged_weights_stall_and_are_looked_at_again_when_asked(world: World) -> None:
+def test_damaged_weights_stall_and_are_verified_again_when_asked(world: World) -> None:
     words = "2 of 6 files differ from the listing"
     world.api.apply(stage(world.namespace, failed("IntegrityError", words, 13)))
     world.apply(claim("filled"))
     world.apply(Q3d().storage(existingClaim=THERE))
-    told = world.wait_condition("chat", "Stalled", "True", reason="IntegrityError")
-    assert words in told["message"]
+    reported = world.wait_condition("chat", "Stalled", "True", reason="IntegrityError")
+    assert words in reported["message"]
     stays(lambda: not world.list("Deployment"), seconds=1, what="nothing unverified is served")
     world.api.delete("Stage", None, f"download-{world.namespace}")
     # The person says which files need not be the hub's.

@@ -63,11 +63,11 @@ def test_known_models_and_given_sizes_are_not_listed(world: World) -> None:
     assert size(world, "given") == "7Gi"
 
 
-def test_a_listing_that_fails_is_told(world: World) -> None:
+def test_a_listing_that_fails_is_reported(world: World) -> None:
     world.api.apply(stage(world.namespace, failed("ModelNotFound", "there is no model our/typo", 10)))
     world.apply(Q3m().set(id="our/typo"))
-    told = world.wait_condition("weights", "Stalled", "True", kind="Qwen3Model", reason="ModelNotFound")
-    assert "our/typo" in told["message"]
+    reported = world.wait_condition("weights", "Stalled", "True", kind="Qwen3Model", reason="ModelNotFound")
+    assert "our/typo" in reported["message"]
     assert not world.list("PersistentVolumeClaim")
 
 
@@ -90,7 +90,7 @@ def test_it_grows_once_for_one_need(world: World) -> None:
     stays(lambda: size(world, "weights") == ENOUGH, seconds=3)
 
 
-def test_a_class_that_cannot_grow_is_told(world: World, api: Api) -> None:
+def test_a_class_that_cannot_grow_is_reported(world: World, api: Api) -> None:
     name = f"fixed-{world.namespace}"
     fixed = storage_class(name, "simulated")
     simulated = api.get("StorageClass", None, "simulated")
@@ -98,15 +98,15 @@ def test_a_class_that_cannot_grow_is_told(world: World, api: Api) -> None:
     api.apply(fixed | {"provisioner": simulated["provisioner"], "volumeBindingMode": "Immediate"})
     world.api.apply(stage(world.namespace, FULL))
     world.apply(Q3m().storage(storageClassName=name))
-    told = world.wait_condition("weights", "Stalled", "True", kind="Qwen3Model", reason="DiskFull", within=25)
-    assert name in told["message"] and ENOUGH in told["message"] and "delete the claim" in told["message"]
+    reported = world.wait_condition("weights", "Stalled", "True", kind="Qwen3Model", reason="DiskFull", within=25)
+    assert name in reported["message"] and ENOUGH in reported["message"] and "delete the claim" in reported["message"]
 
 
 def test_a_size_that_was_given_is_the_users_to_change(world: World) -> None:
     world.api.apply(stage(world.namespace, FULL))
     world.apply(Q3m().storage(size="10Gi"))
-    told = world.wait_condition("weights", "Stalled", "True", kind="Qwen3Model", reason="DiskFull", within=25)
-    assert f"spec.storage.size: {ENOUGH} is enough" in told["message"]
+    reported = world.wait_condition("weights", "Stalled", "True", kind="Qwen3Model", reason="DiskFull", within=25)
+    assert f"spec.storage.size: {ENOUGH} is enough" in reported["message"]
     assert size(world, "weights") == "10Gi"
     (before,) = world.list("Job")
     world.api.delete("Stage", None, f"download-{world.namespace}")

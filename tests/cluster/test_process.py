@@ -67,11 +67,11 @@ def test_at_rest_nothing_is_written(
     it = another(resync_seconds=str(REST_SECONDS / 10))
     it.start()
     time.sleep(2)
-    looks, began = _looks(it), time.time()
+    reconciles, began = _reconciles(it), time.time()
     time.sleep(REST_SECONDS)
     assert writes_since(settled, began) == []
-    print(f"{_looks(it) - looks:.0f} looks in {REST_SECONDS:.0f} s, 0 writes")
-    assert _looks(it) - looks >= 5 * _objects(settled), "the resyncs came"
+    print(f"{_reconciles(it) - reconciles:.0f} reconciles in {REST_SECONDS:.0f} s, 0 writes")
+    assert _reconciles(it) - reconciles >= 5 * _objects(settled), "the resyncs came"
 
 
 def _objects(world: World) -> int:
@@ -88,7 +88,7 @@ def test_a_restart_writes_nothing_and_restarts_no_server(
     before, began = pods(), time.time()
     operator.stop()
     operator.start()
-    wait_until(lambda: _looks(operator) >= _objects(settled), what="it has reconciled everything")
+    wait_until(lambda: _reconciles(operator) >= _objects(settled), what="it has reconciled everything")
     time.sleep(2)
     assert writes_since(settled, began) == []
     assert pods() == before
@@ -126,7 +126,7 @@ def test_a_second_operator_waits_for_the_first(
 def test_probes_and_metrics(operator: OperatorProcess, settled: World) -> None:
     assert operator.http("/healthz") == (200, "ok")
     assert operator.http("/readyz") == (200, "ok")
-    wait_until(lambda: _looks(operator) >= _objects(settled), what="it has reconciled everything")
+    wait_until(lambda: _reconciles(operator) >= _objects(settled), what="it has reconciled everything")
     status, text = operator.http("/metrics")
     assert status == 200
     assert "qwen3_operator_leader 1.0" in text
@@ -165,7 +165,7 @@ def test_a_lease_namespace_that_is_not_there_ends_it_in_words(tmp_path: Path, cl
     assert "Traceback" not in it.log.read_text()
 
 
-def test_an_api_server_that_is_away_is_told_in_words(tmp_path: Path, cluster: devcluster.Cluster) -> None:
+def test_an_api_server_that_is_away_is_reported_in_words(tmp_path: Path, cluster: devcluster.Cluster) -> None:
     text = cluster.kubeconfig.read_text()
     (server,) = {line.split("server:")[1].strip() for line in text.splitlines() if "server:" in line}
     kubeconfig = tmp_path / "kubeconfig"
@@ -211,7 +211,7 @@ def test_only_the_named_namespaces(
     theirs.apply(Q3d())
     ours.wait_ready("chat")
     ours.wait_ready("cached")
-    assert theirs.must("Qwen3Deployment", "chat")["status"] == {"observedGeneration": 0}, "nobody looked at it"
+    assert theirs.must("Qwen3Deployment", "chat")["status"] == {"observedGeneration": 0}, "it was never reconciled"
     assert not theirs.list("Qwen3Model")
     ours.delete("Qwen3Deployment", "cached")
     ours.wait_gone("Deployment", "cached")
@@ -221,7 +221,7 @@ def test_only_the_named_namespaces(
         world.api.delete("Namespace", None, world.namespace)
 
 
-def _looks(operator: OperatorProcess) -> float:
-    """How many times it looked at an object."""
+def _reconciles(operator: OperatorProcess) -> float:
+    """How many reconciles it has ended."""
     lines = operator.http("/metrics")[1].splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith("qwen3_operator_reconciles_total{"))

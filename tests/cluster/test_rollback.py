@@ -139,10 +139,10 @@ def test_an_operator_that_comes_in_the_middle_goes_back_all_the_same(world: Worl
     world.apply(wrong())
     world.wait(lambda: world.must("Deployment", "chat")["spec"]["template"] != before, "it is tried")
     operator.stop()
-    world.wait(lambda: WRONG in str([pod["status"] for pod in world.list("Pod")]), "it fails while nobody looks")
+    world.wait(lambda: WRONG in str([pod["status"] for pod in world.list("Pod")]), "it fails while no operator runs")
     operator.start()
-    told = world.wait_condition("chat", "Accepted", "False", reason="RolledBack", within=30)
-    assert "AnswersWrong" in told["message"]
+    reported = world.wait_condition("chat", "Accepted", "False", reason="RolledBack", within=30)
+    assert "AnswersWrong" in reported["message"]
     assert world.must("Deployment", "chat")["spec"]["template"] == before
     operator.stop()
     operator.start()

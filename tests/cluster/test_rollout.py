@@ -69,22 +69,22 @@ def variable(name: str, **fields: Any) -> Check:
 
 
 def middleware(world: World) -> dict[str, Any]:
-    """What the middleware in the servers is told."""
-    told = {v["name"]: v.get("value") for v in world.container("chat")["env"]}
-    found: dict[str, Any] = json.loads(told["QWEN3_SERVER"])
+    """The configuration of the middleware in the servers."""
+    reported = {v["name"]: v.get("value") for v in world.container("chat")["env"]}
+    found: dict[str, Any] = json.loads(reported["QWEN3_SERVER"])
     return found
 
 
-def told(**fields: Any) -> Check:
+def reported(**fields: Any) -> Check:
     return lambda world: fields.items() <= middleware(world).items()
 
 
 def measures(**fields: Any) -> Check:
-    """What servers are told to measure before they are ready."""
+    """What servers are to measure before they are ready."""
 
     def check(world: World) -> bool:
-        told = {v["name"]: v.get("value") for v in world.container("chat")["env"]}
-        return "QWEN3_BENCHMARK" in told and fields.items() <= json.loads(told["QWEN3_BENCHMARK"]).items()
+        reported = {v["name"]: v.get("value") for v in world.container("chat")["env"]}
+        return "QWEN3_BENCHMARK" in reported and fields.items() <= json.loads(reported["QWEN3_BENCHMARK"]).items()
 
     return check
 
@@ -163,7 +163,7 @@ CHANGES: dict[str, Change] = {
             and claim("spec/accessModes", ["ReadWriteMany"])(world)
         ),
     ),
-    "engine.reasoningContentField": engine(told(reasoning_content=True), reasoningContentField=True),
+    "engine.reasoningContentField": engine(reported(reasoning_content=True), reasoningContentField=True),
     "engine.chatTemplate": engine(has_volume("chat-template"), chatTemplate=_TEMPLATE),
     "engine.extraArgs": engine(args("--seed", "7"), extraArgs=["--seed", "7"]),
     "engine.env": engine(variable("A", value="1"), env=[{"name": "A", "value": "1"}]),
@@ -208,7 +208,7 @@ CHANGES: dict[str, Change] = {
         lambda world: world.must("Deployment", "chat")["spec"]["progressDeadlineSeconds"] == 777,
         rollout={"progressDeadlineSeconds": 777},
     ),
-    "verify.mode": spec(told(verify=None), verify={"mode": "Off"}),
+    "verify.mode": spec(reported(verify=None), verify={"mode": "Off"}),
     "verify.prompts": spec(
         lambda world: (middleware(world)["verify"] or {}).get("prompts") == [{"prompt": "2+2?", "contains": ["4"]}],
         verify={"prompts": [{"prompt": "2+2?", "contains": ["4"]}]},
@@ -321,13 +321,13 @@ def test_a_rollout_replaces_the_server(world: World) -> None:
 
 
 def test_the_text_of_a_chat_template_rolls_out(world: World) -> None:
-    """The ConfigMap is not the operator's to watch: it is read at every look."""
+    """The ConfigMap is not the operator's to watch: it is read at every reconcile."""
     world.apply(config_map("template", chat__jinja="one"))
     world.apply(Q3d().engine(chatTemplate=_TEMPLATE))
     world.wait_ready("chat")
     before = world.must("Deployment", "chat")["spec"]["template"]
     world.apply(config_map("template", chat__jinja="two"))
-    world.set_spec("chat", service={"annotations": {"look": "now"}})  # or wait for a minute
+    world.set_spec("chat", service={"annotations": {"reconcile": "now"}})  # or wait for a minute
     world.wait(lambda: world.must("Deployment", "chat")["spec"]["template"] != before, "another template")
     after = world.must("Deployment", "chat")["spec"]["template"]
     assert after["spec"] == before["spec"], "only the hash of the text differs"
@@ -372,7 +372,7 @@ def test_a_patch_merges_as_kubectl_patch_does(world: World) -> None:
         ({"spec": {"hostnane": "typo"}}, "DeploymentRefused", "hostnane"),
     ],
 )
-def test_a_patch_that_cannot_be_is_told_and_what_runs_goes_on(
+def test_a_patch_that_cannot_be_is_reported_and_what_runs_goes_on(
     chat: World, patch: Object, reason: str, words: str
 ) -> None:
     chat.apply(Q3d())
@@ -393,14 +393,14 @@ def test_a_patch_that_cannot_be_is_told_and_what_runs_goes_on(
         ({"spec": {"hostname": "Not_A_Name"}}, "DeploymentRefused", "spec.template.spec.hostname"),
     ],
 )
-def test_what_will_be_refused_is_told_while_the_model_is_on_its_way(
+def test_what_will_be_refused_is_reported_while_the_model_is_on_its_way(
     world: World, patch: Object, reason: str, words: str
 ) -> None:
     """A download may take hours. Nothing is made for it, and what is right goes on waiting."""
     world.api.apply(stage(world.namespace, NEVER_ENDS))
     world.apply(Q3d().set(podTemplatePatch=patch))
-    told = world.wait_condition("chat", "Accepted", "False", reason=reason, within=30)
-    assert words in told["message"]
+    reported = world.wait_condition("chat", "Accepted", "False", reason=reason, within=30)
+    assert words in reported["message"]
     assert world.get("Deployment", "chat") is None
     world.wait_condition("chat", "ModelReady", "False", reason="Downloading")  # the download goes on
     world.apply(Q3d())

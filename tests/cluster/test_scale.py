@@ -26,7 +26,7 @@ def test_kubectl_scale(chat: World, cluster: devcluster.Cluster) -> None:
 
 
 def test_the_scale_sub_resource_as_an_autoscaler_uses_it(chat: World) -> None:
-    """GET tells spec, status and the selector of the pods whose metrics count; PUT scales."""
+    """GET returns spec, status and the selector of the pods whose metrics count; PUT scales."""
     path = KINDS["Qwen3Deployment"].path(chat.namespace, "chat", "scale")
     scale = chat.api.request("GET", path)
     assert scale["kind"] == "Scale"

@@ -61,7 +61,7 @@ def asked_for(cluster: devcluster.Cluster, namespace: str) -> list[str]:
     ]
 
 
-def test_a_missing_token_is_told_in_the_kubelets_words(world: World, cluster: devcluster.Cluster) -> None:
+def test_a_missing_token_is_reported_in_the_kubelets_words(world: World, cluster: devcluster.Cluster) -> None:
     """The operator asks for no Secret; the pod waits, and goes on by itself once the Secret is there."""
     world.api.apply(held_back(world.namespace, CONFIG_ERROR, 'secret "token" not found'))
     world.apply(Q3m().set(tokenSecretRef={"name": "token", "key": "token"}))
@@ -82,8 +82,8 @@ def test_an_operator_that_may_read_names_it_before_there_is_a_pod(
 ) -> None:
     world = world_of_it
     world.apply(Q3d().model(tokenSecretRef={"name": "token", "key": "token"}))
-    told = world.wait_condition("chat", "ModelReady", "False", reason="SecretNotFound")
-    assert "Secret token does not exist" in told["message"]
+    reported = world.wait_condition("chat", "ModelReady", "False", reason="SecretNotFound")
+    assert "Secret token does not exist" in reported["message"]
     assert not world.list("Job"), "nothing waits for it"
     world.apply(secret("token", token="good"))
     world.wait_ready("chat")
@@ -95,8 +95,8 @@ def test_the_keys_that_are_there_are_never_named(reading: OperatorProcess, world
     world = world_of_it
     world.apply(secret("db", **{"prod-root-password": "p", "replica-password": "r"}))
     world.apply(Q3d().set(auth=_auth("db", "x")), Q3m().set(tokenSecretRef={"name": "db", "key": "x"}))
-    told = world.wait_condition("chat", "Accepted", "False", reason="SecretKeyNotFound")
-    assert told["message"].startswith("spec.auth.apiKeySecretRef: Secret db has no key x: add it")
+    reported = world.wait_condition("chat", "Accepted", "False", reason="SecretKeyNotFound")
+    assert reported["message"].startswith("spec.auth.apiKeySecretRef: Secret db has no key x: add it")
     world.wait_condition("weights", "Downloaded", "False", kind="Qwen3Model", reason="SecretKeyNotFound")
     everything = [world.must("Qwen3Deployment", "chat"), world.must("Qwen3Model", "weights"), world.list("Event")]
     assert "password" not in json.dumps(everything) and "password" not in reading.log.read_text()
@@ -178,8 +178,8 @@ def test_no_token_is_sent_in_clear_whichever_way_it_comes(world: World) -> None:
         ("Qwen3Deployment", "chat", "spec.model.endpoint"),
         ("Qwen3Batch", "nightly", "spec.model.endpoint"),
     ):
-        told = world.wait_condition(name, "Accepted", "False", kind=kind, reason="InsecureEndpoint")
-        assert told["message"].startswith(f"{field}: ") and ADDRESS in told["message"]
+        reported = world.wait_condition(name, "Accepted", "False", kind=kind, reason="InsecureEndpoint")
+        assert reported["message"].startswith(f"{field}: ") and ADDRESS in reported["message"]
         world.wait_condition(name, "Stalled", "True", kind=kind, reason="InsecureEndpoint")
     assert not world.list("Job")
     world.apply(Q3m().set(**source | {"endpoint": "https://hub.example"}))

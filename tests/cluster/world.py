@@ -138,12 +138,12 @@ class World:
         for kind in ("PersistentVolumeClaim", "Job", "Deployment", "Service", "Pod"):
             for obj in self.list(kind):
                 status = obj.get("status") or {}
-                told = {
+                reported = {
                     k: status[k]
                     for k in ("phase", "active", "succeeded", "failed", "replicas", "readyReplicas")
                     if k in status
                 }
-                lines.append(f"{kind} {obj['metadata']['name']} {told}")
+                lines.append(f"{kind} {obj['metadata']['name']} {reported}")
         for event in self.list("Event"):
             regarding = event["regarding"]
             lines.append(

@@ -177,7 +177,7 @@ def test_claims_bind_at_once_or_with_their_pod_and_grow(cluster: devcluster.Clus
     eventually(lambda: _assert(cluster.get("pvc", "late")["status"]["capacity"]["storage"] == "3Gi"))
 
 
-def test_the_audit_log_tells_who_wrote_what(cluster: devcluster.Cluster, eventually: Wait) -> None:
+def test_the_audit_log_says_who_wrote_what(cluster: devcluster.Cluster, eventually: Wait) -> None:
     cluster.create([pod("written")])
 
     def logged() -> None:

@@ -41,7 +41,7 @@ def test_it_is_not_older_than_the_page_in_english(page: Path) -> None:
     assert not changed, f"bring {page.name} up to date, then: python -m tests.documents translated {name}"
 
 
-def test_a_changed_sentence_is_told_by_its_heading(tmp_path: Path) -> None:
+def test_a_changed_sentence_is_named_by_its_heading(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# One\n\nA.\n\n## Two\n\nB.\n\n```sh\n# tested by CI\nrun # now\n```\n")
     translation_of(page).write_text("# 一\n")

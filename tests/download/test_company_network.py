@@ -106,7 +106,7 @@ class Pod:
         return word
 
     def assert_complete(self) -> None:
-        """The volume has the source's bytes where the operator looks for them."""
+        """The volume has the source's bytes where the operator expects them."""
         target = self.folder / "models" / model_path(Qwen3ModelSpec.model_validate(self.spec))
         for path in self.setup.source.iterdir():
             assert (target / path.name).read_bytes() == path.read_bytes()

@@ -55,7 +55,7 @@ def test_difference_from_the_hub(tiny: Setup) -> None:
 
 
 def test_what_its_owner_wrote_into_it_is_his(tiny: Setup) -> None:
-    """A folder from another hub has another README, and YaRN is written into config.json as the model cards tell."""
+    """A folder from another hub has another README, and YaRN is written into config.json as the model cards advise."""
     config = json.loads((tiny.target / "config.json").read_text()) | {"max_position_embeddings": 131072}
     (tiny.target / "config.json").write_text(json.dumps(config))
     (tiny.target / "generation_config.json").unlink()
@@ -64,8 +64,8 @@ def test_what_its_owner_wrote_into_it_is_his(tiny: Setup) -> None:
     assert (without.code, without.report["verifiedBy"]) == (0, "structure")
     for result in (with_hub, without):
         assert result.report["config"]["max_position_embeddings"] == 131072
-    (told,) = [event for event in with_hub.events if event["event"] == "differs"]
-    assert told["files"] == 2 and "config.json, generation_config.json" in told["message"]
+    (reported,) = [event for event in with_hub.events if event["event"] == "differs"]
+    assert reported["files"] == 2 and "config.json, generation_config.json" in reported["message"]
 
 
 def test_a_config_must_be_there_whatever_it_says(tiny: Setup) -> None:

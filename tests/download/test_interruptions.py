@@ -120,7 +120,7 @@ def test_a_killed_download_leaves_no_process(setup: Setup, serve: Serve) -> None
 
 
 @pytest.mark.parametrize("limited", [False, True])
-def test_a_process_that_is_killed_is_told(setup: Setup, serve: Serve, limited: bool) -> None:
+def test_a_process_that_is_killed_is_reported(setup: Setup, serve: Serve, limited: bool) -> None:
     """As by a container's memory limit: the program ends in words, and the next run goes on."""
     setup.write(model_1=9 * MIB, model_2=9 * MIB)
     hub = serve("--total-rate", str(6 * MIB))

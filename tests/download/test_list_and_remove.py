@@ -156,7 +156,7 @@ def test_a_marker_pins_the_commit_that_is_checked(setup: Setup, serve: Serve) ->
     assert (result.code, result.report["verifiedBy"], result.report["commit"]) == (0, "hub", commit)
 
 
-def test_too_small_a_volume_is_told_in_bytes(setup: Setup, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_small_a_volume_is_reported_in_bytes(setup: Setup, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     import shutil
 
     from qwen3_download.errors import Failure

@@ -158,7 +158,7 @@ def test_a_proxy_that_wants_another_password(setup: Setup, serve: Serve, other: 
         ("REQUESTS_CA_BUNDLE", "/nowhere/ca.crt", "InvalidCertificates"),
     ],
 )
-def test_mistakes_of_this_side_are_told_as_such(
+def test_mistakes_of_this_side_are_reported_as_such(
     setup: Setup, serve: Serve, variable: str, value: str, reason: str
 ) -> None:
     setup.write(model=MIB)

@@ -1,6 +1,6 @@
 """KEDA's hand: it asks the triggers of a ScaledObject that lead to the front, and scales from zero as they say.
 
-KEDA itself is run by test_keda.py. What it is told, who is asked and who sets the number of servers is as with it.
+KEDA itself is run by test_keda.py. What it reads, who is asked and who sets the number of servers is as with it.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def replicas(world: World, name: str) -> int:
 def waiting(world: World, name: str) -> float:
     """What the front's trigger comes to."""
     triggers = world.get("scaledobject", name)["spec"]["triggers"]
-    (told,) = (it["metadata"] for it in triggers if it["type"] == "metrics-api")
-    url = urlsplit(told["url"])
+    (reported,) = (it["metadata"] for it in triggers if it["type"] == "metrics-api")
+    url = urlsplit(reported["url"])
     service, namespace, _ = str(url.hostname).split(".")
     path = f"/api/v1/namespaces/{namespace}/services/{service}:{url.port}/proxy{url.path}"
     answer: dict[str, Any] = json.loads(world.kube.run("get", "--raw", path))
-    return float(answer[told["valueLocation"]])
+    return float(answer[reported["valueLocation"]])

@@ -32,8 +32,8 @@ def test_it_is_measured_once_shown_and_planned_with(world: World, person: Shell)
     assert MEASURES in log_of(world, first), "before it was ready"
     result = result_in_log(log_of(world, first).splitlines())
     assert result and not result.error, result
-    told = documented("kubectl get qwen3deployment measured -o jsonpath='{.status.capacity}'")
-    capacity = json.loads(wait_until("it is shown", lambda: person(told), timeout=60) or "")
+    reported = documented("kubectl get qwen3deployment measured -o jsonpath='{.status.capacity}'")
+    capacity = json.loads(wait_until("it is shown", lambda: person(reported), timeout=60) or "")
     print(capacity)
     image = world.tiny["spec"]["engine"]["image"]
     assert (capacity["concurrencyAtTarget"], capacity["endedBy"], capacity["image"]) == (BATCH, "batch", image)

@@ -93,7 +93,7 @@ def test_sized_killed_restarted_and_only_growing(world: World, kube: Kube) -> No
         ours = [r for r in requests_made if r["objectRef"].get("namespace") == NAMESPACE]
         written = [r for r in ours if r["verb"] == "patch" and r["objectRef"].get("subresource") == "status"]
         read = [r for r in ours if r["objectRef"].get("subresource") == "log"]
-        assert len(written) <= 25, "a write each 5 s of progress, and those that tell of another step"
+        assert len(written) <= 25, "a write each 5 s of progress, and those of another step"
         assert len(read) <= 40
 
 

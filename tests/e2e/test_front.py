@@ -149,7 +149,7 @@ def zero(held: World) -> Iterator[World]:
     held.kube.run("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=60s")
     install(held, "autoscaling.enabled=true", "autoscaling.prometheusAddress=http://prometheus.nowhere:9090")
     held.patch(NAME, {"autoscaling": {"minReplicas": 0, "maxReplicas": 1, "target": {"concurrency": 8}}})
-    wait_until("KEDA is told", lambda: held.get("scaledobjects")["items"], timeout=60)
+    wait_until("KEDA has a ScaledObject", lambda: held.get("scaledobjects")["items"], timeout=60)
     yield held
     held.patch(NAME, {"autoscaling": None})
     held.ready(NAME)

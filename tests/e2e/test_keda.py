@@ -18,7 +18,7 @@ from demo.kube import wait_until
 from demo.manifests import SYSTEM_NAMESPACE
 from demo.ours import RELEASE
 from devcluster.realnode import layout
-from tests.autoscaling.curve import LOOK_SECONDS, Curve, curve, quantiles
+from tests.autoscaling.curve import SAMPLE_SECONDS, Curve, curve, quantiles
 from tests.autoscaling.keda import keda, log
 from tests.documents.shell import Shell
 from tests.documents.snippets import documented
@@ -62,7 +62,7 @@ class Scaled:
         series = self.load.query(query)
         return float(series[0]["value"][1]) if series else None
 
-    def told(self, seen: Curve) -> str:
+    def reported(self, seen: Curve) -> str:
         """For a failed test."""
         world = self.world
         words = [world.kubectl("describe", "scaledobject,hpa"), world.kubectl("get", "pods", "-o", "wide")]
@@ -82,11 +82,11 @@ def scaled(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         discovered(world.kube, folder),
         prometheus(folder, jobs, layout.ADDRESS) as load,
     ):
-        told = ("autoscaling.enabled=true", f"autoscaling.prometheusAddress={load.url}")
-        install(world, *told, "front.enabled=true", "front.replicas=1")
+        reported = ("autoscaling.enabled=true", f"autoscaling.prometheusAddress={load.url}")
+        install(world, *reported, "front.enabled=true", "front.replicas=1")
         world.apply(world.example(NAME, autoscaling=lambda it: it.update(AUTOSCALING)))
         world.ready(NAME)
-        wait_until("KEDA is told", lambda: world.get("scaledobjects")["items"], timeout=60)
+        wait_until("KEDA has a ScaledObject", lambda: world.get("scaledobjects")["items"], timeout=60)
         yield Scaled(world, load)
         world.delete(NAME)
         wait_until("KEDA has let go of it", lambda: not world.get("scaledobjects")["items"], timeout=60)
@@ -107,12 +107,12 @@ def reaches(scaled: Scaled, seen: Curve, wanted: int, ready: int, within: float)
     since = time.time()
 
     def found() -> float | None:
-        return next((look.at for look in seen.since(since) if look.servers == (wanted, ready)), None)
+        return next((sample.at for sample in seen.since(since) if sample.servers == (wanted, ready)), None)
 
     try:
         moment = wait_until(f"{wanted} servers wanted, {ready} ready", found, timeout=within)
     except Exception as error:
-        raise AssertionError(f"{error}\n{scaled.told(seen)}") from error
+        raise AssertionError(f"{error}\n{scaled.reported(seen)}") from error
     assert moment
     return moment
 
@@ -120,7 +120,7 @@ def reaches(scaled: Scaled, seen: Curve, wanted: int, ready: int, within: float)
 def written_by_the_operator(seen: Curve, since: float) -> set[str]:
     """Its field managers that had a say in the number of servers, after the autoscaler had its first: until then the
     number is what was handed over."""
-    return {name for look in seen.since(since) for name in look.writers if name.startswith(MANAGER)}
+    return {name for sample in seen.since(since) for name in sample.writers if name.startswith(MANAGER)}
 
 
 def test_the_servers_follow_a_closed_load(scaled: Scaled, seen: Curve, person: Shell) -> None:
@@ -130,14 +130,14 @@ def test_the_servers_follow_a_closed_load(scaled: Scaled, seen: Curve, person: S
         moments.append(time.time())
         with users(world, NAME, count=MORE, tokens=TOKENS, also="more") as more:
             moments.append(reaches(scaled, seen, 2, 2, within=300))
-            told = json.loads(
+            reported = json.loads(
                 person(documented("kubectl get qwen3deployment scaled -o jsonpath='{.status.autoscaling}'"))
             )
-            assert told == {"active": True, "desiredReplicas": 2}
+            assert reported == {"active": True, "desiredReplicas": 2}
             assert "ScaledObjectReady" in person(documented("kubectl describe scaledobject scaled"))
             assert f"/{CONCURRENCY}" in person(documented("kubectl get hpa keda-hpa-scaled"))
             wait_until("a steady load", lambda: time.time() > moments[-1] + STEADY_SECONDS, timeout=STEADY_SECONDS + 10)
-            assert {look.servers for look in seen.since(moments[-1])} == {(2, 2)}, seen.printed()
+            assert {sample.servers for sample in seen.since(moments[-1])} == {(2, 2)}, seen.printed()
             answers = more.answers()
             moments.append(time.time())
         moments.append(reaches(scaled, seen, 1, 1, within=300))
@@ -169,9 +169,9 @@ def test_one_request_wakes_it_and_the_server_stays_a_while(scaled: Scaled, seen:
     world.condition(NAME, "Ready", "True", reason="ScaledToZero", timeout=60)
     wait_until("no server", lambda: not world.servers(NAME), timeout=90)
     asked, answered = time.time(), ask(world)
-    woken = next(look.at for look in seen.since(asleep) if look.wanted)
+    woken = next(sample.at for sample in seen.since(asleep) if sample.wanted)
     gone = reaches(scaled, seen, 0, 0, within=300)
     print(f"awake after {woken - asked:.0f} s, answer after {answered - asked:.0f} s", end=" ", flush=True)
     print(f"asleep again {gone - answered:.0f} s after it", flush=True)
-    assert gone - answered > DOWN_SECONDS - POLL_SECONDS - LOOK_SECONDS, "KEDA looked once more while it waited"
+    assert gone - answered > DOWN_SECONDS - POLL_SECONDS - SAMPLE_SECONDS, "KEDA checked once more while it waited"
     assert written_by_the_operator(seen, since=asleep) == set()

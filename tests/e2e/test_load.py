@@ -71,8 +71,8 @@ def roll_out(world: World) -> None:
 def roll_back(world: World) -> None:
     """A parser that does not belong to the model: its server never gets a user, and those before go on."""
     world.patch(NAME, {"engine": {"reasoningParser": "deepseek_r1"}})
-    told = world.condition(NAME, "Accepted", "False", reason="RolledBack", timeout=240)
-    assert "AnswersWrong" in told["message"]
+    reported = world.condition(NAME, "Accepted", "False", reason="RolledBack", timeout=240)
+    assert "AnswersWrong" in reported["message"]
     wait_until("two servers as before", lambda: ready(world) == 2, timeout=240)
     world.patch(NAME, {"engine": {"reasoningParser": "qwen3"}})
     world.ready(NAME)
@@ -215,9 +215,9 @@ def test_an_engine_that_fails_is_found(two: World, fault: str) -> None:
     assert lost <= 2 * 6, asking.tally  # what it held, and what was on its way to it
 
 
-def test_a_hang_is_told(one: World) -> None:
+def test_a_hang_is_reported(one: World) -> None:
     pod = next(iter(names(one)))
     one.signal_engine(pod, FAULTS["stopped"])
-    told = one.condition(NAME, "Available", "False", reason="EngineHung", timeout=FOUND_SECONDS + 10)
-    assert "restart" in told["message"]
+    reported = one.condition(NAME, "Available", "False", reason="EngineHung", timeout=FOUND_SECONDS + 10)
+    assert "restart" in reported["message"]
     one.ready(NAME)

@@ -1,4 +1,4 @@
-"""The main job with real parts, as one story in the order of this file: each start of vLLM takes half a minute."""
+"""The main job with real parts, as one run in the order of this file: each start of vLLM takes half a minute."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def only_the_example_stays(world: World) -> Iterator[None]:
         world.delete(name)
 
 
-NOT_IN_THIS_STORY = {
+NOT_IN_THIS_CASE = {
     ("update", "serving.qwen3.dev", "qwen3deployments/finalizers"),  # asked for by OpenShift's admission alone
     ("update", "serving.qwen3.dev", "qwen3models/finalizers"),
     *((verb, "", "configmaps") for verb in ("get", "create", "patch")),  # a chat template, a batch, a middleware
@@ -89,7 +89,7 @@ def test_a_restart_of_the_operator_restarts_no_server_and_writes_nothing(world: 
     before = world.servers(TINY)
     already = len(writes(world.operator_requests()))
     world.restart_operator()
-    time.sleep(5)  # it looks at everything once, right after it is ready
+    time.sleep(5)  # it reconciles everything once, right after it is ready
     after = world.servers(TINY)
     assert [pod["metadata"]["uid"] for pod in after] == [pod["metadata"]["uid"] for pod in before]
     assert [pod["status"]["containerStatuses"][0]["restartCount"] for pod in after] == [0]
@@ -109,15 +109,15 @@ def test_another_length_is_rolled_out_and_no_request_is_lost(world: World) -> No
         assert questions.model_length(url, MODEL) == 1024
 
 
-def test_a_file_that_vanished_is_told_fetched_again_and_served(world: World) -> None:
+def test_a_file_that_vanished_is_reported_fetched_again_and_served(world: World) -> None:
     """Nobody touches the Qwen3Deployment: the server's own start finds the fault, its model is verified again."""
     (model,) = world.get("qwen3models")["items"]
     copy = model["status"]["model"]
     with world.hub_requests() as asked:
         world.in_volume(copy["claim"], f"rm /models/{copy['path']}/model.safetensors")
         world.kubectl("delete", "pod", "-l", f"serving.qwen3.dev/deployment={TINY}", "--wait=false")
-        told = world.condition(TINY, "Available", "False", reason="ModelFilesMissing", timeout=120)
-        assert f"/models/{copy['path']}" in told["message"]
+        reported = world.condition(TINY, "Available", "False", reason="ModelFilesMissing", timeout=120)
+        assert f"/models/{copy['path']}" in reported["message"]
         world.ready(TINY)
         assert {path.rpartition("/")[2] for path in asked("file")} == {"model.safetensors"}
     (model,) = world.get("qwen3models")["items"]
@@ -148,7 +148,7 @@ def test_two_gpus_wait_for_a_free_one_and_then_share_the_model(world: World) -> 
     assert [job["status"].get("succeeded") for job in jobs] == [1], "one download for both"
 
 
-def test_what_vllm_would_refuse_is_told_before_it_starts_and_mended(world: World) -> None:
+def test_what_vllm_would_refuse_is_reported_before_it_starts_and_mended(world: World) -> None:
     """One mistake after the other in one Qwen3Deployment, and then none."""
     mistakes: list[tuple[dict[str, Any], str]] = [
         ({"extraArgs": ["--enable-reasoning"]}, "--enable-reasoning"),
@@ -168,7 +168,7 @@ def test_what_vllm_would_refuse_is_told_before_it_starts_and_mended(world: World
         questions.chat(url, MODEL)
 
 
-def test_an_unknown_model_is_told_in_words_and_mended(world: World) -> None:
+def test_an_unknown_model_is_reported_in_words_and_mended(world: World) -> None:
     unknown = "qwen3-operator/No-Such-Model"
     manifest = world.example("unknown", model=lambda it: it.update(id=unknown))
     manifest["spec"]["suspend"] = True  # no server is needed to see it
@@ -201,11 +201,11 @@ def test_the_chart_grants_what_the_operator_does_and_little_else(world: World) -
     if world.cluster is None:
         pytest.skip("a cluster of DEMO_KUBECONFIG shows no audit log")
     requests = world.operator_requests()
-    # A namespace that is being deleted answers 403 as well; what is told here is the authorizer's own word.
+    # A namespace that is being deleted answers 403 as well; what is meant here is the authorizer's own word.
     forbidden = [e for e in requests if e["annotations"]["authorization.k8s.io/decision"] != "allow"]
     assert not {(e["verb"], e["requestURI"]) for e in forbidden}
     used = {(e["verb"], *resource(e["objectRef"])) for e in requests}
     used |= {
         ("create", group, what) for verb, group, what in used if verb == "patch"
     }  # what an apply of a new object needs
-    assert world.granted() - used <= NOT_IN_THIS_STORY
+    assert world.granted() - used <= NOT_IN_THIS_CASE

@@ -48,13 +48,13 @@ def there(world: World) -> Iterator[World]:
 def completed(world: World, name: str) -> dict[str, Any]:
     """The batch once it is complete."""
 
-    def look() -> dict[str, Any] | None:
+    def read() -> dict[str, Any] | None:
         live: dict[str, Any] = world.get("qwen3batch", name)
         conditions = {c["type"]: c for c in live.get("status", {}).get("conditions", [])}
         assert conditions.get("Stalled", {}).get("status") != "True", conditions["Stalled"]
         return live if conditions.get("Completed", {}).get("status") == "True" else None
 
-    found = wait_until(f"the end of Qwen3Batch {name}", look, timeout=SECONDS)
+    found = wait_until(f"the end of Qwen3Batch {name}", read, timeout=SECONDS)
     assert found
     return found
 
@@ -86,7 +86,7 @@ def answers(world: World, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def told(answer: dict[str, Any]) -> tuple[str, str, str]:
+def reported(answer: dict[str, Any]) -> tuple[str, str, str]:
     """The prompt as the model saw it, what it answered, and what it thought."""
     body = answer["response"]["body"]
     message = body["choices"][0]["message"]
@@ -101,7 +101,7 @@ def test_the_tutorials_prompts_thinking(there: World) -> None:
     assert live["status"]["tokens"]["completion"] > 20
     assert live["status"]["output"] == f"{CLAIM}:thinking/answers.jsonl"
     for answer, question in zip(answers(there, "thinking"), (FACTORIAL, HELLO), strict=True):
-        prompt, text, thoughts = told(answer)
+        prompt, text, thoughts = reported(answer)
         assert prompt == f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
         assert thoughts.strip() and "think>" not in text
 
@@ -117,10 +117,10 @@ def test_the_tutorials_prompts_not_thinking_from_a_file_with_bad_lines(there: Wo
     assert completed(there, "plain")["status"]["requests"] == {"total": 4, "done": 2, "failed": 2}
     found = answers(there, "plain")
     for answer, question in zip(found[:2], (FACTORIAL, HELLO), strict=True):
-        prompt, words, thoughts = told(answer)
+        prompt, words, thoughts = reported(answer)
         assert prompt == f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
         assert "<think>" not in words and not thoughts
-    assert told(found[0])[1] == "5的阶乘是 **120**。"
+    assert reported(found[0])[1] == "5的阶乘是 **120**。"
     assert found[2]["error"]["code"] == "context_length_exceeded"
     assert found[3]["error"]["message"].startswith("line 4 is not JSON")
 
@@ -139,7 +139,7 @@ def test_servers_that_run_answer_without_a_gpu_of_the_batch(there: World) -> Non
     asked["spec"] |= {"deploymentRef": {"name": "tiny-asked"}, "target": "Running", "concurrency": 2}
     there.apply(asked)
     assert completed(there, "asked")["status"]["requests"] == {"total": 2, "done": 2, "failed": 0}
-    assert told(answers(there, "asked")[0])[1].strip() == "5的阶乘是 **120**。"
+    assert reported(answers(there, "asked")[0])[1].strip() == "5的阶乘是 **120**。"
     (pod,) = there.get("pods", "-l", "serving.qwen3.dev/batch=asked")["items"]
     assert "nvidia.com/gpu" not in json.dumps(pod["spec"]["containers"][0]["resources"])
     there.delete("tiny-asked")

@@ -69,7 +69,7 @@ class Edge:
         return sum(picked for picked, _ in found), sum(in_turn for _, in_turn in found)
 
     def until_it_picks(self) -> None:
-        """Each proxy looks at the picker's health once a second."""
+        """Each proxy checks the picker's health once a second."""
         wait_until("the proxies see it", lambda: all(self.stats(picker.Stats.sees_picker)), timeout=60)
 
     @contextlib.contextmanager
@@ -163,7 +163,7 @@ def test_a_server_that_goes_loses_nothing(edge: Edge) -> None:
 
 
 def test_a_proxy_that_goes_loses_nothing(edge: Edge) -> None:
-    """Its users keep their connections: they are told to make new ones before it ends."""
+    """Its users keep their connections: they are asked to make new ones before it ends."""
     with edge.load() as tally:
         going = edge.pods("app=picker-proxy")[0]
         since = time.monotonic()

@@ -67,7 +67,7 @@ class World:
     def condition(self, name: str, type: str, status: str, *, reason: str = "", timeout: float = 20) -> dict[str, Any]:
         """The condition once it has this status (and reason) for the present spec."""
 
-        def look() -> dict[str, Any] | None:
+        def read() -> dict[str, Any] | None:
             live = self.get("qwen3deployment", name)
             found = live.get("status", {})
             if found.get("observedGeneration") != live["metadata"]["generation"]:
@@ -75,7 +75,7 @@ class World:
             of_type = [c for c in found["conditions"] if c["type"] == type]
             return next((c for c in of_type if c["status"] == status and reason in ("", c["reason"])), None)
 
-        found = wait_until(f"{type}={status} {reason} of {name}", look, timeout=timeout)
+        found = wait_until(f"{type}={status} {reason} of {name}", read, timeout=timeout)
         assert found
         return found
 
@@ -118,7 +118,7 @@ class World:
 
     @contextlib.contextmanager
     def hub_requests(self) -> Iterator[Callable[[str], list[str]]]:
-        """A function that tells the paths of the requests of one kind that the hub got since this block began."""
+        """A function that returns the paths of the requests of one kind that the hub got since this block began."""
         with self.kube.port_forward(HUB_NAMESPACE, "svc/hub", HUB_PORT) as hub:
             requests.delete(f"{hub}/admin/log", timeout=10).raise_for_status()
 

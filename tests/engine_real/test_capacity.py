@@ -33,7 +33,7 @@ def environment(folder: Path, **given: Any) -> dict[str, str]:
     Volume(folder / "keys", {"team-a": KEY})
     limits = folder / "limits" / "limits.json"
     limits.write_text(json.dumps({"default": {"requestsPerMinute": 1, "maxConcurrent": 1}}))
-    told: dict[str, Any] = {
+    reported: dict[str, Any] = {
         "key": "c1",
         "file": str(folder / "capacity.json"),
         "model": str(CHECKPOINT),
@@ -44,7 +44,7 @@ def environment(folder: Path, **given: Any) -> dict[str, str]:
         "max_seconds": SECONDS,
         "most": 256,
     }
-    benchmark = Benchmark(**told | given).as_text()
+    benchmark = Benchmark(**reported | given).as_text()
     return {VARIABLE: benchmark, KEYS_VARIABLE: str(folder / "keys"), LIMITS_VARIABLE: str(limits)}
 
 
@@ -79,7 +79,7 @@ def test_it_measures_itself_before_it_is_ready(tmp_path: Path) -> None:
         assert result is not None and not result.error
         assert MEASURING in seen and empty, "neither users nor an autoscaler see anything of it"
         assert [step.concurrency for step in result.steps] == [1, 2, 4] and result.ended_by == "batch"
-        assert concurrency_at_target(result) == BATCH, "the engine's own batch, and not what it was told"
+        assert concurrency_at_target(result) == BATCH, "the engine's own batch, and not what the spec says"
         assert all(step.tokens_per_second > 0 and step.ttft_milliseconds > 0 for step in result.steps)
         assert result.seconds < SECONDS
         assert counted(server) == 0 and " 429 " not in log, "it is no team's, and no limit holds for it"

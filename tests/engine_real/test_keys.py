@@ -19,7 +19,7 @@ from tests.engine_real.server import ARGUMENTS, CONFIG, NAME, Server, serving
 from tests.unit.in_engine.mounts import Volume
 
 from qwen3_in_engine.server.contract import EXIT_KEYS_UNUSABLE, KEYS_VARIABLE, LIMITS_VARIABLE
-from qwen3_in_engine.server.mounted import LOOK_SECONDS
+from qwen3_in_engine.server.mounted import READ_SECONDS
 
 pytestmark = pytest.mark.e2e
 
@@ -89,7 +89,7 @@ def it(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
 
 
 def usage_in(text: str) -> tuple[int, int]:
-    """What an answer tells, whole or as a stream: the last that it says."""
+    """What an answer reports, whole or as a stream: the last that it says."""
     parts = [line[5:] for line in text.splitlines() if line.startswith("data:")] or [text]
     prompt = completion = 0
     for part in (json.loads(p) for p in parts if p.strip() != "[DONE]"):
@@ -143,13 +143,13 @@ def test_tokens_of_three_teams_are_the_sum_of_usage(it: Shared) -> None:
 
 @pytest.mark.parametrize(("path", "body"), [("/v1/chat/completions", CHAT), ("/v1/completions", COMPLETION)])
 def test_a_stream_counts_the_same_where_nobody_asks_for_its_usage(it: Shared, path: str, body: Any) -> None:
-    told = usage_in(it.ask(KEYS["team-a"], path, {**body, **WITH_USAGE})[2])
+    reported = usage_in(it.ask(KEYS["team-a"], path, {**body, **WITH_USAGE})[2])
     before = it.tokens("team-b")
     status, _, text = it.ask(KEYS["team-b"], path, {**body, "stream": True})
     assert status == 200
     assert '"usage"' not in text, "the client gets what it asked for, and no more"
     after = it.tokens("team-b")
-    assert (after[0] - before[0], after[1] - before[1]) == told
+    assert (after[0] - before[0], after[1] - before[1]) == reported
 
 
 def test_of_an_aborted_stream_what_was_made_is_counted(it: Shared) -> None:
@@ -210,14 +210,14 @@ def test_a_key_is_changed_under_load_and_nobody_notices(it: Shared) -> None:
         for user in users:
             user.join()
         it.keys.write(KEYS)
-        time.sleep(LOOK_SECONDS + 0.5)
+        time.sleep(READ_SECONDS + 0.5)
     print(codes)
     assert set(codes) == {200}
 
 
 def test_limits_reach_a_server_that_runs(it: Shared) -> None:
     it.limits.write_text(json.dumps({"teams": {"team-a": {"requestsPerMinute": 2}, "team-b": {"maxConcurrent": 1}}}))
-    time.sleep(LOOK_SECONDS + 0.5)
+    time.sleep(READ_SECONDS + 0.5)
     try:
         statuses = [it.ask(KEYS["team-a"], "/v1/completions", COMPLETION)[0] for _ in range(3)]
         status, headers, text = it.ask(KEYS["team-a"], "/v1/completions", COMPLETION)
@@ -238,7 +238,7 @@ def test_limits_reach_a_server_that_runs(it: Shared) -> None:
         assert it.ask(KEYS["team-b"], "/v1/completions", COMPLETION)[0] == 200
     finally:
         it.limits.write_text("{}")
-        time.sleep(LOOK_SECONDS + 0.5)
+        time.sleep(READ_SECONDS + 0.5)
     assert it.counted("limited", team="team-a", limit="requestsPerMinute") == 2
 
 
@@ -256,9 +256,9 @@ def test_counters_of_several_processes_are_added_up(tmp_path: Path) -> None:
         it = shared(tmp_path, server, keys)
         wait_until(lambda: it.ask("key-of-a", "/v1/completions", COMPLETION)[0] == 200, within=60, what="it serves")
         before = it.counted("requests", team="team-a", code="2xx"), *it.tokens("team-a")
-        told = [usage_in(it.ask("key-of-a", "/v1/completions", COMPLETION)[2]) for _ in range(12)]
+        reported = [usage_in(it.ask("key-of-a", "/v1/completions", COMPLETION)[2]) for _ in range(12)]
         after = it.counted("requests", team="team-a", code="2xx"), *it.tokens("team-a")
-        assert [b - a for a, b in zip(before, after, strict=True)] == [12, *map(sum, zip(*told, strict=True))]
+        assert [b - a for a, b in zip(before, after, strict=True)] == [12, *map(sum, zip(*reported, strict=True))]
 
 
 def test_a_server_without_a_key_that_can_be_used_does_not_listen(tmp_path: Path) -> None:

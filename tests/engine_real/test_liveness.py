@@ -97,7 +97,7 @@ def test_one_that_is_busy_is_no_false_alarm(tmp_path: Path) -> None:
 
 
 def long_prompts(port: int, stop: threading.Event, seconds: list[float]) -> None:
-    """Have prompts of PROMPT_TOKENS read until told to stop; each is another, so that none is read from the cache."""
+    """Have prompts of PROMPT_TOKENS read until the stop; each is another, so that none is read from the cache."""
     while not stop.is_set():
         number, began = len(seconds), time.monotonic()
         prompt = [1 + (number + token * 7) % 500 for token in range(PROMPT_TOKENS)]

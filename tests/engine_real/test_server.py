@@ -70,15 +70,15 @@ def test_users_of_pooled_connections_lose_nothing_when_one_goes(two: tuple[Serve
             wait_until(partial(_served, tally, tally.ok + 10), within=60, what="the other serves on")
         stop.set()
         stop_proxied.set()
-        told: dict[str, Any] = {}
+        reported: dict[str, Any] = {}
         for program in programs:
             program.terminate()
-            told |= json.loads(program.communicate(timeout=120)[0])
+            reported |= json.loads(program.communicate(timeout=120)[0])
         for user in (*users, *users_of_proxy):
             user.join(60)
     balancer.close()
-    print(direct.as_json(), proxied.as_json(), {name: it["ok"] for name, it in told.items()})
-    assert {name: it["lost"] for name, it in told.items()} == {name: [] for name in (*libraries.USERS, "go")}
+    print(direct.as_json(), proxied.as_json(), {name: it["ok"] for name, it in reported.items()})
+    assert {name: it["lost"] for name, it in reported.items()} == {name: [] for name in (*libraries.USERS, "go")}
     for tally in (direct, proxied):
         assert tally.ok >= 20
         assert not tally.failures, tally.as_json()
@@ -149,8 +149,8 @@ def test_a_wrong_server_gets_no_user(what: str, tmp_path: Path) -> None:
     broken.write_text((CHECKPOINT / "chat_template.jinja").read_text().replace("message.content", "'x'"))
     arguments = {flag: value.format(template=broken) for flag, value in {**ARGUMENTS, **changes}.items()}
     assert CONFIG.verify is not None
-    told = replace(CONFIG.verify, reasoning_parser=arguments["--reasoning-parser"])
-    with serving(tmp_path, replace(CONFIG, verify=told), arguments) as server:
+    reported = replace(CONFIG.verify, reasoning_parser=arguments["--reasoning-parser"])
+    with serving(tmp_path, replace(CONFIG, verify=reported), arguments) as server:
         assert ended_unseen(server) == EXIT_WRONG_ANSWERS
         assert words in server.log.rpartition("qwen3: AnswersWrong: ")[2]
 

@@ -21,9 +21,9 @@ FULL = os.environ.get("QWEN3_FAULTS") == "full"
 """Every fault point, instead of a sample that keeps the suite short."""
 AT_ONCE = 4
 QUIET_SECONDS = 1.2
-"""Longer than the second after which what is in the way is looked at again."""
-LOOK_SECONDS = 0.3
-"""Many cases wait at once, and each look of theirs is seven lists."""
+"""Longer than the second after which what is in the way is reconciled again."""
+POLL_SECONDS = 0.3
+"""Many cases wait at once, and each poll of theirs is seven lists."""
 END_SECONDS = 45.0
 
 
@@ -53,7 +53,7 @@ class Case:
         return sum("/jobs/" in path for operator in self.operators for path in operator.created)
 
     def wait_quiet(self, operator: OperatorThread, ended: Callable[[], bool], what: str) -> dict[str, Any]:
-        """Wait until `ended` and the operator has nothing left to do but to look at what is in the way: for a while
+        """Wait until `ended` and the operator has nothing left to do but to reconcile what is in the way: for a while
         nothing changes, nothing is written, and at the end of it nothing is under way. Returns the state."""
         self.world.wait(ended, what, within=END_SECONDS)
         before: dict[str, Any] | None = None
@@ -69,7 +69,7 @@ class Case:
                 if state == before and operator.changes == changes:
                     return state
                 before, since = state, time.monotonic()
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         raise AssertionError(f"no quiet after: {what}\n{self.world.describe()}")
 
     def wait_state(self, expected: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, ledger: Ledger) -> Iterator[
 
 @pytest.fixture(autouse=True)
 def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody watches is looked at each second, and news at once: a look that waits would be taken for rest."""
+    """What nobody watches is reconciled each second, and news at once: one that waits would be taken for rest."""
     monkeypatch.setattr("qwen3_operator.reconcile.triggers.PATIENCE", {})
     for name in ("USERS_SECONDS", "PROGRESS_SECONDS"):
         monkeypatch.setattr(f"qwen3_operator.reconcile.triggers.{name}", 0.0)

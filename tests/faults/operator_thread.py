@@ -93,7 +93,7 @@ class FaultyCluster(Cluster):
         return result
 
     async def _reach(self, method: str, path: str, *rest: Any) -> Answer:
-        """The API server's own answer, whatever the operator is told of it."""
+        """The API server's own answer, whatever the operator gets of it."""
         result = await super()._send(method, path, *rest)
         if result[0] == HTTPStatus.CREATED:
             self.created.append(path)
@@ -189,12 +189,12 @@ class OperatorThread:
         async with FaultyCluster(configuration, hook=self.hook) as self._cluster:
             self._cluster.fault = self.fault
             self._operator = Operator(self._settings, self._cluster)
-            waiting = asyncio.create_task(self._tell_watching(self._operator))
+            waiting = asyncio.create_task(self._note_watching(self._operator))
             try:
                 await self._operator.run()
             finally:
                 waiting.cancel()
 
-    async def _tell_watching(self, operator: Operator) -> None:
+    async def _note_watching(self, operator: Operator) -> None:
         await operator.watching.wait()
         self._watching.set()

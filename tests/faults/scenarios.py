@@ -1,4 +1,4 @@
-"""Stories of a Qwen3Deployment: what stands before the faults begin, what happens during them, and how they end."""
+"""Scenarios of a Qwen3Deployment: what stands before the faults begin, what happens during them, and how they end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API server refuses, hangs up, is slow or away at any request; the story ends as if nothing had been."""
+"""The API server refuses, hangs up, is slow or away at any request; the end is as if nothing had been."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ FAULTS: dict[str, Fault] = {
 
 @pytest.fixture
 def sound(bench: Bench) -> Outcome:
-    """The story without a fault."""
+    """The scenario without a fault."""
     return fault_free(bench, CREATE)
 
 
@@ -164,5 +164,5 @@ def test_a_slow_kubelet_does_not_hold_up_ready(bench: Bench) -> None:
         operator = case.operator(logs)
         CREATE.act(case.world)
         case.wait_quiet(operator, lambda: CREATE.ended(case.world), "served")
-        assert logs.seen_released, "Ready was told while the log was yet to come"
+        assert logs.seen_released, "Ready was written while the log was yet to come"
         assert case.world.must("Qwen3Deployment", "chat")["status"]["startup"]["pod"]

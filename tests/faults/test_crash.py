@@ -1,4 +1,4 @@
-"""The operator dies before or after any of its writes; the next one finishes the story as if nothing had been."""
+"""The operator dies before or after any of its writes; the next one ends as if nothing had been."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def prepare(case: Case, scenario: Scenario) -> None:
 
 @functools.cache
 def fault_free(bench: Bench, scenario: Scenario) -> Outcome:
-    """The story without a fault, told once."""
+    """The scenario without a fault, run once."""
     with bench.case(scenario.name) as case:
         prepare(case, scenario)
         made_before = case.jobs_made()
@@ -50,13 +50,13 @@ def fault_free(bench: Bench, scenario: Scenario) -> Outcome:
 
 
 def crash(bench: Bench, scenario: Scenario, sound: Outcome, number: int, stage: str) -> None:
-    """The story with a crash at one write."""
+    """The scenario with a crash at one write."""
     with bench.case(scenario.name) as case:
         prepare(case, scenario)
         made_before = case.jobs_made()
         first = case.operator(Injector(number, stage))
         scenario.act(case.world)
-        # Fewer writes than in the sound run may come: looks fold together as events happen to arrive.
+        # Fewer writes than in the sound run may come: reconciles fold together as events happen to arrive.
         first.hook.crashed.wait(6)
         first.stop()
         scenario.meanwhile(case.world)

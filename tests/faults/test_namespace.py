@@ -1,4 +1,4 @@
-"""A namespace is deleted while the operator is at work in it: no refusal is told to anybody, and nothing is left."""
+"""A namespace is deleted while the operator is at work in it: no refusal is reported, and nothing is left."""
 
 from __future__ import annotations
 
@@ -49,4 +49,4 @@ def test_a_namespace_that_goes_is_no_failure(bench: Bench, child: str, caplog: p
         assert refused and all("being terminated" in message for message in refused)
         assert [r.getMessage() for r in caplog.records if r.name.startswith("qwen3_operator")] == []
         at_the_refusal = next(i for i, write in enumerate(hook.writes) if f"/{child}/" in write)
-        assert not [write for write in hook.writes[at_the_refusal:] if write.endswith("/status")], "it was told"
+        assert not [write for write in hook.writes[at_the_refusal:] if write.endswith("/status")], "it was reported"

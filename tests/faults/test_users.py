@@ -38,7 +38,7 @@ def test_servers_move_to_a_platforms_model_when_it_is_ready(bench: Bench) -> Non
         world.apply(Q3m("platform").set(id=OTHER))
         world.set_spec("chat", model={"id": OTHER})
         world.wait_condition("chat", "ModelReady", "False", reason="Downloading")
-        world.wait(lambda: operator.idle, "rest: no look is under way that would see the next change by chance")
+        world.wait(lambda: operator.idle, "rest: no reconcile is under way that would see the next change by chance")
         world.api.delete("Stage", None, f"download-{world.namespace}")
         (job,) = (job for job in world.list("Job") if job["metadata"]["name"].startswith("platform"))
         world.delete("Job", job["metadata"]["name"])  # the next one ends at once

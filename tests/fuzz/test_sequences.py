@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.cluster.api import Refused
-from tests.faults.bench import LOOK_SECONDS, Bench, Case
+from tests.faults.bench import POLL_SECONDS, Bench, Case
 from tests.faults.operator_thread import OperatorThread
 from tests.faults.state import differences
 from tests.fuzz.draw import Spec, sequences
@@ -41,11 +41,11 @@ MOST_NEWS = 2
 Conditions = dict[str, tuple[str, str]]
 """Type -> status and reason."""
 MOST_REQUESTS_AT_REST = 120
-"""Looks at what nobody watches come each second here; a hot loop makes hundreds."""
+"""Reconciles of what nobody watches come each second here; a hot loop makes hundreds."""
 
 
 class Subject:
-    """The Qwen3Deployment `chat` of one case, and the operator that looks after it."""
+    """The Qwen3Deployment `chat` of one case, and the operator of its namespace."""
 
     def __init__(self, case: Case) -> None:
         self.case, self.world = case, case.world
@@ -68,24 +68,24 @@ class Subject:
         self._check()
         return True
 
-    def look(self) -> dict[str, Any]:
+    def observe(self) -> dict[str, Any]:
         """The servers, the Service and the status: what must not depend on the way."""
         found = {k: v for k, v in self.case.state().items() if k.startswith(("Deployment/", "Service/"))}
         status = self.world.must("Qwen3Deployment", "chat")["status"]
-        told = {c["type"]: (c["status"], _reason(c)) for c in status["conditions"]}
+        reported = {c["type"]: (c["status"], _reason(c)) for c in status["conditions"]}
         # Not the reasons: a length may be the one that was chosen when the servers were made.
         plan = {entry["field"]: entry["value"] for entry in status.get("plan") or []}
-        return found | {"conditions": told, "engine": status.get("engine"), "plan": plan}
+        return found | {"conditions": reported, "engine": status.get("engine"), "plan": plan}
 
     def _check(self) -> None:
-        def told() -> dict[str, Any]:
+        def reported() -> dict[str, Any]:
             return self.world.conditions("Qwen3Deployment", "chat")
 
-        self.world.wait(told, "a look at the newest spec", within=30)
+        self.world.wait(reported, "a reconcile of the newest spec", within=30)
         began = time.monotonic()
         # A server may well have to wait for a node, and would for ever.
         while self._under_way() and time.monotonic() - began < PROGRESS_SECONDS:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         self.case.wait_quiet(self.operator, lambda: True, "rest")
         live = self.world.must("Qwen3Deployment", "chat")
         status, service = live["status"], live["spec"].get("service") or {}
@@ -95,7 +95,7 @@ class Subject:
         assert found["Ready"] == "True" or "True" in (found["Reconciling"], found["Stalled"]) or _idle(status), found
         # On a machine under load a pod may come late, and is news; one that has no end of news is at fault.
         for left in range(MOST_NEWS if self._under_way() else 0, -1, -1):
-            # A model that is still downloading has progress to tell.
+            # A model that is still downloading has progress to report.
             downloads = "Qwen3Model" in self._under_way()
             changes, writes, requests = self.operator.changes, len(self.operator.hook.writes), self.operator.sent
             time.sleep(REST_SECONDS)
@@ -107,17 +107,17 @@ class Subject:
     def _under_way(self) -> Collection[str]:
         """Kinds of which an object has something under way: a model may still download for a stalled chat."""
         found = [(kind, obj) for kind in ("Qwen3Deployment", "Qwen3Model") for obj in self.world.list(kind)]
-        told = [
+        reported = [
             (kind, {c["type"]: c["status"] for c in obj.get("status", {}).get("conditions") or ()})
             for kind, obj in found
         ]
-        return {kind for kind, conditions in told if conditions.get("Reconciling") != "False"}
+        return {kind for kind, conditions in reported if conditions.get("Reconciling") != "False"}
 
     @property
     def settled(self) -> bool:
         """Whether nothing stands between the spec and the servers."""
-        told = self.look()["conditions"]
-        return bool(told["Ready"][0] == "True")
+        reported = self.observe()["conditions"]
+        return bool(reported["Ready"][0] == "True")
 
 
 def _compare_accepted(walked: Conditions, direct: Conditions) -> str:
@@ -188,8 +188,8 @@ def test_the_way_does_not_matter(bench: Bench, part: int) -> None:
                 return BY_DESIGN
             assert direct.set(taken[-1]), "what was taken from one is taken from another"
             if not direct.settled:
-                return _compare_accepted(walked.look()["conditions"], direct.look()["conditions"])
-            found = differences(walked.look(), direct.look())
+                return _compare_accepted(walked.observe()["conditions"], direct.observe()["conditions"])
+            found = differences(walked.observe(), direct.observe())
             assert not found, "\n".join(found[:20])
             return COMPARED
 
@@ -208,11 +208,11 @@ def test_there_and_back_again(bench: Bench, part: int) -> None:
                 return "home was not admitted"
             if not subject.settled:
                 return "home is not served"
-            before = subject.look()
+            before = subject.observe()
             if not subject.set(away):
                 return "away was not admitted"
             assert subject.set(home)
-            found = differences(subject.look(), before)
+            found = differences(subject.observe(), before)
             assert not found, "\n".join(found[:20])
             return COMPARED
 

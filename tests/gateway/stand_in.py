@@ -21,7 +21,7 @@ PORT = 8000
 PIECES, PIECE_SECONDS = 6, 0.05
 """Of a stream."""
 WHOLE_SECONDS = 0.1
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 class Servers:
@@ -40,7 +40,7 @@ class Servers:
         self._server.socket = network.listen("0.0.0.0", PORT)
         self._server.servers = self
         self._ended = threading.Event()
-        for work in (self._server.serve_forever, self._look_around):
+        for work in (self._server.serve_forever, self._observe):
             threading.Thread(target=work, daemon=True).start()
 
     def close(self) -> None:
@@ -52,7 +52,7 @@ class Servers:
         """The pod with this address, None where it is gone."""
         with self._lock:
             if address not in self._pods:
-                self._refresh()  # a new one that nobody has looked for yet
+                self._refresh()  # a new one that nobody has asked for yet
             return self._pods.get(address)
 
     def count(self, pod: str) -> None:
@@ -63,8 +63,8 @@ class Servers:
         with self._lock:
             self.refused += 1
 
-    def _look_around(self) -> None:
-        while not self._ended.wait(LOOK_SECONDS):
+    def _observe(self) -> None:
+        while not self._ended.wait(POLL_SECONDS):
             with self._lock, contextlib.suppress(Exception):
                 self._refresh()
 

@@ -181,8 +181,8 @@ def test_a_picker_that_is_killed_loses_no_request(edge: Edge) -> None:
 
     failures = under_load(edge.proxy.port, NAME, REQUESTS, USERS, {REQUESTS // 3: kill, 2 * REQUESTS // 3: start_again})
     by_picker, by_turn = (now - before for now, before in zip(edge.proxy.went(), first, strict=True))
-    told = {"requests": REQUESTS, "lost": len(failures), "chosen by the picker": by_picker, "in turn": by_turn}
-    print(json.dumps(told), flush=True)
+    reported = {"requests": REQUESTS, "lost": len(failures), "chosen by the picker": by_picker, "in turn": by_turn}
+    print(json.dumps(reported), flush=True)
     assert failures == []
     assert by_turn > REQUESTS // 5, "without it they went in turn"
     assert by_picker > REQUESTS // 4, "with it, it chose"
@@ -192,10 +192,10 @@ def test_a_picker_that_hangs_loses_no_request(edge: Edge) -> None:
     edge.with_picker()
     assert edge.picker.process
 
-    def tell(number: signal.Signals) -> None:
+    def send(number: signal.Signals) -> None:
         assert edge.picker.process
         edge.picker.process.send_signal(number)
 
-    pause, go_on = partial(tell, signal.SIGSTOP), partial(tell, signal.SIGCONT)
+    pause, go_on = partial(send, signal.SIGSTOP), partial(send, signal.SIGCONT)
     failures = under_load(edge.proxy.port, NAME, 200, USERS, {40: pause, 160: go_on})
     assert failures == []

@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 HOST, LISTENER = "llm.example", 10443
 """Envoy Gateway has its proxy listen 10,000 higher than a port that wants a privilege."""
 DRAIN = json.dumps({"metadata": {"annotations": {"devcluster.qwen3.dev/delete-delay": "8s"}}})
-"""A server that is told to go is there for so long."""
+"""A server that gets SIGTERM is there for so long."""
 USERS, REQUESTS = 8, 1000
 PATHS = {"small": ("/small/v1/chat/completions", {}), "large": ("/v1/chat/completions", {"x-model": "large"})}
 
@@ -137,8 +137,8 @@ def edge(cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFactory) 
             world.apply(manifest)
         servers = Servers(network, api, "team")
         with envoy_gateway.proxy(cluster, network, folder, "public"):
-            told = yaml.safe_load(run("kubectl get secret keys -n edge -o json"))["data"]
-            keys = {team: run(f"echo {value} | base64 -d") for team, value in told.items()}
+            reported = yaml.safe_load(run("kubectl get secret keys -n edge -o json"))["data"]
+            keys = {team: run(f"echo {value} | base64 -d") for team, value in reported.items()}
             trust = ssl.create_default_context(cafile=str(folder / "tls.crt"))
             it = Edge(world, servers, network.lead_in(LISTENER), trust, keys)
             for name in PATHS:
@@ -256,14 +256,14 @@ def _replaced(world: World, name: str) -> bool:
     return world.is_ready(name) and counts == [2, 2, 2]
 
 
-def test_a_gateway_that_does_not_let_it_in_is_told(edge: Edge, cluster: devcluster.Cluster) -> None:
+def test_a_gateway_that_does_not_let_it_in_is_reported(edge: Edge, cluster: devcluster.Cluster) -> None:
     """Its own words, in the condition; the servers are as ready as before."""
     (gateway,) = manifests("Gateway")
     (listener,) = gateway["spec"]["listeners"]
     closed = {"namespaces": {"from": "Same"}}
     cluster.apply([gateway | {"spec": gateway["spec"] | {"listeners": [listener | {"allowedRoutes": closed}]}}])
-    told = edge.world.wait_condition("small", "Routed", "False", reason="RouteNotAccepted", within=30)
-    assert "NotAllowedByListeners" in told["message"]
+    reported = edge.world.wait_condition("small", "Routed", "False", reason="RouteNotAccepted", within=30)
+    assert "NotAllowedByListeners" in reported["message"]
     assert edge.world.is_ready("small")
     assert "gatewayEndpoint" not in edge.world.must("Qwen3Deployment", "small")["status"]
     cluster.apply([gateway])

@@ -71,7 +71,7 @@ class ArgoCd:
         it.apply(spec, annotations or {})
         return it
 
-    def told(self) -> str:
+    def reported(self) -> str:
         """The ends of the logs."""
         return "\n".join(f"{log.name}:\n" + "\n".join(log.read_text().splitlines()[-25:]) for log in self.logs)
 
@@ -137,7 +137,7 @@ class Application:
             found = self.get()
             return {} if REFRESH in (found["metadata"].get("annotations") or {}) else found["status"]
 
-        return wait_until(compared, within=SYNC_SECONDS, what=f"{self.name} is compared", showing=self.argo.told)
+        return wait_until(compared, within=SYNC_SECONDS, what=f"{self.name} is compared", showing=self.argo.reported)
 
     def wait(self, health: str, *, commit: str = "") -> Object:
         """Wait until it is Synced (to the commit) and has that health; its status then."""
@@ -151,7 +151,7 @@ class Application:
 
         if commit:
             self.refresh()
-        return wait_until(there, within=SYNC_SECONDS, what=f"{self.name} is {health}", showing=self.argo.told)
+        return wait_until(there, within=SYNC_SECONDS, what=f"{self.name} is {health}", showing=self.argo.reported)
 
     def history(self, since: str) -> list[Object]:
         """Every version of it after that resourceVersion."""
@@ -214,7 +214,7 @@ def argo_cd(cluster: devcluster.Cluster, api: Api, folder: Path) -> Iterator[Arg
         for (name, command), log in zip(commands.items(), it.logs, strict=True):
             stack.enter_context(run(command, environment, log))
             if name == names[1]:
-                wait_until(lambda: "listening on" in it.logs[1].read_text(), within=START_SECONDS, showing=it.told)
+                wait_until(lambda: "listening on" in it.logs[1].read_text(), within=START_SECONDS, showing=it.reported)
         yield it
 
 

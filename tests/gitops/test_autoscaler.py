@@ -37,7 +37,7 @@ AUTOSCALER = {
     },
 }
 HPA_SECONDS = 60.0
-"""It looks every 15 s."""
+"""It checks every 15 s."""
 
 
 def documented_policy() -> dict[str, Any]:
@@ -108,7 +108,7 @@ def test_kubectl_scale(synced: Application, world: World, repository: Repository
 def test_a_horizontal_pod_autoscaler(
     synced: Application, world: World, repository: Repository, start: int | None
 ) -> None:
-    """The real one: it brings the servers to its minimum, and there they stay while it looks again."""
+    """The real one: it brings the servers to its minimum, and there they stay when it checks again."""
 
     def scale() -> None:
         world.api.request("POST", AUTOSCALERS.path(world.namespace), AUTOSCALER)
@@ -116,7 +116,7 @@ def test_a_horizontal_pod_autoscaler(
     keeps_what_was_scaled(synced, world, repository, start, scale, LEAST)
     before = world.must("Qwen3Deployment", "chat")["metadata"]["generation"]
     seen: dict[str, Any] = world.api.request("GET", AUTOSCALERS.path(world.namespace, "chat"))["status"]
-    until = time.monotonic() + 20  # it has looked again
+    until = time.monotonic() + 20  # it has checked again
     while time.monotonic() < until:
         synced.refresh()
         time.sleep(2)

@@ -56,7 +56,7 @@ def test_what_is_suspended_is_in_progress(world: World) -> None:
     assert verdict(world, "chat") == ("InProgress", condition["message"])
 
 
-def test_what_nobody_looked_at_is_in_progress(world: World, operator: OperatorProcess) -> None:
+def test_what_was_never_reconciled_is_in_progress(world: World, operator: OperatorProcess) -> None:
     """Else whoever waits goes on at once, where the operator is slow, or does not run."""
     operator.stop()
     world.apply(Q3d(), Q3m(), Q3b())
@@ -85,7 +85,7 @@ def test_what_waits_for_a_person_has_failed(world: World) -> None:
 
 
 def test_it_is_never_current_before_the_operator_saw_an_edit(world: World) -> None:
-    """Whoever waits for a roll-out must not be told of the state before: from the edit to the new servers."""
+    """Whoever waits for a roll-out must not read the state before: from the edit to the new servers."""
     world.apply(fitting())
     before = world.wait_ready("chat")
     world.apply(fitting().engine(maxModelLen=2048))

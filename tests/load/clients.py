@@ -43,7 +43,7 @@ class Tally:
     """Longest time, in seconds, in which no request of anybody ended well."""
     connections: int = 0
     waits: list[float] = field(default_factory=list)
-    """Seconds that each answer took, since they were last told."""
+    """Seconds that each answer took, since they were last reported."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def good(self, seconds: float) -> None:
@@ -72,7 +72,7 @@ class Tally:
             "connections": self.connections,
         }
 
-    def told(self) -> dict[str, Any]:
+    def reported(self) -> dict[str, Any]:
         """For the log of a program: with the time, and what each answer since the last line took."""
         with self.lock:
             waits, self.waits = self.waits, []
@@ -93,7 +93,7 @@ class User(threading.Thread):
         self.connection: http.client.HTTPConnection | None = None
 
     def run(self) -> None:
-        """Ask until told to stop."""
+        """Ask until the stop."""
         while not self.stop.is_set():
             try:
                 self._ask()
@@ -148,7 +148,7 @@ class User(threading.Thread):
 
 
 def _is_closed(sock: socket.socket) -> bool:
-    """Whether the other side closed a connection that waits: what a pool looks at before it takes one."""
+    """Whether the other side closed a connection that waits: what a pool checks before it takes one."""
     sock.setblocking(False)
     try:
         return sock.recv(1, socket.MSG_PEEK) == b""
@@ -186,11 +186,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     until = time.monotonic() + arguments.seconds
     while not ended.wait(1) and time.monotonic() < until:
-        print(json.dumps(tally.told()), flush=True)
+        print(json.dumps(tally.reported()), flush=True)
     stop.set()
     for user in users:
         user.join(TIMEOUT)
-    print(json.dumps(tally.told() | {"final": True}), flush=True)
+    print(json.dumps(tally.reported() | {"final": True}), flush=True)
 
 
 if __name__ == "__main__":

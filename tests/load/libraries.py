@@ -124,9 +124,9 @@ USERS = {
 }
 
 
-def use(name: str, url: str, model: str, stop: threading.Event, told: dict[str, Any]) -> None:
-    """Ask as this kind of user until told to stop."""
-    tally = told.setdefault(name, {"ok": 0, "lost": []})
+def use(name: str, url: str, model: str, stop: threading.Event, reported: dict[str, Any]) -> None:
+    """Ask as this kind of user until the stop."""
+    tally = reported.setdefault(name, {"ok": 0, "lost": []})
     ask = USERS[name](url, model)
     while not stop.is_set():
         try:
@@ -143,21 +143,21 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("model")
     arguments = parser.parse_args()
-    stop, told = threading.Event(), dict[str, Any]()
+    stop, reported = threading.Event(), dict[str, Any]()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threads = [
-        threading.Thread(target=use, args=(name, arguments.url, arguments.model, stop, told), daemon=True)
+        threading.Thread(target=use, args=(name, arguments.url, arguments.model, stop, reported), daemon=True)
         for name in USERS
     ]
     for thread in threads:
         thread.start()
-    while not stop.wait(0.2) and not all(told.get(name, {}).get("ok") for name in USERS):
+    while not stop.wait(0.2) and not all(reported.get(name, {}).get("ok") for name in USERS):
         pass
     print("served", flush=True)
     stop.wait()
     for thread in threads:
         thread.join(TIMEOUT)
-    print(json.dumps(told), flush=True)
+    print(json.dumps(reported), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from demo.kube import DemoError, Kube
 from tests.monitoring.scrapes import plain
 
 Object = dict[str, Any]
-LOOK_SECONDS = 3.0
+POLL_SECONDS = 3.0
 META = "__meta_kubernetes_"
 KINDS = "pods,endpointslices,services"
 SERVICE = "kubernetes.io/service-name"
@@ -24,7 +24,7 @@ def discovered(kube: Kube, folder: Path) -> Iterator[None]:
     """Until the end of the block `folder` has the targets of each role (pod, endpointslice), as ROLE.json."""
     stop = threading.Event()
 
-    def look() -> None:
+    def poll() -> None:
         found = kube.get(KINDS, "-A")["items"]
         for role, groups in (("pod", of_pods(found)), ("endpointslice", of_slices(found))):
             staging = folder / f".{role}"
@@ -32,11 +32,11 @@ def discovered(kube: Kube, folder: Path) -> Iterator[None]:
             staging.rename(folder / f"{role}.json")
 
     def work() -> None:
-        while not stop.wait(LOOK_SECONDS):
+        while not stop.wait(POLL_SECONDS):
             with contextlib.suppress(DemoError):  # what was found before stays
-                look()
+                poll()
 
-    look()
+    poll()
     watcher = threading.Thread(target=work)
     watcher.start()
     try:

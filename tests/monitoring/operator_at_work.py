@@ -59,7 +59,7 @@ class World:
         builder.manifest["metadata"]["namespace"] = NAMESPACE
         self.cluster.put(kind, builder.manifest)
 
-    async def look(self, kind: Kind, name: str, times: int = 1) -> None:
+    async def reconcile(self, kind: Kind, name: str, times: int = 1) -> None:
         """Reconcile it when the watches have shown everything."""
         for _ in range(times):
             self.cluster.show(self.operator._store)
@@ -72,12 +72,12 @@ class World:
         owner = {"kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"]}
         labels = job["metadata"]["labels"] | {"batch.kubernetes.io/job-name": job["metadata"]["name"]}
         self._pod(f"{model}-pod", labels, owner, {"name": "download"}, {"phase": "Running"})
-        told = {"event": "progress", "bytesDone": done, "bytesTotal": SIZE, "filesDone": 1, "filesTotal": 9}
-        self.cluster.pod_logs[f"{model}-pod"] = json.dumps(told)
+        reported = {"event": "progress", "bytesDone": done, "bytesTotal": SIZE, "filesDone": 1, "filesTotal": 9}
+        self.cluster.pod_logs[f"{model}-pod"] = json.dumps(reported)
 
-    def download_ends(self, model: str) -> None:
-        """And it has verified everything."""
-        report = {"result": "Complete", "commit": "c0ffee", "bytes": SIZE, "files": 9, "weightsBytes": SIZE}
+    def download_ends(self, model: str, **found: Any) -> None:
+        """And it has verified everything. `found`: more of its report."""
+        report = {"result": "Complete", "commit": "c0ffee", "bytes": SIZE, "files": 9, "weightsBytes": SIZE} | found
         ended = {"exitCode": 0, "message": json.dumps(report), "finishedAt": timestamp(utc_now())}
         pod = self.changed(PODS, f"{model}-pod")
         pod["status"] = {
@@ -144,14 +144,14 @@ def replica_set(named: Object, server: Object) -> Object:
     return {"metadata": meta | {"ownerReferences": [owner | {"controller": True}]}}
 
 
-async def downloaded(world: World, model: str) -> None:
-    """Have a model fetched and verified."""
-    await world.look(QWEN3_MODELS, model, 2)
+async def downloaded(world: World, model: str, **found: Any) -> None:
+    """Have a model fetched and verified. `found`: what its download reports besides."""
+    await world.reconcile(QWEN3_MODELS, model, 2)
     world.bind(model)
     world.download_runs(model, SIZE // 2)
-    await world.look(QWEN3_MODELS, model)
-    world.download_ends(model)
-    await world.look(QWEN3_MODELS, model)
+    await world.reconcile(QWEN3_MODELS, model)
+    world.download_ends(model, **found)
+    await world.reconcile(QWEN3_MODELS, model)
 
 
 async def everything() -> World:
@@ -163,18 +163,18 @@ async def everything() -> World:
     world.apply(QWEN3_MODELS, Q3m("broken").set(id="Qwen/Qwen3-4B"))
     world.apply(QWEN3_BATCHES, Q3b("nightly"))
     for name in (SERVED, "wrong"):
-        await world.look(QWEN3_DEPLOYMENTS, name, 2)
+        await world.reconcile(QWEN3_DEPLOYMENTS, name, 2)
     await downloaded(world, world.model_of(SERVED))
     for name in (SERVED, "wrong"):
-        await world.look(QWEN3_DEPLOYMENTS, name)
+        await world.reconcile(QWEN3_DEPLOYMENTS, name)
     world.server_is_ready()
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
-    await world.look(QWEN3_MODELS, "large", 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_MODELS, "large", 2)
     world.bind("large")
     world.download_runs("large", SIZE // 3)
-    await world.look(QWEN3_MODELS, "large")
-    await world.look(QWEN3_BATCHES, "nightly")
-    await world.look(QWEN3_MODELS, "broken")
+    await world.reconcile(QWEN3_MODELS, "large")
+    await world.reconcile(QWEN3_BATCHES, "nightly")
+    await world.reconcile(QWEN3_MODELS, "broken")
     return world
 
 

@@ -40,13 +40,13 @@ def queries(name: str, least: int, front: str = "") -> dict[str, str]:
     for target in TARGETS:
         autoscaling = Autoscaling.model_validate({"minReplicas": least, "maxReplicas": 4, "target": target})
         made = scaled_object(NAMESPACE, name, "u", autoscaling, prometheus="http://p", command=COMMAND, front=front)
-        told = (it for it in made["spec"]["triggers"] if it["type"] == "prometheus")
-        found |= {it["name"]: it["metadata"]["query"] for it in told}
+        reported = (it for it in made["spec"]["triggers"] if it["type"] == "prometheus")
+        found |= {it["name"]: it["metadata"]["query"] for it in reported}
     return found
 
 
 @contextlib.contextmanager
-def operator_that_tells() -> Iterator[int]:
+def operator_with_metrics() -> Iterator[int]:
     """The operator's word about a deployment with servers, one that was scaled to zero, and one that starts; gives the
     port."""
     registry = CollectorRegistry()
@@ -71,7 +71,7 @@ async def test_every_query_gives_the_load_of_all_servers(tmp_path: Path) -> None
     with (
         vllm_exporter.serving("0.18.1") as old,
         vllm_exporter.serving("0.33.0") as new,
-        operator_that_tells() as operator,
+        operator_with_metrics() as operator,
     ):
         jobs = [
             scrapes.of_operator(operator),

@@ -24,8 +24,8 @@ def test_an_alert_says_what_to_do(rule: dict[str, dict[str, str]]) -> None:
 
 
 def test_every_runbook_has_an_alert() -> None:
-    told = re.findall(r"^### (Qwen3\w+)$", PAGE, re.MULTILINE)
-    assert told == sorted(told, key=[str(rule["alert"]) for rule in alerts()].index)
+    reported = re.findall(r"^### (Qwen3\w+)$", PAGE, re.MULTILINE)
+    assert reported == sorted(reported, key=[str(rule["alert"]) for rule in alerts()].index)
 
 
 @pytest.mark.parametrize("version", vllm_exporter.BY_VERSION)

@@ -84,7 +84,7 @@ def test_what_the_spec_says_holds_for_both_modes() -> None:
         assert (mode["max_tokens"], mode["stop_token_ids"], mode["top_p"]) == (64, [151643], top_p)
 
 
-def test_a_model_that_cannot_think_is_not_told_to() -> None:
+def test_a_model_that_cannot_think_is_not_asked_to() -> None:
     spec = batch_spec(model={"id": "Qwen/Qwen3-4B-Instruct-2507"}, sampling={"thinking": "Enabled"})
     (problem,) = plan(spec).engine.problems
     assert (problem.reason, problem.field) == ("ThinkingNotSwitchable", "spec.sampling.thinking")

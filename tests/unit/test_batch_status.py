@@ -85,7 +85,7 @@ def status(previous: dict[str, Any] | None = None, labels: dict[str, str] | None
     return result
 
 
-def told(result: dict[str, Any], type: str) -> tuple[str, str, str]:
+def reported(result: dict[str, Any], type: str) -> tuple[str, str, str]:
     """Status, reason and message of a condition."""
     found = next(c for c in result["conditions"] if c["type"] == type)
     return found["status"], found["reason"], found["message"]
@@ -101,12 +101,12 @@ def test_shards_are_added_up() -> None:
     assert result["tokens"] == {"prompt": 400, "completion": 4000}
     assert result["tokensPerSecond"] == 800
     assert result["etaSeconds"] == 20  # 60 lines to go, 1 and 2 a second
-    assert told(result, "Completed") == (
+    assert reported(result, "Completed") == (
         "False",
         "Running",
         "40 of 100 lines are finished, 800 tokens/s, about 20 s to go",
     )
-    assert told(result, "Reconciling")[0] == "True"
+    assert reported(result, "Reconciling")[0] == "True"
 
 
 def test_a_shard_whose_pod_is_replaced_keeps_its_counts() -> None:
@@ -132,8 +132,8 @@ def test_progress_is_written_by_the_percent_and_not_too_often(done: int, seconds
 def test_the_end() -> None:
     pods = [pod(i, ended=said(i, 50, result="Complete", merged=i == 1)) for i in (0, 1)]
     result = status({"etaSeconds": 7}, job=job("Complete"), pods=pods)
-    assert told(result, "Ready") == ("True", "Completed", "100 of 100 lines are finished")
-    assert told(result, "Reconciling")[0] == "False"
+    assert reported(result, "Ready") == ("True", "Completed", "100 of 100 lines are finished")
+    assert reported(result, "Reconciling")[0] == "False"
     assert (result["output"], result["job"]["result"], result["job"]["finishedAt"]) == (
         "answers:a/out.jsonl",
         "Complete",
@@ -147,8 +147,8 @@ def test_the_end() -> None:
 def test_parts_that_nobody_put_together() -> None:
     pods = [pod(i, ended=said(i, 50, result="Complete", merged=False)) for i in (0, 1)]
     result = status(job=job("Complete"), pods=pods)
-    assert told(result, "Completed")[:2] == ("False", "NotMerged")
-    assert "delete the Job nightly-1" in told(result, "Stalled")[2]
+    assert reported(result, "Completed")[:2] == ("False", "NotMerged")
+    assert "delete the Job nightly-1" in reported(result, "Stalled")[2]
     assert not is_over(result)
 
 
@@ -178,27 +178,27 @@ def test_parts_that_nobody_put_together() -> None:
 )
 def test_a_job_that_failed(condition: str, report: dict[str, Any], reason: str, words: str) -> None:
     result = status(job=job("Failed", condition), pods=[pod(0, ended=report, code=10)])
-    assert told(result, "Completed")[:2] == ("False", reason)
-    assert words in told(result, "Completed")[2]
-    assert told(result, "Stalled")[:2] == ("True", reason)
+    assert reported(result, "Completed")[:2] == ("False", reason)
+    assert words in reported(result, "Completed")[2]
+    assert reported(result, "Stalled")[:2] == ("True", reason)
     assert result["job"]["result"] == "Failed"
 
 
-def test_vllms_log_tells_why_the_engine_does_not_start() -> None:
+def test_vllms_log_says_why_the_engine_does_not_start() -> None:
     report = {"result": "Failed", "reason": "EngineStartFailed", "message": "Engine core initialization failed."}
     ended = pod(0, ended=report, code=1)
     log = "ValueError: Total number of attention heads (32) must be divisible by tensor parallel size (3)."
     result = status(job=job("Failed"), pods=[PodView(ended.pod, log)])
-    assert told(result, "Completed")[1] not in ("EngineStartFailed", "PodFailed")
-    assert "32" in told(result, "Completed")[2]
+    assert reported(result, "Completed")[1] not in ("EngineStartFailed", "PodFailed")
+    assert "32" in reported(result, "Completed")[2]
 
 
-def test_a_failed_try_is_told_while_the_job_goes_on() -> None:
+def test_a_failed_try_is_reported_while_the_job_goes_on() -> None:
     report = {"result": "Failed", "reason": "EngineDied", "message": "boom"}
     result = status(job=job(), pods=[pod(0, ended=report, code=1)])
-    assert told(result, "Completed")[:2] == ("False", "EngineDied")
-    assert "the Job tries again" in told(result, "Completed")[2]
-    assert told(result, "Stalled")[0] == "False"
+    assert reported(result, "Completed")[:2] == ("False", "EngineDied")
+    assert "the Job tries again" in reported(result, "Completed")[2]
+    assert reported(result, "Stalled")[0] == "False"
 
 
 def test_a_shard_waits_for_a_secret() -> None:
@@ -207,21 +207,21 @@ def test_a_shard_waits_for_a_secret() -> None:
     containers = [{"name": "vllm", "state": {"waiting": waiting}}]
     it = PodView({**started, "status": {**started["status"], "phase": "Pending", "containerStatuses": containers}})
     found = status(job=job(), pods=[it])
-    assert told(found, "Completed")[:2] == ("False", "SecretNotFound")
-    assert told(found, "Stalled")[:2] == ("False", "NotStalled"), "it may be applied a moment later"
+    assert reported(found, "Completed")[:2] == ("False", "SecretNotFound")
+    assert reported(found, "Stalled")[:2] == ("False", "NotStalled"), "it may be applied a moment later"
 
 
 def test_suspended_by_the_queue() -> None:
     result = status(labels={"kueue.x-k8s.io/queue-name": "nights"}, job=job(suspend=True))
-    assert told(result, "Completed")[1] == "Queued"
-    assert "queue nights" in told(result, "Ready")[2]
+    assert reported(result, "Completed")[1] == "Queued"
+    assert "queue nights" in reported(result, "Ready")[2]
 
 
 def test_problems_come_first() -> None:
     problem = Problem(Reason.OUTPUT_IN_USE, "is the output of Qwen3Batch first", "spec.output.claim.path")
     result = status(problems=[problem])
-    assert told(result, "Accepted") == ("False", "OutputInUse", f"{problem.field}: {problem.message}")
-    assert told(result, "Stalled")[0] == "True"
+    assert reported(result, "Accepted") == ("False", "OutputInUse", f"{problem.field}: {problem.message}")
+    assert reported(result, "Stalled")[0] == "True"
 
 
 def test_nothing_is_known_yet() -> None:

@@ -28,11 +28,11 @@ WEIGHTS = Weights("claim", "path", commit="c0ffee")
 
 
 def plan(weights: Weights = WEIGHTS, **spec: Any) -> Plan:
-    told = Q3d().set(**({"benchmark": {}} | spec)).spec
-    return make_plan(weights, Qwen3DeploymentSpec.model_validate(told), SETTINGS, NODES)
+    reported = Q3d().set(**({"benchmark": {}} | spec)).spec
+    return make_plan(weights, Qwen3DeploymentSpec.model_validate(reported), SETTINGS, NODES)
 
 
-def told(made: Plan) -> Benchmark:
+def reported(made: Plan) -> Benchmark:
     return Benchmark.from_text(made.benchmark)
 
 
@@ -42,9 +42,9 @@ def result(key: str = "a", gpu: str = "L4", steps: Any = ((1, 100, 50), (2, 200,
     return Result(**made, steps=tuple(Step(*step) for step in steps))
 
 
-def test_what_a_server_is_told() -> None:
+def test_what_a_server_gets() -> None:
     made = plan(engine={"maxNumSeqs": 96})
-    it = told(made)
+    it = reported(made)
     assert (it.input_tokens, it.output_tokens, it.ttft_milliseconds, it.max_seconds) == (1024, 256, 2000, 180)
     assert (it.model, it.name, it.most) == (made.command[2], "Qwen3-0.6B", 96)
     assert not made.warnings and "benchmark" in [value.field for value in made.values]
@@ -74,11 +74,11 @@ def test_without_it_nothing_is_decided_otherwise() -> None:
     ],
 )
 def test_the_key_is_of_what_makes_a_server_fast_or_slow(change: dict[str, Any], same: bool) -> None:
-    assert (told(plan(**change)).key == told(plan()).key) is same
+    assert (reported(plan(**change)).key == reported(plan()).key) is same
 
 
 def test_the_key_is_of_the_commit_too() -> None:
-    assert told(plan(replace(WEIGHTS, commit="other"))).key != told(plan()).key
+    assert reported(plan(replace(WEIGHTS, commit="other"))).key != reported(plan()).key
 
 
 @pytest.mark.parametrize(

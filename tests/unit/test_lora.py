@@ -96,7 +96,7 @@ def test_an_adapter_is_checked_against_its_model(adapter: AdapterFacts, reason: 
     assert words in problems(plan_of(spec_of(), adapter))[reason]
 
 
-def test_a_rank_beyond_the_specs_own_bound_is_told() -> None:
+def test_a_rank_beyond_the_specs_own_bound_is_reported() -> None:
     words = problems(plan_of(spec_of(maxLoraRank=8), replace(FITS, rank=16)))["AdapterUnsuitable"]
     assert words.endswith("raise spec.engine.maxLoraRank")
 

@@ -89,7 +89,7 @@ def test_an_error_names_the_variable(field: str, text: str) -> None:
         Settings.from_environment({f"{PREFIX}{field.upper()}": text})
 
 
-def test_every_error_is_told_at_once() -> None:
+def test_every_error_is_reported_at_once() -> None:
     with pytest.raises(SettingsError) as error:
         Settings.from_environment({f"{PREFIX}WORKERS": "0", f"{PREFIX}HTTP_PORT": "x"})
     assert "WORKERS" in str(error.value) and "HTTP_PORT" in str(error.value)

@@ -23,7 +23,7 @@ RESYNC_SECONDS = "3"
 
 @pytest.fixture(scope="module", params=AGES)
 def takeover(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Takeover]:
-    """The objects before the new operator came, and after it has looked at all of them several times."""
+    """The objects before the new operator came, and after it has reconciled all of them several times."""
     items = golden.aged(golden.load(), AGES[request.param])
     with devcluster.cluster(nodes=4, gpus_per_node=8, audit=True, fake_download_report=COMPLETE) as cluster:
         cluster.apply(crds())

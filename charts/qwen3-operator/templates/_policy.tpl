@@ -1,4 +1,4 @@
-{{/* Which requests admission policies look at: not the operator's, which copies what a Qwen3Deployment says into a Qwen3Model;
+{{/* Which requests admission policies check: not the operator's, which copies what a Qwen3Deployment says into a Qwen3Model;
      nothing on its way out; and only where the spec changes, as labels, annotations and owners are anybody's. */}}
 {{- define "qwen3-operator.policyConditions" -}}
 - name: not-the-operator

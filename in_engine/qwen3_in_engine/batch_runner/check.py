@@ -40,7 +40,7 @@ async def first_server(make: Callable[[], Server], config: Config) -> Server:
 
 
 async def _check(server: Server, wanted: Verify, *, chats: bool) -> None:
-    """Raises Stop where the server is wrong, EngineDied. What could not be asked is only told. `chats`: whether the
+    """Raises Stop where the server is wrong, EngineDied. What could not be asked is only logged. `chats`: whether the
     batch uses the chat template; where it does not, the model needs none."""
     began = time.monotonic()
 

@@ -10,7 +10,7 @@ from qwen3_in_engine.verify.wanted import Verify
 
 SUCCESS = 0
 AGAIN = 1
-"""Another pod may do better: the engine died, a GPU was lost, the process was told to end."""
+"""Another pod may do better: the engine died, a GPU was lost, the process got SIGTERM."""
 BAD_ARGUMENTS = 2
 """vLLM refuses its arguments (argparse's own code)."""
 BAD_INPUT = 10
@@ -35,7 +35,7 @@ KEY_VARIABLE = "VLLM_API_KEY"
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """All that a runner is told, as JSON beside its source. Paths are inside the container."""
+    """The configuration of a runner, as JSON beside its source. Paths are inside the container."""
 
     namespace: str
     name: str

@@ -16,7 +16,7 @@ def deliver(config: Config, *, code: str, why: str) -> dict[str, Any]:
     """Write the output from the parts of all shards. `code` and `why`: of the lines that are missing. Returns the
     report; raises Stop."""
     store, source = Store(config, 0), Source(Path(config.input), 0, 1)
-    store.look()
+    store.check_owner()
     summary = source.read(lambda index, line: None)
     store.claim(summary)
     if store.merged:

@@ -1,8 +1,8 @@
 """Which lines were with the engine when it died: what kills it twice is run alone, and then answered by an error.
 
-The ledger lies beside the shard's part, so that it also tells of pods that were killed. It is not synced: it only has
+The ledger lies beside the shard's part, so that it also has what killed pods had asked. It is not synced: it only has
 to outlive this process. A line of it is `S` (an engine started), the index of a line that was asked, `A` and the index
-of one that is asked alone, or `T` (ended as told: what was asked then is under no suspicion).
+of one that is asked alone, or `T` (ended by us: what was asked then is under no suspicion).
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Ledger:
         self._write(self._counts())
 
     def ended(self) -> None:
-        """The engine ends as it was told."""
+        """The engine ends because we end it."""
         self._write("T")
 
     def group_of(self, index: int) -> int:
@@ -113,5 +113,5 @@ class Ledger:
 
     def _write(self, words: str) -> None:
         assert self._file is not None
-        with suppress(OSError):  # a full volume: the answers themselves tell of it
+        with suppress(OSError):  # a full volume: writing the answers fails too, and reports it
             self._file.write(f"{words}\n")

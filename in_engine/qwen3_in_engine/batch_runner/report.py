@@ -30,7 +30,7 @@ class Progress:
         self.meter = Meter(now)
         self.running = 0
         """Lines that are with the engine."""
-        self._started = self._told_at = now()
+        self._started = self._reported_at = now()
         self._words_at = self._started - WORDS_SECONDS
         self._before, self._tokens_before = tally.finished, tally.completion_tokens
 
@@ -69,12 +69,12 @@ class Progress:
             return max(to_go * finished_tokens / answered - half_done, 0) / tokens_a_second
         return to_go / lines_a_second
 
-    def tell(self, *, force: bool = False) -> None:
+    def report(self, *, force: bool = False) -> None:
         """Print a progress line, where the last is some seconds old."""
         now = self._now()
-        if not force and now - self._told_at < PROGRESS_SECONDS:
+        if not force and now - self._reported_at < PROGRESS_SECONDS:
             return
-        self._told_at, rates = now, self.rates()
+        self._reported_at, rates = now, self.rates()
         if force or now - self._words_at >= WORDS_SECONDS:
             self._words_at = now
             print(f"batch: {self.words(rates)}", flush=True)

@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
             last_words(deliver(config, code=argv[3], why=argv[4]))
         else:
             _allow_many_files()
-            last_words(asyncio.run(_until_told_to_end(Shard(config, shard))))
+            last_words(asyncio.run(_until_terminated(Shard(config, shard))))
     except Stop as stop:
         last_words(failure(shard, stop))
         return stop.code
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     return SUCCESS
 
 
-async def _until_told_to_end(shard: Shard) -> dict[str, Any]:
+async def _until_terminated(shard: Shard) -> dict[str, Any]:
     task = asyncio.ensure_future(shard.run())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await task
@@ -77,7 +77,7 @@ class Shard:
 
     async def run(self) -> dict[str, Any]:
         """Do what is missing. Returns the report; raises Stop."""
-        self.store.look()
+        self.store.check_owner()
         counts, report = self.store.counts(), {"result": "Complete"}
         first_good, engine = asyncio.Event(), None
         if counts is None:
@@ -150,7 +150,7 @@ class Shard:
     async def _ask(self, asker: Asker, server: Server, progress: Progress) -> None:
         watch = Watch(progress, asker, self.config.stall_seconds)
         watch.ready(server)
-        progress.tell(force=True)
+        progress.report(force=True)
         metrics = await serve_metrics(watch)
         watching = asyncio.ensure_future(watch.work())
         asking = asyncio.ensure_future(asker.answer(self._server, watch.ready, server))

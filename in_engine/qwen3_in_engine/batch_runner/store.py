@@ -53,7 +53,7 @@ class Store:
         self.folder = self.output.parent / f".{self.output.name}.parts"
         self._part: BinaryIO | None = None
 
-    def look(self) -> None:
+    def check_owner(self) -> None:
         """Raises Stop where the output is seen to be somebody else's before the input is read."""
         owner = self.folder / "owner.json"
         with volume_errors(self.output):
@@ -66,7 +66,7 @@ class Store:
     def claim(self, summary: Summary) -> None:
         """Make the output this batch's, or see that it is. Raises Stop where it is somebody else's."""
         ours = self._ours() | {"input": {"sha256": summary.sha256, "lines": summary.lines}}
-        self.look()
+        self.check_owner()
         with volume_errors(self.output):
             owner, mine = self.folder / "owner.json", self.folder / f"owner-{self.shard}"
             if not owner.exists():

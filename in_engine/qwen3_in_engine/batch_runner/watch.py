@@ -14,7 +14,7 @@ from qwen3_in_engine.batch_runner.meter import Meter
 from qwen3_in_engine.batch_runner.report import Progress, say
 
 READ_SECONDS = 1.0
-"""Between two looks at the engine while it is young; then it is the time between two progress lines."""
+"""Between two reads of the engine's metrics while it is young; later they are read for each progress line."""
 LONGEST_REQUEST, REQUEST_SECONDS = 8 << 10, 5.0
 PORT_VARIABLE = "BATCH_METRICS_PORT"
 
@@ -41,7 +41,7 @@ class Watch:
             if isinstance(server, OwnEngine):
                 server.meter.read(await server.metrics())
                 self._check(server)
-            self._progress.tell()
+            self._progress.report()
 
     def _check(self, server: Server) -> None:
         silent = time.monotonic() - server.meter.moved_at

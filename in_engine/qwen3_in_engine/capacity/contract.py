@@ -40,7 +40,7 @@ class Benchmark:
     max_seconds: int
     """All of it together."""
     most: int
-    """Requests of one batch, as far as the command line tells; the engine knows better."""
+    """Requests of one batch, by the command line; the engine knows better."""
 
     def as_text(self) -> str:
         """As `from_text` reads it."""

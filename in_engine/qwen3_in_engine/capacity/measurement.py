@@ -40,7 +40,7 @@ CLIENT = (sys.executable, "-m", "qwen3_in_engine.capacity.client")
 ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 0.2
 SAY_SECONDS = 300.0
-"""Who reads the log later is told again, until the result is mounted."""
+"""The result is logged again so often until it is mounted, for who reads only the end of the log."""
 WAIT_SECONDS = 30.0
 """For the process that measures, beyond the time that it has."""
 TAIL_BYTES = 8192
@@ -48,7 +48,7 @@ TAIL_BYTES = 8192
 
 
 def measurement_of(environment: Mapping[str, str], folder: Path) -> Measurement | None:
-    """What a server is told to measure; None: nothing. `folder`: of the container's own. Raises ValueError."""
+    """What a server is to measure; None: nothing. `folder`: of the container's own. Raises ValueError."""
     text = environment.get(VARIABLE)
     return Measurement(Benchmark.from_text(text), Turn(folder)) if text else None
 
@@ -141,7 +141,7 @@ class Measurement:
         )
 
     async def _steps(self, url: str, most: int, until: float, ends: Callable[[], bool]) -> AsyncIterator[Step]:
-        """Steps as the client tells of them. Raises ValueError where it fails; `until` it is left without a word."""
+        """Steps as the client reports them. Raises ValueError where it fails; `until` it is left without a word."""
         process = await asyncio.create_subprocess_exec(
             *self._client,
             url,

@@ -31,7 +31,7 @@ class Turn:
         return True
 
     def key(self) -> str:
-        """By which the requests of the measurement are told from those of users. Raises OSError."""
+        """The key that marks the requests of the measurement among those of users. Raises OSError."""
         return self._file.read_text(encoding="ascii")
 
     def end(self) -> None:

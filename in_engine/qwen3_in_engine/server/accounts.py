@@ -34,7 +34,7 @@ class Accounts:
             ["team", "limit"],
         )
         self._uncounted = Counter(
-            "qwen3_team_uncounted_requests", "Answers of a team whose tokens nobody told", ["team"]
+            "qwen3_team_uncounted_requests", "Answers of a team whose tokens are not known", ["team"]
         )
 
     def show(self, teams: Iterable[str]) -> None:
@@ -54,7 +54,7 @@ class Accounts:
         self.request(team, "4xx")
 
     def tokens(self, team: str, tokens: Tokens | None) -> None:
-        """What an answer used; None: nobody told."""
+        """What an answer used; None: not known."""
         if tokens is None:
             self._uncounted.labels(team).inc()
             return

@@ -25,15 +25,15 @@ MOST_ADAPTERS = 256
 LONGEST_WORDS = 200
 MOST_FAILURES = 16
 """Whose words are in one line of the log."""
-LOOK_SECONDS = 2.0
+READ_SECONDS = 2.0
 RETRY_SECONDS = 60.0
 """What vLLM refused is tried again so often."""
 SAY_SECONDS = 300.0
-"""Who reads the log later is told again."""
+"""The same line is logged again so often, for who reads only the end of the log."""
 
 
 def adapters_of(environment: Mapping[str, str]) -> Adapters | None:
-    """The adapters that a server is told to have; None: it is told of no list."""
+    """The adapters that a server is to have; None: it has no list."""
     file = environment.get(ADAPTERS_VARIABLE)
     return Adapters(Path(file)) if file else None
 
@@ -76,13 +76,13 @@ class Adapters:
         """Follow the list for ever. `models` gives vLLM's handler of models."""
         while True:
             try:
-                await self.look(models())
-            except Exception as error:  # the next look may do better, and the server serves all the same
+                await self.follow(models())
+            except Exception as error:  # the next try may do better, and the server serves all the same
                 log(f"adapters: {error!r}")
             self.settled = True
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(READ_SECONDS)
 
-    async def look(self, models: Any) -> None:
+    async def follow(self, models: Any) -> None:
         """Bring what is served to what the list says, where one of them changed."""
         changed = self._mounted.changed() and self._read()
         again = bool(self._failed) and self._now() - self._tried >= RETRY_SECONDS

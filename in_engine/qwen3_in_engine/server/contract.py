@@ -20,7 +20,7 @@ WRONG_ANSWERS = "AnswersWrong"
 KEYS_VARIABLE, LIMITS_VARIABLE = "QWEN3_KEYS", "QWEN3_LIMITS"
 """Environment variables of a server that asks for keys: the folder with the keys, the file with the limits."""
 EXIT_KEYS_UNUSABLE = 87
-"""Exit code of a server that was told to ask for keys and cannot: nobody may get in then."""
+"""Exit code of a server that has to ask for keys and cannot: nobody may get in then."""
 KEYS_UNUSABLE = "KeysUnusable"
 """First word of its termination message."""
 ADAPTERS_VARIABLE = "QWEN3_ADAPTERS"
@@ -35,12 +35,12 @@ NOT_LOADED = "qwen3: the middleware is not loaded:"
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """All that a middleware is told."""
+    """The configuration of the middleware."""
 
     reasoning_content: bool = False
     """Whether answers carry their reasoning under its old name too."""
     settle_seconds: float = 10.0
-    """How long new requests may come after the pod was told to stop: until every proxy has heard of it."""
+    """How long new requests may come after the pod began to end: until every proxy knows that."""
     drain_seconds: float = 120.0
     """How long requests may take to finish after that."""
     stall_seconds: float = 15.0

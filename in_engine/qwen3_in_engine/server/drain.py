@@ -23,7 +23,7 @@ RETRY_SECONDS = 1
 
 
 def this_container() -> str:
-    """Tells the container apart from the one before it, whose files are still there: when its first process started."""
+    """An id of this container, for the files of the one before it are still there: when its first process started."""
     with suppress(OSError, IndexError):
         return Path("/proc/1/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
     return "0"
@@ -63,7 +63,7 @@ class Drain:
         self.draining = False
         """Whether each answer asks its client to connect anew."""
         self.over = False
-        """Whether requests are refused: the process is about to be told to end."""
+        """Whether requests are refused: the process is about to get SIGTERM."""
 
     async def watch(self, server: Callable[[], Any], fault: Callable[[], str]) -> None:
         """Wait until the hook asks, then drain. `server` gives the uvicorn server, `fault` why it is dead anyway."""

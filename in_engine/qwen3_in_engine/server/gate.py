@@ -21,12 +21,12 @@ OPEN_PATHS = ("/health", "/metrics")
 """Who asks here has no key: load balancers and Prometheus. Nothing but these two, and the probes, is open: vLLM's own
 key leaves /invocations, /tokenize and more to everybody."""
 WITH_USAGE = (*GENERATING, "/responses", "/embed", "/invocations")
-"""Ends of the paths whose good answers tell their tokens."""
+"""Ends of the paths whose good answers say how many tokens they took."""
 LONGEST_PATH = 80
 
 
 def gate_of(environment: Mapping[str, str]) -> Gate | None:
-    """The gate that a server is told to have; None: everybody gets in, or vLLM asks for its one key. Raises NoKeys."""
+    """The gate that a server is to have; None: everybody gets in, or vLLM asks for its one key. Raises NoKeys."""
     if not (folder := environment.get(KEYS_VARIABLE)):
         return None
     file = environment.get(LIMITS_VARIABLE)

@@ -29,8 +29,8 @@ class NoKeys(Exception):
 class Keys:
     """Knows the team of a request by its key. Keys come and go with the Secret; none are kept as they are.
 
-    Found by a digest with a secret of this process: what a stranger learns from the time that it takes tells him
-    nothing about a key, however many there are.
+    Found by a digest with a secret of this process: from the time that it takes a stranger learns nothing about a key,
+    however many there are.
     """
 
     def __init__(self, folder: Path, now: Callable[[], float] = time.monotonic) -> None:
@@ -61,7 +61,7 @@ class Keys:
             return
         try:
             found = dict(_read(self._mounted.folder))
-        except OSError as error:  # changed again while it was read: the keys of before hold until the next look
+        except OSError as error:  # changed again while it was read: the keys of before hold until the next read
             log(f"the keys cannot be read: {error.strerror}")
             self._mounted.forget()
             return

@@ -175,7 +175,7 @@ async def _refuse(send: Send) -> None:
 
 
 def _end(message: str, leave: Callable[[int], Any] = os._exit) -> None:
-    """End the process: no user shall get such answers. The termination message is where the operator looks."""
+    """End the process: no user shall get such answers. The operator reads the termination message."""
     words = f"{WRONG_ANSWERS}: {message}"[:LONGEST_MESSAGE]
     log(words)
     with suppress(OSError):

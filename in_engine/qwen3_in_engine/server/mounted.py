@@ -7,34 +7,34 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-LOOK_SECONDS = 2.0
-"""A change is seen with the first request that comes so long after the look before."""
+READ_SECONDS = 2.0
+"""A change is seen with the first request that comes so long after the last check."""
 _DATA = "..data"
 """The kubelet's link to the files of one version: it changes all of them at once by pointing it elsewhere."""
 
 
 class Mounted:
-    """Tells when the folder is to be read again."""
+    """Knows when the folder is to be read again."""
 
     def __init__(self, folder: Path, now: Callable[[], float] = time.monotonic) -> None:
         self.folder = folder
         self._now = now
-        self._looked: float | None = None
+        self._checked: float | None = None
         self._seen: object = None
 
     def changed(self) -> bool:
-        """Whether it was never read, or is another one than at the look before."""
+        """Whether it was never read, or is another version than at the last check."""
         now = self._now()
-        if self._looked is not None and now - self._looked < LOOK_SECONDS:
+        if self._checked is not None and now - self._checked < READ_SECONDS:
             return False
-        self._looked = now
+        self._checked = now
         version = self._version()
         changed = version != self._seen
         self._seen = version
         return changed
 
     def forget(self) -> None:
-        """It could not be read: it is tried again with the next look."""
+        """It could not be read: it is tried again at the next check."""
         self._seen = None
 
     def _version(self) -> object:

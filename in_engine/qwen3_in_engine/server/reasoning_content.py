@@ -28,7 +28,7 @@ class ReasoningContentMiddleware:
 
 
 class _Answer:
-    """The `send` of one request: looks at the headers, then rewrites the body as JSON, as a stream, or not at all."""
+    """The `send` of one request: reads the headers, then rewrites the body as JSON, as a stream, or not at all."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

@@ -30,13 +30,13 @@ class Tokens(NamedTuple):
 
 
 class Usage:
-    """One request: `receive` and `send` are its application's, and note what tells of its tokens."""
+    """One request: `receive` and `send` are its application's, and note what says how many tokens it took."""
 
     __slots__ = ("_aborted", "_answer", "_kind", "_metadata", "_receive", "_scope", "_send", "_size", "complete",
                  "gone", "status")  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope.setdefault("state", {})  # one for all that look at this request
+        scope.setdefault("state", {})  # one for all that read this request
         self._scope, self._receive, self._send = scope, receive, send
         self._kind, self._metadata, self._answer, self._size = b"", b"", list[bytes](), 0
         self._aborted: Tokens | None = None
@@ -109,10 +109,10 @@ class Usage:
             return next((found for part in _events(body) if (found := _tokens_in(part))), None)
         if found := _at_the_end(body):
             return found
-        return _tokens_in(json.loads(body)) if self._size <= MOST_BYTES and _may_tell(body) else None
+        return _tokens_in(json.loads(body)) if self._size <= MOST_BYTES and _may_have_usage(body) else None
 
 
-def _may_tell(body: bytes) -> bool:
+def _may_have_usage(body: bytes) -> bool:
     return _MARK in body or b'"billed_units"' in body
 
 
@@ -145,7 +145,7 @@ def _tokens_in(answer: Mapping[str, Any]) -> Tokens | None:
         return None
     prompt = usage.get("prompt_tokens", usage.get("input_tokens"))
     completion = usage.get("completion_tokens", usage.get("output_tokens"))
-    if prompt is None:  # rankings of earlier releases tell the sum alone
+    if prompt is None:  # rankings of earlier releases have the sum alone
         prompt = int(usage.get("total_tokens") or 0) - int(completion or 0)
     return Tokens(int(prompt) + int(usage.get("image_tokens") or 0), int(completion or 0))
 

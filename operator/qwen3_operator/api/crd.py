@@ -58,7 +58,7 @@ def _crd(
     schema["properties"]["metadata"] = {"type": "object"}
     schema["required"] = ["spec"]
     schema["x-kubernetes-validations"] = list(name_rules)
-    # A CR that nobody has looked at yet must not look done: kstatus reads an absent status as Current. The first
+    # A CR that was never reconciled must not seem finished: kstatus reads an absent status as Current. The first
     # generation is 1.
     schema["properties"]["status"]["default"] = {"observedGeneration": 0}
     return {

@@ -56,7 +56,7 @@ class Gpu(ApiModel):
     ] = "nvidia.com/gpu"
     """Extended resource that the scheduler counts."""
     memory: Quantity | None = None
-    """Memory of one GPU, like 80Gi, where node labels do not tell (nvidia.com/gpu.memory)."""
+    """Memory of one GPU, like 80Gi, where no node label has it (nvidia.com/gpu.memory)."""
 
 
 class Resources(ApiModel):
@@ -227,7 +227,7 @@ class Qwen3DeploymentSpec(ApiModel):
     engine: Annotated[Engine, Field(json_schema_extra=EMPTY_DEFAULT)] = Engine()
     """vLLM and how it is started."""
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
-    """Servers. Not looked at while autoscaling is set."""
+    """Number of servers. Ignored while autoscaling is set."""
     autoscaling: Autoscaling | None = None
     """Have as many servers as the load needs, in the place of replicas."""
     gpu: Annotated[Gpu, Field(json_schema_extra=EMPTY_DEFAULT)] = Gpu()
@@ -289,7 +289,7 @@ class Startup(ApiModel):
     """How long the stages of the newest server's start took, in whole seconds."""
 
     pod: Text | None = None
-    """The pod that was looked at."""
+    """The pod that the times were read from."""
     scheduled_seconds: Int64 | None = None
     """From its creation until it had a node."""
     pulled_seconds: Int64 | None = None

@@ -120,8 +120,8 @@ class EngineOptions(ApiModel):
     version: Annotated[str, StringConstraints(max_length=32, pattern=r"^[0-9]+\.[0-9]+(\.[0-9]+)?$")] | None = None
     """vLLM's version in the image, where the tag does not say it."""
     task: Literal["generate", "embed", "rerank"] | None = None
-    """What the model is for, where its files do not tell: a fine-tuned embedder looks like a generator. Default: from
-    the catalogue, and from modules.json and the architecture of the checkpoint."""
+    """What the model is for, where its files do not say it: a fine-tuned embedder has the files of a generator.
+    Default: from the catalogue, and from modules.json and the architecture of the checkpoint."""
     max_model_len: Annotated[int, Field(ge=1, le=16_777_216)] | None = None
     """Longest sequence, prompt and answer together, in tokens. Default: from the catalogue for this model and GPU."""
     hf_overrides: Annotated[str, StringConstraints(min_length=2, max_length=8192)] | None = None

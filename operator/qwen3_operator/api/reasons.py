@@ -132,7 +132,8 @@ class Reason(StrEnum):
         "SpeculativeDecodingNotApplicable", _S, "this model or engine has no such speculative decoding",
         "leave spec.engine.speculativeDecoding out")
     AUTOSCALER_MISSING = _note(
-        "AutoscalerMissing", _S, "nothing can scale the servers: KEDA is not there, or the operator was not told of it",
+        "AutoscalerMissing", _S,
+        "nothing can scale the servers: KEDA is not there, or the operator is not configured for it",
         "install KEDA, and set autoscaling.enabled of the operator's chart")
     AUTOSCALER_FAILING = _note(
         "AutoscalerFailing", _S, "KEDA does not see the load; no server goes",

@@ -68,7 +68,7 @@ class CatalogEntry(BaseModel):
     """None: the architecture numbers are not known before the download."""
     weights_bytes: int | None = None
     """Bytes of the weight files on disk."""
-    told_by: Literal["catalogue", "template"] = "catalogue"
+    known_by: Literal["catalogue", "template"] = "catalogue"
     """Who says whether it thinks, and how it calls tools: the catalogue, or the checkpoint's own chat template."""
     source: tuple[str, ...] = ()
     """Where the row comes from, in words."""

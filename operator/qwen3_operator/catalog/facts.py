@@ -223,7 +223,7 @@ def _moe_layers(language: Mapping[str, Any], layers: int) -> int:
 
 
 def _is_multimodal(config: Mapping[str, Any]) -> bool:
-    """A reporter may have flattened `text_config`; the architecture still tells where vLLM expects its numbers."""
+    """A reporter may have flattened `text_config`; the architecture still shows where vLLM expects its numbers."""
     return any("ForConditionalGeneration" in str(name) for name in items(config, "architectures"))
 
 

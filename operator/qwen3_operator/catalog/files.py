@@ -36,8 +36,8 @@ class Template(BaseModel):
     by_default: bool = True
     """Of a switchable one: whether a request that says nothing thinks."""
     tools: Literal["json", "xml", "other", "none"] | None = None
-    """How it has tool calls written: JSON or XML inside <tool_call>, or a form of its own; "none": it tells the model
-    of no tool. None: nobody knows."""
+    """How it has tool calls written: JSON or XML inside <tool_call>, or a form of its own; "none": it does not
+    show tools to the model. None: not known."""
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self | None:

@@ -62,7 +62,7 @@ def _copy_of_known(model_id: str, facts: ModelFacts | None) -> CatalogEntry | No
 
 
 def _original(name: str) -> CatalogEntry | None:
-    """The catalogue's model with the longest name that `name` begins with, where the rest only tells of its storage."""
+    """The catalogue's model with the longest name that `name` begins with, where the rest says how it is stored."""
     lower = name.lower()
     for known in _by_length():
         begin = known.rsplit("/", 1)[-1].lower()
@@ -99,7 +99,7 @@ def _same_family(entry: CatalogEntry, facts: ModelFacts) -> bool:
 
 
 def _from_files(model_id: str, facts: ModelFacts) -> CatalogEntry:
-    """An entry for a checkpoint nobody told us about: served plainly, as far as its own files tell."""
+    """An entry for a checkpoint that the catalogue does not have: served plainly, by what its own files say."""
     architectures = " ".join(facts.architectures)
     task: Task = "embed" if facts.pooling else "generate"
     if "SequenceClassification" in architectures:
@@ -143,7 +143,7 @@ def _as_template_says(entry: CatalogEntry) -> CatalogEntry:
             update["reasoning_parsers"] = catalogue_data()["groups"]["hybrid"]["reasoning_parser"]
     if template.tools is not None and (format_ := _FORMATS[template.tools]) != _format(entry):
         update["tool_call_parsers"] = catalogue_data()["groups"][format_]["tool_call_parser"] if format_ else {}
-    return entry.model_copy(update=update | {"told_by": "template"}) if update else entry
+    return entry.model_copy(update=update | {"known_by": "template"}) if update else entry
 
 
 _FORMATS = {"json": "hybrid", "xml": "coder", "other": None, "none": None}

@@ -91,8 +91,8 @@ def server_manifests(
     found.append((DEPLOYMENTS, server_deployment(namespace, name, UID, replicas, made, spec.rollout)))
     scales = spec.autoscaling and not spec.suspend and not spec.autoscaling.target.auto  # that waits for a measurement
     if spec.autoscaling and scales and (prometheus := settings.prometheus_address):
-        told = {"prometheus": prometheus, "front": settings.front_service}
-        scaler = scaled_object(namespace, name, UID, spec.autoscaling, command=plan.command, **told)
+        sources = {"prometheus": prometheus, "front": settings.front_service}
+        scaler = scaled_object(namespace, name, UID, spec.autoscaling, command=plan.command, **sources)
         found.append((SCALED_OBJECTS, scaler))
     return _typed(found)
 

@@ -40,7 +40,7 @@ def broken_rules(value: Any, schema: Schema, path: str = "") -> Iterator[str]:
 
 
 def _keys(value: list[Any], schema: Schema) -> Iterator[str]:
-    """By what the items of a set, or of a list that is a map, are told apart; nothing of other lists."""
+    """The keys of the items of a set, or of a list that is a map; nothing for other lists."""
     kind, names = schema.get("x-kubernetes-list-type"), schema.get("x-kubernetes-list-map-keys", ())
     if kind == "set":
         yield from map(str, value)

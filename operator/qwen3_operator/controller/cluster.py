@@ -49,7 +49,7 @@ _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
 class Name(NamedTuple):
-    """What tells one object, and one version of it, from all others of its kind."""
+    """Identifies one object, and one version of it, among all of its kind."""
 
     namespace: str
     name: str

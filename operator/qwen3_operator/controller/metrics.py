@@ -21,7 +21,7 @@ RECONCILES = Counter(
     ["kind", "result"],
 )
 RECONCILE_SECONDS = Histogram(
-    "qwen3_operator_reconcile_seconds", "Seconds of a look at an object", ["kind"], buckets=_SECONDS
+    "qwen3_operator_reconcile_seconds", "Seconds of a reconcile of an object", ["kind"], buckets=_SECONDS
 )
 STARTUP_SECONDS = Histogram(
     "qwen3_operator_server_startup_seconds",
@@ -39,7 +39,7 @@ class ObjectGauge(Collector):
     """A gauge whose series belong to objects: there is one as long as the object says so, and none without it.
 
     The values are plain numbers here. prometheus_client's own gauge takes a kilobyte and ten objects for each, which
-    Python's garbage collector looks through again and again: with thousands of objects that held the event loop.
+    Python's garbage collector goes through again and again: with thousands of objects that held up the event loop.
     """
 
     all: ClassVar[list[ObjectGauge]] = []

@@ -15,7 +15,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Of mallopt(3)."""
 _LARGE = 128 * 1024
 _COLLECTED_AFTER = (5_000, 10, 10)
-"""Objects more than before, and looks at the young for one at the older ones: gc.set_threshold()."""
+"""New objects before a collection, and collections of a younger generation for one of the next: gc.set_threshold()."""
 
 
 def run_to_its_end(
@@ -38,10 +38,10 @@ def run_to_its_end(
 
 
 def collect_less() -> None:
-    """Have Python look for cycles among what comes and goes alone, and less often.
+    """Have Python's garbage collector skip what was imported, and run less often.
 
-    What was imported (a hundred thousand objects) stays. Looking through it held the event loop for a quarter of a
-    second at a time, and was a quarter of the operator's CPU time.
+    What was imported (a hundred thousand objects) stays. Collecting it held up the event loop for a quarter of a second
+    at a time, and was a quarter of the operator's CPU time.
     """
     gc.collect()
     gc.freeze()

@@ -26,7 +26,7 @@ LAST_DELAY = 300.0
 LASTING_FAILURES, LASTING_SECONDS = 4, 2.0
 """Failures in a row after which a person is to know of it: 1.4 s of back-off. Where so much else waits that it took
 longer than these seconds, the second is enough. Until then a key does not wait behind all that waits in its lane: soon
-it works, or somebody can be told why it does not."""
+it works, or its status says why it does not."""
 TROUBLE_PATIENCE = 120.0
 """Seconds for which a key in trouble is tried as often as it asks."""
 TROUBLE_GROWTH = 0.25
@@ -48,7 +48,7 @@ class _Why(IntEnum):
     EDIT = 1
     """What it is to be was changed, and it is there already."""
     RETRY = 2
-    """It failed a moment ago, and nobody was told yet."""
+    """It failed a moment ago, and its status does not say so yet."""
     NEWS = 3
     """Something happened."""
     DUE = 4
@@ -233,9 +233,9 @@ class KeyedQueue(Generic[K]):
             counter[lane] += more
             if not counter[lane]:
                 del counter[lane]
-        self._look_at(lane)
+        self._update_untouched(lane)
 
-    def _look_at(self, lane: Lane) -> None:
+    def _update_untouched(self, lane: Lane) -> None:
         """Whether a lane, and its edits, are untouched, after one of its keys has come or gone."""
         for path, in_work in ((lane, self._busy), ((*lane, _Why.EDIT), self._editing)):
             if self._turns.has(path) and not in_work[lane]:
@@ -265,7 +265,7 @@ class KeyedQueue(Generic[K]):
         if not self._turns:
             self._moved = _now()
         self._turns.put((*lane, self._waiting[key]), key, first=first)
-        self._look_at(lane)
+        self._update_untouched(lane)
         self._wake()
 
     def _wake(self) -> None:

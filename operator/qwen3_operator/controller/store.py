@@ -182,14 +182,19 @@ _MOST_GONE = 10_000
 
 
 def _without_spec(obj: Object, why: str) -> Object:
-    """What is kept of an undecodable object: what tells which it is, and its status where that can be read."""
+    """What is kept of an undecodable object: which it is, and the fields of its status that can be read. Without its
+    conditions each reconcile would write them anew."""
     bare = {k: v for k, v in obj["metadata"].items() if k not in ("managedFields", "annotations")}
-    kept = {"metadata": bare, UNDECODABLE: why}
+    status = {k: v for k, v in (obj.get("status") or {}).items() if _can_be_read(v)}
+    return {"metadata": bare, UNDECODABLE: why} | ({"status": status} if status else {})
+
+
+def _can_be_read(value: Any) -> bool:
     try:
-        from_json(to_json(obj.get("status")))
+        from_json(to_json(value))
     except (ValueError, RecursionError):
-        return kept
-    return kept | ({"status": obj["status"]} if "status" in obj else {})
+        return False
+    return True
 
 
 def _name(meta: Mapping[str, Any]) -> Name:

@@ -55,7 +55,7 @@ def mounts() -> list[dict[str, Any]]:
 
 
 def variables() -> list[dict[str, Any]]:
-    """By which the middleware is told where the list is."""
+    """Environment variable that says to the middleware where the list is."""
     return [{"name": ADAPTERS_VARIABLE, "value": f"{ADAPTERS_DIR}/{ADAPTERS_FILE}"}]
 
 

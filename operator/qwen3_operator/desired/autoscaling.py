@@ -22,19 +22,19 @@ SCALED_BY = f"{GROUP}/scaled-by"
 KEDA = "keda"
 
 POLL_SECONDS = 15
-"""How often KEDA looks whether there is any load at all. The HorizontalPodAutoscaler looks as often."""
+"""How often KEDA checks whether there is any load at all. The HorizontalPodAutoscaler checks as often."""
 SCALE_UP_SECONDS = 30
-"""More servers must have been wanted for two looks: what one scrape shows alone is no reason for a start of minutes."""
+"""More servers must have been wanted at two checks: one scrape alone is no reason for a start that takes minutes."""
 AWAKE_SECONDS = 60
 """What a server was started for is seen in Prometheus after a scrape: without a server there is none for so long."""
 ONE_GOES_SECONDS = 60
-"""One server (or one in ten) goes in so long: the others take over its load, and are looked at, before the next."""
+"""One server (or one in ten) goes in so long: the others take over its load, and are measured, before the next goes."""
 ROOM_PERCENT = 80
 """A server is not let go where those that stay would be fuller than this."""
 
 
 def fewest_at_the_start(autoscaling: Autoscaling) -> int:
-    """Servers to begin with: one at least, so that a spec that cannot serve is told now, not at the first request."""
+    """Servers to begin with: one at least, so that a spec that cannot serve fails now, not at the first request."""
     return max(1, autoscaling.min_replicas)
 
 

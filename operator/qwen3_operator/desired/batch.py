@@ -43,7 +43,7 @@ NO_DEADLINE = 2**31 - 1
 
 def job_name(name: str, uid: str, spec: Qwen3BatchSpec) -> str:
     """Name of the Job as it is made, with a hash of the spec: a Job that replaces another has another name. A Job that
-    is there is never looked for by this name, but by its controller."""
+    exists is never found by this name, but by its controller."""
     changeable = {"suspend", "parallelism"}
     return f"{name}-{digest([uid, spec.model_dump(by_alias=True, exclude_defaults=True, exclude=changeable)])}"
 

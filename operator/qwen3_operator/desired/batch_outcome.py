@@ -1,4 +1,4 @@
-"""What a batch's Job has come to, written on the Job: its pods told it, and they go before it does."""
+"""The outcome of a batch's Job, recorded on the Job: its pods reported it, and they are gone before the Job is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BatchOutcome:
     merged: bool = False
     """Whether the output is in place."""
     reason: str = ""
-    """Why the Job failed, as its pods told; empty: it did not, or nobody told."""
+    """Why the Job failed, as its pods reported; empty: it did not fail, or no pod reported why."""
     message: str = ""
     """The same in words."""
     capacity: str = ""

@@ -124,10 +124,10 @@ def record_of_earlier_release(job: Object, meta: Object, spec: Qwen3BatchSpec | 
     return record
 
 
-def _model_of_pods(job: Object, told: Object) -> Object:
-    """The copy that `status.model` told of, if it is the one that the pods mount; else what they say themselves."""
+def _model_of_pods(job: Object, recorded: Object) -> Object:
+    """The copy that `status.model` records, if it is the one that the pods mount; else what their specs say."""
     volumes = job["spec"]["template"]["spec"].get("volumes") or []
     mounted = [v["persistentVolumeClaim"]["claimName"] for v in volumes if v["name"] == "models"]
-    if not mounted or told.get("claim") == mounted[0]:
-        return told
+    if not mounted or recorded.get("claim") == mounted[0]:
+        return recorded
     return {"name": mounted[0], "claim": mounted[0]}

@@ -71,5 +71,5 @@ def mounts(plan: Plan) -> list[dict[str, Any]]:
 
 
 def variables(plan: Plan) -> list[dict[str, Any]]:
-    """By which the middleware is told what to measure."""
+    """Environment variable that says to the middleware what to measure."""
     return [{"name": VARIABLE, "value": plan.benchmark}] if plan.benchmark else []

@@ -15,7 +15,7 @@ from qwen3_operator.naming import INSTANCE, model_labels, owner_reference
 Object = Mapping[str, Any]
 
 UNKNOWN_SIZE = "50Gi"
-"""Of a model whose size nobody can tell."""
+"""Of a model whose size is not known."""
 
 
 def model_claim(namespace: str, name: str, uid: str, spec: Qwen3ModelSpec, size: str, retention: str) -> dict[str, Any]:
@@ -24,8 +24,8 @@ def model_claim(namespace: str, name: str, uid: str, spec: Qwen3ModelSpec, size:
     Under Retain it has no owner and outlives the model; under Delete it goes with the model and with the last user,
     whichever is later."""
     storage = spec.storage
-    # Argo CD can be told to know its own by this label: without an owner, the claim would be pruned by an Application
-    # that is called as the model is.
+    # Argo CD can be set to track its own objects by this label: without an owner, the claim would be pruned by an
+    # Application that is called as the model is.
     labels = {key: value for key, value in model_labels(name).items() if key != INSTANCE}
     meta: dict[str, Any] = {"namespace": namespace, "name": name, "labels": labels}
     if retention == "Delete":
@@ -61,7 +61,7 @@ def claim_size(
 
 
 def size_is_known(spec: Qwen3ModelSpec, live: Object | None) -> bool:
-    """Whether the claim's size can be told without asking the hub."""
+    """Whether the claim's size is known without asking the hub."""
     return live is not None or spec.storage.size is not None or _catalogue_bytes(spec.id) is not None
 
 

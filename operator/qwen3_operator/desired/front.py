@@ -21,7 +21,7 @@ from qwen3_front.contract import (
     SLICE_MANAGER,
     WAITING_FIELD,
     WAITING_PATH,
-    Told,
+    Notice,
 )
 from qwen3_operator.desired.child import child_metadata
 from qwen3_operator.naming import COMPONENT as COMPONENT_LABEL
@@ -42,14 +42,14 @@ def slice_name(name: str) -> str:
 
 
 def front_slice(
-    namespace: str, name: str, uid: str, *, port: int, fronts: Fronts, told: Told, stands_in: bool
+    namespace: str, name: str, uid: str, *, port: int, fronts: Fronts, notice: Notice, stands_in: bool
 ) -> dict[str, Any]:
     """The slice that leads to `port` of the front. `stands_in`: no server is ready."""
     conditions = {"ready": stands_in, "serving": True, "terminating": not stands_in}
     metadata = child_metadata(namespace, name, uid, slice_name(name))
     labels = metadata["labels"] | {COMPONENT_LABEL: COMPONENT, SERVICE_LABEL: name, SLICE_MANAGER: OURS}
     return {
-        "metadata": metadata | {"labels": labels, "annotations": {ANNOTATION: told.written()}},
+        "metadata": metadata | {"labels": labels, "annotations": {ANNOTATION: notice.written()}},
         "addressType": fronts.family,
         "endpoints": [{"addresses": [it], "conditions": conditions} for it in fronts.addresses],
         "ports": [{"name": PORT_NAME, "port": port, "protocol": "TCP"}],

@@ -78,6 +78,6 @@ def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
 
 
 def pre_stop(port: int, drain_seconds: int) -> dict[str, Any]:
-    """The hook that lets the clients go elsewhere before vLLM is told to end. An image without python3 only waits."""
+    """The hook that lets the clients go elsewhere before vLLM gets SIGTERM. An image without python3 only waits."""
     drain = f"python3 {PRE_STOP} {port} {SETTLE_SECONDS} {SETTLE_SECONDS + drain_seconds}"
     return {"exec": {"command": ["/bin/sh", "-c", f"{drain} || sleep {SETTLE_SECONDS}"]}}

@@ -57,7 +57,7 @@ def mounts(auth: Auth | None) -> list[dict[str, Any]]:
 
 
 def variables(auth: Auth | None) -> list[dict[str, Any]]:
-    """By which the middleware is told to ask for keys."""
+    """Environment variables by which the middleware asks for keys."""
     if auth is None or auth.keys is None:
         return []
     return [

@@ -42,7 +42,7 @@ PROBE_PERIOD = 5
 HANG_SECONDS = 15
 """Between vLLM's own drain limit and the SIGKILL."""
 
-# Names of Kubernetes API objects that only matter inside this pod.
+# Paths inside the container. Both are writable volumes of the pod.
 _HOME, _CACHE = "/home/vllm", "/home/vllm/.cache"
 SCRATCH = {"home": _HOME, "tmp": "/tmp"}
 
@@ -201,7 +201,7 @@ def _probes(plan: Plan) -> dict[str, Any]:
 def _pre_stop(plan: Plan) -> dict[str, Any]:
     if plan.server:
         return in_engine.pre_stop(PORT, plan.drain_seconds)
-    # vLLM answers new requests with 500 once it drains, so a pod leaves the endpoints before it is told to stop.
+    # vLLM answers new requests with 500 once it drains, so a pod leaves the endpoints before it gets SIGTERM.
     return {"sleep": {"seconds": SETTLE_SECONDS}}
 
 

@@ -32,7 +32,7 @@ def most_seqs(command: Sequence[str]) -> int:
 
 
 def result_of(given: Any) -> Result | None:
-    """A result as a pod or a ConfigMap tells of it; None where it is none that could be believed."""
+    """A result as a pod reported it or a ConfigMap has it; None where it is not one that could be true."""
     if not isinstance(given, Mapping):
         return None
     numbers: list[Any] = [given.get(name) for name in ("inputTokens", "outputTokens", "targetMilliseconds", "seconds")]
@@ -83,7 +83,7 @@ def step_at_target(result: Result) -> Step | None:
 
 
 def slowest(results: Iterable[Result]) -> Result | None:
-    """The result by which servers are counted, where their GPUs are unlike; one that failed tells nothing."""
+    """The result by which servers are counted, where their GPUs are unlike; one that failed does not count."""
     return min((it for it in results if it.steps), key=concurrency_at_target, default=None)
 
 
@@ -95,7 +95,7 @@ def before(results: Sequence[Result], now: Result) -> Result | None:
 
 
 def loss(earlier: Result, now: Result) -> tuple[Step, Step] | None:
-    """The steps of both, where the later one makes so many tokens less that it is to be told; None where it does not.
+    """The steps of both, where the later one makes so many tokens less that it is reported; None where it does not.
 
     Compared with the same number of requests, the most that both were asked and the earlier could bear: how many that
     are may differ from one measurement to the next by a quarter, for nothing.

@@ -168,7 +168,7 @@ def _flags(options: ServeOptions, version: EngineVersion) -> Iterator[tuple[str,
     for import_path in options.middleware:
         yield "--middleware", import_path
     yield "--disable-access-log-for-endpoints", ",".join([*QUIET_ENDPOINTS, *options.probes])
-    if not has_flag("--enable-log-requests", version):  # before that flag, prompts were logged unless told not to
+    if not has_flag("--enable-log-requests", version):  # before that flag, prompts were logged by default
         yield ("--disable-log-requests",)
     if options.shutdown_timeout_seconds:
         yield "--shutdown-timeout", str(options.shutdown_timeout_seconds)

@@ -14,7 +14,7 @@ _OVERRULED = f"; if the image holds a newer vLLM than its tag says, name it in {
 
 
 def check_version(version: EngineVersion | None, image: str, entry: CatalogEntry | None) -> list[Problem]:
-    """``version``: None when neither the tag nor a field tells it; then the newest known is assumed."""
+    """``version``: None when neither the tag nor a field has it; then the newest known is assumed."""
     if version is None:
         return [
             Problem(

@@ -133,7 +133,7 @@ def _message(load: Load, report: FitReport, max_model_len: int) -> str:
 
 
 _VERDICT_WORDS = {"Fits": "fits", "Tight": "may or may not fit", "DoesNotFit": "does not fit"}
-_LENGTH_WORTH_TELLING = 1024
+_LENGTH_WORTH_NAMING = 1024
 
 
 def _remedies(load: Load, report: FitReport, max_model_len: int) -> Iterator[str]:
@@ -142,7 +142,7 @@ def _remedies(load: Load, report: FitReport, max_model_len: int) -> Iterator[str
     assert memory is not None
     if load.kv_cache_bytes is None and memory.requested_gib > memory.free_at_start_gib:
         yield from _lower_utilization(load, memory, max_model_len)
-    if report.max_model_len_that_fits and report.max_model_len_that_fits >= _LENGTH_WORTH_TELLING:
+    if report.max_model_len_that_fits and report.max_model_len_that_fits >= _LENGTH_WORTH_NAMING:
         yield f"maxModelLen up to {report.max_model_len_that_fits}"
     fewer = memory.most_sequences
     if fewer and _fits(replace(load, max_num_seqs=fewer), max_model_len):
@@ -163,14 +163,14 @@ def _lower_utilization(load: Load, memory: Memory, max_model_len: int) -> Iterat
         return
     lower = replace(load, utilization=most / 100)
     longest = min(_longest(lower, predict(lower)), max_model_len)
-    if longest < min(_LENGTH_WORTH_TELLING, max_model_len):
+    if longest < min(_LENGTH_WORTH_NAMING, max_model_len):
         return
     shorter = "" if longest == max_model_len else f" with maxModelLen up to {longest}"
     yield f"gpuMemoryUtilizationPercent {most}{shorter} (only {memory.free_at_start_gib:.1f} GiB are free at start)"
 
 
 def missing_for_fit(facts: ModelFacts | None, gpu: Gpu | None, label: str = "nvidia.com/gpu.memory") -> str:
-    """Why a load cannot be judged, in words; empty when it can. ``label``: the one that would tell the memory."""
+    """Why a load cannot be judged, in words; empty when it can. ``label``: the one that would have the memory."""
     if facts is None:
         return "the model's config.json is not read yet"
     if gpu is None:

@@ -22,7 +22,7 @@ _AUTO_FALLS_BACK_SINCE = EngineVersion.of("0.9.1")
 _FP8_FROM = (7, 5)
 _FP8_FROM_BEFORE = (8, 0)
 _FP8_ON_TURING_SINCE = EngineVersion.of("0.11.0")
-"""0.10.2 asks for 8.0 and 0.18.0 for 7.5; between them nobody looked, so nothing is refused."""
+"""0.10.2 asks for 8.0 and 0.18.0 for 7.5; between them nobody checked, so nothing is refused."""
 
 
 def check_gpu(

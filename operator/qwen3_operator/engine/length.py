@@ -26,7 +26,7 @@ _ROPE_PARAMETERS_SINCE = EngineVersion.of("0.12.0")
 
 @dataclass(frozen=True)
 class LengthPlan:
-    """The length to serve and what vLLM must be told for it."""
+    """The length to serve and what vLLM needs for it."""
 
     max_model_len: int
     reason: str
@@ -58,7 +58,7 @@ def resolve_length(
         return LengthPlan(requested, f"set in the spec; beyond {own} as {own_way} says", max_position=requested)
     if requested > entry.extended_length:
         return LengthPlan(requested, "set in the spec", problems=(_too_long(requested, entry, own),))
-    if facts is None:  # the download tells; the length itself is fine
+    if facts is None:  # known after the download; the length itself is fine
         return LengthPlan(requested, f"set in the spec; beyond {own} with YaRN")
     return _yarn(requested, entry, facts, version)
 

@@ -80,7 +80,7 @@ class Memory:
 def predict(load: Load) -> Memory:
     """What vLLM will print as `Available KV cache memory`, and the parts of the sum.
 
-    For a release between two measured ones the smaller cache is told, and ``more_gib`` reaches up to the larger.
+    For a release between two measured ones the smaller cache is reported, and ``more_gib`` reaches up to the larger.
     """
     editions = editions_for(load.version)
     sides = [_Side(edition, kind) for _, edition in editions for kind in edition.kinds(load)]

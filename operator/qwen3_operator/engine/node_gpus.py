@@ -1,4 +1,4 @@
-"""What the GPUs of a node are, as its labels tell: whole cards, slices, or shares (gpu_labels.yaml)."""
+"""What the GPUs of a node are, by its labels: whole cards, slices, or shares (gpu_labels.yaml)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class NodeGpus:
     """The GPUs of the nodes that a server may land on."""
 
     product: str = ""
-    """Name of the card; empty: no label tells."""
+    """Name of the card; empty: no label has it."""
     memory_mib: int = 0
-    """MiB of one GPU, or of one MIG slice; 0: no label tells."""
+    """MiB of one GPU, or of one MIG slice; 0: no label has it."""
     count: int = 0
     """Units of the resource on one node: GPUs, slices or shares."""
     pieces: int = 1
@@ -77,7 +77,7 @@ def gpus_of_node(labels: Mapping[str, str], allocatable: Mapping[str, str], reso
     return NodeGpus(product, exact or sold, count, pieces, strategy, as_sold=not exact and bool(sold))
 
 
-def label_that_would_tell(resource: str) -> str:
+def memory_label(resource: str) -> str:
     """The label that makes the memory of a resource known; empty where the operator reads none."""
     if resource.startswith(MIG_RESOURCE):
         return f"{resource}.memory"
@@ -98,7 +98,7 @@ def share_mib(gpu_memory_mib: float | None, asked: Mapping[str, str]) -> float |
 
 
 def _own_labels(labels: Mapping[str, str], count: int, prefix: str, strategy: Strategy) -> NodeGpus:
-    """By the labels that carry the resource's own name. The whole card's never tell what a part of it has."""
+    """By the labels that carry the resource's own name. The labels of the whole card do not say what a part has."""
     return NodeGpus(labels.get(f"{prefix}.product") or "", _mib(labels.get(f"{prefix}.memory")), count, 1, strategy)
 
 

@@ -155,7 +155,7 @@ class Edition(_Data):
         return self._non_torch_gib(load, kind) + taken / GIB
 
     def held_gib(self, facts: ModelFacts, sharding: Sharding) -> float:
-        """Used on a GPU before vLLM's first look: CUDA context, and with several GPUs NCCL."""
+        """Used on a GPU before vLLM first measures: CUDA context, and with several GPUs NCCL."""
         return self.held_before_start_gib.on_each(facts, sharding)
 
     def fused_all_reduce_gib(self, load: Load) -> float:
@@ -186,7 +186,7 @@ class Edition(_Data):
             yield f"quantization {load.quantization or (facts.quantization and facts.quantization.label)}"
 
     def _non_torch_gib(self, load: Load, kind: Kind) -> float:
-        """Counted memory outside torch. NCCL's buffers are taken before vLLM looks: several GPUs have less than one."""
+        """Counted memory outside torch. NCCL's buffers are taken before vLLM measures: several GPUs count less."""
         counted = self.non_torch_gib
         if kind == "moe" and load.sharding.world_size > 1 and not load.enforce_eager:
             return counted.moe_with_graphs
@@ -253,7 +253,7 @@ def editions() -> tuple[tuple[EngineVersion, Edition], ...]:
 
 
 def editions_for(version: EngineVersion) -> tuple[tuple[EngineVersion, Edition], ...]:
-    """The releases that tell about one: itself, or its measured neighbours."""
+    """The releases whose measurements hold for one: itself, or its measured neighbours."""
     known = editions()
     if same := [item for item in known if item[0].series == version.series]:
         return tuple(same)

@@ -94,7 +94,7 @@ def _auto_reasoning(entry: CatalogEntry, version: EngineVersion) -> ParserChoice
 
 def _who(entry: CatalogEntry) -> str:
     """Who says so: the model is known, or its chat template was read."""
-    return f"{entry.id}, by its chat template," if entry.told_by == "template" else entry.id
+    return f"{entry.id}, by its chat template," if entry.known_by == "template" else entry.id
 
 
 def _unsuitable_reasoning(parser: str, entry: CatalogEntry, version: EngineVersion) -> Problem | None:
@@ -110,7 +110,7 @@ def _unsuitable_reasoning(parser: str, entry: CatalogEntry, version: EngineVersi
             f"{_who(entry)} never thinks: with reasoningParser {parser!r} vLLM returns its whole answer as reasoning "
             "and content is null; use auto or none",
             REASONING_FIELD,
-            "error" if entry.told_by == "catalogue" else "warning",  # a fine-tune may think without its template
+            "error" if entry.known_by == "catalogue" else "warning",  # a fine-tune may think without its template
         )
     if entry.thinking == "unknown":
         return None
@@ -174,7 +174,7 @@ def _unsuitable_tool(parser: str, entry: CatalogEntry, fitting: str | None, has_
         Reason.TOOL_CALL_PARSER_UNSUITABLE,
         f"toolCallParser {parser!r} does not read the tool calls that {_who(entry)} writes; use auto ({fitting})",
         TOOL_FIELD,
-        "error" if entry.told_by == "catalogue" else "warning",
+        "error" if entry.known_by == "catalogue" else "warning",
     )
 
 

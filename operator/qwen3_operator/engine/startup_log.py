@@ -10,7 +10,7 @@ from qwen3_in_engine.server.contract import NOT_LOADED
 from qwen3_operator.engine.text import LONGEST_LINE
 
 MOST_WORDS = 200
-"""Characters of what a server says about itself that are told on."""
+"""Characters of what a server says about itself that go into a status."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from qwen3_operator.engine.flags import given
 from qwen3_operator.engine.gpu import MIB_PER_GIB, Gpu, default_utilization
 from qwen3_operator.engine.load import Load
 from qwen3_operator.engine.lora import Lora
-from qwen3_operator.engine.node_gpus import NodeGpus, label_that_would_tell, share_mib
+from qwen3_operator.engine.node_gpus import NodeGpus, memory_label, share_mib
 from qwen3_operator.engine.version import EngineVersion
 from qwen3_operator.engine.weights import Sharding
 from qwen3_operator.plan.types import Fit
@@ -110,7 +110,7 @@ def judge(
     """The verdict: on the largest GPU that the server may get; where it fits that one only, the message says so."""
     if spec.preflight == "Off":
         return Fit("Unknown", Reason.NOT_CHECKED, "spec.preflight is Off")
-    missing = missing_for_fit(facts, gpus[0] if gpus else None, label_that_would_tell(spec.gpu.resource_name))
+    missing = missing_for_fit(facts, gpus[0] if gpus else None, memory_label(spec.gpu.resource_name))
     if facts is None or not gpus or missing:
         return Fit("Unknown", Reason.UNKNOWN, preflight(None, max_model_len, unknown=missing).message)
     reports = [

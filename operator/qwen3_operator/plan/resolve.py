@@ -82,7 +82,7 @@ def make_plan(
     found += overrides_problems
     task = entry.task if entry else engine.task or "generate"
     if task != "generate" or engine.task is not None:
-        values.append(Value("task", task, *_told_task(engine.task, entry)))
+        values.append(Value("task", task, *_source_of_task(engine.task, entry)))
 
     reasoning, tools = _parsers(spec, entry, version)
     for label, choice in (("reasoningParser", reasoning), ("toolCallParser", tools)):
@@ -168,7 +168,7 @@ def make_plan(
     found += check_options(options, version)
 
     command = tuple(serve_command(options, version))
-    benchmark, told, doubts = plan_benchmark(
+    benchmark, decided, doubts = plan_benchmark(
         spec,
         weights,
         image=image,
@@ -179,7 +179,7 @@ def make_plan(
         has_middleware=server is not None,
         generates=task == "generate",
     )
-    values += told
+    values += decided
     found += doubts if middleware else []
 
     size_bytes = entry.weights_bytes if entry else None
@@ -224,7 +224,7 @@ def _check_model(spec: Qwen3DeploymentSpec) -> list[Problem]:
     return []
 
 
-def _told_task(said: str | None, entry: CatalogEntry | None) -> tuple[str, Source]:
+def _source_of_task(said: str | None, entry: CatalogEntry | None) -> tuple[str, Source]:
     if said is not None:
         return "set in the spec", "spec"
     if entry is None or entry.known:

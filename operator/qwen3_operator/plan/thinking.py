@@ -28,14 +28,14 @@ def request_defaults(engine: Engine, entry: CatalogEntry | None) -> Defaults:
     """Resolve `engine.thinking` and `engine.sampling` for a model; `entry` None: not known before the download."""
     problems = tuple(_unsuitable(engine, entry))
     asked = engine.thinking != "Default"
-    # Only a template that can do both is told; to the others the answer is given already.
+    # The argument goes only to a template that can be switched. Every other template either always thinks or never.
     kwargs = {"enable_thinking": engine.thinking == "Enabled"} if asked and _switchable(entry) else {}
     values = [Value("thinking", engine.thinking, "set in the spec", "spec")] if asked else []
     if not asked and entry is not None and entry.thinking == "hybrid" and not entry.template_thinks_by_default:
-        # vLLM's parser takes an answer without </think> for thoughts, unless it is told that there are none.
+        # vLLM's parser takes an answer without </think> for thoughts, unless this says that there are none.
         kwargs = {"enable_thinking": False}
         reason = "the chat template does not think unless asked, and vLLM's parser has to know that"
-        values = [Value("thinking", "Disabled", reason, "catalogue" if entry.told_by == "catalogue" else "checkpoint")]
+        values = [Value("thinking", "Disabled", reason, "catalogue" if entry.known_by == "catalogue" else "checkpoint")]
     sampling, sampling_value = _sampling(engine, entry)
     if sampling_value:
         values.append(sampling_value)

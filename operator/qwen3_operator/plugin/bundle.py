@@ -114,8 +114,8 @@ def run(arguments: argparse.Namespace, api: Api, namespace: str) -> int:
 
 
 def collect(api: Api, namespaces: Sequence[str], archive: Archive) -> None:
-    """Everything, the most telling first: what comes last is left out first. Raises Failure."""
-    found = doctor.look(api, namespaces[0])
+    """Everything, the most useful first: what comes last is left out first. Raises Failure."""
+    found = doctor.observe(api, namespaces[0])
     archive.data("doctor", checks(found))
     logs = _Logs(api, archive)
     for it in found.operators or ():
@@ -128,7 +128,7 @@ def collect(api: Api, namespaces: Sequence[str], archive: Archive) -> None:
             items = _list(api, kind, namespace, archive, labels=SELECTOR)
             pods += items if kind == PODS else ()
         _list(api, EVENTS, namespace, archive)
-        logs.of(_most_telling(pods))
+        logs.of(_most_useful(pods))
     archive.objects("cluster/nodes", map(_node, found.nodes or ()))
     archive.objects("cluster/storageclasses", found.storage_classes or ())
     about = {
@@ -216,7 +216,7 @@ class _Logs:
             self._archive.text(name, words)
 
 
-def _most_telling(pods: Iterable[Object]) -> list[Object]:
+def _most_useful(pods: Iterable[Object]) -> list[Object]:
     """Those that are not ready first, and of each kind the newest first."""
     newest = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), reverse=True)
     return sorted(newest, key=is_ready)

@@ -76,7 +76,7 @@ class Talk:
         return body
 
     def command(self, line: str) -> str | None:
-        """Obey a line that begins with '/'; what to tell, None to end."""
+        """Obey a line that begins with '/'; what to print, None to end."""
         word, _, rest = line.partition(" ")
         rest = rest.strip()
         if word in ("/quit", "/exit"):

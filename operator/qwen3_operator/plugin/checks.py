@@ -29,7 +29,7 @@ _MANY_NODES = (
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """One thing that was checked."""
 
     name: str
     verdict: Verdict
@@ -65,7 +65,7 @@ class Found:
 
 
 def checks(found: Found) -> list[Check]:
-    """Everything that was looked at, in the order in which one needs the other."""
+    """Everything that was checked, in the order in which one needs the other."""
     return [
         *_kubernetes(found),
         *_crds(found),
@@ -176,7 +176,7 @@ def _rights(found: Found) -> Iterator[Check]:
 
 
 def _nodes(found: Found) -> Iterator[Check]:
-    from qwen3_operator.engine.node_gpus import gpus_of_node, label_that_would_tell
+    from qwen3_operator.engine.node_gpus import gpus_of_node, memory_label
 
     if found.nodes is None:
         yield Check("GPUs", "unknown", "you may not read nodes")
@@ -194,13 +194,13 @@ def _nodes(found: Found) -> Iterator[Check]:
             memory = f" of {card.memory_gib:.0f} GiB" if card else ""
             kinds[f"{gpus.count} × {clean(gpus.product) or resource}{memory} ({resource})"] += 1
             if card is None:
-                silent[resource] = label_that_would_tell(resource)
+                silent[resource] = memory_label(resource)
     if not kinds:
         words = f"none of {len(found.nodes)} nodes has a GPU that is allocatable"
         yield Check("GPUs", "wrong", words, "install the GPU's device plugin, and look at kubectl describe node")
         return
-    told = "; ".join(f"{nodes} nodes with {what}" for what, nodes in kinds.most_common(MOST_NAMED))
-    yield Check("GPUs", "ok", told)
+    words = "; ".join(f"{nodes} nodes with {what}" for what, nodes in kinds.most_common(MOST_NAMED))
+    yield Check("GPUs", "ok", words)
     for resource, label in sorted(silent.items()):
         to_do = f"GPU Feature Discovery labels them ({label})" if label else "set spec.gpu.memory"
         yield Check("GPU labels", "warning", f"no label tells the memory of {resource}: fits cannot be judged", to_do)

@@ -28,7 +28,7 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "wrong": ("✗", "
 
 def run(arguments: argparse.Namespace, api: Api, namespace: str) -> int:
     """0, or 1 where something is wrong. Raises Failure."""
-    made = checks(look(api, namespace))
+    made = checks(observe(api, namespace))
     if arguments.output == "json":
         print_json(made)
     else:
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace, api: Api, namespace: str) -> int:
     return 1 if any(check.verdict == "wrong" for check in made) else 0
 
 
-def look(api: Api, namespace: str) -> Found:
+def observe(api: Api, namespace: str) -> Found:
     """What can be seen of the cluster. Raises Failure where it cannot be reached."""
     kubernetes = str(api.get("/version").get("gitVersion") or "")
     served = _served(api)

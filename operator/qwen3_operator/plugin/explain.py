@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace, api: Api, namespace: str) -> int:
     """The plan of what is in the cluster. Raises Failure."""
     if arguments.gpus is not None or arguments.config:
         raise Failure("--gpus and --config are for a file (-f) or a model (--model)", BAD_INPUT)
-    live = look(api, namespace, arguments.name)
+    live = observe(api, namespace, arguments.name)
     try:
         hardware, version = (
             Hardware(arguments.gpu, arguments.gpu_memory, arguments.gpus_per_node),
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace, api: Api, namespace: str) -> int:
     return BAD_INPUT if made.problems else DOES_NOT_FIT if verdict == "DoesNotFit" else FITS
 
 
-def look(api: Api, namespace: str, name: str) -> Live:
+def observe(api: Api, namespace: str, name: str) -> Live:
     """The object, its model, the cluster's GPUs and the operator's settings. Raises Failure."""
     kind, obj = find(api, namespace, name, [QWEN3_DEPLOYMENTS, QWEN3_BATCHES])
     notes: list[str] = []

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from qwen3_operator.plugin.failure import Failure
-from qwen3_operator.plugin.kubectl import MOST_WORDS, Kubectl, first_line, running, told
+from qwen3_operator.plugin.kubectl import MOST_WORDS, Kubectl, first_line, in_one_line, running
 from qwen3_operator.plugin.stream import LONGEST_LINE, Piece, error_words, pieces
 
 CONNECT_SECONDS = 20.0
@@ -71,5 +71,5 @@ def forwarded(kubectl: Kubectl, namespace: str, service: str, port: int) -> Iter
         if found is None:
             process.terminate()
             assert process.stderr is not None
-            raise Failure(told(process.stderr.read(MOST_WORDS)))
+            raise Failure(in_one_line(process.stderr.read(MOST_WORDS)))
         yield int(found[1])

@@ -83,7 +83,7 @@ class Installed:
 
 
 def installed(api: Api, namespace: str) -> list[Installed] | None:
-    """The operators of the cluster, or as far as this user may look those of the usual namespace or of `namespace`;
+    """The operators of the cluster; where this user may not list them, those of the usual namespace or of `namespace`;
     None where there may be one that this user may not see. Raises ApiFailure."""
     for where in (None, USUAL_NAMESPACE, namespace):
         try:

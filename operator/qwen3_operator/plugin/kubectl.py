@@ -17,7 +17,7 @@ from qwen3_operator.plugin.failure import Failure
 START_SECONDS = 30.0
 """A login may ask another server first."""
 MOST_WORDS = 2000
-"""Characters of what kubectl says that are told on."""
+"""Characters of what kubectl says that are passed on."""
 _NO_CONTEXT = "current-context must exist"
 _OF_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -51,7 +51,7 @@ class Kubectl:
         if done.returncode and _NO_CONTEXT in done.stderr:  # inside a pod there need not be one
             return _OF_POD.read_text().strip() if _OF_POD.is_file() else "default"
         if done.returncode:
-            raise Failure(told(done.stderr))
+            raise Failure(in_one_line(done.stderr))
         return done.stdout.strip() or "default"
 
     @contextlib.contextmanager
@@ -62,7 +62,7 @@ class Kubectl:
             command = self.words("proxy", f"--unix-socket={socket}")
             with running(command, own_group=False) as process:
                 if not first_line(process, "Starting to serve"):
-                    raise Failure(told(_error_of(process)))
+                    raise Failure(in_one_line(_error_of(process)))
                 yield socket
 
 
@@ -115,7 +115,7 @@ def _error_of(process: subprocess.Popen[str]) -> str:
     return process.stderr.read(MOST_WORDS)
 
 
-def told(words: str) -> str:
+def in_one_line(words: str) -> str:
     """What kubectl says, in one line and without its prefix."""
     text = " ".join(words[:MOST_WORDS].split()).removeprefix("error: ").removeprefix("Error: ")
     return f"kubectl: {text or 'it ended without a word'}"

@@ -1,4 +1,4 @@
-"""Names and labels that the commands look for: those of `naming`, without the models that it stands on.
+"""Names and labels that the commands search by: those of `naming`, without importing the pydantic models behind it.
 
 Those take a second to import, which is most of what a command takes. A test holds both equal.
 """

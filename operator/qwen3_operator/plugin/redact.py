@@ -1,4 +1,4 @@
-"""What must not leave the cluster in a bug report: secrets, by where they stand and by how they look. Pure.
+"""What must not leave the cluster in a bug report: secrets, by where they stand and by their form. Pure.
 
 Objects lose the values of every environment variable that the operator does not set itself, whatever is named like a
 key, annotations that repeat the object, and users' prompts; texts lose what looks like a credential.

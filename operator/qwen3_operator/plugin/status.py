@@ -23,7 +23,7 @@ EVENTS = Kind("v1", "Event", "events")
 """The same objects as those of events.k8s.io, in the group that the role `view` may read."""
 SECONDS = 2.0
 PATIENCE = 30
-"""Looks in a row that may find no API server."""
+"""Tries in a row that may find no API server."""
 MOST_PODS = 50
 MOST_NODES = 8
 MOST_ABOUT = 4
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, api: Api, namespace: str) -> int:
     kind, obj = find(api, namespace, arguments.name)
     if arguments.watch:
         return _watch(arguments, api, kind, obj)
-    shown = view(look(api, kind, obj))
+    shown = view(observe(api, kind, obj))
     if arguments.output == "json":
         print_json(shown)
     else:
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, api: Api, namespace: str) -> int:
     return 0
 
 
-def look(api: Api, kind: Kind, obj: Object) -> Seen:
+def observe(api: Api, kind: Kind, obj: Object) -> Seen:
     """What there is to see of an object. What this user may not read becomes a note."""
     meta, status = obj["metadata"], obj.get("status") or {}
     namespace, notes = meta["namespace"], list[str]()
@@ -107,9 +107,9 @@ def _watch(arguments: argparse.Namespace, api: Api, kind: Kind, obj: Object) -> 
     out, before = console(), ""
     if arguments.output != "json" and out.is_terminal:
         with Live(console=out, auto_refresh=False, vertical_overflow="crop") as live:
-            for shown in _looks(api, kind, obj):
+            for shown in _views(api, kind, obj):
                 live.update(renderable(shown, terminal=True), refresh=True)
-    for shown in _looks(api, kind, obj):
+    for shown in _views(api, kind, obj):
         words = one_line(shown)
         if words != before:
             line = json.dumps(as_data(shown), ensure_ascii=False) if arguments.output == "json" else words
@@ -118,14 +118,14 @@ def _watch(arguments: argparse.Namespace, api: Api, kind: Kind, obj: Object) -> 
     return 0
 
 
-def _looks(api: Api, kind: Kind, obj: Object) -> Iterator[View]:
-    """One look after the other. An API server that is away for a moment is waited for."""
-    meta, failures, shown = obj["metadata"], 0, view(look(api, kind, obj))
+def _views(api: Api, kind: Kind, obj: Object) -> Iterator[View]:
+    """One view after the other. An API server that is away for a moment is waited for."""
+    meta, failures, shown = obj["metadata"], 0, view(observe(api, kind, obj))
     while True:
         yield shown
         time.sleep(SECONDS)
         try:
-            shown, failures = view(look(api, kind, _again(api, kind, meta["namespace"], meta["name"]))), 0
+            shown, failures = view(observe(api, kind, _again(api, kind, meta["namespace"], meta["name"]))), 0
         except ApiFailure as failure:
             failures += 1
             if failure.status or failures > PATIENCE:

@@ -1,4 +1,4 @@
-"""How `status` looks to a person."""
+"""How `status` is shown to a person."""
 
 from __future__ import annotations
 

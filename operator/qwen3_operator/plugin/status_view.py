@@ -113,7 +113,7 @@ def view(seen: Seen) -> View:
 
 
 def _of_condition(obj: Object, name: str, kind: str, seconds: int | None = None) -> Stage:
-    """A stage as its condition tells; where the condition is what stalls the object, it has failed."""
+    """A stage by its condition; where the condition is what stalls the object, it has failed."""
     found, stalled = condition(obj, kind), condition(obj, "Stalled")
     message = clean(found.get("message", ""))
     if found.get("status") == "True":
@@ -177,7 +177,7 @@ _STARTUP = {
 
 
 def _starting(pod: Object, seen: Seen, available: Stage) -> list[Stage]:
-    """The start of a server, as its pod and its log tell it so far."""
+    """The start of a server, as its pod and its log show it so far."""
     now, meta = seen.now, pod["metadata"]
     placed = condition(pod, "PodScheduled")
     since_made, since_placed = age(meta.get("creationTimestamp"), now), age(placed.get("lastTransitionTime"), now)
@@ -357,7 +357,7 @@ def pod_rows(seen: Seen) -> list[PodRow]:
 
 
 def _gpus(pod: Object, obj: Object, node: Object) -> str:
-    """How many GPUs it holds, and which, where the node's labels tell."""
+    """How many GPUs it holds, and which, where the node's labels say so."""
     resource = ((obj.get("spec") or {}).get("gpu") or {}).get("resourceName") or GPU
     containers = (pod.get("spec") or {}).get("containers") or ()
     limits = [((c.get("resources") or {}).get("limits") or {}).get(resource) for c in containers]

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace, api: Api, namespace: str) -> int:
 
 
 def _of(api: Api, meta: Object, notes: list[str]) -> list[Row]:
-    """The rows of one Qwen3Deployment; a note for each server that does not tell."""
+    """The rows of one Qwen3Deployment; a note for each server that does not report it."""
     namespace, name = meta["namespace"], meta["name"]
     pods = api.list(PODS, namespace, labels=f"{DEPLOYMENT_LABEL}={name}", most=MOST_SERVERS)
     ready = [pod["metadata"]["name"] for pod in pods.items if _is_ready(pod)]

@@ -1,7 +1,7 @@
 """The ScaledObject of a Qwen3Deployment, and whose the number of its servers is.
 
-The operator sets the number until the first servers are ready. Then it gives it away, and only then KEDA is told of the
-Deployment; it takes it back where the autoscaling ends, after the ScaledObject went.
+The operator sets the number until the first servers are ready. Then it gives it away, and only then
+makes the ScaledObject by which KEDA scales; it takes it back where the autoscaling ends, after the ScaledObject went.
 """
 
 from __future__ import annotations

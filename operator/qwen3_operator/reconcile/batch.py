@@ -51,8 +51,8 @@ async def reconcile_batch(context: Context, key: Key) -> Requeue | float | None:
     await it.act(spec)
     labels = obj["metadata"].get("labels") or {}
     status = batch_status(spec, labels, obj["metadata"]["generation"], status, it.view)
-    await context.write_status(QWEN3_BATCHES, obj, status, [view.pod for view in it.view.pods])
     await it.let_go(over=is_over(status))
+    await context.write_status(QWEN3_BATCHES, obj, status, [view.pod for view in it.view.pods])
     return it.requeue_after()
 
 
@@ -65,11 +65,11 @@ class _Reconciliation(BatchEnd):
         if not jobs:
             return has_ended(status)
         delivery = self.context.own(JOBS, self._namespace, delivery_name(jobs[0]), jobs[0]["metadata"]["uid"])
-        told = status.get("job") or {}
+        recorded = status.get("job") or {}
         return (
             is_over(status)
-            and told["result"] == job_result(jobs[0])
-            and (delivery is None or told.get("delivery") == job_result(delivery))
+            and recorded["result"] == job_result(jobs[0])
+            and (delivery is None or recorded.get("delivery") == job_result(delivery))
         )
 
     def read_spec(self) -> Qwen3BatchSpec | None:
@@ -111,10 +111,10 @@ class _Reconciliation(BatchEnd):
             if spec is not None and jobs:
                 self._take(jobs[0], spec)
                 await self._adjust(spec)
+        await self.let_go(over=True)
         await self.context.write_status(
             QWEN3_BATCHES, self.obj, status_at_rest(self._status, self._generation), pods=()
         )
-        await self.let_go(over=True)
 
     async def let_go(self, *, over: bool) -> None:
         """Release every model but those that the Job runs on or the spec asks for; all, once the batch is over."""

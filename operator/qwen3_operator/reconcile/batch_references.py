@@ -73,8 +73,8 @@ class BatchReferences(Reconciliation):
         server = self.context.own(DEPLOYMENTS, self._namespace, name, found["metadata"]["uid"])
         if server is not None and _ready(server):
             return None
-        told = condition_of(found, Type.READY)
-        why = f" ({told['reason']}: {told.get('message', '')})" if told and told["status"] != "True" else ""
+        ready = condition_of(found, Type.READY)
+        why = f" ({ready['reason']}: {ready.get('message', '')})" if ready and ready["status"] != "True" else ""
         words = f"no server of Qwen3Deployment {name} is ready{why}: the lines wait"
         return Problem(Reason.SERVERS_NOT_READY, words, where)
 

@@ -56,7 +56,7 @@ async def hear_results(
 
 
 def to_ask(pods: Sequence[Object], heard: Container[str], *, known: bool) -> list[Object]:
-    """The servers whose logs may tell what is not known: the newest ready ones. `known`: whether something of their
+    """The servers whose logs may have what is not known: the newest ready ones. `known`: whether something of their
     kind is; then only one that was not asked yet (`heard`: names of those that were) may be on another GPU."""
     ready = sorted(filter(is_ready, pods), key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)
     if not known:

@@ -70,8 +70,8 @@ class Context:
         return await self.change(kind, await self.observe(kind, meta["namespace"], meta["name"]), desired)
 
     async def ensure_new(self, kind: Kind, desired: Object) -> Object:
-        """`ensure` of what is most likely not there yet and is immutable then: one POST, and a look only where the name
-        is taken. An apply costs the API server more than twice as much, and a look before it."""
+        """`ensure` of what is most likely not there yet and is immutable then: one POST, and a read only where the name
+        is taken. An apply costs the API server more than twice as much, and a read before it."""
         wanted = stamped(desired)
         try:
             return self.keep(kind, await self.cluster.create(kind, wanted, manager=MANAGER))

@@ -76,10 +76,10 @@ async def reconcile_deployment(context: Context, key: Key) -> Requeue | float | 
     await it.prove_pods()
     if spec is not None:
         await it.act(spec)
-    status = deployment_status(key.name, spec, obj["metadata"]["generation"], obj.get("status") or {}, it.view())
-    await context.write_status(QWEN3_DEPLOYMENTS, obj, status, it.server_pods())
-    if spec is not None:
         await settle(context, QWEN3_DEPLOYMENTS, obj, it.models_to_keep())
+    status = deployment_status(key.name, spec, obj["metadata"]["generation"], obj.get("status") or {}, it.view())
+    # The last thing that a reconcile does: after it nothing may fail, for a failure is a write of its own.
+    await context.write_status(QWEN3_DEPLOYMENTS, obj, status, it.server_pods())
     return it.requeue_after(spec)
 
 
@@ -94,7 +94,7 @@ class _Reconciliation(Servers):
     results_live: Object | None = None
     """The ConfigMap with what servers have measured."""
     unmeasured: bool = False
-    """Whether a server is ready that has not told yet what it measured."""
+    """Whether a server is ready that has not reported yet what it measured."""
     newly_measured: bool = False
 
     def view(self) -> DeploymentView:
@@ -301,14 +301,14 @@ class _Reconciliation(Servers):
         seen = self.capacity_of(made_from(self.server))
         if spec.benchmark is not None and seen.key:
             user, pods, heard = key_of(QWEN3_DEPLOYMENTS, self.obj), self.server_pods(), self.context.results_heard
-            told = heard.of(user, seen.key, pods)
-            asked = to_ask(pods, told, known=bool(seen.own))
+            reported = heard.of(user, seen.key, pods)
+            asked = to_ask(pods, reported, known=bool(seen.own))
             before = len(self.measured)
             self.measured, problems = await hear_results(
                 self.context, self.obj, self.results_live, self.measured, seen.key, asked
             )
-            told |= {pod["metadata"]["name"] for pod in asked[:MOST_LOGS]}
-            heard.note(user, seen.key, [pod for pod in pods if pod["metadata"]["name"] in told])
+            reported |= {pod["metadata"]["name"] for pod in asked[:MOST_LOGS]}
+            heard.note(user, seen.key, [pod for pod in pods if pod["metadata"]["name"] in reported])
             self.problems += problems
             self.newly_measured = len(self.measured) > before
             has_no_middleware = (self._status.get("startup") or {}).get("withoutMiddleware")

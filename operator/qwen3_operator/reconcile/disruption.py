@@ -14,7 +14,7 @@ from qwen3_operator.reconcile.optional import remove_own, warning
 FIELD = "spec.disruptionBudget"
 
 MOST_BUDGETS = 500
-"""Of a namespace, that are looked at for one that selects the servers."""
+"""PodDisruptionBudgets of a namespace that are read to find one that selects the servers."""
 
 
 async def ensure_budget(context: Context, owner: Object, spec: Qwen3DeploymentSpec) -> list[Problem]:

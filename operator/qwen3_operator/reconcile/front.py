@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from qwen3_front.contract import CLUSTERS, SERVICE_LABEL, SLICE_MANAGER, Mode, Told
+from qwen3_front.contract import CLUSTERS, SERVICE_LABEL, SLICE_MANAGER, Mode, Notice
 from qwen3_front.table import ready_addresses
 from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
@@ -37,13 +37,13 @@ async def ensure_front(context: Context, owner: Object, spec: Qwen3DeploymentSpe
     if port is None:
         words = f"all {ports.count} ports of the front are taken: requests are not held (front.ports of the chart)"
         return [Problem(Reason.FRONT_FULL, words, severity="warning")]
-    told = told_of(spec, context.own(DEPLOYMENTS, namespace, name, uid), owner, startup)
+    notice = notice_of(spec, context.own(DEPLOYMENTS, namespace, name, uid), owner, startup)
     if not pods.addresses and ours is not None:
         pods = replace(pods, family=str(ours["addressType"]))  # it cannot be changed
     stands_in = not serving(slices, name)
-    if not stands_in and told.mode is not Mode.REFUSE:
-        told = Told(mode=told.mode, why="Starting")  # how the start goes is told once there is one
-    wanted = front_slice(namespace, name, uid, port=port, fronts=pods, told=told, stands_in=stands_in)
+    if not stands_in and notice.mode is not Mode.REFUSE:
+        notice = Notice(mode=notice.mode, why="Starting")  # how the start goes is written once there is one
+    wanted = front_slice(namespace, name, uid, port=port, fronts=pods, notice=notice, stands_in=stands_in)
     try:
         await context.ensure(ENDPOINT_SLICES, wanted)
     except ApiError as error:
@@ -62,22 +62,22 @@ def serving(slices: Sequence[Object], name: str) -> bool:
     return False
 
 
-def told_of(spec: Qwen3DeploymentSpec, server: Object | None, owner: Object, startup: Object) -> Told:
-    """What the front is told of a deployment."""
+def notice_of(spec: Qwen3DeploymentSpec, server: Object | None, owner: Object, startup: Object) -> Notice:
+    """What the front has to know of a deployment."""
     if spec.suspend:
-        return Told(mode=Mode.REFUSE, why="spec.suspend is true")
+        return Notice(mode=Mode.REFUSE, why="spec.suspend is true")
     scaled = spec.autoscaling
     if scaled is None and spec.replicas == 0:
-        return Told(mode=Mode.REFUSE, why="spec.replicas is 0")
+        return Notice(mode=Mode.REFUSE, why="spec.replicas is 0")
     usual = [startup.get(key) for key in ("scheduledSeconds", "pulledSeconds", "readySeconds")]
     known = [int(it) for it in usual if isinstance(it, int)]
     seconds = sum(known) if known else None
     if scaled is not None and scaled.min_replicas == 0 and server is not None and server["spec"].get("replicas") == 0:
-        return Told(mode=Mode.ASLEEP, why="ScaledToZero", usual_seconds=seconds)
+        return Notice(mode=Mode.ASLEEP, why="ScaledToZero", usual_seconds=seconds)
     ready = condition_of(owner, "Ready")
     is_starting = ready.get("status") != "True"
     since = parse_time(ready.get("lastTransitionTime")) if is_starting else None
-    return Told(
+    return Notice(
         why=str(ready.get("reason") or "") if is_starting else "Starting",
         started=since.timestamp() if since is not None and seconds is not None else None,
         usual_seconds=seconds,

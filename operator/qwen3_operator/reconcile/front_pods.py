@@ -26,7 +26,7 @@ class FrontPorts:
     _making: dict[int, tuple[str, str]] = field(default_factory=dict)
 
     def choose(self, store: Store, namespace: str, name: str, uid: str, ours: Object | None) -> int | None:
-        """The port of a deployment: the one that it has, or else the next free one from a place that its uid tells.
+        """The port of a deployment: the one that it has, or else the next free one after a place given by its uid.
         None where all are taken. Where two have the same, the elder keeps it."""
         has = port_of(ours) if ours is not None else None
         if ours is not None and has is not None and has in range(self.first, self.first + self.count):

@@ -1,7 +1,7 @@
-"""Which servers have told something in their logs, so that these are not read at every reconcile.
+"""Which servers have reported something in their logs, so that the logs are not read at every reconcile.
 
-Noted by container: one that was started again has to tell it anew. Held in memory only: a new process reads the log of
-every server once.
+Noted by container: one that was started again has to report it anew. Held in memory only: a new process reads the
+log of every server once.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ Container = tuple[str, str]
 
 
 class Heard:
-    """Which containers have told one thing, by Qwen3Deployment and the version of that thing."""
+    """Which containers have reported one thing, by Qwen3Deployment and the version of that thing."""
 
     def __init__(self) -> None:
         self._heard: dict[Key, tuple[str, frozenset[Container]]] = {}
 
     def of(self, user: Key, version: str, pods: Iterable[Object]) -> set[str]:
-        """Names of those of `pods` that have told it in this `version`."""
+        """Names of those of `pods` that have reported it in this `version`."""
         known, heard = self._heard.get(user, ("", frozenset()))
         return {pod["metadata"]["name"] for pod in pods if known == version and _container(pod) in heard}
 
     def note(self, user: Key, version: str, pods: Collection[Object]) -> None:
-        """Exactly these have told it."""
+        """Exactly these have reported it."""
         if pods:
             self._heard[user] = version, frozenset(map(_container, pods))
         else:
             self.forget(user)
 
     def forget(self, user: Key) -> None:
-        """`user` is gone, or no server of it has told it."""
+        """`user` is gone, or no server of it has reported it."""
         self._heard.pop(user, None)
 
 

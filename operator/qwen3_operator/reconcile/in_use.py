@@ -40,7 +40,7 @@ def _uses(pod: PodSpec, model: Object) -> bool:
     if UNDECODABLE in model:
         return True  # as far as anybody knows
     if model["spec"].get("adapterOf"):
-        return False  # its files go with the claim of the model, and a list tells a server which it has
+        return False  # its files go with the claim of the model, and a server reads from a list which it has
     source = ModelSource.model_validate(model["spec"])
     if not mounts(pod, claim_name(model["metadata"]["name"], source)):
         return False

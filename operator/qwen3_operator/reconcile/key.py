@@ -9,7 +9,7 @@ from qwen3_operator.controller.kinds import Kind
 
 
 class Key(NamedTuple):
-    """What a worker looks at: one object of one of our kinds."""
+    """What a worker reconciles: one object of one of our kinds."""
 
     kind: str
     namespace: str

@@ -119,7 +119,7 @@ class _Reconciliation(Reconciliation):
             if listed is None:
                 return
             await self._ensure_claim(spec, repository_bytes=int(listed))
-            return  # the claim's own event brings the next look
+            return  # the claim's own event brings the next reconcile
         await self._ensure_claim(spec)
         if self._is_in_place(spec, self._status):
             await self._free_superseded(spec)
@@ -133,7 +133,7 @@ class _Reconciliation(Reconciliation):
         await self._observe_claim_trouble()
 
     def requeue_after(self, spec: Qwen3ModelSpec, status: Object) -> Requeue | float | None:
-        """When it is reconciled again, where no watch will tell."""
+        """When it is reconciled again, where no watch brings the news."""
         if self._is_in_place(spec, status):
             waits = status.get("superseded") and not spec.suspend
             return Requeue(TROUBLE_SECONDS, trouble=True) if waits else None
@@ -165,8 +165,8 @@ class _Reconciliation(Reconciliation):
         return f"{holders[0]['kind']} {holders[0]['name']}" if holders else f"Qwen3Model {self._name}"
 
     async def _base_is_ready(self, name: str) -> bool:
-        """Whether the model that an adapter is for has its claim, filled; news of it bring the next look. One writer at
-        a time: a volume may be one node's alone."""
+        """Whether the model that an adapter is for has its claim, filled; its events bring the next reconcile. One
+        writer at a time: a volume may be one node's alone."""
         self.context.users.note(Key(QWEN3_MODELS.kind, self._namespace, self._name), {name})
         base = self.context.store.get(QWEN3_MODELS, self._namespace, name)
         if base is None:

@@ -65,14 +65,14 @@ async def views_of(context: Context, pods: Iterable[Object], container: str) -> 
 
 def without_replaced(pods: Sequence[Object], now: datetime) -> list[Object]:
     """`pods` of servers without those that ended for good and have a successor that came up: one that its node evicted
-    stays for days, and tells why a server is missing only while that is not ready which was made for it."""
+    stays for days, and explains why a server is missing only until the pod that replaced it is ready."""
     coming = [pod for pod in pods if not has_ended(pod) and condition_of(pod, "Ready").get("status") != "True"]
     moments = [now, *(_made_at(pod) or now for pod in coming)]
 
-    def tells(pod: Object) -> bool:
+    def explains(pod: Object) -> bool:
         return any(abs(moment - _ended_at(pod, now)) <= REPLACED_WITHIN for moment in moments)
 
-    return [pod for pod in pods if not has_ended(pod) or tells(pod)]
+    return [pod for pod in pods if not has_ended(pod) or explains(pod)]
 
 
 def is_ready(pod: Object) -> bool:

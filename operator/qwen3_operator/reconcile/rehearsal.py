@@ -1,5 +1,5 @@
-"""What the API server would say to a child that is not made yet: its owner is told before it waits for hours, and not
-after.
+"""What the API server would say to a child that is not made yet: a refusal is in the status before a download of hours,
+not after it.
 
 Held in memory, so that it is not asked at every reconcile; a new process asks once more.
 """

@@ -91,7 +91,7 @@ class Servers(Reconciliation):
         inputs = inputs_of(spec, weights, self.template_hash)
         made = made_from(self.server) or self._unrecorded(spec, weights, inputs)
         kept = made if made is not None and made.inputs == inputs else None
-        self._look_at_refusal(inputs, kept)
+        self._read_refusal(inputs, kept)
         self.plan = self._plan(spec, weights, kept)
         if self.refused is not None and made is not None:
             await self._apply_server(spec, made)
@@ -109,8 +109,8 @@ class Servers(Reconciliation):
             self.problems.append(Problem(Reason.INVALID_PATCH, str(error), "spec.podTemplatePatch"))
 
     async def _rehearse(self, spec: Qwen3DeploymentSpec, made: MadeFrom) -> None:
-        """What the API server will refuse of the first servers is told while their model is on its way: that may take
-        hours. One that was there already, or comes in seconds, is not waited for."""
+        """What the API server will refuse of the first servers is reported while their model is on its way: that may
+        take hours. One that was there already, or comes in seconds, is not waited for."""
         since = parse_time(self.obj["metadata"].get("creationTimestamp"))
         age = max(0.0, (self.context.now() - since).total_seconds()) if since is not None else REHEARSE_AFTER_SECONDS
         if age < REHEARSE_AFTER_SECONDS:
@@ -129,13 +129,13 @@ class Servers(Reconciliation):
         if not answer.taken:
             self.rehearsal_in = AGAIN_SECONDS
 
-    def _look_at_refusal(self, inputs: str, kept: MadeFrom | None) -> None:
+    def _read_refusal(self, inputs: str, kept: MadeFrom | None) -> None:
         """A spec whose servers failed is not tried again until it changes."""
         refused = rolled_back(self.server)
         self.refused = refused if refused is not None and refused.inputs == inputs and kept is None else None
-        self._tell_refusal()
+        self._report_refusal()
 
-    def _tell_refusal(self) -> None:
+    def _report_refusal(self) -> None:
         if self.refused is not None:
             words = f"the servers of this spec failed ({self.refused.reason}): {self.refused.message}"
             self.problems.append(Problem(Reason.ROLLED_BACK, words, "spec"))
@@ -152,7 +152,7 @@ class Servers(Reconciliation):
         self.refused, before = found
         await self._apply_server(spec, before)
         if not known:
-            self._tell_refusal()
+            self._report_refusal()
 
     def _plan(self, spec: Qwen3DeploymentSpec, weights: Weights, made: MadeFrom | None) -> Plan:
         """The plan for `spec`: with the values of the servers that were made from it, or with those of now."""
@@ -311,7 +311,7 @@ class Servers(Reconciliation):
         return bool(auto) and self.capacity_of(made_from(self.server)).target is None
 
     async def _ensure_autoscaler(self, spec: Qwen3DeploymentSpec) -> None:
-        """Once the number of servers was given away, KEDA is told of them."""
+        """Once the number of servers was given away, have the ScaledObject that gives it to KEDA."""
         server, made = self.server, made_from(self.server)
         if server is None or made is None or not is_given_away(server):
             return

@@ -15,9 +15,11 @@ PATIENCE = {PODS: 2.0, DEPLOYMENTS: 1.0}
 """Seconds that a child's status may wait: a start brings a dozen changes, and one reconcile is for all. Edits and
 deletions do not wait."""
 USERS_SECONDS = 1.0
-"""The same for who uses a model: many come at once."""
+"""How long a model waits before it is reconciled because its users changed: often many objects that use it are created
+at once."""
 PROGRESS_SECONDS = 5.0
-"""The same for the progress of a model, which each of its users shows."""
+"""How long the users of a model wait before they are reconciled because its download went on: each shows the progress
+in its own status."""
 
 
 class Enqueue(Protocol):
@@ -100,7 +102,7 @@ def _verdict(model: Object | None) -> list[Any]:
 
 
 def _scaling(scaler: Object | None) -> list[Any]:
-    """What of a ScaledObject says more than that it was looked at again."""
+    """What changes in a ScaledObject only when it means something: KEDA also writes each time that it checks."""
     meta = _meta(scaler)
     return [_spec_version(scaler), meta.get("labels"), meta.get("ownerReferences"), _status(scaler, "conditions")]
 

@@ -147,7 +147,7 @@ def _by_port(slice: Object) -> Iterator[str]:
 
 
 def _pod(pod: Object) -> Object:
-    """Of a PodSpec only what tells which volume it uses, where it is, and how many GPUs it asks for."""
+    """Of a PodSpec only which volumes it uses, where it is, and how many GPUs it asks for."""
     spec: Mapping[str, Any] = pod["spec"]
     claims = [v for v in spec.get("volumes") or () if "persistentVolumeClaim" in v]
     containers = [_fields(c, ("name", "command", "args", "resources")) for c in spec.get("containers") or ()]
@@ -156,7 +156,7 @@ def _pod(pod: Object) -> Object:
 
 
 def _scaled_object(scaler: Object) -> Object:
-    """Of its status only what KEDA says about it: it also writes there at each look when there was load last."""
+    """Of its status only what KEDA says about it: at each check it also writes there when there was load last."""
     return dict(scaler) | {"status": _fields(scaler.get("status") or {}, ("conditions",))}
 
 

@@ -1,1 +1,1 @@
-"""Pure: what an object and its live children look like to a person. (object, children, time) -> status."""
+"""Pure: the state of an object and its live children, for a person to read. (object, children, time) -> status."""

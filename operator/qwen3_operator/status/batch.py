@@ -81,7 +81,7 @@ def has_ended(status: Object) -> bool:
 
 
 def status_at_rest(status: Object, generation: int) -> dict[str, Any]:
-    """The status of a batch that is over; one that was edited since is told that it comes too late."""
+    """The status of a batch that is over; where it was edited since, a condition says that this comes too late."""
     conditions = [dict(c) | {"observedGeneration": generation} for c in status["conditions"]]
     if status.get("observedGeneration") != generation:
         for condition in conditions:

@@ -27,8 +27,8 @@ def outcome_now(noted: BatchOutcome, job: Object, pods: Sequence[PodView], tails
         noted = replace(noted, answered=answered or bool(job.get("status", {}).get("succeeded")))
     if not noted.merged:
         noted = replace(noted, merged=any(words and words.get("merged") for _, words in said))
-    if not noted.reason and job_result(job) == "Failed" and (told := _told(job, pods)):
-        noted = replace(noted, reason=told[0].value, message=told[1])
+    if not noted.reason and job_result(job) == "Failed" and (found := _reason_of(job, pods)):
+        noted = replace(noted, reason=found[0].value, message=found[1])
     return noted
 
 
@@ -53,7 +53,7 @@ def why(view: PodView) -> tuple[Reason, str]:
     return Reason.known(said["reason"], Reason.POD_FAILED), f"pod {view.name}: {said.get('message', '')}"
 
 
-def _told(job: Object, pods: Sequence[PodView]) -> tuple[Reason, str] | None:
+def _reason_of(job: Object, pods: Sequence[PodView]) -> tuple[Reason, str] | None:
     """Why a Job failed by those who know: the Job where its time was up, or else its newest pod that failed."""
     if _failed(job).get("reason") == "DeadlineExceeded":
         return Reason.DEADLINE_EXCEEDED, "spec.activeDeadlineSeconds are over"

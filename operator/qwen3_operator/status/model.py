@@ -86,8 +86,8 @@ def _verified_copy(name: str, spec: Qwen3ModelSpec, view: ModelView) -> dict[str
     report = final_report(view.pods, "Complete")
     if report is None or view.claim is None or view.step is Step.LIST or job_result(view.job) != "Complete":
         return {}
-    told = ("commit", "bytes", "files", "weightsBytes", "config", "checkpoint")
-    fields = {key: report[key] for key in told if report.get(key)}
+    reported = ("commit", "bytes", "files", "weightsBytes", "config", "checkpoint")
+    fields = {key: report[key] for key in reported if report.get(key)}
     # A hub may not know commits; what was verified is then named by the revision itself.
     claim = {"claim": claim_name(name, spec), "claimUid": view.claim["metadata"]["uid"]}
     verified = {"verifiedBy": report["verifiedBy"].capitalize()} if report.get("verifiedBy") else {}

@@ -33,11 +33,11 @@ class Outcome:
 class Bench:
     """Where the data lie and how often each program runs."""
 
-    def __init__(self, folder: Path, rounds: int, tell: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, rounds: int, report: Callable[[str], None]) -> None:
         self.root = folder / "root"
         self.rounds = rounds
         self._folder = folder
-        self._tell = tell
+        self._report = report
 
     def make_data(self) -> None:
         """4 x 512 MiB, 1 GiB and 64 x 64 KiB of random bytes."""
@@ -65,7 +65,7 @@ class Bench:
                 if started:
                     found.setdefault(name, []).append(run(started, sum(sizes.values()), job.environment()))
                     last = found[name][-1]
-                    self._tell(f"{name}: {last.seconds:.2f} s, {last.rate / MB:.0f} MB/s")
+                    self._report(f"{name}: {last.seconds:.2f} s, {last.rate / MB:.0f} MB/s")
         return {name: middle(figures) for name, figures in found.items()}
 
     def job(self, hub: HubProcess, model: str) -> Job:

@@ -55,7 +55,7 @@ class Memory:
         self.most = 0
         self._pids = pids
         self._ended = threading.Event()
-        self._watch = threading.Thread(target=self._look, daemon=True)
+        self._watch = threading.Thread(target=self._measure, daemon=True)
 
     def __enter__(self) -> Memory:
         self._watch.start()
@@ -65,7 +65,7 @@ class Memory:
         self._ended.set()
         self._watch.join()
 
-    def _look(self) -> None:
+    def _measure(self) -> None:
         while not self._ended.wait(0.2):
             self.most = max(self.most, sum(proportional_set(pid) for pid in self._pids))
 

@@ -3,7 +3,7 @@
 python -m tests.perf.middleware   (two minutes; exit code 1 above the threshold of figures.yaml)
 
 Each request has a body in two parts and a streamed answer of CHUNKS chunks, in the midst of WAITING others in flight,
-among which liveness looks for the oldest. `guarded`: the same with KEYS keys and limits of every kind, as one of the
+among which liveness finds the oldest. `guarded`: the same with KEYS keys and limits of every kind, as one of the
 teams, its line in the log included. Rounds of all take turns; the figures are of all rounds together.
 """
 
@@ -45,7 +45,7 @@ BODY: list[Message] = [
 
 
 async def vllm(scope: Any, receive: Any, send: Any) -> None:
-    """Stands for vLLM: reads the request, streams an answer, and tells its usage."""
+    """Stands for vLLM: reads the request, streams an answer, and reports its usage."""
     while (await receive()).get("more_body"):
         pass
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
@@ -114,15 +114,15 @@ async def measure(folder: Path) -> dict[str, dict[str, float]]:
     for _ in range(ROUNDS):
         for name, target in targets.items():
             times[name] += await round_of(target)
-    looks = []
+    polls = []
     for _ in range(1000):
         begin = time.thread_time()
         wrapped._requests.silent_seconds()
-        looks.append(time.thread_time() - begin)
+        polls.append(time.thread_time() - begin)
     found = {name: _microseconds(values) for name, values in times.items()}
     for name, key in (("wrapped", "added"), ("guarded", "added with keys")):
         found[key] = {cut: round(found[name][cut] - found["bare"][cut], 1) for cut in ("p50", "p99")}
-    found["a look of liveness"] = _microseconds(looks)
+    found["a look of liveness"] = _microseconds(polls)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Which way the progress of a download goes to the operator: what one look costs by each.
+"""Which way the progress of a download goes to the operator: what one read costs by each.
 
 `python -m tests.perf.progress` needs the one real node of the development cluster (root) and writes figures.json. The
 pod's log has as many lines as a download of eleven hours.
@@ -17,7 +17,7 @@ from typing import Any
 import devcluster
 from tests.cluster.api import Api
 
-LOOKS = 200
+ROUNDS = 200
 LINES = 20_000
 LINE = json.dumps(
     {"event": "progress", "bytesDone": 8_012_345_678, "bytesTotal": 16_400_000_000, "bytesPerSecond": 101_000_000}
@@ -90,26 +90,26 @@ def main() -> None:
             "HTTP port, straight to the pod": straight,
             "annotation, written by the pod": annotate,
         }
-        figures = {way: measure(look, cluster) for way, look in ways.items()}
+        figures = {way: measure(ask, cluster) for way, ask in ways.items()}
     Path(__file__).with_name("figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     for way, numbers in figures.items():
         print(f"{way:44}", numbers)
 
 
-def measure(look: Callable[[], str], cluster: devcluster.Cluster) -> dict[str, float]:
-    """Milliseconds, bytes, and CPU milliseconds of the API server and of the node's programs, for one look."""
-    assert "bytesDone" in look()
+def measure(ask: Callable[[], str], cluster: devcluster.Cluster) -> dict[str, float]:
+    """Milliseconds, bytes, and CPU milliseconds of the API server and of the node's programs, for one read."""
+    assert "bytesDone" in ask()
     mark = cluster.kubeconfig.parent.name
     programs = (("kube-apiserver", mark), ("etcd", mark), ("kubelet", ""))
     before = [cpu_seconds(*program) for program in programs]
     took, size = [], 0
-    for _ in range(LOOKS):
+    for _ in range(ROUNDS):
         started = time.perf_counter()
-        size = len(look())
+        size = len(ask())
         took.append(1000 * (time.perf_counter() - started))
     after = [cpu_seconds(*program) for program in programs]
     spent = {
-        f"cpu_ms_{name}": round(1000 * (b - a) / LOOKS, 2)
+        f"cpu_ms_{name}": round(1000 * (b - a) / ROUNDS, 2)
         for (name, _), a, b in zip(programs, before, after, strict=True)
     }
     return {

@@ -61,6 +61,6 @@ def test_a_condition_may_speak_of_another_generation() -> None:
     assert new["observedGeneration"] == 2
 
 
-def test_both_kinds_tell_the_summary_last() -> None:
+def test_both_kinds_have_the_summary_last() -> None:
     for types in (DEPLOYMENT_TYPES, MODEL_TYPES):
         assert [str(t) for t in types[-3:]] == ["Ready", "Reconciling", "Stalled"]

@@ -68,7 +68,7 @@ def test_field(path: str, node: Node) -> None:
     assert not node.get("nullable") and "title" not in node and "$ref" not in node and "anyOf" not in node
     if not path.endswith(("[]", "{}")):
         assert node.get("description", "").strip().endswith((".", "?")), "kubectl explain says nothing"
-        assert path.rsplit(".", 1)[-1] not in ("phase", "state"), "conditions tell the state"
+        assert path.rsplit(".", 1)[-1] not in ("phase", "state"), "conditions are the state"
     if kind == "string":
         assert "enum" in node or 0 < node.get("maxLength", 0) <= MAX_TEXT, "an unbounded string"
     if kind == "integer":
@@ -139,7 +139,9 @@ def test_shape(kind: str) -> None:
     )
     assert conditions["items"]["properties"]["status"]["enum"] == ["True", "False", "Unknown"]
     assert "observedGeneration" in root["properties"]["status"]["properties"]
-    assert root["properties"]["status"]["default"] == {"observedGeneration": 0}, "without one it looks done (kstatus)"
+    assert root["properties"]["status"]["default"] == {"observedGeneration": 0}, (
+        "without one it seems finished (kstatus)"
+    )
     name_rule, *others = root["x-kubernetes-validations"]
     assert str(MAX_NAME) in name_rule["rule"]
     assert ["'kubernetes'" in rule["rule"] for rule in others] == [True] * (kind == "Qwen3Deployment")

@@ -127,7 +127,7 @@ def test_ids_are_case_sensitive() -> None:
     assert lookup("qwen/qwen3-8b") is None
 
 
-def test_what_vllm_does_not_serve_is_told() -> None:
+def test_what_vllm_does_not_serve_is_reported() -> None:
     assert "vLLM does not serve" in (not_served_reason("Qwen/Qwen3-TTS-12Hz-1.7B-Base") or "")
     assert not_served_reason("Qwen/Qwen3-8B") is None
 

@@ -103,7 +103,7 @@ def test_vision_language_numbers_are_nested() -> None:
     assert facts.vision.depth == 27
 
 
-def test_a_flattened_report_of_a_nested_config_tells_the_same() -> None:
+def test_a_flattened_report_of_a_nested_config_says_the_same() -> None:
     """The downloader's report lifts `text_config` to the top and leaves the vision tower out."""
     text = {
         **{key: DENSE[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")},

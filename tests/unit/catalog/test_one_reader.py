@@ -51,9 +51,9 @@ def reported(folder: Path) -> Weights:
     message = report.encode({"result": "Complete", "commit": "c", "verifiedBy": "hub", "bytes": 1, "files": 1} | said)
     terminated = {"exitCode": 0, "message": message.decode(), "finishedAt": "2026-11-27T00:00:00Z"}
     pod = {"status": {"containerStatuses": [{"name": "download", "state": {"terminated": terminated}}]}}
-    told = final_report([PodView(pod)], "Complete")
-    assert told is not None
-    copy = {"commit": "c", "claim": "m", "path": "p"} | {key: told[key] for key in said if key in told}
+    found = final_report([PodView(pod)], "Complete")
+    assert found is not None
+    copy = {"commit": "c", "claim": "m", "path": "p"} | {key: found[key] for key in said if key in found}
     return weights_of({"metadata": {"name": "m"}, "status": {"model": copy}}, "m", ModelSource(id="a/b"))
 
 

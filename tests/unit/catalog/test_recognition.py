@@ -71,17 +71,17 @@ def test_a_copy_whose_template_has_other_tool_calls_gets_no_parser_of_its_origin
 
 def test_a_template_goes_before_a_name() -> None:
     row = entry("acme/Qwen3-8B-AWQ", facts({"thinks": "never", "tools": "json"}))
-    assert (row.group, row.thinking, row.told_by) == ("hybrid", "none", "template")
+    assert (row.group, row.thinking, row.known_by) == ("hybrid", "none", "template")
 
 
 def test_a_base_model_carries_the_template_of_its_sibling() -> None:
     row = entry("Qwen/Qwen3-8B-Base", facts(HYBRID))
-    assert (row.thinking, row.tool_call_parsers, row.told_by) == ("none", {}, "catalogue")
+    assert (row.thinking, row.tool_call_parsers, row.known_by) == ("none", {}, "catalogue")
 
 
-def test_what_a_template_does_not_tell_is_the_catalogues() -> None:
+def test_what_a_template_does_not_say_is_the_catalogues() -> None:
     row = entry("Qwen/Qwen3-8B", facts({"tools": "json"}))
-    assert (row.thinking, row.told_by) == ("hybrid", "catalogue")
+    assert (row.thinking, row.known_by) == ("hybrid", "catalogue")
 
 
 def test_a_doubtful_parser_is_no_error_where_only_the_template_speaks() -> None:

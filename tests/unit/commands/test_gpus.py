@@ -17,7 +17,7 @@ ISSUE = ["Qwen/Qwen3-8B", "Qwen/Qwen3-32B", "Qwen/Qwen3-30B-A3B-FP8", "Qwen/Qwen
 Capture = pytest.CaptureFixture[str]
 
 
-def told(capsys: Capture, *options: str) -> Any:
+def reported(capsys: Capture, *options: str) -> Any:
     """The JSON of `explain --gpus`."""
     main(["explain", "-o", "json", *options])
     return json.loads(capsys.readouterr().out)
@@ -28,8 +28,8 @@ def counts(data: Any) -> list[tuple[str, int, str]]:
 
 
 @pytest.mark.parametrize("model", ISSUE)
-def test_every_card_is_told_of(model: str, capsys: Capture) -> None:
-    rows = told(capsys, "--gpus", "--model", model)["gpus"]
+def test_every_card_is_printed(model: str, capsys: Capture) -> None:
+    rows = reported(capsys, "--gpus", "--model", model)["gpus"]
     assert {row["gpu"] for row in rows} == {gpu.name for gpu in known_gpus()}
     assert [row["memoryGiB"] for row in rows] == sorted(row["memoryGiB"] for row in rows)
     for row in rows:
@@ -39,7 +39,7 @@ def test_every_card_is_told_of(model: str, capsys: Capture) -> None:
 
 
 def test_the_fewest_that_serve_and_more_while_longer_ones_fit(capsys: Capture) -> None:
-    data = told(capsys, "--gpus", "L4,H200", "--model", "Qwen/Qwen3-8B")
+    data = reported(capsys, "--gpus", "L4,H200", "--model", "Qwen/Qwen3-8B")
     assert counts(data) == [("L4", 1, "Fits"), ("L4", 2, "Fits"), ("H200", 1, "Fits")]
     short, full, _ = (row["maxModelLenThatFits"] for row in data["gpus"])
     assert short < full == 40960
@@ -50,7 +50,7 @@ def test_the_length_of_a_file_is_the_one_that_is_judged(tmp_path: Path, capsys: 
     spec = {"model": {"id": "Qwen/Qwen3-8B"}, "engine": {"maxModelLen": 40960, "tensorParallelSize": 8}}
     meta = {"apiVersion": "serving.qwen3.dev/v1alpha1", "kind": "Qwen3Deployment", "metadata": {"name": "chat"}}
     path.write_text(yaml.safe_dump(meta | {"spec": spec}))
-    data = told(capsys, "--gpus", "L4", "-f", str(path))
+    data = reported(capsys, "--gpus", "L4", "-f", str(path))
     assert (data["maxModelLen"], counts(data)) == (40960, [("L4", 2, "Fits")])
 
 
@@ -62,33 +62,33 @@ def test_where_none_serves_the_most_are_shown_and_the_exit_code_is_1(capsys: Cap
 
 
 def test_a_node_has_no_more_than_it_has(capsys: Capture) -> None:
-    data = told(capsys, "--gpus", "L4", "--gpus-per-node", "2", "--model", "Qwen/Qwen3-32B")
+    data = reported(capsys, "--gpus", "L4", "--gpus-per-node", "2", "--model", "Qwen/Qwen3-32B")
     assert counts(data) == [("L4", 2, "DoesNotFit")]
 
 
 def test_a_card_that_cannot_run_the_checkpoint(capsys: Capture) -> None:
-    data = told(capsys, "--gpus", "V100-16GB", "--engine-version", "0.18.0", "--model", "Qwen/Qwen3-8B-FP8")
+    data = reported(capsys, "--gpus", "V100-16GB", "--engine-version", "0.18.0", "--model", "Qwen/Qwen3-8B-FP8")
     assert counts(data) == [("V100-16GB", 8, "QuantizationNotSupported")]
-    data = told(capsys, "--gpus", "V100-32GB", "--model", "Qwen/Qwen3-8B")
+    data = reported(capsys, "--gpus", "V100-32GB", "--model", "Qwen/Qwen3-8B")
     assert counts(data) == [("V100-32GB", 8, "KernelImageMissing")], "its memory is enough"
     main(["explain", "--gpus", "V100-16GB", "--model", "Qwen/Qwen3-8B-FP8"])
     assert "cannot run it" in capsys.readouterr().out
 
 
-def test_the_number_of_sequences_that_is_needed_is_told(capsys: Capture) -> None:
+def test_the_number_of_sequences_that_is_needed_is_printed(capsys: Capture) -> None:
     """vLLM's own 1024 states of linear attention take 49 GiB, and one H100 was said not to serve a model of 28 GiB."""
     words = ["--gpus", "H100-80GB", "--model", "Qwen/Qwen3.6-27B-FP8"]
-    (row,) = told(capsys, *words)["gpus"]
+    (row,) = reported(capsys, *words)["gpus"]
     assert (row["count"], row["verdict"], row["maxNumSeqs"]) == (1, "Fits", 512)
     main(["explain", *words])
     assert "Fits with 512 sequences" in capsys.readouterr().out
-    (row,) = told(capsys, "--gpus", "H100-80GB", "--model", "Qwen/Qwen3-8B")["gpus"]
+    (row,) = reported(capsys, "--gpus", "H100-80GB", "--model", "Qwen/Qwen3-8B")["gpus"]
     assert row["maxNumSeqs"] is None
 
 
-def test_the_utilization_that_is_needed_is_told(capsys: Capture) -> None:
+def test_the_utilization_that_is_needed_is_printed(capsys: Capture) -> None:
     """Two L4 have less free at the start than 0.92 of them, once NCCL has its buffers."""
-    (row,) = told(capsys, "--gpus", "L4", "--model", "Qwen/Qwen3-30B-A3B-FP8")["gpus"]
+    (row,) = reported(capsys, "--gpus", "L4", "--model", "Qwen/Qwen3-30B-A3B-FP8")["gpus"]
     assert (row["count"], row["verdict"], row["gpuMemoryUtilizationPercent"]) == (2, "Fits", 90)
     main(["explain", "--gpus", "L4", "--model", "Qwen/Qwen3-30B-A3B-FP8"])
     assert "Fits at 90 %" in capsys.readouterr().out
@@ -101,7 +101,9 @@ def test_cards_that_come_to_the_same_share_a_line(capsys: Capture) -> None:
 
 def test_the_engine_version_counts(capsys: Capture) -> None:
     new, old = (
-        told(capsys, "--gpus", "H200", "--model", "Qwen/Qwen3-8B", "--engine-version", version)["gpus"][0]["kvTokens"]
+        reported(capsys, "--gpus", "H200", "--model", "Qwen/Qwen3-8B", "--engine-version", version)["gpus"][0][
+            "kvTokens"
+        ]
         for version in ("0.33.0", "0.26.0")
     )
     assert (new, old) == (pytest.approx(798_032, abs=1200), pytest.approx(814_400, abs=1200))
@@ -110,7 +112,7 @@ def test_the_engine_version_counts(capsys: Capture) -> None:
 def test_a_model_that_the_catalogue_lacks(capsys: Capture) -> None:
     assert main(["explain", "--gpus", "--model", "me/mine"]) == 2
     assert "give its config.json by --config" in capsys.readouterr().err
-    assert told(capsys, "--gpus", "T4", "--model", "me/mine", "--config", TINY)["gpus"][0]["verdict"] == "Fits"
+    assert reported(capsys, "--gpus", "T4", "--model", "me/mine", "--config", TINY)["gpus"][0]["verdict"] == "Fits"
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ TABLES: list[tuple[dict[str, Any], list[Case]]] = [
 
 def rows() -> list[tuple[dict[str, Any], Case]]:
     """Every row about what is written: neither a status nor a change of something older."""
-    told = [(full, case) for full, cases in TABLES for case in cases]
-    return [(full, case) for full, case in told if not case.path.startswith("status") and case.before is None]
+    reported = [(full, case) for full, cases in TABLES for case in cases]
+    return [(full, case) for full, case in reported if not case.path.startswith("status") and case.before is None]
 
 
 def refusal(full: dict[str, Any], change: Change) -> str:

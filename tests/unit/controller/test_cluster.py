@@ -1,4 +1,4 @@
-"""The connection to the API server, against a small server that answers as told."""
+"""The connection to the API server, against a small server that answers as the test says."""
 
 from __future__ import annotations
 

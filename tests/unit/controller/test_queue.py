@@ -37,14 +37,14 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue: KeyedQueue[str] = KeyedQueue(lambda key: (key[0],), limit=LIMIT)
         self.working: dict[str, asyncio.Future[None]] = {}
         self.owed: set[str] = set()
-        """Keys that were added after their last look began."""
+        """Keys that were added after their last reconcile began."""
         self.due: dict[str, float] = {}
         self.workers = [self.loop.create_task(self.queue.work(self.handle)) for _ in range(WORKERS)]
         self.loop.turn()
 
     async def handle(self, key: str) -> None:
         assert key not in self.working, "two workers on one key"
-        assert key in self.owed or self.due.get(key, 1e9) <= self.loop.now + 1e-6, "a look that nobody asked for"
+        assert key in self.owed or self.due.get(key, 1e9) <= self.loop.now + 1e-6, "a reconcile that nobody asked for"
         self.owed.discard(key)
         self.due.pop(key, None)
         done = self.working[key] = self.loop.create_future()
@@ -110,7 +110,7 @@ QueueMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=
 TestQueue = QueueMachine.TestCase
 
 
-def test_many_adds_are_one_look(loop: ManualLoop) -> None:
+def test_many_adds_are_one_reconcile(loop: ManualLoop) -> None:
     queue: KeyedQueue[str] = KeyedQueue()
     for _ in range(10):
         run(loop, queue.add, "a")
@@ -150,22 +150,22 @@ def test_of_two_delays_the_earlier_holds(loop: ManualLoop) -> None:
     assert len(queue) == 2
 
 
-def test_a_key_added_while_it_is_worked_on_is_looked_at_again(loop: ManualLoop) -> None:
+def test_a_key_added_while_it_is_in_work_is_reconciled_again(loop: ManualLoop) -> None:
     queue: KeyedQueue[str] = KeyedQueue()
-    looks: list[str] = []
+    handled: list[str] = []
     first = loop.create_future()
 
     async def handle(key: str) -> None:
-        looks.append(key)
-        if len(looks) == 1:
+        handled.append(key)
+        if len(handled) == 1:
             await first
 
     worker = loop.create_task(queue.work(handle))
     run(loop, queue.add, "a")
     run(loop, queue.add, "a")
-    assert looks == ["a"]
+    assert handled == ["a"]
     run(loop, first.set_result, None)
-    assert looks == ["a", "a"]
+    assert handled == ["a", "a"]
     worker.cancel()
     loop.turn()
 

@@ -1,4 +1,4 @@
-"""Whose turn it is: lanes, spare workers, edits, and what nobody was told of yet."""
+"""Whose turn it is: lanes, spare workers, edits, and failures that no status shows yet."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_nobody_waits_for_more_turns_than_there_are_lanes(load: dict[str, dict[s
 
 
 def test_a_key_that_failed_is_not_behind_all_that_waits_in_its_lane(loop: ManualLoop) -> None:
-    """Somebody is told why within seconds, however much there is to do."""
+    """The status says why within seconds, however much there is to do."""
     worked, failed = Worked(loop), []
 
     async def handle(key: Any) -> None:
@@ -64,40 +64,40 @@ def test_a_key_that_failed_is_not_behind_all_that_waits_in_its_lane(loop: Manual
 
 
 def test_of_hundreds_that_fail_each_has_failed_twice_within_seconds(loop: ManualLoop) -> None:
-    """Each is told of then: among a thousand others, at 20 reconciles a second."""
+    """Each is reported then: among a thousand others, at 20 reconciles a second."""
     worked = Worked(loop)
     first: dict[int, float] = {}
-    told: dict[int, float] = {}
+    reported: dict[int, float] = {}
 
     async def handle(key: Any) -> None:
         loop.now += 0.05
-        if key % 10 in (2, 5, 8) and key not in told:
+        if key % 10 in (2, 5, 8) and key not in reported:
             failures = worked.queue.failed(key)[1]
             first.setdefault(key, loop.now)
             if failures >= 4 or (failures > 1 and worked.queue.failing(key) >= LASTING_SECONDS):
-                told[key] = loop.now
+                reported[key] = loop.now
         else:
             worked.queue.succeeded(key)
 
     worked.handle = handle  # type: ignore[method-assign]
     worked.all(*range(1000))
-    late = [told.get(key, loop.now) - first[key] for key in first]
+    late = [reported.get(key, loop.now) - first[key] for key in first]
     assert len(first) == 300
     assert max(late) < 10
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.6])
-def test_until_somebody_was_told_it_does_not_wait_behind_what_is_due(loop: ManualLoop, seconds: float) -> None:
+def test_until_it_is_reported_it_does_not_wait_behind_what_is_due(loop: ManualLoop, seconds: float) -> None:
     """However long each takes: three failures may come within two seconds, and the fourth after them."""
     worked = Worked(loop)
     failures: list[tuple[float, int]] = []
 
     async def handle(key: Any) -> None:
         loop.now += seconds
-        if key == "bad" and not told():
+        if key == "bad" and not reported():
             failures.append((loop.now, worked.queue.failed(key)[1]))
 
-    def told() -> bool:
+    def reported() -> bool:
         last, count = failures[-1] if failures else (0.0, 0)
         return count >= 4 or (count > 1 and last - failures[0][0] >= LASTING_SECONDS)
 
@@ -105,7 +105,7 @@ def test_until_somebody_was_told_it_does_not_wait_behind_what_is_due(loop: Manua
     for number in range(1000):
         run(loop, worked.queue.add_after, number, 0.1)
     worked.all("bad")
-    assert told()
+    assert reported()
     assert failures[-1][0] - failures[0][0] < 5
 
 
@@ -127,7 +127,7 @@ def test_news_of_what_failed_does_not_put_it_behind_all_that_is_new(loop: Manual
     worked.handle = handle  # type: ignore[method-assign]
     order = worked.all("bad", *range(100))
     tries = [number for number, key in enumerate(order) if key == "bad"]
-    assert tries[3] * 0.05 < 3, "the fourth failure is told, in the time of the back-off"
+    assert tries[3] * 0.05 < 3, "the fourth failure is reported, in the time of the back-off"
 
 
 def test_an_edit_of_what_waits_already_comes_forward(loop: ManualLoop) -> None:

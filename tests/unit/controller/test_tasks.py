@@ -14,7 +14,7 @@ async def for_ever() -> None:
 
 
 class Body:
-    """What the tasks run beside: it ends when it is told to."""
+    """What the tasks run beside: it ends when it is stopped."""
 
     def __init__(self) -> None:
         self.end = asyncio.Event()

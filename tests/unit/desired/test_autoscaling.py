@@ -1,4 +1,4 @@
-"""What KEDA is told, and how many servers come of a load by the rule of the HorizontalPodAutoscaler."""
+"""What a ScaledObject says, and how many servers come of a load by the rule of the HorizontalPodAutoscaler."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_all_queries_are_of_these_servers_alone() -> None:
             assert query.count('{namespace="team",qwen3deployment="chat"}') == query.count("vllm:")
 
 
-def test_zero_is_told_from_no_data() -> None:
+def test_zero_is_not_the_same_as_no_data() -> None:
     """A server that is not ready has no load where requests wait at a front; without one, only what is not wanted."""
     series = '{namespace="team",qwen3deployment="chat"} == 0'
     wanted, ready = (f"qwen3_operator_deployment_{gauge}{series}" for gauge in ("replicas", "ready_replicas"))

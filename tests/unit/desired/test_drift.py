@@ -134,7 +134,7 @@ def test_an_edit_by_hand_is_drift(path: str, value: Any) -> None:
     ],
 )
 def test_a_field_that_is_no_longer_wanted_shows_in_the_hash(path: str) -> None:
-    """The live object still says all that is wanted, and more: only the hash of what was applied tells."""
+    """The live object still says all that is wanted, and more: only the hash of what was applied shows it."""
     assert not up_to_date(live(), stamped(change(DESIRED, path, None)))
 
 

@@ -39,7 +39,7 @@ def test_no_file_is_lost_for_its_name(packages: tuple[str, ...]) -> None:
 
 
 def test_a_server_that_does_not_measure_needs_nothing_of_what_measures() -> None:
-    """It has no such files: whoever imports them does so where it is told to measure."""
+    """It has no such files: whoever imports them does so where it is to measure."""
     folder = in_engine.MEASURING.replace(".", "/")
     for module in modules(in_engine.PACKAGE).values():
         assert not module.path.startswith(folder)

@@ -59,8 +59,11 @@ def test_the_range_of_node_ports_can_be_chosen() -> None:
 def test_an_api_server_that_is_a_pod_believes_this_one() -> None:
     """Where there is a node for it. It is asked with the certificate of kwokctl's user."""
     assert "requestheader-client-ca-file" not in arguments(kwokctl(ClusterSpec()), "kube-apiserver")
-    told = arguments(kwokctl(ClusterSpec(real_node=True), "10.244.0.1"), "kube-apiserver")
-    assert (told["requestheader-client-ca-file"], told["requestheader-allowed-names"]) == ("/pki/ca.crt", "kwok-admin")
+    reported = arguments(kwokctl(ClusterSpec(real_node=True), "10.244.0.1"), "kube-apiserver")
+    assert (reported["requestheader-client-ca-file"], reported["requestheader-allowed-names"]) == (
+        "/pki/ca.crt",
+        "kwok-admin",
+    )
 
 
 def test_the_audit_log_is_one_file_and_can_be_of_some_users_only() -> None:
@@ -165,8 +168,8 @@ def test_an_image_of_another_program_has_it_where_its_pod_wants_it(tmp_path: Pat
     with tarfile.open(tmp_path / "image.tar") as tar:
         config, layer = tar.extractfile("config.json"), tar.extractfile("layer.tar")
         assert config is not None
-        told = json.load(config)["config"]
-        assert (told["Entrypoint"], told["Cmd"], told["User"]) == (["/program"], None, "65532"), (
+        reported = json.load(config)["config"]
+        assert (reported["Entrypoint"], reported["Cmd"], reported["User"]) == (["/program"], None, "65532"), (
             "a pod may give arguments"
         )
         with tarfile.open(fileobj=layer) as files:

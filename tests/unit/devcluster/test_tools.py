@@ -115,7 +115,7 @@ def test_two_builds_at_once_build_once(modules: Path, monkeypatch: pytest.Monkey
 def test_programs_of_a_family_are_built_together_and_only_those_that_are_missing(
     modules: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiler = modules / "go-that-tells"
+    compiler = modules / "go-that-prints"
     compiler.write_text(f"#!/bin/sh\necho $# >> {modules}/log\n" + TOUCH_OUTPUTS)
     compiler.chmod(0o755)
     monkeypatch.setattr(golang, "find_go", lambda: compiler)

@@ -60,7 +60,7 @@ def test_a_whole_download_takes_as_many_times_a_connections_rate(
 def test_a_limit_of_the_link_takes_few(rate: float, rtt: float, trips: int) -> None:
     seen = settle(Link(whole(rate), rtt, trips), seconds=60)
     assert max(seen) <= 2 * START and seen[-1] == START
-    assert sum(number > START for number in seen) < len(seen) / 5, "and looks for more but now and then"
+    assert sum(number > START for number in seen) < len(seen) / 5, "and tries more but now and then"
 
 
 def test_a_limit_in_between_is_found() -> None:
@@ -95,7 +95,7 @@ def test_a_step_that_brings_nothing_goes_back_to_where_it_came_from() -> None:
     assert max(seen) == 7 and seen[-1] == START
 
 
-def test_looks_again_when_the_link_changes() -> None:
+def test_measures_again_when_the_link_changes() -> None:
     asked = 0
 
     def link(connections: int) -> float:

@@ -39,9 +39,9 @@ def test_just_the_files_that_vllm_reads_are_taken() -> None:
     ],
 )
 def test_what_is_no_adapter_is_refused_by_what_it_is_instead(names: tuple[str, ...], words: str) -> None:
-    with pytest.raises(Failure, match=words) as told:
+    with pytest.raises(Failure, match=words) as reported:
         select_adapter(files(*names))
-    assert told.value.reason is Reason.INVALID_REPOSITORY
+    assert reported.value.reason is Reason.INVALID_REPOSITORY
 
 
 def test_a_file_without_a_hash_is_not_taken() -> None:

@@ -55,25 +55,25 @@ class Node:
             if not self.bid.beat(now):
                 self.owns, self.lost_at = False, now
         else:
-            self.owns = self.bid.look(now)
+            self.owns = self.bid.try_take(now)
 
 
 def run(server: Server, nodes: list[Node], seconds: float) -> list[tuple[float, list[int]]]:
     """(moment, who owns it) at each change; never two."""
-    story: list[tuple[float, list[int]]] = []
+    steps: list[tuple[float, list[int]]] = []
     until = server.now + seconds
     while server.now < until:
         for node in nodes:
             node.step()
             owners = [number for number, it in enumerate(nodes) if it.owns]
-            if not story or story[-1][1] != owners:
-                story.append((server.now, owners))
+            if not steps or steps[-1][1] != owners:
+                steps.append((server.now, owners))
         server.now += 0.25
-    return story
+    return steps
 
 
-def most(story: list[tuple[float, list[int]]]) -> int:
-    return max(len(owners) for _, owners in story)
+def most(steps: list[tuple[float, list[int]]]) -> int:
+    return max(len(owners) for _, owners in steps)
 
 
 MOUNTS: list[dict[str, bool]] = [{}, {"nocto": True}, {"direct": False}]
@@ -83,8 +83,8 @@ MOUNTS: list[dict[str, bool]] = [{}, {"nocto": True}, {"direct": False}]
 def test_who_beats_keeps_it(mount: dict[str, bool]) -> None:
     server = Server()
     nodes = [Node(server, name, **mount) for name in "ab"]
-    story = run(server, nodes, 1000)
-    assert [owners for _, owners in story] == [[0]], "the other waits"
+    steps = run(server, nodes, 1000)
+    assert [owners for _, owners in steps] == [[0]], "the other waits"
 
 
 def test_a_beat_that_is_not_flushed_is_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,9 +103,9 @@ def test_who_is_cut_off_stops_before_another_begins(mount: dict[str, bool]) -> N
     nodes = [Node(server, name, **mount) for name in "ab"]
     run(server, nodes, 30)
     nodes[0].client.cut = True
-    story = run(server, nodes, 300)
-    assert most(story) == 1
-    lost, taken = nodes[0].lost_at, next(moment for moment, owners in story if owners == [1])
+    steps = run(server, nodes, 300)
+    assert most(steps) == 1
+    lost, taken = nodes[0].lost_at, next(moment for moment, owners in steps if owners == [1])
     assert lost is not None and lost - 30 <= FENCE + BEAT and taken - 30 > STALE - BEAT
     nodes[0].client.cut = False
     assert most(run(server, nodes, 300)) == 1 and nodes[1].owns
@@ -142,8 +142,8 @@ def test_of_many_who_come_at_once_one_gets_it(mount: dict[str, bool], left: str)
         dead.step()
         server.names[PATH].data = {"half a record": b'{"own', "nothing in it": b""}.get(left, server.names[PATH].data)
     nodes = [Node(server, str(number), **mount) for number in range(5)]
-    story = run(server, nodes, STALE - 5)
-    assert most(story) == (1 if left == "nothing" else 0)
+    steps = run(server, nodes, STALE - 5)
+    assert most(steps) == (1 if left == "nothing" else 0)
     assert most(run(server, nodes, 300)) == 1
 
 
@@ -156,8 +156,8 @@ def test_the_next_of_this_node_follows_at_once() -> None:
     run(server, [first, second, other], 20)
     assert first.owns and not second.owns
     first.client.close(first.bid._fd)  # as the kernel does when it is killed
-    story = run(server, [second, other], 10)
-    assert story[-1][1] == [0] and story[-1][0] < 23
+    steps = run(server, [second, other], 10)
+    assert steps[-1][1] == [0] and steps[-1][0] < 23
 
 
 def test_a_release_is_seen_at_once() -> None:
@@ -167,8 +167,8 @@ def test_a_release_is_seen_at_once() -> None:
     nodes[0].bid.release()
     nodes[0].owns, nodes[0].paused = False, True
     assert PATH not in server.names
-    story = run(server, nodes, 5)
-    assert story[-1][1] == [1] and story[-1][0] <= 31
+    steps = run(server, nodes, 5)
+    assert steps[-1][1] == [1] and steps[-1][0] <= 31
 
 
 def test_a_volume_that_fails_leaves_nothing_open() -> None:
@@ -178,7 +178,7 @@ def test_a_volume_that_fails_leaves_nothing_open() -> None:
     other = Node(server, "b")
     other.client.cut = True
     with pytest.raises(OSError, match="timed out") as caught:
-        other.bid.look(0)
+        other.bid.try_take(0)
     assert caught.value.errno == errno.ETIMEDOUT
     assert other.bid._fd == -1
 
@@ -200,7 +200,7 @@ def test_real_files_are_read_past_the_cache(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(os, "fdatasync", count)
     monkeypatch.setattr(os, "open", note)
     it = Bid(tmp_path / "lock")
-    assert it.look(0) and it.beat(3) and it.confirm()
+    assert it.try_take(0) and it.beat(3) and it.confirm()
     assert len(flushed) == 2 and os.O_DIRECT in opened
     it.release()
     assert not any(tmp_path.iterdir())

@@ -41,7 +41,7 @@ def test_progress_is_shown_and_only_grows(
     assert {(event["bytesTotal"], event["filesTotal"]) for event in events} == {(2 * SIZE + 1, 3)}
 
 
-def test_it_stops_when_told(tmp_path: Path, records: dict[str, FileRecord]) -> None:
+def test_it_stops_on_a_signal(tmp_path: Path, records: dict[str, FileRecord]) -> None:
     stopped = threading.Event()
     stopped.set()
     with pytest.raises(Failure) as failure:

@@ -40,7 +40,7 @@ def test_nested_parts_keep_their_place() -> None:
     }
 
 
-def test_layers_are_counted_and_groups_are_looked_into() -> None:
+def test_layers_are_counted_and_groups_are_read() -> None:
     group = {"targets": ["Linear"], "weights": {"num_bits": 4, "group_size": 32, "actorder": None}}
     config: dict[str, Any] = {
         "layer_types": ["linear_attention"] * 48 + ["full_attention"] * 16,
@@ -105,9 +105,9 @@ def test_a_report_that_is_too_long_loses_its_longest_facts_only() -> None:
 def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 49\n")
-    with pytest.raises(Failure, match="Git LFS pointer") as told:
+    with pytest.raises(Failure, match="Git LFS pointer") as reported:
         check_files(["config.json", "model.safetensors"], lambda name: tmp_path / name)
-    assert told.value.reason is Reason.INVALID_REPOSITORY
+    assert reported.value.reason is Reason.INVALID_REPOSITORY
     with pytest.raises(Failure, match="Git LFS pointer"):
         check_folder(tmp_path)
 

@@ -92,9 +92,9 @@ ROOT = ("config.json", "model.safetensors", "tokenizer.json")
 def test_an_adapter_is_no_model() -> None:
     with pytest.raises(
         Failure, match=r"an adapter \(adapter_config.json\), no model: serve it beside its base"
-    ) as told:
+    ) as reported:
         select(files("adapter_config.json", "adapter_model.safetensors"), (), ())
-    assert told.value.reason is Reason.INVALID_REPOSITORY
+    assert reported.value.reason is Reason.INVALID_REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def shards(stem: str, end: str, count: int, *numbers: int) -> list[str]:
         (shards("model", "safetensors", 99999, 1), "9999 shards"),
     ],
 )
-def test_shards_that_the_others_tell_of(names: list[str], words: str) -> None:
+def test_shards_that_the_others_name(names: list[str], words: str) -> None:
     with pytest.raises(Failure, match=words):
         select(files("config.json", *names), (), ())
 

@@ -85,8 +85,8 @@ def test_silent_owner_on_another_node_is_followed_after_a_while(tmp_path: Path) 
 
 def test_beating_owner_on_another_node_keeps_it(tmp_path: Path, without_flock: None) -> None:
     path, stopped = tmp_path / "lock", threading.Event()
-    told: list[str] = []
-    waiting = Lock(path, stopped, told.append)
+    reported: list[str] = []
+    waiting = Lock(path, stopped, reported.append)
 
     def beat() -> None:
         for number in range(20):
@@ -101,7 +101,7 @@ def test_beating_owner_on_another_node_keeps_it(tmp_path: Path, without_flock: N
         pass
     thread.join()
     assert caught.value.reason is Reason.STOPPED
-    assert told == ["node-2 (pid 1)"]
+    assert reported == ["node-2 (pid 1)"]
 
 
 def test_owner_notices_that_it_lost_the_lock(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_what_torch_did_not_write(tmp_path: Path) -> None:
     assert "no file that torch wrote" in refused(write(tmp_path, pytorch_model__bin="<html>"))
 
 
-def test_a_module_of_the_model_is_looked_into(tmp_path: Path) -> None:
+def test_a_module_of_the_model_is_read(tmp_path: Path) -> None:
     write(tmp_path, model__safetensors=EMPTY)
     write(tmp_path)
     for folder in ("2_Dense", "checkpoint-9"):  # which is not loaded
@@ -76,7 +76,7 @@ def test_a_module_of_the_model_is_looked_into(tmp_path: Path) -> None:
         (("checkpoint-9/config.json", "checkpoint-9/model.safetensors"), "weights in checkpoint-9"),
     ],
 )
-def test_a_claim_is_told_what_it_holds_instead(tmp_path: Path, names: tuple[str, ...], words: str) -> None:
+def test_of_a_claim_is_said_what_it_holds_instead(tmp_path: Path, names: tuple[str, ...], words: str) -> None:
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(EMPTY)

@@ -19,11 +19,11 @@ STRIPPED = "(m.content or '').split('</think>')[-1]"
 
 
 def chat(
-    opening: str = "", told: str = "{{ tools | tojson }}", call: str = JSON, content: str = "(m.content or '')"
+    opening: str = "", reported: str = "{{ tools | tojson }}", call: str = JSON, content: str = "(m.content or '')"
 ) -> str:
-    """A template: `told` where tools are given, each `call` of a turn, and `opening` at the beginning of the answer."""
+    """A template: `reported` where tools are given, each `call` of a turn, and `opening` where the answer begins."""
     return (
-        "{%- if tools %}<|im_start|>system\n" + told + "<|im_end|>\n{% endif %}{% for m in messages %}"
+        "{%- if tools %}<|im_start|>system\n" + reported + "<|im_end|>\n{% endif %}{% for m in messages %}"
         "{{ '<|im_start|>' + m.role + '\\n' + " + content + " }}"
         "{% for call in m.tool_calls or [] %}{{ '" + call + "' }}{% endfor %}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n" + opening + "{% endif %}"
@@ -83,17 +83,17 @@ def test_a_template_that_knows_thoughts_may_be_of_a_model_that_thinks_by_itself(
     [
         pytest.param({"call": JSON}, "json", id="Qwen3"),
         pytest.param({"call": XML}, "xml", id="Coder"),
-        pytest.param({"call": XML, "told": "No <tool_call>{...}: {{ tools }}"}, "xml", id="calls go before words"),
-        pytest.param({"call": "", "told": "<tool_call>\n<function=a>{{ tools }}"}, "xml", id="only told of"),
+        pytest.param({"call": XML, "reported": "No <tool_call>{...}: {{ tools }}"}, "xml", id="calls go before words"),
+        pytest.param({"call": "", "reported": "<tool_call>\n<function=a>{{ tools }}"}, "xml", id="only described"),
         pytest.param({"call": OWN}, "other", id="a form of its own"),
         pytest.param(
             {"call": OWN, "content": "'' if '<tool_call>{' in m.content else m.content"}, "other", id="unsaid"
         ),
-        pytest.param({"call": "", "told": ""}, "none", id="tells of no tool"),
-        pytest.param({"call": "", "told": "{# <tool_call>{<function= #}"}, "none", id="a comment"),
-        pytest.param({"call": "' + call.function.arguments + '", "told": ""}, "none", id="arguments as text"),
-        pytest.param({"call": "{{", "told": "{{ tools"}, None, id="no template"),
-        pytest.param({"told": "{{ raise_exception('no tools') }}"}, None, id="refuses tools"),
+        pytest.param({"call": "", "reported": ""}, "none", id="shows no tool"),
+        pytest.param({"call": "", "reported": "{# <tool_call>{<function= #}"}, "none", id="a comment"),
+        pytest.param({"call": "' + call.function.arguments + '", "reported": ""}, "none", id="arguments as text"),
+        pytest.param({"call": "{{", "reported": "{{ tools"}, None, id="no template"),
+        pytest.param({"reported": "{{ raise_exception('no tools') }}"}, None, id="refuses tools"),
     ],
 )
 def test_how_it_has_tool_calls_written(parts: dict[str, str], said: str | None) -> None:

@@ -120,9 +120,9 @@ def test_a_volume_that_fails_for_a_moment(
 
     monkeypatch.setattr(Path, "stat", fails)
     assert run(complete)["result"] == "Complete"
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [event["event"] for event in told] == ["retry", "retry"]
-    assert "cannot read" in told[0]["message"] and str(complete / "a") in told[0]["message"]
+    reported = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in reported] == ["retry", "retry"]
+    assert "cannot read" in reported[0]["message"] and str(complete / "a") in reported[0]["message"]
 
 
 def test_a_volume_that_goes_on_failing(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ class Row:
     overhead_gib: float | None
     kv_tokens: int | None
     held_gib: float | None
-    """Used before vLLM's first look."""
+    """Used before vLLM first measures."""
 
 
 def rows() -> list[Row]:

@@ -127,7 +127,7 @@ def test_a_group_of_nodes() -> None:
     )
 
 
-def test_what_a_release_cannot_do_is_told() -> None:
+def test_what_a_release_cannot_do_is_reported() -> None:
     release = EngineVersion.of("0.10.0")
     problems = check_options(hybrid(release), release)
     assert [(problem.reason, problem.field) for problem in problems] == [

@@ -46,7 +46,7 @@ def test_every_pattern_has_a_text_that_only_it_explains_first(section: str) -> N
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_every_text_tells_where_it_comes_from(section: str) -> None:
+def test_every_text_says_where_it_comes_from(section: str) -> None:
     assert all(row["seen"].startswith(("run: ", "source: ")) for row in TEXTS[section])
     assert all(pattern.seen for pattern in patterns(section))
 
@@ -168,7 +168,7 @@ def test_a_guess_is_better_than_nothing() -> None:
     assert "JSONDecodeError" in cause_of(pod(**ended(1)), CUT_TOOL_CALL).message
 
 
-def test_a_log_without_errors_tells_nothing() -> None:
+def test_a_log_without_errors_says_nothing() -> None:
     assert diagnose_log("INFO 11-23 01:02:03 [core.py:1] all is well") is None
 
 
@@ -319,7 +319,7 @@ def test_containers_that_never_start(reason: str, message: str, cause: str) -> N
         assert "vllm/vllm-openai:v9" in found.message
 
 
-def test_the_events_tell_what_a_back_off_hides() -> None:
+def test_the_events_say_what_a_back_off_hides() -> None:
     events = [
         'Failed to pull image "vllm/vllm-openai:v9": docker.io/vllm/vllm-openai:v9: not found',
         "Error: ImagePullBackOff",

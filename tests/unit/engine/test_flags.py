@@ -160,7 +160,7 @@ def test_the_field_points_at_the_word() -> None:
     assert problem(["--seed", "1", "--nope"])[2] == "spec.engine.extraArgs[2]"
 
 
-def test_a_flag_of_a_newer_release_is_told() -> None:
+def test_a_flag_of_a_newer_release_is_reported() -> None:
     assert "it came with 0.33.0" in problem(["--monokernel"], EngineVersion.of("0.32.0"))[1]
 
 

@@ -96,12 +96,12 @@ def test_nobody_loads_more_than_there_is() -> None:
 
 
 def test_tensors_that_are_loaded_beat_the_size_of_the_files() -> None:
-    """Three copies in a repository, or MTP layers beside the model: the headers of what is loaded tell."""
+    """Three copies in a repository, or MTP layers beside the model: the headers of what is loaded count."""
     plain = load("Qwen3-8B")
     size = 16_381_470_720
     by_shape = predict(plain).weights_gib
     assert known(plain, weights_bytes=3 * size, loaded_bytes=size) == pytest.approx(by_shape, abs=0.001)
-    more = int(1.018 * size)  # an audio tower of which the config does not tell
+    more = int(1.018 * size)  # an audio tower that the config does not mention
     assert known(plain, loaded_bytes=more) == pytest.approx(1.018 * by_shape, abs=0.01)
     assert known(plain, weights_bytes=size, loaded_bytes=20 * GIB, mtp_layers=1) == pytest.approx(20, abs=0.1)
 

@@ -1,11 +1,11 @@
-"""What labels of GPU operators and cloud vendors tell of a node's GPUs."""
+"""What labels of GPU operators and cloud vendors say about a node's GPUs."""
 
 from __future__ import annotations
 
 import pytest
 
 from qwen3_operator.engine.gpu import Gpu
-from qwen3_operator.engine.node_gpus import NodeGpus, gpus_of_node, label_that_would_tell, share_mib
+from qwen3_operator.engine.node_gpus import NodeGpus, gpus_of_node, memory_label, share_mib
 
 GPU = "nvidia.com/gpu"
 MIG = "nvidia.com/mig-1g.10gb"
@@ -77,7 +77,7 @@ def test_the_gpu_operators_labels_count_before_a_vendors() -> None:
 
 
 @pytest.mark.parametrize("number", ["", "many", "-1", "٣", "99999999999"])
-def test_a_label_that_is_no_size_tells_nothing(number: str) -> None:
+def test_a_label_that_is_no_size_says_nothing(number: str) -> None:
     assert gib({"nvidia.com/gpu.memory": number}) is None
 
 
@@ -91,7 +91,7 @@ def test_a_slice_is_never_the_whole_card() -> None:
     """review case 28: a MIG resource without its own label is unknown."""
     assert gib(H100, "7", MIG) is None
     assert gib(H100 | {f"{MIG}.memory": "9984"}, "7", MIG) == 9.69
-    assert label_that_would_tell(MIG) == f"{MIG}.memory"
+    assert memory_label(MIG) == f"{MIG}.memory"
 
 
 @pytest.mark.parametrize(
@@ -165,10 +165,10 @@ def test_a_part_of_an_unknown_card_is_unknown() -> None:
 
 
 @pytest.mark.parametrize("resource", ["amd.com/gpu", "example.com/accelerator"])
-def test_what_another_resource_stands_for_is_told_by_its_own_labels_alone(resource: str) -> None:
+def test_what_another_resource_stands_for_is_known_by_its_own_labels_alone(resource: str) -> None:
     assert gib(H100, "8", resource) is None
     assert gib(H100 | {f"{resource}.memory": "65536"}, "8", resource) == 63.62
-    assert label_that_would_tell(resource) == ""
+    assert memory_label(resource) == ""
 
 
 def test_kinds_of_nodes_have_an_order_whatever_is_known_of_them() -> None:

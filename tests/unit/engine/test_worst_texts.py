@@ -17,10 +17,8 @@ from qwen3_operator.engine.diagnosis.patterns import Pattern, first_cause, patte
 from qwen3_operator.engine.startup_log import parse_startup_log
 from qwen3_operator.engine.text import LONGEST_LINE, MOST_CHARACTERS, MOST_LINES, bounded
 
-A_PATTERN = 0.050
-"""Seconds of CPU that one pattern may take for 256 KiB of its own worst text."""
-A_LOG = 0.100
-"""The same for all patterns, one after the other, on one log."""
+LIMIT = 0.050
+"""Seconds of CPU for 256 KiB: for one pattern and its own worst text, and for all patterns and any whole log."""
 ROWS = [
     pytest.param(pattern, id=f"{section}-{pattern.reason}-{number}")
     for section in ("log", "scheduling", "volume", "image", "container", "event", "create")
@@ -62,14 +60,14 @@ def dearest(pattern: re.Pattern[str]) -> tuple[float, str]:
 @pytest.mark.parametrize("pattern", ROWS)
 def test_the_worst_text_of_each_pattern(pattern: Pattern) -> None:
     took, text = dearest(pattern.match)
-    assert took < A_PATTERN * slowness(), f"{took:.3f} s for {text[:100]!r}"
+    assert took < LIMIT * slowness(), f"{took:.3f} s for {text[:100]!r}"
 
 
 @pytest.mark.parametrize("pattern", STARTUP)
 def test_the_worst_text_of_a_start(pattern: re.Pattern[str]) -> None:
     _, text = dearest(pattern)
     took = seconds(lambda: parse_startup_log(text.splitlines()))
-    assert took < A_LOG * slowness(), f"{took:.3f} s for {text[:100]!r}"
+    assert took < LIMIT * slowness(), f"{took:.3f} s for {text[:100]!r}"
 
 
 @pytest.mark.parametrize("pattern", ROWS + STARTUP)
@@ -113,14 +111,14 @@ LOGS = {
 def test_a_whole_log(name: str) -> None:
     log = LOGS[name]
     pod = {"status": {"containerStatuses": [{"name": "vllm", "state": {"terminated": {"exitCode": 1}}}]}}
-    assert seconds(lambda: diagnose_log(log)) < A_LOG * slowness()
-    assert seconds(lambda: diagnose_pod(pod, log)) < A_LOG * slowness()
+    assert seconds(lambda: diagnose_log(log)) < LIMIT * slowness()
+    assert seconds(lambda: diagnose_pod(pod, log)) < LIMIT * slowness()
 
 
 @pytest.mark.parametrize("pattern", [row for row in ROWS if str(row.id).startswith("log-")])
 def test_a_whole_log_of_a_patterns_worst_text(pattern: Pattern) -> None:
     _, text = dearest(pattern.match)
-    assert seconds(lambda: diagnose_log(text)) < A_LOG * slowness()
+    assert seconds(lambda: diagnose_log(text)) < LIMIT * slowness()
 
 
 MESSAGES = {
@@ -136,8 +134,8 @@ MESSAGES = {
 def test_what_a_scheduler_says(name: str) -> None:
     """Another scheduler may say anything."""
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": MESSAGES[name]}
-    assert seconds(lambda: diagnose_pod({"status": {"conditions": [condition]}})) < A_LOG * slowness()
-    assert seconds(lambda: diagnose_create_failure(MESSAGES[name])) < A_LOG * slowness()
+    assert seconds(lambda: diagnose_pod({"status": {"conditions": [condition]}})) < LIMIT * slowness()
+    assert seconds(lambda: diagnose_create_failure(MESSAGES[name])) < LIMIT * slowness()
 
 
 def test_lines_are_cut_and_the_last_are_read() -> None:

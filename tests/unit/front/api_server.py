@@ -22,7 +22,7 @@ class ApiServer:
         self.objects: dict[str, Object] = {}
         self.lists = self.watches = 0
         self.too_old = False
-        """Whether every watch is told that its version is too old."""
+        """Whether every watch is refused, for its version is too old."""
         self._version = 10
         self._log: list[tuple[int, Object]] = []
         self._news = asyncio.Event()

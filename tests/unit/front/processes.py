@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from qwen3_front.contract import ANNOTATION, CLUSTERS, OURS, SERVICE_LABEL, SLICE_MANAGER, Told
+from qwen3_front.contract import ANNOTATION, CLUSTERS, OURS, SERVICE_LABEL, SLICE_MANAGER, Notice
 
 COUNT = 4
 """Ports of a front in tests."""
@@ -82,7 +82,7 @@ def _is_free(port: int) -> bool:
 
 def front_slice(port: int) -> dict[str, Any]:
     """What the operator makes of a deployment `chat`."""
-    return _slice("chat-front", OURS, port, [], {ANNOTATION: Told().written()})
+    return _slice("chat-front", OURS, port, [], {ANNOTATION: Notice().written()})
 
 
 def server_slice(port: int, *addresses: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from qwen3_front.contract import Mode, Told
+from qwen3_front.contract import Mode, Notice
 from qwen3_front.doors import Doors
 from qwen3_front.hold import Holder
 from qwen3_front.settings import Settings
@@ -25,7 +25,7 @@ async def until(check: Callable[[], Any], what: str = "") -> None:
     """Wait until it is so; far longer than it takes, for a busy machine."""
     try:
         async with asyncio.timeout(20):
-            while not check():  # noqa: ASYNC110 - nobody tells
+            while not check():  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0.005)
     except TimeoutError:
         raise AssertionError(f"it never came to be: {what}") from None
@@ -44,7 +44,7 @@ def whole(text: str) -> dict[str, Any]:
 
 
 class Server:
-    """Stands for vLLM: asks for a key where it has one, and answers as it is told to."""
+    """Stands for vLLM: asks for a key where it has one, and answers as the test says."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -141,14 +141,14 @@ class Stand:
         self.port = doors.ports[0]
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def tell(self, mode: Mode = Mode.HOLD, *servers: Server, why: str = "Starting") -> None:
+    def report(self, mode: Mode = Mode.HOLD, *servers: Server, why: str = "Starting") -> None:
         """What the slices say now."""
-        told = Told(mode=mode, why=why, usual_seconds=40)
-        self.holder.update(Table({self.port: Entry(NAME, told, frozenset(it.address for it in servers))}))
+        notice = Notice(mode=mode, why=why, usual_seconds=40)
+        self.holder.update(Table({self.port: Entry(NAME, notice, frozenset(it.address for it in servers))}))
 
     def ready(self) -> None:
         """The server is ready."""
-        self.tell(Mode.HOLD, self.server)
+        self.report(Mode.HOLD, self.server)
 
     async def until_waiting(self, count: int) -> None:
         """Wait until so many requests wait."""
@@ -164,7 +164,7 @@ async def stand(**settings: Any) -> AsyncIterator[Stand]:
     await server.start()
     await doors.open("127.0.0.1", wanted.first_port, wanted.ports)
     it = Stand(holder, doors, server)
-    it.tell()
+    it.report()
     try:
         yield it
     finally:

@@ -196,13 +196,13 @@ async def test_who_hangs_up_later_ends_the_work_of_the_server(front: Stand, http
 
 
 async def test_a_suspended_deployment_holds_nobody(front: Stand, http: aiohttp.ClientSession) -> None:
-    front.tell(Mode.REFUSE, why="spec.suspend is true")
+    front.report(Mode.REFUSE, why="spec.suspend is true")
     status, said = await ask(http, front.url)
     assert status == 503 and "spec.suspend is true" in json.loads(said)["error"]["message"]
 
 
 async def test_only_questions_wake_what_sleeps(front: Stand, http: aiohttp.ClientSession) -> None:
-    front.tell(Mode.ASLEEP)
+    front.report(Mode.ASLEEP)
     for path in ("/v1/models", "/health", "/metrics", "/"):
         async with http.get(f"{front.url}{path}") as response:
             assert response.status == 503 and "Retry-After" in response.headers
@@ -304,7 +304,7 @@ async def test_1000_requests_through_a_server_that_goes_and_comes_back() -> None
         async def changes() -> None:
             for _ in range(3):
                 await until(partial(has_done, done + 200))
-                front.tell(Mode.HOLD)
+                front.report(Mode.HOLD)
                 balancer.endpoints = [front.port]
                 await front.server.drained()
                 await front.until_waiting(32)

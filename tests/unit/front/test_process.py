@@ -16,10 +16,10 @@ from tests.unit.front.stand import Server
 QUESTION: dict[str, Any] = {"model": "m", "messages": []}
 
 
-async def until(look: Callable[[], Awaitable[Any]], wanted: Any) -> None:
-    """Wait until `look` finds what is wanted."""
+async def until(observe: Callable[[], Awaitable[Any]], wanted: Any) -> None:
+    """Wait until `observe` returns what is wanted."""
     async with asyncio.timeout(60):
-        while await look() != wanted:  # noqa: ASYNC110 - another process
+        while await observe() != wanted:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)
 
 
@@ -83,7 +83,7 @@ async def test_what_the_watch_brings_decides(running: Running) -> None:
     await until(it_lists, 2)
     api.remove("chat-x7k2p")
     api.too_old = False
-    await until(lambda: running.ask("/health"), 503)  # not held, so it tells whether the server is gone
+    await until(lambda: running.ask("/health"), 503)  # not held, so it shows whether the server is gone
     before = server.seen["/v1/chat/completions"]
     later = asyncio.create_task(running.ask())
     await running.until_waiting(1)
@@ -114,7 +114,7 @@ async def test_it_goes_on_while_the_api_server_is_away(running: Running) -> None
     assert await running.ask() == 200 and await running.status("/healthz") == 200
 
 
-async def test_it_tells_of_itself(running: Running) -> None:
+async def test_it_has_metrics_of_itself(running: Running) -> None:
     running.api.put(front_slice(running.front.first_port))
     running.api.put(server_slice(running.server.port, "127.0.0.1"))
     assert await running.ask() == 200
@@ -126,7 +126,7 @@ async def test_it_tells_of_itself(running: Running) -> None:
 
 
 @pytest.mark.parametrize("variable", ["hold_seconds", "colour", "first_port"])
-async def test_a_wrong_setting_is_told_in_words(tmp_path: Path, variable: str) -> None:
+async def test_a_wrong_setting_is_reported_in_words(tmp_path: Path, variable: str) -> None:
     front = FrontProcess(tmp_path / "none", tmp_path / "log", **{variable: -1})
     assert await front.ended() == 2
     text = (tmp_path / "log").read_text()

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen3_front.contract import ANNOTATION, CLUSTERS, OURS, SERVICE_LABEL, SLICE_MANAGER, Mode, Told, told
+from qwen3_front.contract import ANNOTATION, CLUSTERS, OURS, SERVICE_LABEL, SLICE_MANAGER, Mode, Notice, read_notice
 from qwen3_front.table import Address, Name, Table
 
 CHAT = Name("team", "chat")
@@ -27,13 +27,13 @@ def slice_of(name: str, manager: str, port: int | None, *addresses: str, **more:
 
 
 def test_a_port_is_whose_and_where_the_servers_are() -> None:
-    ours = slice_of("chat", OURS, 20001, "10.0.0.9", annotations={ANNOTATION: Told(mode=Mode.ASLEEP).written()})
+    ours = slice_of("chat", OURS, 20001, "10.0.0.9", annotations={ANNOTATION: Notice(mode=Mode.ASLEEP).written()})
     theirs = slice_of("chat", CLUSTERS, 8000, "10.0.0.1", "10.0.0.2")
     theirs["endpoints"].append({"addresses": ["10.0.0.3"], "conditions": {"ready": False, "serving": True}})
     theirs["endpoints"].append({"addresses": ["10.0.0.4"]})  # no word is a yes
     table = Table.of([theirs, ours, slice_of("other", CLUSTERS, 8000, "10.0.0.5")])
     (entry,) = table.by_port.values()
-    assert list(table.by_port) == [20001] and entry.name == CHAT and entry.told.mode is Mode.ASLEEP
+    assert list(table.by_port) == [20001] and entry.name == CHAT and entry.notice.mode is Mode.ASLEEP
     assert entry.servers == {Address(f"10.0.0.{it}", 8000) for it in (1, 2, 4)}
 
 
@@ -53,18 +53,18 @@ def test_addresses_of_ipv6() -> None:
 
 
 def test_what_the_operator_says_is_read_as_it_was_said() -> None:
-    said = Told(mode=Mode.REFUSE, why="spec.suspend is true", started=1.5, usual_seconds=90)
-    assert told({ANNOTATION: said.written()}) == said
-    assert Told().written() == '{"mode":"hold"}' and told({ANNOTATION: "{}"}) == told(None) == Told()
+    said = Notice(mode=Mode.REFUSE, why="spec.suspend is true", started=1.5, usual_seconds=90)
+    assert read_notice({ANNOTATION: said.written()}) == said
+    assert Notice().written() == '{"mode":"hold"}' and read_notice({ANNOTATION: "{}"}) == read_notice(None) == Notice()
 
 
 @given(st.text() | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(repr))
 def test_anything_can_stand_in_an_annotation(text: str) -> None:
-    assert isinstance(told({ANNOTATION: text}), Told)
+    assert isinstance(read_notice({ANNOTATION: text}), Notice)
 
 
 def test_strange_values_are_bounded() -> None:
     for value in ("1e999", "-5", '"x"', "NaN", "[1]"):
-        assert 0 <= (told({ANNOTATION: f'{{"usual_seconds": {value}}}'}).usual_seconds or 0) <= 86_400
-    assert len(told({ANNOTATION: f"""{{"why": "{"a b " * 300}"}}"""}).why) == 300
-    assert told({ANNOTATION: "x" * 5000}) == Told()
+        assert 0 <= (read_notice({ANNOTATION: f'{{"usual_seconds": {value}}}'}).usual_seconds or 0) <= 86_400
+    assert len(read_notice({ANNOTATION: f"""{{"why": "{"a b " * 300}"}}"""}).why) == 300
+    assert read_notice({ANNOTATION: "x" * 5000}) == Notice()

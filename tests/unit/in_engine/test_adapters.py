@@ -15,7 +15,7 @@ from tests.unit.in_engine.mounts import Clock, Volume
 from qwen3_in_engine.server import adapters as module
 from qwen3_in_engine.server.adapters import RETRY_SECONDS, SAY_SECONDS, Adapters, adapters_of
 from qwen3_in_engine.server.contract import ADAPTERS_VARIABLE
-from qwen3_in_engine.server.mounted import LOOK_SECONDS
+from qwen3_in_engine.server.mounted import READ_SECONDS
 
 
 @dataclass
@@ -54,9 +54,9 @@ class Bench:
         listed = [{"name": name, "path": path} for name, path in paths.items()]
         self.volume.write({"adapters.json": json.dumps({"version": version, "adapters": listed})})
 
-    def look(self, seconds: float = LOOK_SECONDS) -> None:
+    def follow(self, seconds: float = READ_SECONDS) -> None:
         self.clock.now += seconds
-        asyncio.run(self.adapters.look(self.models))
+        asyncio.run(self.adapters.follow(self.models))
 
 
 @pytest.fixture
@@ -71,13 +71,13 @@ def said(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 def test_the_server_has_what_the_list_says(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    bench.look()
+    bench.follow()
     assert said(capsys) == [{"version": "0", "served": [], "failed": {}}]
     bench.want("1", sql="/m/sql", law="/m/law")
-    bench.look()
+    bench.follow()
     assert bench.models.served == {"sql": "/m/sql", "law": "/m/law"}
     bench.want("2", law="/m/law2", art="/m/art")
-    bench.look()
+    bench.follow()
     assert bench.models.served == {"law": "/m/law2", "art": "/m/art"}
     assert bench.models.calls == ["load sql", "load law", "unload sql", "load law", "load art"]
     assert said(capsys)[-1] == {"version": "2", "served": ["art", "law"], "failed": {}}
@@ -86,44 +86,46 @@ def test_the_server_has_what_the_list_says(bench: Bench, capsys: pytest.CaptureF
 def test_nothing_is_asked_while_nothing_changes(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     bench.want(sql="/m/sql")
     for _ in range(9):
-        bench.look()
+        bench.follow()
     assert bench.models.calls == ["load sql"] and len(said(capsys)) == 1
-    bench.look(SAY_SECONDS)
-    assert bench.models.calls == ["load sql"] and len(said(capsys)) == 1, "who reads the log later is told again"
+    bench.follow(SAY_SECONDS)
+    assert bench.models.calls == ["load sql"] and len(said(capsys)) == 1, (
+        "it is logged again for who reads the log later"
+    )
 
 
-def test_a_refused_adapter_is_told_and_tried_again(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refused_adapter_is_reported_and_tried_again(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     bench.models.broken = {"/m/bad"}
     bench.want(bad="/m/bad", sql="/m/sql")
-    bench.look()
+    bench.follow()
     assert bench.models.served == {"sql": "/m/sql"}
     words = said(capsys)[-1]["failed"]["bad"]
     assert words.startswith("rank 64 is greater than 16") and len(words) <= 200
-    bench.look()
+    bench.follow()
     assert bench.models.calls == ["load bad", "load sql"]
     bench.models.broken = set()
-    bench.look(RETRY_SECONDS)
+    bench.follow(RETRY_SECONDS)
     assert bench.models.calls[2:] == ["load bad"] and said(capsys)[-1]["served"] == ["bad", "sql"]
 
 
 def test_another_copy_that_is_refused_leaves_the_one_before(bench: Bench) -> None:
     bench.want(sql="/m/sql")
-    bench.look()
+    bench.follow()
     bench.models.broken = {"/m/sql2"}
     bench.want("2", sql="/m/sql2")
-    bench.look()
+    bench.follow()
     assert bench.models.served == {"sql": "/m/sql"}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"adapters": [1]}', '{"adapters": {"a": 1}}'])
 def test_a_list_that_cannot_be_read_leaves_that_of_before(bench: Bench, text: str) -> None:
     bench.want(sql="/m/sql")
-    bench.look()
+    bench.follow()
     bench.volume.write({"adapters.json": text})
-    bench.look()
+    bench.follow()
     assert bench.models.served == {"sql": "/m/sql"}
     bench.want("3", law="/m/law")
-    bench.look()
+    bench.follow()
     assert bench.models.served == {"law": "/m/law"}
 
 
@@ -136,7 +138,7 @@ def test_a_vllm_that_we_do_not_know_serves_all_the_same(bench: Bench, monkeypatc
             await asyncio.sleep(0)
         task.cancel()
 
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(module, "READ_SECONDS", 0)
     asyncio.run(scenario())
 
 

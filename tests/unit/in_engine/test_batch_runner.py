@@ -46,7 +46,7 @@ def test_what_was_asked_when_a_pod_was_killed_is_suspected(tmp_path: Path) -> No
     assert dict(ledger(path, 3).deaths) == {1: 1, 2: 1}, "and it is counted once"
 
 
-def test_what_ends_as_told_kills_nobody(tmp_path: Path) -> None:
+def test_what_is_ended_by_us_kills_nobody(tmp_path: Path) -> None:
     path = tmp_path / "asked"
     first = ledger(path)
     first.started()
@@ -182,7 +182,7 @@ def test_of_a_large_input_only_what_is_asked_is_read_again(tmp_path: Path, monke
     path.write_bytes(b"".join(lines))
     source = Source(path, 0, 1)
     source.read(lambda index, line: None)
-    with path.open("r+b") as file:  # what was kept is not looked at
+    with path.open("r+b") as file:  # what was kept is not read
         file.write(bytes(sum(map(len, lines[:10_000]))))
     os.truncate(path, sum(map(len, lines[:20_000])))  # nor what comes after
     found = source.lines(iter(range(0, 20_000, 2)))
@@ -190,7 +190,7 @@ def test_of_a_large_input_only_what_is_asked_is_read_again(tmp_path: Path, monke
     assert [line + b"\n" for _, line in found] == lines[2:20_000:2]
 
 
-def test_reading_ends_when_told(tmp_path: Path) -> None:
+def test_reading_ends_on_a_signal(tmp_path: Path) -> None:
     path = tmp_path / "in"
     path.write_bytes(b"a\nb\n")
     source = Source(path, 0, 1)

@@ -27,7 +27,7 @@ from qwen3_in_engine.server.middleware import ServerMiddleware
 
 TARGET = 2000
 LIKE: Any = {"server": ("127.0.0.1", 8000)}
-TOLD = """
+REPORTS = """
 import json, os, sys, time
 from qwen3_in_engine.capacity.contract import VARIABLE, Benchmark
 it = Benchmark.from_text(os.environ[VARIABLE])
@@ -37,12 +37,12 @@ print("noise of vLLM", file=sys.stderr)
 for n in (1, 2, 4, 3):
     print(json.dumps({"concurrency": n, "tokens_per_second": 50 * n, "ttft_milliseconds": 700 * n}), flush=True)
 """
-FAILS = TOLD + "sys.exit('ValueError: no tokenizer, and the key is ' + os.environ['OPENAI_API_KEY'])"
-HANGS = TOLD.replace("(1, 2, 4, 3)", "(1,)") + "time.sleep(600)"
+FAILS = REPORTS + "sys.exit('ValueError: no tokenizer, and the key is ' + os.environ['OPENAI_API_KEY'])"
+HANGS = REPORTS.replace("(1, 2, 4, 3)", "(1,)") + "time.sleep(600)"
 
 
 def benchmark(folder: Path, **given: Any) -> Benchmark:
-    told: dict[str, Any] = {
+    reported: dict[str, Any] = {
         "key": "k1",
         "file": str(folder / "capacity.json"),
         "model": "/models/m",
@@ -53,7 +53,7 @@ def benchmark(folder: Path, **given: Any) -> Benchmark:
         "max_seconds": 30,
         "most": 64,
     }
-    return Benchmark(**told | given)
+    return Benchmark(**reported | given)
 
 
 def client(folder: Path, text: str) -> tuple[str, str]:
@@ -120,7 +120,7 @@ def test_the_sweep_ends_near_what_a_server_bears(bears: int, most: int) -> None:
     assert ended_by(steps, TARGET, most) == ("batch" if bears >= most else "target")
 
 
-def test_a_step_sends_as_many_as_it_needs_and_tells_of_failures() -> None:
+def test_a_step_sends_as_many_as_it_needs_and_reports_failures() -> None:
     assert [requests_of(n) for n in (1, 2, 64)] == [4, 6, 192]
     good = {"completed": 6, "output_throughput": 104.6, "p95_ttft_ms": 812.3}
     assert step_of(good, 2) == Step(2, 105, 812)
@@ -134,10 +134,10 @@ def test_the_command_has_the_flags_that_the_release_has(tmp_path: Path) -> None:
     assert words == ["--model", "Qwen3-8B", "--max-concurrency", "8", "--seed", "8", "--ignore-eos"]
 
 
-async def test_what_the_client_tells_is_written_and_the_server_gets_users(
+async def test_what_the_client_reports_is_written_and_the_server_gets_users(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    it = Measurement(benchmark(tmp_path), Turn(tmp_path), client(tmp_path, TOLD))
+    it = Measurement(benchmark(tmp_path), Turn(tmp_path), client(tmp_path, REPORTS))
     text = await measured(it, capfd)
     found = result_in(text)
     assert found["steps"] == [[1, 50, 700], [2, 100, 1400], [4, 200, 2800], [3, 150, 2100]]
@@ -204,7 +204,7 @@ def test_a_result_is_of_one_key_and_one_gpu(text: str, known: bool) -> None:
 async def test_of_several_processes_one_measures_and_all_wait(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    slow = TOLD.replace("for n", f"\nwhile not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.02)\nfor n")
+    slow = REPORTS.replace("for n", f"\nwhile not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.02)\nfor n")
     one = Measurement(benchmark(tmp_path), Turn(tmp_path, 1), client(tmp_path, slow))
     other = Measurement(benchmark(tmp_path), Turn(tmp_path, 2), ["/no/such/program"])
     async with running(one):
@@ -222,7 +222,7 @@ async def test_of_several_processes_one_measures_and_all_wait(
     assert (tmp_path / Turn(tmp_path)._file.name).stat().st_mode & 0o077 == 0
 
 
-def test_what_a_server_is_told(tmp_path: Path) -> None:
+def test_what_a_server_gets(tmp_path: Path) -> None:
     assert measurement_of({}, tmp_path) is None
     it = benchmark(tmp_path)
     assert Benchmark.from_text(it.as_text()) == it

@@ -131,7 +131,7 @@ async def test_a_request_that_never_ends_is_waited_for_so_long(tmp_path: Path) -
     request.cancel()
 
 
-async def test_who_comes_after_that_is_told_to_ask_again(pod: Pod) -> None:
+async def test_who_comes_after_that_is_asked_to_come_again(pod: Pod) -> None:
     asked(pod.folder).touch()
     await until(lambda: is_done(pod))
     status, headers, body = await pod.get()

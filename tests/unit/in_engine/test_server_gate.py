@@ -1,4 +1,4 @@
-"""Who gets in, what is counted, and who is told to wait: requests to a server with the middleware."""
+"""Who gets in, what is counted, and who is asked to wait: requests to a server with the middleware."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Answer:
 
 
 class Server:
-    """One with keys, around an application that tells 5 + 2 tokens and answers when it is let go."""
+    """One with keys, around an application that reports 5 + 2 tokens and answers when it is let go."""
 
     def __init__(self, folder: Path, keys: dict[str, str], limits: Any = None, config: Config | None = None) -> None:
         self.clock = Clock()
@@ -166,7 +166,7 @@ async def test_faults_and_clients_that_go_are_counted_as_such(server: Server, te
     assert counted("requests", team=team, code="5xx") == 1
 
 
-async def test_an_answer_that_tells_nothing_is_counted_as_that(server: Server, team: str) -> None:
+async def test_an_answer_that_reports_nothing_is_counted_as_that(server: Server, team: str) -> None:
     async def silent(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -211,7 +211,7 @@ async def test_a_secret_that_was_emptied_lets_nobody_in(server: Server) -> None:
     assert (await server.ask("", "/qwen3/livez", "GET")).status == 200
 
 
-async def test_who_asks_too_often_is_told_when_to_ask_again(tmp_path: Path, team: str) -> None:
+async def test_who_asks_too_often_learns_when_to_ask_again(tmp_path: Path, team: str) -> None:
     server = Server(tmp_path, {team: "sesame"}, {"default": {"requestsPerMinute": 2}})
     assert [(await server.ask("sesame")).status for _ in range(2)] == [200, 200]
     answer = await server.ask("sesame")
@@ -220,7 +220,7 @@ async def test_who_asks_too_often_is_told_when_to_ask_again(tmp_path: Path, team
     assert "2 requests a minute on this server" in answer.error["message"]
     assert counted("limited", team=team, limit="requestsPerMinute") == 1
     assert counted("requests", team=team, code="4xx") == 1
-    assert (await server.ask("sesame", "/v1/models", "GET")).status == 200, "looking costs nothing"
+    assert (await server.ask("sesame", "/v1/models", "GET")).status == 200, "reading costs nothing"
     server.clock.now += 30
     assert (await server.ask("sesame")).status == 200
 

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.in_engine.mounts import Clock, Volume
 
 from qwen3_in_engine.server.keys import LONGEST_KEY, Keys, NoKeys
-from qwen3_in_engine.server.mounted import LOOK_SECONDS
+from qwen3_in_engine.server.mounted import READ_SECONDS
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -58,7 +58,7 @@ def test_a_key_is_changed_while_both_are_known(tmp_path: Path) -> None:
     keys = Keys(tmp_path, clock)
 
     def known() -> list[str | None]:
-        clock.now += LOOK_SECONDS
+        clock.now += READ_SECONDS
         return [keys.team_of(bearer("old")), keys.team_of(bearer("new"))]
 
     assert known() == ["a", None]
@@ -70,14 +70,14 @@ def test_a_key_is_changed_while_both_are_known(tmp_path: Path) -> None:
     assert known() == [None, None]
 
 
-def test_the_folder_is_looked_at_so_often_and_no_more(tmp_path: Path) -> None:
+def test_the_folder_is_read_so_often_and_no_more(tmp_path: Path) -> None:
     clock = Clock()
     volume = Volume(tmp_path, {"a": "old"})
     keys = Keys(tmp_path, clock)
     volume.write({"a": "new"})
-    clock.now += LOOK_SECONDS / 2
+    clock.now += READ_SECONDS / 2
     assert keys.team_of(bearer("new")) is None
-    clock.now += LOOK_SECONDS / 2
+    clock.now += READ_SECONDS / 2
     assert keys.team_of(bearer("new")) == "a"
 
 
@@ -86,7 +86,7 @@ def test_a_folder_without_the_kubelets_link_is_read_too(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old")
     keys = Keys(tmp_path, clock)
     (tmp_path / "a").write_text("newer")
-    clock.now += LOOK_SECONDS
+    clock.now += READ_SECONDS
     assert keys.team_of(bearer("newer")) == "a"
 
 
@@ -122,10 +122,10 @@ def test_a_volume_that_cannot_be_read_leaves_the_keys_of_before(tmp_path: Path) 
     keys = Keys(tmp_path, clock)
     away = tmp_path.with_name("away")
     tmp_path.rename(away)
-    clock.now += LOOK_SECONDS
+    clock.now += READ_SECONDS
     assert keys.team_of(bearer("one")) == "a"
     away.rename(tmp_path)
     volume.write({"a": "two"})
-    clock.now += LOOK_SECONDS
+    clock.now += READ_SECONDS
     assert keys.team_of(bearer("two")) == "a"
     assert os.readlink(tmp_path / "..data") == "..2"  # noqa: PTH115

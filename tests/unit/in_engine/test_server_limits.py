@@ -10,7 +10,7 @@ import pytest
 from tests.unit.in_engine.mounts import Clock
 
 from qwen3_in_engine.server.limits import Account, Limit, Limits
-from qwen3_in_engine.server.mounted import LOOK_SECONDS
+from qwen3_in_engine.server.mounted import READ_SECONDS
 
 
 def refused(account: Account, limit: Limit, now: float) -> tuple[str, int] | None:
@@ -69,7 +69,7 @@ class File:
 
     def write(self, content: Any) -> None:
         self.path.write_text(content if isinstance(content, str) else json.dumps(content))
-        self.clock.now += LOOK_SECONDS
+        self.clock.now += READ_SECONDS
 
 
 def test_a_team_has_its_own_limits_or_those_of_all(tmp_path: Path) -> None:

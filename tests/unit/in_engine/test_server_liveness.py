@@ -1,4 +1,4 @@
-"""When a server is to be restarted, and when it only looks so."""
+"""When a server is to be restarted, and when it only seems so."""
 
 from __future__ import annotations
 

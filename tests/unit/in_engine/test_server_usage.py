@@ -1,4 +1,4 @@
-"""The tokens of a request, however vLLM tells them."""
+"""The tokens of a request, however vLLM reports them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def vllm(prompt: int, completion: int | None) -> Any:
     return SimpleNamespace(final_usage_info=SimpleNamespace(prompt_tokens=prompt, completion_tokens=completion))
 
 
-def test_what_vllm_tells_its_middleware_is_taken_and_the_stream_is_not_read() -> None:
+def test_what_vllm_reports_to_its_middleware_is_taken_and_the_stream_is_not_read() -> None:
     stream = [f'data: {{"choices":[{{"delta":{{"content":"{i}"}}}}]}}\n\n' for i in range(3)]
     assert asked(*stream, "data: [DONE]\n\n", kind=EVENTS, metadata=vllm(7, 3)) == (7, 3)
     assert asked('{"usage":{"prompt_tokens":1}}', metadata=vllm(7, None)) == (7, 0)
@@ -62,7 +62,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("what", ANSWERS)
-def test_what_the_answer_tells(what: str) -> None:
+def test_what_the_answer_reports(what: str) -> None:
     answer, tokens = ANSWERS[what]
     for text in (json.dumps(answer), json.dumps(answer, separators=(",", ":")), json.dumps(answer, indent=1)):
         assert asked(text) == tokens
@@ -70,7 +70,7 @@ def test_what_the_answer_tells(what: str) -> None:
         assert asked(text[:half], text[half:]) == tokens
 
 
-def test_a_long_answer_tells_at_its_end_and_is_not_kept() -> None:
+def test_a_long_answer_reports_at_its_end_and_is_not_kept() -> None:
     numbers = ("0.123456789," * 100_000).encode()
     parts = [b'{"data":[', *[numbers] * (2 * MOST_BYTES // len(numbers)), b'0],"usage":{"prompt_tokens":9,', b'"x":1}}']
     assert asked(*parts) == (9, 0)
@@ -78,7 +78,7 @@ def test_a_long_answer_tells_at_its_end_and_is_not_kept() -> None:
     assert asked(*parts) is None
 
 
-def test_the_last_event_of_responses_tells() -> None:
+def test_the_last_event_of_responses_reports() -> None:
     done = {"type": "response.completed", "response": {"usage": {"input_tokens": 4, "output_tokens": 5}}}
     parts = ["event: response.created\ndata: {}\n\n", f"event: response.completed\ndata: {json.dumps(done)}\n\n"]
     assert asked(*parts, kind=EVENTS) == (4, 5)
@@ -94,14 +94,14 @@ EVASIONS = {
 
 
 @pytest.mark.parametrize("what", EVASIONS)
-def test_a_client_cannot_tell_tokens_of_its_own(what: str) -> None:
+def test_a_client_cannot_report_tokens_of_its_own(what: str) -> None:
     assert asked(json.dumps(EVASIONS[what], separators=(",", ":"))) == (9, 0)
 
 
 @pytest.mark.parametrize(
     "body", ["", "{", "[]", "null", '{"usage":null}', '{"usage":{"prompt_tokens":"x"}}', "[" * 9999]
 )
-def test_what_tells_nothing_is_nothing(body: str) -> None:
+def test_what_reports_nothing_is_nothing(body: str) -> None:
     assert asked(body) is None
     assert asked(f"data: {body}\n\n", kind=EVENTS) is None
 
@@ -110,9 +110,9 @@ def test_a_refusal_of_vllm_uses_nothing() -> None:
     assert asked('{"error":{},"usage":{"prompt_tokens":9}}', status=400) is None
 
 
-def test_embeddings_as_bytes_tell_in_a_header() -> None:
-    told = json.dumps({"usage": {"prompt_tokens": 9, "total_tokens": 9}}).encode()
-    assert asked(b"\0" * 64, kind=b"application/octet-stream", headers=((b"metadata", told),)) == (9, 0)
+def test_embeddings_as_bytes_report_in_a_header() -> None:
+    reported = json.dumps({"usage": {"prompt_tokens": 9, "total_tokens": 9}}).encode()
+    assert asked(b"\0" * 64, kind=b"application/octet-stream", headers=((b"metadata", reported),)) == (9, 0)
 
 
 class Engine:
@@ -146,7 +146,7 @@ def gone(engine: Any, request_id: str) -> Usage:
     return asyncio.run(run())
 
 
-def test_of_an_answer_that_nobody_waits_for_the_engine_tells_how_far_it_came() -> None:
+def test_of_an_answer_that_nobody_waits_for_the_engine_reports_how_far_it_came() -> None:
     engine = Engine(x=("chat-1", 7, 3), other=("chat-11", 100, 100))
     usage = gone(engine, "chat-1")
     engine.request_states.clear()  # the application has heard of it
@@ -159,6 +159,6 @@ def test_several_answers_to_one_prompt_have_read_it_once() -> None:
 
 
 @pytest.mark.parametrize("engine", [None, object(), Engine(), Engine(x=("c", None, 1))])  # type: ignore[arg-type]
-def test_an_engine_that_tells_nothing(engine: Any) -> None:
+def test_an_engine_that_reports_nothing(engine: Any) -> None:
     usage = gone(engine, "c")
     assert usage.gone and usage.tokens() is None

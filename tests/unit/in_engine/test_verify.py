@@ -173,7 +173,7 @@ async def test_golden_prompts() -> None:
     assert (await verify(wanted, Server(plain=lambda body: {"content": "Paris, 4"}))).seen[-1] == "prompts"
 
 
-async def test_an_answer_that_is_none_is_told_and_not_held_against_the_server() -> None:
+async def test_an_answer_that_is_none_is_logged_and_not_held_against_the_server() -> None:
     """What our own code cannot read keeps no server from its users: the middleware logs it and goes on."""
 
     async def strange(method: str, path: str, body: Body | None) -> Answer:

@@ -216,9 +216,9 @@ def event(kind: str, name: str, reason: str, message: str, seconds: float, *, wa
 
 def node(name: str = "gpu-1", **labels: str) -> Object:
     """A node with eight H100."""
-    told = {"nvidia.com/gpu.product": GPUS.product, "nvidia.com/gpu.memory": str(GPUS.memory_mib)} | labels
+    reported = {"nvidia.com/gpu.product": GPUS.product, "nvidia.com/gpu.memory": str(GPUS.memory_mib)} | labels
     status = {"allocatable": {"cpu": "64", "nvidia.com/gpu": "8"}, "nodeInfo": {"kubeletVersion": "v1.36.3"}}
-    its = {"name": name, "labels": {k: v for k, v in told.items() if v}, "creationTimestamp": ago(86400)}
+    its = {"name": name, "labels": {k: v for k, v in reported.items() if v}, "creationTimestamp": ago(86400)}
     return {"apiVersion": "v1", "kind": "Node", "metadata": its, "status": status}
 
 

@@ -135,7 +135,7 @@ def test_the_key_is_that_of_the_secret_or_of_the_environment(guarded: ApiServer,
     assert not [path for path in guarded.asked if "secrets" in path]
 
 
-def test_who_may_not_read_the_secret_is_told_what_to_do(guarded: ApiServer, api: Api) -> None:
+def test_who_may_not_read_the_secret_learns_what_to_do(guarded: ApiServer, api: Api) -> None:
     guarded.allows = lambda verb, resource, namespace: resource != "secrets"
     with pytest.raises(Failure, match="put the key into QWEN3_API_KEY"):
         endpoint(api, "team", "chat", {})

@@ -69,8 +69,8 @@ def test_the_oldest_kubernetes_is_the_charts() -> None:
 def test_every_command_stands_in_the_document() -> None:
     page = (ROOT / "docs" / "kubectl-qwen3.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
-    told = {command for row in rows for command in re.findall(r"`(\w+)", row)}
-    assert told == set(re.findall(r"^    ([a-z]+)", make_parser().format_help(), re.MULTILINE))
+    reported = {command for row in rows for command in re.findall(r"`(\w+)", row)}
+    assert reported == set(re.findall(r"^    ([a-z]+)", make_parser().format_help(), re.MULTILINE))
 
 
 def test_help_loads_nothing_that_takes_time() -> None:
@@ -290,8 +290,10 @@ def test_a_bundle_holds_no_secret(full: ApiServer, shell: Shell, tmp_path: Path)
     code, out, err = shell("bundle", "--file", str(path))
     assert (code, out) == (0, f"{path}\n"), err
     files = contents(path)
-    told = {name: [what for what, secret in PLANTED.items() if secret.encode() in data] for name, data in files.items()}
-    assert not {name: found for name, found in told.items() if found}
+    reported = {
+        name: [what for what, secret in PLANTED.items() if secret.encode() in data] for name, data in files.items()
+    }
+    assert not {name: found for name, found in reported.items() if found}
     assert not [target for target in full.asked if "/secrets" in target]
     names_ = {name.split("/", 1)[1] for name in files}
     assert {

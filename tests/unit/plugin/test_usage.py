@@ -54,7 +54,7 @@ def test_it_is_the_sum_of_the_servers(keyed: ApiServer, shell: Shell) -> None:
     assert "(no key)" in out and "150" in out
 
 
-def test_a_server_that_does_not_tell_is_named(keyed: ApiServer, shell: Shell) -> None:
+def test_a_server_that_does_not_report_is_named(keyed: ApiServer, shell: Shell) -> None:
     keyed.allows = lambda verb, resource, namespace: resource != "pods/proxy"
     code, out, err = shell("usage", "chat")
     assert (code, out) == (0, "")

@@ -61,7 +61,7 @@ def test_a_server_that_starts_is_where_its_log_says(lines: int, at: str) -> None
     assert found[at][0] == "now" and found["image and volumes"] == ("done", 19)
 
 
-def test_a_spec_that_nobody_has_looked_at() -> None:
+def test_a_spec_that_was_never_reconciled() -> None:
     objects = recorded.deployment("chat")
     objects[0]["metadata"]["generation"] = 2
     assert "has not looked at the newest spec" in view(Seen(objects[0], recorded.NOW)).notes[0]
@@ -145,7 +145,7 @@ def test_suggestions(words: list[str], expected: tuple[list[str], int]) -> None:
     assert complete(*words) == expected
 
 
-def test_a_shell_is_told_nothing_where_no_cluster_answers(
+def test_a_shell_gets_nothing_where_no_cluster_answers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "")  # no kubectl

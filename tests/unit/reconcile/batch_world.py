@@ -191,7 +191,7 @@ class World:
         del self.cluster.objects[kind.kind, NS, name]
 
 
-def told(status: Object, type: str) -> tuple[str, str, str]:
+def reported(status: Object, type: str) -> tuple[str, str, str]:
     """Status, reason and message of a condition."""
     found = next(c for c in status["conditions"] if c["type"] == type)
     return found["status"], found["reason"], found["message"]

@@ -18,9 +18,9 @@ class Served(World):
     async def served(self, **spec: Any) -> None:
         """Have it, and bring it to where its servers are ready."""
         self.apply(QWEN3_DEPLOYMENTS, Q3d(SERVED).set(**spec))
-        await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+        await self.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
         await downloaded(self, self.model_of(SERVED))
-        await self.look(QWEN3_DEPLOYMENTS, SERVED)
+        await self.reconcile(QWEN3_DEPLOYMENTS, SERVED)
         await self.ready()
 
     async def ready(self) -> None:
@@ -28,14 +28,14 @@ class Served(World):
         made = self.changed(DEPLOYMENTS, SERVED)
         counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas"), made["spec"]["replicas"])
         made["status"] = counts | {"observedGeneration": made["metadata"]["generation"]}
-        await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+        await self.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
 
     async def change(self, **spec: Any) -> None:
         """Another spec; None takes a field away."""
         obj = self.changed(QWEN3_DEPLOYMENTS, SERVED)
         obj["spec"] = {key: value for key, value in (obj["spec"] | spec).items() if value is not None}
         obj["metadata"]["generation"] += 1
-        await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+        await self.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
 
     @property
     def server(self) -> dict[str, Any]:

@@ -301,7 +301,7 @@ async def test_an_adapter_of_another_model_is_not_served(adapter: Object, words:
     assert [entry["ready"] for entry in status["adapters"]] == [True, False]
 
 
-async def test_what_vllm_refuses_is_told() -> None:
+async def test_what_vllm_refuses_is_reported() -> None:
     world = World(loraAdapters=[SQL])
     await world.base_ready()
     world.adapter_ready("me/sql")

@@ -28,7 +28,7 @@ class Scaled(Served):
         """As the autoscaler does, by another field manager."""
         meta = {"namespace": NAMESPACE, "name": SERVED}
         await self.cluster.apply(DEPLOYMENTS, {"metadata": meta, "spec": {"replicas": replicas}}, manager="keda")
-        await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+        await self.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
 
     @property
     def replicas(self) -> int:
@@ -53,9 +53,9 @@ def world() -> Scaled:
 
 async def test_the_autoscaler_comes_with_the_first_server_and_owns_their_number(world: Scaled) -> None:
     world.apply(QWEN3_DEPLOYMENTS, Q3d(SERVED).set(autoscaling=AUTOSCALING | {"minReplicas": 2}))
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     await downloaded(world, world.model_of(SERVED))
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     assert world.replicas == 2 and world.scaler is None, "nothing to scale before the first servers are up"
     await world.ready()
     assert world.replicas == 2 and world.scaler is not None
@@ -64,7 +64,7 @@ async def test_the_autoscaler_comes_with_the_first_server_and_owns_their_number(
     assert world.replicas == 3
     await world.ready()
     writes = len(world.cluster.writes)
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     assert world.replicas == 3 and len(world.cluster.writes) == writes, "at rest nothing is written"
     status = world.cluster.objects[QWEN3_DEPLOYMENTS.kind, NAMESPACE, SERVED]["status"]
     assert status["autoscaling"] == {"desiredReplicas": 3}
@@ -140,7 +140,7 @@ async def test_more_servers_on_their_way_leave_it_ready(world: Scaled) -> None:
     made = world.changed(DEPLOYMENTS, SERVED)
     made["status"] = {"replicas": 3, "updatedReplicas": 3, "readyReplicas": 1}
     made["status"]["observedGeneration"] = made["metadata"]["generation"]
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     assert world.says("Ready")[0] == "True"
     assert world.says("Available")[2] == "1 of 3 servers are ready"
 
@@ -150,12 +150,12 @@ async def test_a_hands_edit_and_a_deletion_are_repaired(world: Scaled) -> None:
     live = world.changed(SCALED_OBJECTS, SERVED)
     live["spec"]["maxReplicaCount"] = 9
     live["spec"]["triggers"].append({"type": "cron", "metadata": {}})
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     assert world.scaler is not None and world.scaler["spec"]["maxReplicaCount"] == 4
     assert len(world.scaler["spec"]["triggers"]) == 1
     del world.cluster.objects[SCALED_OBJECTS.kind, NAMESPACE, SERVED]
     world.operator._store.remove(SCALED_OBJECTS, world.scaler["metadata"] if world.scaler else live["metadata"])
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     assert world.scaler is not None
 
 
@@ -179,7 +179,7 @@ async def test_without_keda_it_serves_and_says_so(world: Scaled) -> None:
     assert world.says("Accepted")[:2] == ("True", "AcceptedWithWarnings")
     assert "install KEDA" in world.says("Accepted")[2] and world.says("Ready")[0] == "True"
     world.cluster.unknown.clear()
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     assert world.scaler is not None, "it was installed meanwhile"
 
 
@@ -190,7 +190,7 @@ async def test_where_keda_was_removed_nothing_sleeps_for_ever(world: Scaled) -> 
     world.cluster.unknown.add(SCALED_OBJECTS)
     await world.operator._leave_out_missing()  # it was restarted
     world.cluster.show = lambda store: _show_known(world, store)  # type: ignore[method-assign]
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     assert world.replicas == 1 and "install KEDA" in world.says("Accepted")[2]
 
 
@@ -200,7 +200,7 @@ def _show_known(world: Scaled, store: Any) -> None:
             store.put(kind, dict(obj))
 
 
-async def test_an_operator_that_was_not_told_of_keda_says_so() -> None:
+async def test_an_operator_without_keda_says_so() -> None:
     world = Scaled()
     assert SCALED_OBJECTS not in world.operator._store.kinds
     world.cluster.show = lambda store: _show_known(world, store)  # type: ignore[method-assign]
@@ -213,7 +213,7 @@ async def test_what_keda_says_is_shown(world: Scaled) -> None:
     live = world.changed(SCALED_OBJECTS, SERVED)
     failed = {"type": "Ready", "status": "False", "reason": "TriggerError", "message": "prometheus: no data"}
     live["status"] = {"conditions": [failed, {"type": "Active", "status": "False"}]}
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     assert "prometheus: no data" in world.says("Accepted")[2]
     status = world.cluster.objects[QWEN3_DEPLOYMENTS.kind, NAMESPACE, SERVED]["status"]
     assert status["autoscaling"] == {"desiredReplicas": 1, "active": False}

@@ -7,7 +7,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from tests.unit.reconcile.batch_world import LARGE, NAME, NS, SMALL, World, deployment, lent, told
+from tests.unit.reconcile.batch_world import LARGE, NAME, NS, SMALL, World, deployment, lent, reported
 
 from qwen3_in_engine.batch_runner.contract import PROGRESS_SECONDS
 from qwen3_operator.api.batch import Qwen3BatchSpec
@@ -55,7 +55,7 @@ async def test_a_deployment_that_moves_or_goes_changes_nothing(world: World, wha
     assert world.models() == {small: [NAME]}, "no other model is held"
     world.end(world.job())
     status = await world.reconcile()
-    assert told(status, "Ready")[:2] == ("True", "Completed")
+    assert reported(status, "Ready")[:2] == ("True", "Completed")
     assert (status["model"]["name"], status["job"]["result"]) == (small, "Complete")
     world.remove(JOBS, job["metadata"]["name"])
     assert await world.reconcile() == status, "the TTL takes the Job, not the result"
@@ -73,7 +73,7 @@ async def test_only_pods_of_the_job_are_believed(world: World, forger: str) -> N
     assert "requests" not in status and "shards" not in status
     job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
     status = await world.reconcile()
-    assert told(status, "Completed")[:2] == ("False", "NotMerged")
+    assert reported(status, "Completed")[:2] == ("False", "NotMerged")
 
 
 async def test_a_job_of_somebody_else_is_neither_believed_nor_removed(world: World) -> None:
@@ -89,7 +89,7 @@ async def test_a_job_of_somebody_else_is_neither_believed_nor_removed(world: Wor
     await world.reconcile()
     world.ready()
     status = await world.reconcile()
-    assert told(status, "Accepted")[:2] == ("False", "NameTaken")
+    assert reported(status, "Accepted")[:2] == ("False", "NameTaken")
     assert world.job() == kept and "job" not in status
 
 
@@ -136,9 +136,9 @@ async def test_of_two_batches_with_one_output_the_first_has_it(world: World) -> 
     world.apply("second", output={"claim": {"name": "answers", "path": "./out.jsonl"}})
     await world.reconcile("first")
     status = await world.reconcile("second")
-    assert told(status, "Accepted")[:2] == ("False", "OutputInUse")
-    assert "Qwen3Batch first" in told(status, "Accepted")[2]
-    assert told(world.batch("first")["status"], "Accepted")[0] == "True"
+    assert reported(status, "Accepted")[:2] == ("False", "OutputInUse")
+    assert "Qwen3Batch first" in reported(status, "Accepted")[2]
+    assert reported(world.batch("first")["status"], "Accepted")[0] == "True"
 
 
 def test_a_record_too_long_for_an_annotation_leaves_out_what_the_status_has() -> None:

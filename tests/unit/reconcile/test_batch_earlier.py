@@ -6,7 +6,7 @@ import copy
 import json
 
 import pytest
-from tests.unit.reconcile.batch_world import LARGE, NAME, NS, SMALL, World, lent, of_earlier_release, told
+from tests.unit.reconcile.batch_world import LARGE, NAME, NS, SMALL, World, lent, of_earlier_release, reported
 
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.source import ModelSource
@@ -64,7 +64,7 @@ async def test_a_finished_job_of_the_release_before_is_not_run_again(world: Worl
     world.end(job)
     world.restart()
     status = await world.reconcile()
-    assert (told(status, "Ready")[:2], status["engine"]["image"]) == (
+    assert (reported(status, "Ready")[:2], status["engine"]["image"]) == (
         ("True", "Completed"),
         "vllm/vllm-openai:v0.33.0",
     )

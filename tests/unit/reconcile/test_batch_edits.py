@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from tests.unit.reconcile.batch_world import EDITS, LARGE, NAME, SMALL, Object, World, of_earlier_release, told
+from tests.unit.reconcile.batch_world import EDITS, LARGE, NAME, SMALL, Object, World, of_earlier_release, reported
 
 from qwen3_operator.api.source import ModelSource
 from qwen3_operator.desired.batch import NO_DEADLINE
@@ -26,8 +26,8 @@ async def test_what_does_not_reach_a_pod_does_not_kill_a_running_job(world: Worl
         assert live["spec"][field] == edit[field]
     if "backoffLimit" in edit:
         assert live["spec"]["backoffLimitPerIndex"] == 6
-        assert "keeps the backoffLimit 6" in told(status, "Accepted")[2]
-    assert told(status, "Accepted")[0] == "True"
+        assert "keeps the backoffLimit 6" in reported(status, "Accepted")[2]
+    assert reported(status, "Accepted")[0] == "True"
     world.cluster.writes.clear()
     await world.reconcile()
     assert world.cluster.writes == []
@@ -60,7 +60,7 @@ async def test_another_engine_makes_another_job_and_the_one_before_runs_until_th
     status = await world.reconcile()
     assert world.job()["metadata"]["uid"] == job["metadata"]["uid"]
     assert status["model"]["name"] == model_name(ModelSource(id=SMALL)), "of the Job that runs"
-    assert f"goes on until Qwen3Model {large}" in told(status, "Accepted")[2]
+    assert f"goes on until Qwen3Model {large}" in reported(status, "Accepted")[2]
     assert world.models() == {model_name(ModelSource(id=SMALL)): [NAME], large: [NAME]}
     world.ready(LARGE)
     status = await world.reconcile()
@@ -73,14 +73,14 @@ async def test_a_refused_edit_leaves_the_job_and_says_so(world: World) -> None:
     world.edit(engine={"extraArgs": ["--nonsense"]})
     status = await world.reconcile()
     assert world.job()["metadata"]["uid"] == job["metadata"]["uid"]
-    assert told(status, "Accepted")[0] == "False"
-    assert f"Job {job['metadata']['name']} goes on meanwhile" in told(status, "Accepted")[2]
+    assert reported(status, "Accepted")[0] == "False"
+    assert f"Job {job['metadata']['name']} goes on meanwhile" in reported(status, "Accepted")[2]
     world.edit(suspend=True)
     await world.reconcile()
     assert world.job()["spec"]["suspend"] is True, "it can be stopped all the same"
     world.end(world.job())
     status = await world.reconcile()
-    assert told(status, "Ready")[:2] == ("True", "Completed"), "its result is not lost"
+    assert reported(status, "Ready")[:2] == ("True", "Completed"), "its result is not lost"
 
 
 async def test_an_unreadable_spec_keeps_what_runs(world: World) -> None:
@@ -88,12 +88,12 @@ async def test_an_unreadable_spec_keeps_what_runs(world: World) -> None:
     before = copy.deepcopy(world.batch()["status"])
     world.edit(preflight="Perhaps")
     status = await world.reconcile()
-    assert told(status, "Accepted")[:2] == ("False", "InvalidSpec")
+    assert reported(status, "Accepted")[:2] == ("False", "InvalidSpec")
     assert [status[key] for key in ("model", "engine", "plan", "job")] == [
         before[key] for key in ("model", "engine", "plan", "job")
     ]
     world.end(job)
-    assert told(await world.reconcile(), "Ready")[:2] == ("True", "Completed")
+    assert reported(await world.reconcile(), "Ready")[:2] == ("True", "Completed")
 
 
 async def test_a_batch_that_moves_before_its_job_is_there_releases_the_model_before(world: World) -> None:

@@ -6,7 +6,7 @@ import copy
 import json
 
 import pytest
-from tests.unit.reconcile.batch_world import EDITS, NS, SMALL, Object, World, deployment, told
+from tests.unit.reconcile.batch_world import EDITS, NS, SMALL, Object, World, deployment, reported
 
 from qwen3_operator.api.source import ModelSource
 from qwen3_operator.controller.kinds import JOBS, PODS
@@ -30,9 +30,9 @@ async def test_a_batch_that_has_ended_never_runs_again(world: World, edit: Objec
     same = ("job", "model", "engine", "plan", "requests", "output")
     assert [status.get(key) for key in same] == [before.get(key) for key in same]
     for type in ("ModelReady", "Completed", "Ready", "Stalled"):
-        assert told(status, type) == told(before, type)
+        assert reported(status, type) == reported(before, type)
     assert status["observedGeneration"] == 2
-    assert "the batch has ended" in told(status, "Accepted")[2]
+    assert "the batch has ended" in reported(status, "Accepted")[2]
     assert world.models() == {}
 
 
@@ -45,8 +45,8 @@ async def test_an_edit_just_before_the_end_comes_too_late(world: World) -> None:
         "startedAt": "2026-01-01T11:00:00Z",
         "finishedAt": "2026-01-01T12:00:00Z",
     }
-    assert told(status, "Ready")[0] == "True"
-    assert "edited too late" in told(status, "Accepted")[2]
+    assert reported(status, "Ready")[0] == "True"
+    assert "edited too late" in reported(status, "Accepted")[2]
     assert world.job()["metadata"]["uid"] == job["metadata"]["uid"]
 
 
@@ -84,12 +84,12 @@ async def test_what_is_finished_of_a_job_that_failed_is_delivered(world: World) 
     args = delivery["spec"]["template"]["spec"]["containers"][0]["args"]
     assert args[2:] == ["batch_expired", "spec.activeDeadlineSeconds were over before it was answered"]
     assert (status["job"]["result"], status["job"]["delivery"]) == ("Failed", "Running")
-    assert "is being delivered by Job" in told(status, "Completed")[2]
+    assert "is being delivered by Job" in reported(status, "Completed")[2]
     assert world.job()["spec"]["ttlSecondsAfterFinished"] >= 86400, "the parts' Job stays until they are delivered"
     delivery["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
     status = await world.reconcile()
     assert (status["job"]["delivery"], status["output"]) == ("Complete", "answers:out.jsonl")
-    state, reason, words = told(status, "Completed")
+    state, reason, words = reported(status, "Completed")
     assert (state, reason) == ("False", "DeadlineExceeded")
     assert "What is finished is delivered, with an error line for each line that is not" in words
 
@@ -118,8 +118,8 @@ async def test_a_batch_goes_on_when_the_claim_of_its_output_has_grown(world: Wor
     full(world, job)
     status = await world.reconcile()
     assert (status["outputCapacity"], "result" in status["job"]) == ("1Gi", False)
-    assert "It goes on once the claim of the output is larger than 1Gi" in told(status, "Completed")[2]
-    assert told(status, "Stalled")[0] == "True"
+    assert "It goes on once the claim of the output is larger than 1Gi" in reported(status, "Completed")[2]
+    assert reported(status, "Stalled")[0] == "True"
     assert len(world.jobs()) == 1 and len(world.cluster.of(JOBS)) == 1, "into a full volume nothing is delivered"
     claim["status"] = {"capacity": {"storage": "2Gi"}}
     for pod in world.cluster.of(PODS):
@@ -136,7 +136,7 @@ async def test_where_no_line_was_answered_nothing_is_delivered(world: World, rea
     job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "PodFailurePolicy"}]}
     status = await world.reconcile()
     assert (status["job"]["result"], status["job"].get("delivery")) == ("Failed", None)
-    assert told(status, "Completed")[1] == told(status, "Stalled")[1] == reason
+    assert reported(status, "Completed")[1] == reported(status, "Stalled")[1] == reason
     assert world.cluster.of(JOBS) == [job]
 
 
@@ -146,7 +146,7 @@ async def test_what_another_shard_has_answered_is_delivered_where_one_is_wrong(w
     world.pod(job, report={"result": "Failed", "reason": "AnswersWrong", "message": "the parser"})
     job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "PodFailurePolicy"}]}
     status = await world.reconcile()
-    assert (told(status, "Completed")[1], status["job"]["delivery"]) == ("AnswersWrong", "Running")
+    assert (reported(status, "Completed")[1], status["job"]["delivery"]) == ("AnswersWrong", "Running")
     container = world.delivery()["spec"]["template"]["spec"]["containers"][0]
     assert container["args"][2] == "shard_given_up" and "AnswersWrong" in container["args"][3]
 
@@ -165,7 +165,7 @@ async def test_how_a_batch_ended_is_read_from_its_job(world: World) -> None:
     lost(world)
     status = await world.reconcile()
     assert (status["job"], status["output"]) == (before["job"], before["output"])
-    assert told(status, "Ready")[:2] == ("True", "Completed")
+    assert reported(status, "Ready")[:2] == ("True", "Completed")
     assert world.job()["metadata"]["uid"] == job["metadata"]["uid"] and world.models() == {}
 
 
@@ -206,7 +206,7 @@ async def test_the_size_of_a_claim_that_was_full_is_read_from_the_job(world: Wor
         world.batch()["status"] = {"outputCapacity": hand}
     status = await world.reconcile()
     assert status["outputCapacity"] == "1Gi", "it waits, and has not ended"
-    assert told(status, "Completed")[1] == "OutputFull"
+    assert reported(status, "Completed")[1] == "OutputFull"
     assert world.job()["metadata"]["uid"] == job["metadata"]["uid"]
     claim["status"] = {"capacity": {"storage": "2Gi"}}
     world.batch()["status"].pop("outputCapacity")
@@ -218,10 +218,10 @@ async def test_the_size_of_a_claim_that_was_full_is_read_from_the_job(world: Wor
 async def test_an_end_that_a_hand_wrote_into_the_status_ends_nothing(world: World) -> None:
     job = await world.running()
     name = job["metadata"]["name"]
-    for told_by_hand in ({"name": name, "result": "Complete"}, {"name": name, "result": "Failed"}):
-        world.batch()["status"]["job"] = told_by_hand
+    for recorded_by_hand in ({"name": name, "result": "Complete"}, {"name": name, "result": "Failed"}):
+        world.batch()["status"]["job"] = recorded_by_hand
         status = await world.reconcile()
-        assert "result" not in status["job"] and told(status, "Ready")[0] == "False"
+        assert "result" not in status["job"] and reported(status, "Ready")[0] == "False"
         assert world.models() != {}, "the model is held for the Job that runs"
     await world.ended(job)
     world.batch()["status"]["job"]["result"] = "Failed"
@@ -264,13 +264,13 @@ async def test_a_delivery_of_somebody_else_is_not_believed_and_the_own_one_comes
     over = {"conditions": [{"type": "Complete", "status": "True"}]}
     theirs = copy.deepcopy(world.cluster.put(JOBS, {"metadata": meta, "spec": {"template": {}}, "status": over}))
     status = await world.reconcile()
-    assert told(status, "Accepted")[:2] == ("False", "NameTaken")
-    assert "as soon as a Job for that can be made" in told(status, "Completed")[2]
+    assert reported(status, "Accepted")[:2] == ("False", "NameTaken")
+    assert "as soon as a Job for that can be made" in reported(status, "Completed")[2]
     assert (status["job"]["delivery"], "output" in status) == ("Waiting", False)
     assert world.delivery() == theirs and world.wait is not None
     assert world.models() != {}, "the batch is not over"
     world.remove(JOBS, name)
     status = await world.reconcile()
-    assert (told(status, "Accepted")[0], status["job"]["delivery"]) == ("True", "Running")
+    assert (reported(status, "Accepted")[0], status["job"]["delivery"]) == ("True", "Running")
     world.delivery()["status"] = over
     assert (await world.reconcile())["job"]["delivery"] == "Complete"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.reconcile.batch_world import NAME, NS, SMALL, Object, World, told
+from tests.unit.reconcile.batch_world import NAME, NS, SMALL, Object, World, reported
 
 from qwen3_operator.controller.kinds import DEPLOYMENTS, JOBS
 from qwen3_operator.naming import MANAGED_BY, MANAGER, QWEN3_DEPLOYMENTS, owner_reference
@@ -45,33 +45,33 @@ async def test_it_says_at_once_what_it_waits_for_and_begins_when_that_is_there(
     chat(world, **spec)
     world.apply(**RUNNING)
     status = await world.reconcile()
-    assert told(status, "Completed")[:2] == ("False", reason), "before the model is there"
+    assert reported(status, "Completed")[:2] == ("False", reason), "before the model is there"
     world.ready()
     status = await world.reconcile()
-    assert told(status, "Accepted")[0] == "True"
+    assert reported(status, "Accepted")[0] == "True"
     for type in ("Completed", "Ready"):
-        assert told(status, type)[:2] == ("False", reason)
-        assert "Qwen3Deployment chat" in told(status, type)[2]
-    assert (told(status, "Stalled")[0], told(status, "Reconciling")[:2]) == ("False", ("True", reason))
+        assert reported(status, type)[:2] == ("False", reason)
+        assert "Qwen3Deployment chat" in reported(status, type)[2]
+    assert (reported(status, "Stalled")[0], reported(status, "Reconciling")[:2]) == ("False", ("True", reason))
     assert world.cluster.of(JOBS) == [] and world.wait == TROUBLE_SECONDS
     chat(world, ready=1)
     status = await world.reconcile()
     pod = world.job()["spec"]["template"]["spec"]
     assert "nvidia.com/gpu" not in str(pod)
-    assert told(status, "Completed")[1] == "Starting"
+    assert reported(status, "Completed")[1] == "Starting"
 
 
-async def test_why_no_server_is_ready_is_told(world: World) -> None:
+async def test_why_no_server_is_ready_is_reported(world: World) -> None:
     chat(world)
     world.apply(**RUNNING)
-    assert "(Loading: so it is)" in told(await world.reconcile(), "Completed")[2]
+    assert "(Loading: so it is)" in reported(await world.reconcile(), "Completed")[2]
 
 
 async def test_a_deployment_of_another_is_no_server(world: World) -> None:
     chat(world, ready=1)
     world.cluster.objects["Deployment", NS, "chat"]["metadata"]["ownerReferences"][0]["uid"] = "another"
     world.apply(**RUNNING)
-    assert told(await world.reconcile(), "Completed")[1] == "ServersNotReady"
+    assert reported(await world.reconcile(), "Completed")[1] == "ServersNotReady"
 
 
 @pytest.mark.parametrize("what", ["suspended", "scaled to zero", "deleted"])
@@ -87,11 +87,11 @@ async def test_a_job_waits_without_pods_while_there_are_no_servers(world: World,
         chat(world, ready=1, **spec)
     status = await world.reconcile()
     assert world.job()["metadata"]["uid"] == job["metadata"]["uid"] and world.job()["spec"]["suspend"] is True
-    assert told(status, "Completed")[:2] == ("False", reason) and "result" not in status["job"]
+    assert reported(status, "Completed")[:2] == ("False", reason) and "result" not in status["job"]
     chat(world, ready=0)
     status = await world.reconcile()
     assert world.job()["spec"]["suspend"] is True, "until there is one to answer"
-    assert told(status, "Completed")[1] == "ServersNotReady" and world.wait == TROUBLE_SECONDS
+    assert reported(status, "Completed")[1] == "ServersNotReady" and world.wait == TROUBLE_SECONDS
     chat(world, ready=1)
     await world.reconcile()
     assert world.job()["spec"]["suspend"] is False
@@ -103,18 +103,18 @@ async def test_servers_that_are_replaced_are_waited_for_by_the_pods_themselves(w
     chat(world, ready=0)
     status = await world.reconcile()
     assert world.job()["spec"]["suspend"] is False
-    assert told(status, "Completed")[:2] == ("False", "ServersNotReady")
+    assert reported(status, "Completed")[:2] == ("False", "ServersNotReady")
     chat(world, ready=1)
-    assert told(await world.reconcile(), "Completed")[1] == "Starting"
+    assert reported(await world.reconcile(), "Completed")[1] == "Starting"
 
 
-async def test_who_suspended_the_batch_itself_is_told_that(world: World) -> None:
+async def test_who_suspended_the_batch_itself_reads_that(world: World) -> None:
     chat(world, suspend=True)
     job = await world.running(**RUNNING, suspend=True)
     status = await world.reconcile()
-    assert job["spec"]["suspend"] is True and told(status, "Ready")[1] == "Suspended"
+    assert job["spec"]["suspend"] is True and reported(status, "Ready")[1] == "Suspended"
     world.edit(suspend=False)
-    assert told(await world.reconcile(), "Ready")[1] == "ServersSuspended"
+    assert reported(await world.reconcile(), "Ready")[1] == "ServersSuspended"
     assert world.job()["spec"]["suspend"] is True
 
 
@@ -129,7 +129,7 @@ async def test_the_end_does_not_wait_for_servers(world: World) -> None:
     chat(world, ready=1)
     job = await world.running(**RUNNING)
     chat(world, suspend=True)
-    assert told(await world.ended(job), "Ready")[:2] == ("True", "Completed")
+    assert reported(await world.ended(job), "Ready")[:2] == ("True", "Completed")
 
 
 async def test_a_job_of_the_spec_before_does_not_wait_for_the_servers_of_the_next(world: World) -> None:
@@ -140,7 +140,7 @@ async def test_a_job_of_the_spec_before_does_not_wait_for_the_servers_of_the_nex
     world.edit(deploymentRef={"name": "other"})
     status = await world.reconcile()
     assert world.job()["metadata"]["uid"] == job["metadata"]["uid"] and world.job()["spec"]["suspend"] is False
-    assert told(status, "Completed")[1] == "Starting"
+    assert reported(status, "Completed")[1] == "Starting"
 
 
 async def test_a_deployment_that_the_watch_has_not_shown_is_asked_for(world: World) -> None:
@@ -163,7 +163,7 @@ async def test_where_an_autoscaler_has_the_number_spec_replicas_says_nothing(wor
     world.apply(**RUNNING)
     await world.reconcile()
     world.ready()
-    assert told(await world.reconcile(), "Ready")[:2] == ("False", "ServersNotReady")
+    assert reported(await world.reconcile(), "Ready")[:2] == ("False", "ServersNotReady")
     chat(world, ready=1, **scaled)
     await world.reconcile()
     assert "nvidia.com/gpu" not in str(world.job()["spec"]["template"]["spec"])

@@ -25,16 +25,16 @@ class Measuring(World):
     async def made(self, **spec: Any) -> None:
         """Bring it to where its servers start."""
         self.apply(QWEN3_DEPLOYMENTS, Q3d(SERVED).set(**({"benchmark": {}} | spec)))
-        await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+        await self.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
         await downloaded(self, self.model_of(SERVED))
-        await self.look(QWEN3_DEPLOYMENTS, SERVED)
+        await self.reconcile(QWEN3_DEPLOYMENTS, SERVED)
 
     @property
     def key(self) -> str:
         """By which servers of the present template say what they measured."""
-        told = benchmark_in(self.cluster.objects[DEPLOYMENTS.kind, NAMESPACE, SERVED]["spec"]["template"])
-        assert told is not None
-        return told.key
+        reported = benchmark_in(self.cluster.objects[DEPLOYMENTS.kind, NAMESPACE, SERVED]["spec"]["template"])
+        assert reported is not None
+        return reported.key
 
     def line(self, **other: Any) -> str:
         words = {
@@ -55,17 +55,17 @@ class Measuring(World):
         """Its server is ready, and has written this."""
         self.server_is_ready()
         self.cluster.pod_logs[POD] = LOG + log
-        await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+        await self.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
 
     async def change(self, **spec: Any) -> None:
         """Another spec, whose server has another name."""
         obj = self.changed(QWEN3_DEPLOYMENTS, SERVED)
         obj["spec"] = obj["spec"] | spec
         obj["metadata"]["generation"] += 1
-        await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+        await self.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
 
     @property
-    def told(self) -> dict[str, Any]:
+    def reported(self) -> dict[str, Any]:
         status: dict[str, Any] = self.cluster.objects[QWEN3_DEPLOYMENTS.kind, NAMESPACE, SERVED]["status"]
         Qwen3DeploymentStatus.model_validate(status)
         return status
@@ -98,18 +98,18 @@ def world() -> Measuring:
 
 async def test_what_a_server_says_is_kept_and_shown(world: Measuring) -> None:
     await world.made()
-    assert world.config_map is None and "capacity" not in world.told
+    assert world.config_map is None and "capacity" not in world.reported
     await world.serves(world.line())
     assert world.config_map is not None and [it["key"] for it in world.results] == [world.key]
     (owner,) = world.config_map["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"], owner["controller"]) == ("Qwen3Deployment", SERVED, True)
-    capacity = world.told["capacity"]
+    capacity = world.reported["capacity"]
     assert (capacity["concurrencyAtTarget"], capacity["tokensPerSecond"], capacity["ttftP95Milliseconds"]) == (
         *(12, 600, 1700),
     )
     assert (capacity["gpu"], capacity["endedBy"], capacity["key"]) == ("NVIDIA L4", "target", world.key)
     writes, read = len(world.cluster.writes), len(world.cluster.logs_read)
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     assert (len(world.cluster.writes), len(world.cluster.logs_read)) == (writes, read), "it is heard once"
 
 
@@ -119,11 +119,11 @@ async def test_what_is_shown_is_what_the_config_map_says(world: Measuring) -> No
     results = world.results
     results[0]["steps"] = STEPS[:2]
     world.config_map["data"]["capacity.json"] = json.dumps({"results": results})  # type: ignore[index]
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
-    assert world.told["capacity"]["concurrencyAtTarget"] == 2, "not what our own status said before"
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
+    assert world.reported["capacity"]["concurrencyAtTarget"] == 2, "not what our own status said before"
     del world.cluster.objects["ConfigMap", NAMESPACE, f"{SERVED}-capacity"]
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
-    assert world.told["capacity"]["concurrencyAtTarget"] == 12, "and from the server's log where it is gone"
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
+    assert world.reported["capacity"]["concurrencyAtTarget"] == 12, "and from the server's log where it is gone"
 
 
 async def test_a_line_of_other_servers_or_of_a_stranger_counts_for_nothing(world: Measuring) -> None:
@@ -140,7 +140,7 @@ async def test_a_line_of_other_servers_or_of_a_stranger_counts_for_nothing(world
         ),
     )
     await world.serves("".join(world.line(**it) for it in wrong) + "qwen3: capacity {\nqwen3: capacity 1\n")
-    assert world.config_map is None and "capacity" not in world.told
+    assert world.config_map is None and "capacity" not in world.reported
 
 
 async def test_an_autoscaler_waits_for_it_and_goes_by_it(world: Measuring) -> None:
@@ -149,7 +149,7 @@ async def test_an_autoscaler_waits_for_it_and_goes_by_it(world: Measuring) -> No
     assert world.scaler is None and "autoscaling.target.auto waits until a server was measured" in world.accepted
     assert world.cluster.objects[DEPLOYMENTS.kind, NAMESPACE, SERVED]["spec"]["replicas"] == 1, "still the operator's"
     world.cluster.pod_logs[POD] = LOG + world.line()
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 3)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 3)
     assert world.scaler is not None
     (trigger,) = world.scaler["spec"]["triggers"]
     assert trigger["name"] == "concurrency" and trigger["metadata"]["threshold"] == "12"
@@ -159,14 +159,14 @@ async def test_an_autoscaler_waits_for_it_and_goes_by_it(world: Measuring) -> No
 async def test_until_new_servers_are_measured_the_figure_of_before_holds(world: Measuring) -> None:
     await world.made(autoscaling=AUTO)
     await world.serves(world.line())
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     await world.change(engine={"maxNumSeqs": 64})
     assert world.scaler is not None and world.scaler["spec"]["triggers"][0]["metadata"]["threshold"] == "12"
-    assert "capacity" not in world.told, "it is of other servers"
+    assert "capacity" not in world.reported, "it is of other servers"
 
 
-@pytest.mark.parametrize(("percent", "told"), [(91, False), (80, True)])
-async def test_new_servers_that_are_slower_say_so(world: Measuring, percent: int, told: bool) -> None:
+@pytest.mark.parametrize(("percent", "reported"), [(91, False), (80, True)])
+async def test_new_servers_that_are_slower_say_so(world: Measuring, percent: int, reported: bool) -> None:
     await world.made()
     await world.serves(world.line())
     await world.change(engine={"maxNumSeqs": 64})
@@ -176,10 +176,10 @@ async def test_new_servers_that_are_slower_say_so(world: Measuring, percent: int
     await world.serves(world.line(steps=slower))
     assert len(world.results) == 2
     words = "the servers are 20 % slower than those before: 352 tokens/s, and 440 before, with 8 requests"
-    assert (words in world.accepted) is told
-    assert len(world.events("ServersSlower")) == told
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
-    assert len(world.events("ServersSlower")) == told
+    assert (words in world.accepted) is reported
+    assert len(world.events("ServersSlower")) == reported
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
+    assert len(world.events("ServersSlower")) == reported
 
 
 async def test_a_benchmark_that_failed_is_said_and_not_asked_for_again(world: Measuring) -> None:
@@ -188,9 +188,9 @@ async def test_a_benchmark_that_failed_is_said_and_not_asked_for_again(world: Me
     status = world.status(QWEN3_DEPLOYMENTS, SERVED)
     assert status["Ready"][0] == "True" and status["Accepted"][:2] == ("True", "AcceptedWithWarnings")
     assert "ValueError: no tokenizer" in world.accepted and f"ConfigMap {SERVED}-capacity" in world.accepted
-    assert "capacity" not in world.told and world.results[0]["error"] == "ValueError: no tokenizer"
+    assert "capacity" not in world.reported and world.results[0]["error"] == "ValueError: no tokenizer"
     read = len(world.cluster.logs_read)
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     assert len(world.cluster.logs_read) == read
 
 
@@ -203,9 +203,9 @@ async def test_a_server_on_another_gpu_is_heard_and_the_slowest_counts(world: Me
     pod["metadata"] |= {"name": f"{SERVED}-1-b"}
     world.cluster.put(PODS, pod)
     world.cluster.pod_logs[f"{SERVED}-1-b"] = LOG + world.line(gpu="Tesla T4", steps=STEPS[:3])
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     assert {it["gpu"] for it in world.results} == {"NVIDIA L4", "Tesla T4"}
-    assert world.told["capacity"]["concurrencyAtTarget"] == 4 and world.told["capacity"]["gpu"] == "Tesla T4"
+    assert world.reported["capacity"]["concurrencyAtTarget"] == 4 and world.reported["capacity"]["gpu"] == "Tesla T4"
 
 
 async def test_a_server_that_started_anew_is_asked_again(world: Measuring) -> None:
@@ -215,15 +215,15 @@ async def test_a_server_that_started_anew_is_asked_again(world: Measuring) -> No
     pod["status"]["containerStatuses"] = [{"name": "vllm", "containerID": "containerd://second"}]
     world.cluster.put(PODS, pod)
     world.cluster.pod_logs[POD] = LOG + world.line(gpu="Tesla T4", steps=STEPS[:3])
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     assert {it["gpu"] for it in world.results} == {"NVIDIA L4", "Tesla T4"}
 
 
 async def test_not_even_one_request_is_fast_enough(world: Measuring) -> None:
     await world.made(autoscaling=AUTO)
     await world.serves(world.line(steps=[[1, 2, 9000]]))
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
-    assert world.told["capacity"]["concurrencyAtTarget"] == 0
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
+    assert world.reported["capacity"]["concurrencyAtTarget"] == 0
     assert "not even one request keeps the target: its first token comes after 9000 ms" in world.accepted
     assert world.scaler is not None and world.scaler["spec"]["triggers"][0]["metadata"]["threshold"] == "1"
 
@@ -239,8 +239,8 @@ async def test_a_config_map_of_somebody_else_is_left_alone(world: Measuring) -> 
 
 async def test_without_it_nothing_is_read(world: Measuring) -> None:
     world.apply(QWEN3_DEPLOYMENTS, Q3d(SERVED))
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     await downloaded(world, world.model_of(SERVED))
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     template = world.cluster.objects[DEPLOYMENTS.kind, NAMESPACE, SERVED]["spec"]["template"]
     assert benchmark_in(template) is None and "capacity" not in str(template)

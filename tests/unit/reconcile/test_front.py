@@ -1,4 +1,4 @@
-"""The front behind a Service: when it stands there, at which port, and what it is told."""
+"""The front behind a Service: when it stands there, at which port, and what its notice says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from tests.unit.memory_cluster import MemoryCluster
 
-from qwen3_front.contract import CLUSTERS, FIRST_PORT, PORTS, SERVICE_LABEL, SLICE_MANAGER, Mode, told
+from qwen3_front.contract import CLUSTERS, FIRST_PORT, PORTS, SERVICE_LABEL, SLICE_MANAGER, Mode, read_notice
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.controller.cluster import Cluster
 from qwen3_operator.controller.events import Recorder
@@ -183,7 +183,7 @@ async def test_what_becomes_of_requests(spec: Any, replicas: int | None, mode: M
         it.cluster.put(DEPLOYMENTS, {"metadata": meta, "spec": {"replicas": replicas}})
         it.cluster.show(it.store)
     await it.reconcile(**spec)
-    assert told(it.slice()["metadata"]["annotations"]).mode is mode
+    assert read_notice(it.slice()["metadata"]["annotations"]).mode is mode
 
 
 async def test_the_stage_and_how_long_it_takes() -> None:
@@ -191,7 +191,7 @@ async def test_the_stage_and_how_long_it_takes() -> None:
     ready = {"type": "Ready", "status": "False", "reason": "ModelDownloading", "lastTransitionTime": since}
     it = Stand()
     await it.reconcile(status={"conditions": [ready]})
-    said = told(it.slice()["metadata"]["annotations"])
+    said = read_notice(it.slice()["metadata"]["annotations"])
     assert (said.why, said.started, said.usual_seconds) == ("ModelDownloading", 1767225600.0, 40)
 
 

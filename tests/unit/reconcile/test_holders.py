@@ -40,7 +40,7 @@ class Holding(Served):
         """Another model, as far as its servers being there beside those of before."""
         await self.change(model={"id": id, **source})
         await downloaded(self, named(id))
-        await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+        await self.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
 
 
 def user(number: int) -> str:
@@ -61,11 +61,11 @@ def world() -> Holding:
 async def test_a_wrong_id_at_the_first_creation_is_let_go_when_it_is_corrected(world: Holding) -> None:
     """Before there is any server or any copy; its download stops."""
     world.apply(QWEN3_DEPLOYMENTS, Q3d(SERVED).set(model={"id": WRONG}))
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
-    await world.look(QWEN3_MODELS, named(WRONG), 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_MODELS, named(WRONG), 2)
     world.bind(named(WRONG))
     world.download_runs(named(WRONG), 1)
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     assert world.models == {named(WRONG)}
     await world.change(model={"id": SMALL})
     assert world.models == {named(SMALL)} and world.model_of(SERVED) == named(SMALL)
@@ -106,9 +106,9 @@ async def test_a_quota_that_refuses_the_new_model_once_is_no_reason_to_keep_the_
     assert world.models == {named(SMALL)}, "servers run on it"
     assert world.cluster.objects[QWEN3_DEPLOYMENTS.kind, NAMESPACE, SERVED]["status"]["model"]["name"] == named(SMALL)
     full.clear()
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     await downloaded(world, named(OTHER))
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     await world.ready()
     assert world.models == world.claims == {named(OTHER)} and world.model_of(SERVED) == named(OTHER)
 
@@ -117,16 +117,16 @@ async def test_who_goes_on_with_the_files_of_another_hub_is_warned(world: Holdin
     """An earlier release left the hub out of the name, and whoever holds such a model goes on with it."""
     await world.served(model={"id": SMALL})
     world.apply(QWEN3_DEPLOYMENTS, Q3d("other").set(model={"id": SMALL}))
-    await world.look(QWEN3_DEPLOYMENTS, "other", 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, "other", 2)
     assert world.status(QWEN3_DEPLOYMENTS, "other")["Accepted"][1] == "Accepted"
     world.changed(QWEN3_DEPLOYMENTS, "other")["spec"]["model"]["endpoint"] = "https://hub.example"
-    await world.look(QWEN3_DEPLOYMENTS, "other", 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, "other", 2)
     accepted = world.status(QWEN3_DEPLOYMENTS, "other")["Accepted"]
     assert accepted[:2] == ("True", "AcceptedWithWarnings")
     assert f"the files of Qwen3Model {named(SMALL)} come from https://modelscope.cn" in accepted[2]
     assert world.models == {named(SMALL)}
     world.apply(QWEN3_DEPLOYMENTS, Q3d("new").set(model={"id": SMALL, "endpoint": "https://hub.example"}))
-    await world.look(QWEN3_DEPLOYMENTS, "new", 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, "new", 2)
     assert len(world.models) == 2, "who comes now has a model of the hub that it names"
     assert world.status(QWEN3_DEPLOYMENTS, "new")["Accepted"][1] == "Accepted"
 
@@ -138,9 +138,9 @@ async def test_two_thousand_users_of_one_model_are_a_few_writes_and_none_reads_t
     source = {"id": SMALL, "storage": {"retentionPolicy": policy}}
     for number in range(MANY):
         world.apply(QWEN3_DEPLOYMENTS, Q3d(user(number)).set(model=source))
-    await world.look(QWEN3_DEPLOYMENTS, user(0))
-    await world.look(QWEN3_DEPLOYMENTS, user(1))
-    await world.look(QWEN3_MODELS, named(SMALL), 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, user(0))
+    await world.reconcile(QWEN3_DEPLOYMENTS, user(1))
+    await world.reconcile(QWEN3_MODELS, named(SMALL), 2)
     world.bind(named(SMALL))
     reads: list[Any] = []
     read = store._read
@@ -170,17 +170,17 @@ async def test_one_of_two_thousand_who_wants_the_weights_kept_wins(world: Holdin
     """Also while it only holds the model, and no status says yet that it is served from it."""
     for number in range(20):
         world.apply(QWEN3_DEPLOYMENTS, Q3d(user(number)).set(model={"id": SMALL, **DELETE}))
-    await world.look(QWEN3_DEPLOYMENTS, user(0))
-    await world.look(QWEN3_MODELS, named(SMALL), 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, user(0))
+    await world.reconcile(QWEN3_MODELS, named(SMALL), 2)
     assert retention(world.operator._context, world.cluster.of(QWEN3_MODELS)[0]) == "Delete"
     world.apply(QWEN3_DEPLOYMENTS, Q3d("keeper").set(model={"id": SMALL}))
-    await world.look(QWEN3_DEPLOYMENTS, "keeper")
+    await world.reconcile(QWEN3_DEPLOYMENTS, "keeper")
     del world.cluster.objects[QWEN3_DEPLOYMENTS.kind, NAMESPACE, "keeper"]["status"]
     world.changed(QWEN3_DEPLOYMENTS, "keeper")
     world.start()  # a new process, which has reconciled nothing yet
     world.cluster.show(world.operator._store)
     assert retention(world.operator._context, world.cluster.of(QWEN3_MODELS)[0]) == "Retain"
-    await world.look(QWEN3_MODELS, named(SMALL))
+    await world.reconcile(QWEN3_MODELS, named(SMALL))
     assert world.cluster.of(QWEN3_MODELS)[0]["status"]["retentionPolicy"] == "Retain"
 
 

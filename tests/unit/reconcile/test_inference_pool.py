@@ -102,7 +102,7 @@ def test_the_route_leads_to_the_pool_once_that_is_there() -> None:
     assert [o["uid"] for o in it.pool["metadata"]["ownerReferences"]] == ["u"]
     assert it.written == [("apply", "InferencePool"), ("apply", "HTTPRoute")]
     it.ensure()
-    assert len(it.written) == 2, "a second look writes nothing"
+    assert len(it.written) == 2, "a second reconcile writes nothing"
 
 
 def test_it_follows_the_spec() -> None:
@@ -206,7 +206,7 @@ def test_one_of_somebody_else_is_left_alone() -> None:
     assert it.remove() == [] and it.pool == theirs
 
 
-def test_what_the_api_server_refuses_is_told() -> None:
+def test_what_the_api_server_refuses_is_reported() -> None:
     it = Bench()
     it.cluster.refusal = ApiError(403, "Forbidden", "inferencepools is forbidden")
     (warning,) = it.ensure().warnings

@@ -82,7 +82,7 @@ def test_a_heartbeat_is_no_news(context: Context, store: Store) -> None:
     assert before is not None and after is not None and before["status"] == after["status"]
 
 
-async def test_a_server_on_a_lost_node_is_told_as_such(context: Context) -> None:
+async def test_a_server_on_a_lost_node_is_reported_as_such(context: Context) -> None:
     views = await views_of(context, [pod("a"), pod("b", on="lost")], "vllm")
     trouble = pod_trouble(views)
     assert trouble is not None and trouble.reason == "NodeLost" and not trouble.needs_a_person
@@ -106,7 +106,7 @@ def test_whose_gpus_another_server_can_have(context: Context, what: dict[str, An
     assert makes_way(context, pod("a", **what)) is makes
 
 
-def test_an_evicted_pod_tells_why_until_its_successor_is_ready() -> None:
+def test_an_evicted_pod_explains_why_until_its_successor_is_ready() -> None:
     gone = evicted("gone", NOW - timedelta(seconds=40))
     coming = pod("coming", made=NOW - timedelta(seconds=39))
     assert without_replaced([gone, coming], NOW) == [gone, coming]
@@ -115,13 +115,13 @@ def test_an_evicted_pod_tells_why_until_its_successor_is_ready() -> None:
     assert without_replaced([evicted("gone", NOW)], NOW), "there is no other yet"
 
 
-def test_an_eviction_of_long_ago_tells_nothing_of_a_start_of_now() -> None:
+def test_an_eviction_of_long_ago_explains_nothing_of_a_start_of_now() -> None:
     gone, coming = evicted("gone", NOW - timedelta(hours=5)), pod("coming", made=NOW - timedelta(seconds=5))
     lost = pod("lost", made=DAYS_AGO, on="lost")
     assert without_replaced([gone, coming, lost], NOW) == [coming, lost]
 
 
-def test_of_a_node_that_refuses_one_pod_after_another_the_last_tells() -> None:
+def test_of_a_node_that_refuses_one_pod_after_another_the_last_counts() -> None:
     refused = [evicted(f"p{i}", NOW - timedelta(seconds=60 * i)) for i in range(4)]
     coming = pod("coming", made=NOW)
     assert without_replaced([*refused, coming], NOW) == [refused[0], coming]

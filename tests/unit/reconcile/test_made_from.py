@@ -59,7 +59,7 @@ async def test_another_release_restarts_nothing_until_it_is_asked(
     monkeypatch.setattr(plans, "make_plan", lambda *words, **more: other(make_plan(*words, **more)))
     world.start()
     writes = len(world.cluster.writes)
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     written = {write[1] for write in world.cluster.writes[writes:]}
     assert world.server["spec"] == spec and written <= {"Qwen3Deployment/status"}
     assert world.status(QWEN3_DEPLOYMENTS, SERVED)["Ready"][0] == "True"
@@ -76,7 +76,7 @@ async def test_the_status_says_what_would_be_chosen_now(monkeypatch: pytest.Monk
     await world.served()
     monkeypatch.setattr(plans, "make_plan", lambda *words, **more: other_parser(make_plan(*words, **more)))
     world.start()
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     plan = world.cluster.objects[QWEN3_DEPLOYMENTS.kind, NAMESPACE, SERVED]["status"]["plan"]
     assert [(it["value"], it["next"]) for it in plan if "next" in it] == [("hermes", "qwen3_next")]
 

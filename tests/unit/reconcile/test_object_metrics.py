@@ -42,7 +42,7 @@ async def test_servers(world: World) -> None:
     assert value("deployment_replicas", **own) == value("deployment_ready_replicas", **own) == 1
     assert value("deployment_gpus", **own) == 1, world.status(QWEN3_DEPLOYMENTS, SERVED)
     world.changed(QWEN3_DEPLOYMENTS, SERVED)["spec"]["suspend"] = True
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     assert value("deployment_replicas", **own) == 0
     assert value("deployment_gpus", **own) == 1, "the pod is there still"
     conditions = {"kind": "Qwen3Deployment", "namespace": NAMESPACE, "name": SERVED}
@@ -56,7 +56,7 @@ async def test_why_something_is_not_ready(world: World) -> None:
     assert value("condition", **own, type="Stalled") == 1
     assert value("not_ready", **own, reason=reason) == 1
     world.changed(QWEN3_DEPLOYMENTS, "wrong")["spec"] |= {"engine": {}, "suspend": True}
-    await world.look(QWEN3_DEPLOYMENTS, "wrong")
+    await world.reconcile(QWEN3_DEPLOYMENTS, "wrong")
     assert value("condition", **own, type="Stalled") == 0
     assert value("not_ready", **own, reason=reason) is None, "one reason at a time"
 
@@ -68,7 +68,7 @@ async def test_a_download(world: World) -> None:
     names = ("downloaded_bytes_total", "download_seconds_count", "downloads_total")
     before = [value(name, **({"result": "complete"} if name == names[2] else {})) or 0 for name in names]
     world.download_ends("large")
-    await world.look(QWEN3_MODELS, "large", 3)
+    await world.reconcile(QWEN3_MODELS, "large", 3)
     after = [value(name, **({"result": "complete"} if name == names[2] else {})) or 0 for name in names]
     assert [b - a for a, b in zip(before, after, strict=True)] == [SIZE - SIZE // 3, 1, 1], "counted once"
     assert value("download_bytes", **own) is None and value("download_size_bytes", **own) is None
@@ -79,7 +79,7 @@ async def test_the_series_go_with_the_object(world: World) -> None:
         assert series_of(name)
         gone = world.cluster.objects.pop((kind.kind, NAMESPACE, name))
         world.operator._store.remove(kind, gone["metadata"])
-        await world.look(kind, name)
+        await world.reconcile(kind, name)
         assert series_of(name) == []
 
 
@@ -87,5 +87,5 @@ async def test_the_page_names_every_metric(world: World) -> None:
     families = [family for family in prometheus_client.REGISTRY.collect() if family.name.startswith(PREFIX)]
     suffix = {"counter": "_total", "info": "_info"}
     shown = {family.name + suffix.get(family.type, "") for family in families}
-    told = set(re.findall(rf"^\| `({PREFIX}\w+)`", PAGE.read_text(), re.MULTILINE))
-    assert told == shown
+    reported = set(re.findall(rf"^\| `({PREFIX}\w+)`", PAGE.read_text(), re.MULTILINE))
+    assert reported == shown

@@ -28,7 +28,7 @@ class Model(World):
     async def made(self) -> str:
         """Bring it to where its Job is there. Returns the Job's name."""
         self.apply(QWEN3_MODELS, Q3m(NAME).set(id="Qwen/Qwen3-0.6B", storage={"size": "4Gi"}))
-        await self.look(QWEN3_MODELS, NAME, 2)
+        await self.reconcile(QWEN3_MODELS, NAME, 2)
         return self._job(NAME)
 
     def foreign(self, name: str, *owners: Object, **status: Any) -> Object:
@@ -46,7 +46,7 @@ class Model(World):
         await downloaded(self, NAME)
         before = {job["metadata"]["name"] for job in self.cluster.of(JOBS)}
         self.changed(QWEN3_MODELS, NAME)["status"]["superseded"] = [{"revision": "v1", "path": "before"}]
-        await self.look(QWEN3_MODELS, NAME)
+        await self.reconcile(QWEN3_MODELS, NAME)
         (name,) = {job["metadata"]["name"] for job in self.cluster.of(JOBS)} - before
         return str(name)
 
@@ -68,7 +68,7 @@ async def test_a_download_that_somebody_else_reports_is_not_believed(world: Mode
     world.download_runs(NAME, 1)
     world.download_ends(NAME)
     forged = copy.deepcopy(world.job(name))
-    await world.look(QWEN3_MODELS, NAME, 2)
+    await world.reconcile(QWEN3_MODELS, NAME, 2)
     said = world.status(QWEN3_MODELS, NAME)
     assert said["Accepted"][:2] == ("False", "NameTaken") and f"Job {name} is there already" in said["Accepted"][2]
     assert said["Stalled"][0] == "True" and "model" not in world.live["status"]
@@ -78,7 +78,7 @@ async def test_a_download_that_somebody_else_reports_is_not_believed(world: Mode
 async def test_a_name_that_comes_free_is_taken_for_the_download(world: Model) -> None:
     name = await world.made()
     world.foreign(name)
-    await world.look(QWEN3_MODELS, NAME)
+    await world.reconcile(QWEN3_MODELS, NAME)
     del world.cluster.objects[JOBS.kind, NAMESPACE, name]
     world.operator._store.remove(JOBS, world.operator._store.get(JOBS, NAMESPACE, name)["metadata"])  # type: ignore[index]
     await downloaded(world, NAME)
@@ -93,7 +93,7 @@ async def test_a_job_that_only_names_the_model_as_an_owner_is_not_deleted(world:
     changed = world.changed(QWEN3_MODELS, NAME)
     changed["spec"] |= {"revision": "v2"}
     changed["metadata"]["generation"] += 1
-    await world.look(QWEN3_MODELS, NAME)
+    await world.reconcile(QWEN3_MODELS, NAME)
     assert world.job(name) is None
     assert [world.job(job["metadata"]["name"]) for job in theirs] == theirs
 
@@ -102,7 +102,7 @@ async def test_a_job_that_only_names_the_model_as_an_owner_is_not_deleted(world:
 async def test_a_folder_that_somebody_else_frees_is_not_gone(world: Model, how: str) -> None:
     name = await world.supersedes()
     theirs = world.foreign(name, **ended(how))
-    await world.look(QWEN3_MODELS, NAME, 2)
+    await world.reconcile(QWEN3_MODELS, NAME, 2)
     assert [it["path"] for it in world.live["status"]["superseded"]] == ["before"]
     said = world.status(QWEN3_MODELS, NAME)
     assert said["Ready"][0] == "True", "the copy is in place"
@@ -114,14 +114,14 @@ async def test_a_compile_cache_that_has_the_name_of_a_model_is_not_held_with_it(
     """Under Delete users hold the claim of their model; this one is another Qwen3Deployment's alone."""
     cache = f"{SERVED}-compile-cache"
     world.apply(QWEN3_DEPLOYMENTS, Q3d(SERVED).engine(compileCache={"enabled": True}))
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     before = copy.deepcopy(world.cluster.objects[CLAIMS.kind, NAMESPACE, cache])
     world.apply(QWEN3_MODELS, Q3m(cache).set(id="Qwen/Qwen3-8B", storage={"retentionPolicy": "Delete"}))
     user = Q3d("other").set(modelRef={"name": cache})
     del user.spec["model"]
     world.apply(QWEN3_DEPLOYMENTS, user)
-    await world.look(QWEN3_MODELS, cache)
-    await world.look(QWEN3_DEPLOYMENTS, "other", 2)
+    await world.reconcile(QWEN3_MODELS, cache)
+    await world.reconcile(QWEN3_DEPLOYMENTS, "other", 2)
     assert world.cluster.objects[CLAIMS.kind, NAMESPACE, cache] == before
     assert world.status(QWEN3_MODELS, cache)["Accepted"][:2] == ("False", "NameTaken")
     assert "NameTaken" in world.status(QWEN3_DEPLOYMENTS, "other")["ModelReady"]

@@ -58,7 +58,7 @@ class World:
 
 
 @pytest.mark.parametrize("ended", ["Complete", "Failed"])
-async def test_the_end_of_a_job_is_never_told_without_what_its_pods_said(ended: str) -> None:
+async def test_the_end_of_a_job_is_never_reported_without_what_its_pods_said(ended: str) -> None:
     phase = {"Complete": "Succeeded"}.get(ended, "Failed")
     world = World(ended)
     world.pod("work-1", phase, shown=False)
@@ -90,7 +90,7 @@ async def test_pods_of_others_are_not_counted_among_those_of_many_shards() -> No
     assert len(await world.pods()) == 256
 
 
-async def test_nothing_is_read_where_the_watch_has_told() -> None:
+async def test_nothing_is_read_where_the_watch_has_shown_it() -> None:
     for ended, phase in (("Failed", "Failed"), (None, "Running"), (None, "Pending")):
         world = World(ended)
         world.pod("work-1", phase, shown=True)

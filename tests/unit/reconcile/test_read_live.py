@@ -33,10 +33,10 @@ class Moved(World):
     async def made(self) -> None:
         """It waits for the first model, whose claim it holds as well. The watches have shown all of it."""
         self.apply(QWEN3_DEPLOYMENTS, Q3d(SERVED).set(model=FIRST))
-        await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+        await self.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
         self.model = self.model_of(SERVED)
-        await self.look(QWEN3_MODELS, self.model)
-        await self.look(QWEN3_DEPLOYMENTS, SERVED)
+        await self.reconcile(QWEN3_MODELS, self.model)
+        await self.reconcile(QWEN3_DEPLOYMENTS, SERVED)
         assert [self.holders(QWEN3_MODELS), self.holders(CLAIMS)] == [[SERVED], [self.model, SERVED]]
         obj = self.changed(QWEN3_DEPLOYMENTS, SERVED)
         obj["spec"]["model"] = THEN

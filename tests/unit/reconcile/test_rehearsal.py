@@ -69,7 +69,7 @@ def test_what_was_refused_is_asked_again_after_a_minute(asked: Asked, refusal: A
     assert asked.ask(after=AGAIN_SECONDS).refusal is None and asked.questions == 2
 
 
-def test_where_there_is_no_answer_the_one_before_is_told(asked: Asked) -> None:
+def test_where_there_is_no_answer_the_one_before_is_reported(asked: Asked) -> None:
     asked.answer = AWAY
     assert asked.ask() == ("a", NOW, False, None)
     asked.answer = REFUSED

@@ -38,10 +38,10 @@ def forge(world: Measuring, **owner: Any) -> None:
     world.cluster.pod_logs[POD] = world.line()
 
 
-async def look(world: Measuring) -> int:
+async def reconcile(world: Measuring) -> int:
     """Reconcile; how often ReplicaSets were read."""
     world.cluster.reads.clear()
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     return world.cluster.reads[LIST]
 
 
@@ -59,35 +59,35 @@ async def test_what_a_forged_pod_says_is_not_heard(world: Measuring, theirs: str
             it["metadata"]["ownerReferences"] = []
         world.cluster.put(REPLICA_SETS, it)
         forge(world, **owner)
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
-    assert "own" not in str(world.told.get("capacity")) and world.config_map is None
-    assert POD not in str(world.told)
-    assert await look(world) == (theirs == "nobody's"), "it is known to be none"
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
+    assert "own" not in str(world.reported.get("capacity")) and world.config_map is None
+    assert POD not in str(world.reported)
+    assert await reconcile(world) == (theirs == "nobody's"), "it is known to be none"
 
 
 async def test_a_replica_set_is_read_once(world: Measuring) -> None:
-    assert await look(world) == 1
+    assert await reconcile(world) == 1
     second = copy.deepcopy(world.cluster.objects[PODS.kind, NAMESPACE, POD])
     second["metadata"] |= {"name": f"{SERVED}-1-b", "uid": "second"}
     world.cluster.put(PODS, second)
-    assert await look(world) == 0
+    assert await reconcile(world) == 0
     world.operator._context.replica_sets.forget(Key(QWEN3_DEPLOYMENTS.kind, NAMESPACE, SERVED))
-    assert await look(world) == 1, "a new process"
+    assert await reconcile(world) == 1, "a new process"
 
 
 async def test_one_that_was_orphaned_is_asked_until_a_deployment_adopts_it(world: Measuring) -> None:
     owned = world.cluster.objects[REPLICA_SETS.kind, NAMESPACE, f"{SERVED}-1"]
     owners = owned["metadata"].pop("ownerReferences")
     world.cluster.pod_logs[POD] = world.line()
-    assert await look(world) == 1 and world.config_map is None
+    assert await reconcile(world) == 1 and world.config_map is None
     owned["metadata"]["ownerReferences"] = owners
-    assert await look(world) == 1 and world.config_map is not None
-    assert await look(world) == 0
+    assert await reconcile(world) == 1 and world.config_map is not None
+    assert await reconcile(world) == 0
 
 
 async def test_servers_of_a_deployment_that_was_deleted_are_servers_to_their_end(world: Measuring) -> None:
     """Their GPUs come free with them; the next Deployment is not one of them."""
-    await look(world)
+    await reconcile(world)
     key, sets = Key(QWEN3_DEPLOYMENTS.kind, NAMESPACE, SERVED), world.operator._context.replica_sets
     cluster: Any = world.cluster
     pods = [world.cluster.objects[PODS.kind, NAMESPACE, POD]]

@@ -167,7 +167,7 @@ def test_the_gateway_api_may_come_later() -> None:
     assert route.live is not None and route.problem is None and route.unwatched
 
 
-def test_what_the_api_server_refuses_is_told() -> None:
+def test_what_the_api_server_refuses_is_reported() -> None:
     it = Bench()
 
     async def refuses(*_: Any, **__: Any) -> Any:

@@ -31,7 +31,7 @@ class Keyed(Served):
     async def reads(self, allowed: bool) -> None:
         """Another release of the operator, which may read Secrets or not, looks at what is there."""
         self.start(read_secrets=allowed)
-        await self.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+        await self.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
 
     @property
     def template(self) -> str:
@@ -49,16 +49,16 @@ async def test_a_changed_key_makes_new_servers_of_the_same_values(world: Keyed) 
     await world.served(**AUTH)
     before = world.server["spec"]["template"]
     writes = len(world.cluster.writes)
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     assert len(world.cluster.writes) == writes, "at rest nothing is written"
     world.secret(api_key="bmV3")
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     after = world.server["spec"]["template"]
     assert after["metadata"] != before["metadata"] and after["spec"] == before["spec"]
     await world.ready()
     assert world.server["spec"]["template"] == after, "once"
     world.secret(api_key="b2xk")
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     assert world.server["spec"]["template"] != after, "the way back is a change too"
 
 
@@ -67,7 +67,7 @@ async def test_what_else_changes_about_the_secret_makes_none(world: Keyed) -> No
     await world.served(**AUTH)
     before = world.template
     world.secret(labels={"helm.sh/chart": "clients-2"}, api_key="b2xk", other="eA==")
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     assert world.template == before
 
 
@@ -78,11 +78,11 @@ async def test_a_variable_of_the_user_counts_and_so_does_one_of_the_patch(world:
     await world.served(engine={"env": [reference]}, podTemplatePatch=patch)
     seen = [world.template]
     world.secret(api_key="bmV3")
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     seen.append(world.template)
     await world.ready()
     world.changed(SECRETS, "more")["data"] = {"x": "eQ=="}
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     seen.append(world.template)
     assert len(set(seen)) == 3
 
@@ -91,7 +91,7 @@ async def test_keys_of_teams_reach_servers_that_run(world: Keyed) -> None:
     await world.served(**TEAMS)
     before, annotation = world.template, world.server["metadata"]["annotations"][ANNOTATION]
     world.secret(api_key="bmV3", team_b="eA==")
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     assert world.template == before and world.server["metadata"]["annotations"][ANNOTATION] == annotation
 
 
@@ -105,14 +105,14 @@ async def test_an_operator_that_begins_to_read_restarts_nothing(allowed: bool) -
     await world.reads(allowed)
     assert world.template == before
     world.secret(api_key="bmV3")
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     assert (world.template != before) is allowed
 
 
 async def test_one_that_reads_no_more_restarts_nothing(world: Keyed) -> None:
     await world.served(**AUTH)
     world.secret(api_key="bmV3")
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     await world.ready()
     before = world.template
     for allowed in (False, True):
@@ -124,11 +124,11 @@ async def test_a_secret_that_goes_and_comes_back_as_it_was_restarts_nothing(worl
     await world.served(**AUTH)
     before = world.template
     del world.cluster.objects[SECRETS.kind, NAMESPACE, "clients"]
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     assert world.status(QWEN3_DEPLOYMENTS, SERVED)["Accepted"][1] == "SecretNotFound"
     assert world.template == before
     world.secret(api_key="b2xk")
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     assert world.template == before
 
 
@@ -138,7 +138,7 @@ async def test_servers_that_are_replaced_are_not_replaced_again(world: Keyed) ->
     world.changed(DEPLOYMENTS, SERVED)["status"]["updatedReplicas"] = 1
     before = world.template
     world.secret(api_key="bmV3")
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     assert world.template == before
     await world.ready()
     assert world.template != before

@@ -39,25 +39,25 @@ def edit(world: World, **spec: Any) -> None:
 
 async def test_servers_of_such_a_model_go_on_and_hold_it(world: World) -> None:
     world.apply(QWEN3_DEPLOYMENTS, Q3d(SERVED))
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     model = world.model_of(SERVED)
     await downloaded(world, model)
-    await world.look(QWEN3_DEPLOYMENTS, SERVED)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     world.server_is_ready()
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     break_model(world, model)
     writes = len(world.cluster.writes)
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     assert world.status(QWEN3_DEPLOYMENTS, SERVED)["Ready"][0] == "True"
     assert [what for _, what, _ in world.cluster.writes[writes:]] == ["Qwen3Deployment/status"], "the id is not known"
     edit(world, model={"id": OTHER})
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 3)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 3)
     held = world.cluster.objects[QWEN3_MODELS.kind, NAMESPACE, model]["metadata"]["ownerReferences"]
     assert [owner["name"] for owner in held] == [SERVED], "its servers run on it"
     assert "ReconcileFailed" not in str(world.status(QWEN3_DEPLOYMENTS, SERVED))
 
 
-async def test_who_refers_to_such_a_model_is_told(world: World) -> None:
+async def test_who_refers_to_such_a_model_is_reported(world: World) -> None:
     world.apply(QWEN3_MODELS, Q3m("weights").set(id=OTHER))
     user = Q3d(SERVED).set(modelRef={"name": "weights"})
     del user.spec["model"]
@@ -66,9 +66,9 @@ async def test_who_refers_to_such_a_model_is_told(world: World) -> None:
     batch.spec.pop("model", None)
     world.apply(QWEN3_BATCHES, batch)
     break_model(world, "weights")
-    await world.look(QWEN3_MODELS, "weights")
-    await world.look(QWEN3_DEPLOYMENTS, SERVED, 2)
-    await world.look(QWEN3_BATCHES, "nightly", 2)
+    await world.reconcile(QWEN3_MODELS, "weights")
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
+    await world.reconcile(QWEN3_BATCHES, "nightly", 2)
     assert world.status(QWEN3_DEPLOYMENTS, SERVED)["ModelReady"][:2] == ("False", "InvalidSpec")
     assert (DEPLOYMENTS.kind, NAMESPACE, SERVED) not in world.cluster.objects
     status, reason, words = world.status(QWEN3_BATCHES, "nightly")["Accepted"]

@@ -90,7 +90,7 @@ def status(it: Qwen3DeploymentSpec, previous: dict[str, Any] | None = None, **se
     return found
 
 
-def told(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
+def reported(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {c["type"]: (c["status"], c["reason"]) for c in found["conditions"]}
 
 
@@ -156,7 +156,7 @@ SITUATIONS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, tuple[str,
         {"model": model(), "server": server(1, 0), "pods": [placed()]},
         {"Scheduled": ("True", "Scheduled"), "Available": ("False", "Starting"), "Reconciling": ("True", "Starting")},
     ),
-    "the Deployment's controller has not looked yet": (
+    "the Deployment's controller has not observed it yet": (
         {},
         {"model": model(), "server": server(1, 1, observed=0)},
         {"Available": ("False", "Starting"), "Ready": ("False", "Starting")},
@@ -180,7 +180,7 @@ SITUATIONS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, tuple[str,
             "Stalled": ("False", "NotStalled"),
         },
     ),
-    "the new one was not looked at yet": (
+    "the new one was not reconciled yet": (
         {},
         {"model": model(), "server": server(1, 0), "pods": [waiting()], "preempted": True},
         {"Scheduled": ("False", "Preempted"), "Available": ("False", "Starting")},
@@ -281,15 +281,15 @@ SITUATIONS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, tuple[str,
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_conditions(situation: str) -> None:
     fields, seen, expected = SITUATIONS[situation]
-    found = told(status(spec(**fields), **seen))
+    found = reported(status(spec(**fields), **seen))
     assert {kind: found[kind] for kind in expected} == expected
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_a_second_look_says_the_same(situation: str) -> None:
+def test_a_second_reconcile_says_the_same(situation: str) -> None:
     fields, seen, _ = SITUATIONS[situation]
     first = status(spec(**fields), **seen)
-    if told(first)["Reconciling"][1] == "SecretNotFound":  # once it is not waited for any more
+    if reported(first)["Reconciling"][1] == "SecretNotFound":  # once it is not waited for any more
         first = status(spec(**fields), first, **seen, now=NOW + timedelta(seconds=20))
     assert status(spec(**fields), first, **seen, now=NOW + timedelta(hours=1)) == first
 
@@ -317,7 +317,7 @@ def test_a_message_names_the_field_and_how_many_more() -> None:
 
 def test_what_needs_a_person_is_said_before_what_passes() -> None:
     problems = [Problem(Reason.SERVICE_REFUSED, "passes", retried=True), Problem(Reason.INVALID_PATCH, "does not")]
-    found = told(status(spec(), problems=problems))
+    found = reported(status(spec(), problems=problems))
     assert found["Accepted"] == ("False", "InvalidPatch") and found["Stalled"] == ("True", "InvalidPatch")
 
 
@@ -326,7 +326,7 @@ UNREADABLE = [Problem(Reason.INVALID_SPEC, "words")]
 
 def test_a_spec_that_cannot_be_read_is_reported() -> None:
     found = deployment_status("chat", None, 4, {}, DeploymentView(now=NOW, problems=UNREADABLE))
-    assert told(found)["Stalled"] == ("True", "InvalidSpec")
+    assert reported(found)["Stalled"] == ("True", "InvalidSpec")
     assert (found["replicas"], found["readyReplicas"]) == (0, 0) and found["selector"]
 
 
@@ -341,8 +341,11 @@ def test_a_spec_that_cannot_be_read_leaves_the_status_of_what_runs() -> None:
         kept = ("replicas", "endpoint", "model", "plan", "engine", "selector")
         assert {key: found[key] for key in kept} == {key: before[key] for key in kept}
         assert (found["readyReplicas"], found["observedGeneration"]) == (ready, 5)
-        assert told(found)["Ready"] == ("False", "InvalidSpec") and told(found)["Stalled"] == ("True", "InvalidSpec")
-        assert told(found)["Available"] == ("True", "Available"), "the servers serve"
+        assert reported(found)["Ready"] == ("False", "InvalidSpec") and reported(found)["Stalled"] == (
+            "True",
+            "InvalidSpec",
+        )
+        assert reported(found)["Available"] == ("True", "Available"), "the servers serve"
         assert deployment_status("chat", None, 5, found, view) == found
 
 
@@ -352,7 +355,7 @@ def test_what_cannot_take_effect_is_a_warning() -> None:
     warning = Problem(Reason.CLAIM_UNUSED, "its claim is kept", severity="warning")
     found = status(spec(), model=shared, server=server(), warnings=[warning])
     accepted = next(c for c in found["conditions"] if c["type"] == "Accepted")
-    assert accepted["reason"] == "AcceptedWithWarnings" and told(found)["Ready"] == ("True", "Serving")
+    assert accepted["reason"] == "AcceptedWithWarnings" and reported(found)["Ready"] == ("True", "Serving")
     assert accepted["message"] == "its claim is kept; Qwen3Model weights: too small"
 
 
@@ -387,7 +390,7 @@ def test_a_server_without_the_middleware_serves_with_a_warning() -> None:
     (accepted,) = (c for c in found["conditions"] if c["type"] == "Accepted")
     assert (accepted["status"], accepted["reason"]) == ("True", "AcceptedWithWarnings")
     assert "chat-1 runs without the operator's middleware (SyntaxError())" in accepted["message"]
-    assert told(found)["Ready"] == ("True", "Serving")
+    assert reported(found)["Ready"] == ("True", "Serving")
     # What was read of the start once is not read again.
     again = status(spec(), found, **(seen | {"startup": None}))
     assert again["conditions"] == found["conditions"]

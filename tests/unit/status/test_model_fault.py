@@ -98,8 +98,8 @@ def status_of(view: ModelView) -> dict[str, Any]:
 
 
 def job(*conditions: str) -> dict[str, Any]:
-    told = [{"type": c, "status": "True", "lastTransitionTime": LATEST} for c in conditions]
-    return {"metadata": {"name": "j"}, "status": {"conditions": told, "completionTime": LATEST}}
+    reported = [{"type": c, "status": "True", "lastTransitionTime": LATEST} for c in conditions]
+    return {"metadata": {"name": "j"}, "status": {"conditions": reported, "completionTime": LATEST}}
 
 
 def test_the_copy_is_verified_again_and_served_meanwhile() -> None:
@@ -145,5 +145,9 @@ def test_who_met_the_fault_waits_and_others_go_on(fault: str | None, stalled: st
     conditions = Conditions(DEPLOYMENT_TYPES)
     set_model_ready(conditions, model, fault)
     conditions.summarize(Reason.SERVING, "")
-    told = {c["type"]: c for c in conditions.as_status({}, generation=1, now=NOW)}
-    assert (told["ModelReady"]["status"], told["ModelReady"]["reason"], told["Stalled"]["status"]) == expected
+    reported = {c["type"]: c for c in conditions.as_status({}, generation=1, now=NOW)}
+    assert (
+        reported["ModelReady"]["status"],
+        reported["ModelReady"]["reason"],
+        reported["Stalled"]["status"],
+    ) == expected

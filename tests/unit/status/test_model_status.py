@@ -60,7 +60,7 @@ def status(view: ModelView, previous: dict[str, Any] | None = None, spec: Qwen3M
     return it
 
 
-def told(it: dict[str, Any]) -> dict[str, tuple[str, str]]:
+def reported(it: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {c["type"]: (c["status"], c["reason"]) for c in it["conditions"]}
 
 
@@ -172,7 +172,7 @@ SITUATIONS: dict[str, tuple[ModelView, dict[str, tuple[str, str]]]] = {
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_conditions(situation: str) -> None:
     view, expected = SITUATIONS[situation]
-    found = told(status(view))
+    found = reported(status(view))
     assert {kind: found[kind] for kind in expected} == expected
 
 
@@ -220,14 +220,14 @@ def test_the_copy_of_the_revision_before_stays_on_record() -> None:
     before = status(SITUATIONS["it is in place"][0])
     newer = Qwen3ModelSpec.model_validate({"id": "Qwen/Qwen3-8B", "revision": "v2"})
     later = status(ModelView(NOW, claim=BOUND, job=job(name="job-2")), before, newer)
-    assert later["model"] == before["model"] and told(later)["Ready"][0] == "False"
+    assert later["model"] == before["model"] and reported(later)["Ready"][0] == "False"
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_a_second_look_says_the_same(situation: str) -> None:
+def test_a_second_reconcile_says_the_same(situation: str) -> None:
     view, _ = SITUATIONS[situation]
     first = status(view)
-    if told(first)["Reconciling"][1] in (
+    if reported(first)["Reconciling"][1] in (
         "SecretNotFound",
         "SecretKeyNotFound",
         "VolumeNotBound",
@@ -257,7 +257,7 @@ def test_a_failed_download_is_stalled_only_where_another_try_does_not_mend_it(re
             ModelView(NOW, claim=BOUND, job=job(ended="Failed", at=ended, started=began), pods=pods),
         ):
             it = status(view, it)
-            found = told(it)
+            found = reported(it)
             if it["download"].get("failures"):
                 assert found["Downloaded"] == found["Ready"] == ("False", reason)
                 assert (found["Stalled"][0] == "True") == needs_person
@@ -274,12 +274,12 @@ def test_a_try_that_gets_further_than_the_one_before_ends_the_failure() -> None:
 
     began = at(400, {}, job=job())
     failed = at(400, began, job=job(ended="Failed"), pods=[ended_pod(FAILED_REPORT, 10)])
-    assert told(failed)["Stalled"][0] == "True"
+    assert reported(failed)["Stalled"][0] == "True"
     again, later = job(started="2026-01-01T12:00:00Z"), NOW + timedelta(minutes=1)
     same = at(300, failed, job=again, now=later)
-    assert told(same)["Stalled"] == ("True", "ModelNotFound"), "it has not got further"
+    assert reported(same)["Stalled"] == ("True", "ModelNotFound"), "it has not got further"
     further = at(500, same, job=again, now=later + timedelta(seconds=9))
-    assert told(further)["Downloaded"] == ("False", "Downloading") and told(further)["Stalled"][0] == "False"
+    assert reported(further)["Downloaded"] == ("False", "Downloading") and reported(further)["Stalled"][0] == "False"
     assert "failure" not in further["download"]
 
 
@@ -287,7 +287,7 @@ def test_a_failure_that_an_earlier_release_wrote_has_its_words() -> None:
     view = ModelView(NOW, claim=BOUND, job=job(ended="Failed"), pods=[ended_pod(HUB_AWAY, 30)])
     before = status(view)
     del before["download"]["failure"]
-    assert told(status(view, before))["Downloaded"] == ("False", "HubUnavailable")
+    assert reported(status(view, before))["Downloaded"] == ("False", "HubUnavailable")
 
 
 def test_progress_is_written_for_people() -> None:
@@ -302,7 +302,7 @@ def test_progress_is_written_for_people() -> None:
 def test_a_refusal_does_not_make_a_copy_unready() -> None:
     copy = status(SITUATIONS["it is in place"][0])
     refused = [Problem(Reason.CLAIM_REFUSED, "exceeded quota")]
-    found = told(status(ModelView(NOW, claim=BOUND, problems=refused), copy))
+    found = reported(status(ModelView(NOW, claim=BOUND, problems=refused), copy))
     assert found["Accepted"] == ("True", "AcceptedWithWarnings") and found["Ready"] == ("True", "Ready")
 
 
@@ -312,7 +312,7 @@ def test_a_smaller_size_says_that_it_has_no_effect() -> None:
     found = status(ModelView(NOW, claim=claim, job=job()), spec=smaller)
     accepted = next(c for c in found["conditions"] if c["type"] == "Accepted")
     assert accepted["reason"] == "AcceptedWithWarnings" and "claim claim has 18Gi" in accepted["message"]
-    assert told(status(ModelView(NOW, claim=claim, job=job())))["Accepted"] == ("True", "Accepted")
+    assert reported(status(ModelView(NOW, claim=claim, job=job())))["Accepted"] == ("True", "Accepted")
 
 
 @pytest.mark.parametrize(("failures", "seconds"), [(1, 15), (2, 30), (3, 60), (6, 480), (7, 900), (50, 900), (0, 15)])
@@ -326,7 +326,7 @@ def test_failures_are_counted_job_by_job() -> None:
     for number in range(1, 4):
         ended = timestamp(NOW + timedelta(minutes=number))
         failed = job(ended="Failed", at=ended, started=timestamp(NOW + timedelta(minutes=number - 1)))
-        for _ in range(2):  # a second look at the same Job counts nothing
+        for _ in range(2):  # the same Job seen again counts nothing
             it = status(ModelView(NOW, claim=BOUND, job=failed, pods=[ended_pod(FAILED_REPORT, 10)]), it)
         assert it["download"]["failures"] == number
         assert it["download"]["finishedAt"] == ended
@@ -364,11 +364,13 @@ def test_progress_is_written_by_the_percent() -> None:
 
 def test_suspended() -> None:
     spec = Qwen3ModelSpec.model_validate({"id": "Qwen/Qwen3-8B", "suspend": True})
-    found = told(status(ModelView(NOW, claim=BOUND), spec=spec))
+    found = reported(status(ModelView(NOW, claim=BOUND), spec=spec))
     assert found["Ready"] == ("False", "Suspended") and found["Reconciling"][0] == "False"
     assert found["Stalled"][0] == "False"
     copy = status(SITUATIONS["it is in place"][0])
-    assert told(status(ModelView(NOW, claim=BOUND), copy, spec))["Ready"] == ("True", "Ready"), "what is there is ready"
+    assert reported(status(ModelView(NOW, claim=BOUND), copy, spec))["Ready"] == ("True", "Ready"), (
+        "what is there is ready"
+    )
 
 
 def test_users_are_sorted_and_absent_when_none() -> None:
@@ -376,13 +378,13 @@ def test_users_are_sorted_and_absent_when_none() -> None:
     assert "usedBy" not in status(ModelView(NOW))
 
 
-def test_a_spec_that_cannot_be_read_is_told_and_the_copy_stays() -> None:
+def test_a_spec_that_cannot_be_read_is_reported_and_the_copy_stays() -> None:
     copy = {"commit": "c0ffee", "revision": "master", "path": "p", "claimUid": "claim-1"}
     problem = Problem(Reason.INVALID_SPEC, "spec.id: too long")
     status = unreadable_status(problem, 7, {"model": copy}, NOW)
-    told = {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}
-    assert told["Accepted"] == ("False", "InvalidSpec")
-    assert told["Ready"] == ("False", "InvalidSpec")
-    assert told["Stalled"] == ("True", "InvalidSpec")
+    reported = {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}
+    assert reported["Accepted"] == ("False", "InvalidSpec")
+    assert reported["Ready"] == ("False", "InvalidSpec")
+    assert reported["Stalled"] == ("True", "InvalidSpec")
     assert status["model"] == copy
     assert status["observedGeneration"] == 7

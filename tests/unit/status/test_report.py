@@ -65,7 +65,7 @@ def test_pods_without_an_end_say_nothing() -> None:
         ({"result": "Failed", "reason": "not a word", "message": "m"}, {}, "DownloadFailed", "m"),
     ],
 )
-def test_what_is_no_report_is_told_by_its_end(message: Any, kwargs: dict[str, Any], reason: str, words: str) -> None:
+def test_what_is_no_report_is_quoted_by_its_end(message: Any, kwargs: dict[str, Any], reason: str, words: str) -> None:
     report = final_report([pod(message, **kwargs)], "Failed")
     assert report is not None and report["reason"] == reason and words in report["message"]
 

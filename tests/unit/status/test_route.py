@@ -91,7 +91,7 @@ def test_nobody_has_said_anything_of_it(live: dict[str, Any] | None) -> None:
     assert "edge/public" in message and "is it there" in message
 
 
-def test_what_is_wrong_is_told_in_its_words() -> None:
+def test_what_is_wrong_is_reported_in_its_words() -> None:
     not_allowed = parent(
         said("Accepted", "False", "NotAllowedByListeners", "no listener takes it"), said("ResolvedRefs")
     )

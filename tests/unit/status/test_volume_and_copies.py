@@ -41,7 +41,7 @@ def ended(report: Object, kind: str, *, name: str = "job-1") -> Object:
     return {"job": job, "pods": [PodView(pod)]}
 
 
-def look(of: Qwen3ModelSpec, previous: Object | None = None, **view: Any) -> Object:
+def status_of(of: Qwen3ModelSpec, previous: Object | None = None, **view: Any) -> Object:
     it = model_status("m", of, 1, previous or {}, ModelView(NOW, **view))
     Qwen3ModelStatus.model_validate(it)
     return it
@@ -93,7 +93,7 @@ def test_whose_size_has_to_be_asked_for() -> None:
     ],
 )
 def test_a_full_volume_says_what_is_enough(fields: Object, view: Object, stalled: str, words: str) -> None:
-    it = look(spec(**fields), claim=claim(), **ended(FULL, "Failed"), **view)
+    it = status_of(spec(**fields), claim=claim(), **ended(FULL, "Failed"), **view)
     assert words in condition(it, "Downloaded")["message"]
     assert condition(it, "Downloaded")["reason"] == "DiskFull"
     assert condition(it, "Stalled")["status"] == stalled
@@ -104,30 +104,32 @@ def test_a_file_system_that_is_not_the_claims_own_is_not_the_claims_to_grow() ->
     """A folder of the node's disk: a larger claim would not make it larger."""
     live = claim() | {"status": {"phase": "Bound", "capacity": {"storage": "20Gi"}}}
     disk = FULL | {"volumeBytes": 510 * GIB, "fileSystemBytes": 500 * GIB}
-    it = look(spec(), claim=live, **ended(disk, "Failed"))
+    it = status_of(spec(), claim=live, **ended(disk, "Failed"))
     assert "volumeBytes" not in it["download"] and "Gi" not in condition(it, "Downloaded")["message"]
     own = FULL | {"fileSystemBytes": 20 * GIB}
-    assert look(spec(), claim=live, **ended(own, "Failed"))["download"]["volumeBytes"] == 30 * GIB
+    assert status_of(spec(), claim=live, **ended(own, "Failed"))["download"]["volumeBytes"] == 30 * GIB
 
 
 def test_a_claim_that_grows_still_says_so() -> None:
     live = claim("34Gi") | {"status": {"phase": "Bound", "capacity": {"storage": "20Gi"}}}
-    it = look(spec(), claim=live, **ended(FULL, "Failed"))
+    it = status_of(spec(), claim=live, **ended(FULL, "Failed"))
     assert "asks for 34Gi and has 20Gi" in condition(it, "Downloaded")["message"]
 
 
 def test_a_claim_made_anew_begins_anew_and_remembers_the_size() -> None:
-    before = look(spec(), claim=claim(), **ended(FULL, "Failed"))
+    before = status_of(spec(), claim=claim(), **ended(FULL, "Failed"))
     before["download"] |= {"bytesDone": 90, "bytesTotal": 100}
     running = {"metadata": {"name": "job-2"}, "status": {"startTime": ENDED}}
-    it = look(spec(), before, claim=claim(made="2026-01-01T11:30:00Z", uid="u2"), job=running)
+    it = status_of(spec(), before, claim=claim(made="2026-01-01T11:30:00Z", uid="u2"), job=running)
     assert "bytesDone" not in it["download"] and it["download"]["volumeBytes"] == 30 * GIB
-    kept = look(spec(), before, claim=claim(), job=running)
+    kept = status_of(spec(), before, claim=claim(), job=running)
     assert kept["download"]["bytesDone"] == 90
 
 
 def test_listing_is_no_copy() -> None:
-    it = look(spec(id="a/b"), step=Step.LIST, **ended({"result": "Complete", "bytes": 100, "files": 3}, "Complete"))
+    it = status_of(
+        spec(id="a/b"), step=Step.LIST, **ended({"result": "Complete", "bytes": 100, "files": 3}, "Complete")
+    )
     assert "model" not in it and condition(it, "Downloaded")["reason"] == "Listing"
     assert it["download"]["bytesTotal"] == 100 and "bytesDone" not in it["download"]
 
@@ -143,39 +145,41 @@ def test_listing_is_no_copy() -> None:
 def test_what_was_there_before_says_by_what_it_is_verified(witness: str, reason: str, words: str) -> None:
     there = spec(storage={"existingClaim": {"name": "claim", "path": "qwen"}})
     report = DONE | {"verifiedBy": witness} | ({"commit": ""} if witness == "structure" else {})
-    it = look(there, claim=claim(), step=Step.CHECK, **ended(report, "Complete"))
+    it = status_of(there, claim=claim(), step=Step.CHECK, **ended(report, "Complete"))
     found = condition(it, "Downloaded")
     assert (found["status"], found["reason"]) == ("True", reason) and words in found["message"]
     assert condition(it, "Ready")["status"] == "True"
     assert it["model"]["verifiedBy"] == witness.capitalize()
-    assert look(there, it, claim=claim()) == it, "and goes on saying so when the Job is gone"
+    assert status_of(there, it, claim=claim()) == it, "and goes on saying so when the Job is gone"
 
 
 def test_a_copy_is_superseded_when_the_next_is_there() -> None:
     one, two = spec(revision="v1"), spec(revision="v2")
-    first = look(one, claim=claim(), **ended(DONE, "Complete"))
+    first = status_of(one, claim=claim(), **ended(DONE, "Complete"))
     assert "superseded" not in first
     running = {"metadata": {"name": "job-2"}, "status": {"startTime": ENDED}}
-    meanwhile = look(two, first, claim=claim(), job=running)
+    meanwhile = status_of(two, first, claim=claim(), job=running)
     assert meanwhile["model"] == first["model"] and "superseded" not in meanwhile, "it is served"
-    second = look(two, meanwhile, claim=claim(), **ended(DONE, "Complete", name="job-2"))
+    second = status_of(two, meanwhile, claim=claim(), **ended(DONE, "Complete", name="job-2"))
     assert second["model"]["revision"] == "v2"
     assert second["superseded"] == [{"revision": "v1", "path": model_path(one)}]
-    assert look(two, second, claim=claim())["superseded"] == second["superseded"]
-    assert "superseded" not in look(two, second, claim=claim(), removed=[model_path(one)])
-    back = look(one, second, claim=claim())
+    assert status_of(two, second, claim=claim())["superseded"] == second["superseded"]
+    assert "superseded" not in status_of(two, second, claim=claim(), removed=[model_path(one)])
+    back = status_of(one, second, claim=claim())
     assert "superseded" not in back, "what is wanted again is not removed"
 
 
 def test_half_a_copy_is_superseded_too() -> None:
     running = {"metadata": {"name": "job-1"}, "status": {"startTime": THEN}}
-    first = look(spec(revision="v1"), claim=claim(), job=running)
-    second = look(spec(revision="v2"), first, claim=claim(), **ended(DONE, "Complete", name="job-2"))
+    first = status_of(spec(revision="v1"), claim=claim(), job=running)
+    second = status_of(spec(revision="v2"), first, claim=claim(), **ended(DONE, "Complete", name="job-2"))
     assert [it["revision"] for it in second["superseded"]] == ["v1"]
 
 
 def test_a_claim_of_others_is_left_alone() -> None:
     storage = {"existingClaim": {"name": "claim"}}
     one, two = spec(revision="v1", storage=storage), spec(revision="v2", storage=storage)
-    first = look(one, claim=claim(), step=Step.CHECK, **ended(DONE, "Complete"))
-    assert "superseded" not in look(two, first, claim=claim(), step=Step.CHECK, **ended(DONE, "Complete", name="j"))
+    first = status_of(one, claim=claim(), step=Step.CHECK, **ended(DONE, "Complete"))
+    assert "superseded" not in status_of(
+        two, first, claim=claim(), step=Step.CHECK, **ended(DONE, "Complete", name="j")
+    )

@@ -1,4 +1,4 @@
-"""Fields that a claim cannot follow are told, each with what would help."""
+"""Fields that a claim cannot follow are reported, each with what would help."""
 
 from __future__ import annotations
 
