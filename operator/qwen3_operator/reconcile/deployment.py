@@ -193,7 +193,7 @@ class _Reconciliation(Servers):
         if self.problems or (self.plan is not None and not self.plan.servable):
             return Requeue(TROUBLE_SECONDS, trouble=True)
         if self.pods:
-            return STARTING_SECONDS
+            return Requeue(STARTING_SECONDS, trouble=True)  # thousands may wait for a node, and the watch brings that
         if self.rehearsal_in is not None:
             return self.rehearsal_in
         if self.no_autoscaler is not None:

@@ -14,8 +14,8 @@ from qwen3_operator.engine.node_gpus import NodeGpus
 from qwen3_operator.plan import Plan, Weights, make_plan
 from qwen3_operator.settings import Settings
 
-_MOST = 256
-"""Plans that are kept: a hundred models, each on a few kinds of nodes."""
+_MOST = 1024
+"""Plans that are kept: hundreds of models, each on a few kinds of nodes. One has some KiB."""
 
 
 class Plans:

@@ -91,8 +91,9 @@ def name_of(number: int) -> str:
 @contextlib.contextmanager
 def stand(folder: Path, *, crs: int, few_node_ports: bool = False) -> Iterator[Stand]:
     """A stand with room for `crs` servers, the operator at work; `few_node_ports`: there is none for a Service."""
-    # Simulated nodes renew a Lease each; beyond some hundred that is no small part of all writes.
-    gpus = 8 if crs <= 2000 else 64
+    # Simulated nodes renew a Lease each; beyond some hundred that is no small part of all writes. Each has CPU for 25
+    # servers.
+    gpus = 8 if crs <= 2000 else 24
     with devcluster.cluster(
         nodes=crs // gpus + 4,
         gpus_per_node=gpus,
