@@ -49,7 +49,7 @@ test-cluster: .venv/.done ## the operator as installed, on a real control plane 
 	$(PYTEST) tests -m cluster $(AT_ONCE)
 
 test-faults-sample: .venv/.done ## a sample of the faults, and 100 sequences of specs
-	$(PYTEST) tests/faults tests/fuzz $(AT_ONCE)
+	$(PYTEST) tests/faults tests/fuzz -n 2 --dist loadgroup
 
 test-faults: .venv/.done ## every fault: a crash at each write, each request refused, lost or late (nightly)
 	QWEN3_FAULTS=full $(PYTEST) tests/faults -n 2 --dist loadgroup

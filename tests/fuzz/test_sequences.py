@@ -31,7 +31,7 @@ EACH = 25
 """Comparisons of one part, which is one test."""
 PARTS = range(MODE["sequences"] // 2 // EACH)
 MOST_DRAWN = 3 * EACH
-AT_ONCE = int(os.environ.get("QWEN3_FUZZ_AT_ONCE", "12"))
+AT_ONCE = int(os.environ.get("QWEN3_FUZZ_AT_ONCE", "8"))
 PROGRESS_SECONDS = 20.0
 REST_SECONDS = 1.5
 BY_DESIGN = "a model that is held goes on under its name with another hub"

@@ -13,7 +13,7 @@ from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, JOBS, SECRETS
-from qwen3_operator.controller.ownership import NameTaken, is_controlled_by
+from qwen3_operator.controller.ownership import NameTaken, OwnerGoing, is_controlled_by
 from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
@@ -251,6 +251,8 @@ class _Reconciliation(Reconciliation):
             await self._delete_jobs(keep=name)
             try:
                 self.job = await self.context.ensure(JOBS, wanted)
+            except OwnerGoing:
+                pass  # of a deleted model of this name: the event of its end brings the next reconcile
             except ApiError as error:
                 self.problems.append(refused(JOBS, name, error))
 

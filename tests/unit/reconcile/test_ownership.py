@@ -11,6 +11,7 @@ from tests.monitoring.operator_at_work import NAMESPACE, SERVED, World, download
 
 from qwen3_operator.controller.kinds import CLAIMS, JOBS
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS, model_labels
+from qwen3_operator.reconcile import Key
 
 Object = dict[str, Any]
 NAME = "weights"
@@ -79,6 +80,21 @@ async def test_a_name_that_comes_free_is_taken_for_the_download(world: Model) ->
     name = await world.made()
     world.foreign(name)
     await world.reconcile(QWEN3_MODELS, NAME)
+    del world.cluster.objects[JOBS.kind, NAMESPACE, name]
+    world.operator._store.remove(JOBS, world.operator._store.get(JOBS, NAMESPACE, name)["metadata"])  # type: ignore[index]
+    await downloaded(world, NAME)
+    assert world.status(QWEN3_MODELS, NAME)["Ready"][0] == "True"
+
+
+async def test_the_job_of_a_deleted_model_of_this_name_is_waited_for(world: Model) -> None:
+    """Whoever deletes a model and makes it anew at once has no failure for it."""
+    name = await world.made()
+    before = {"apiVersion": world.live["apiVersion"], "kind": QWEN3_MODELS.kind, "name": NAME, "uid": "before"}
+    world.foreign(name, before | {"controller": True})
+    await world.reconcile(QWEN3_MODELS, NAME, 2)
+    said = world.status(QWEN3_MODELS, NAME)
+    assert said["Accepted"][0] == "True" and said["Downloaded"][1] == "Waiting" and said["Stalled"][0] == "False"
+    assert not world.operator.queue.failing(Key(QWEN3_MODELS.kind, NAMESPACE, NAME))
     del world.cluster.objects[JOBS.kind, NAMESPACE, name]
     world.operator._store.remove(JOBS, world.operator._store.get(JOBS, NAMESPACE, name)["metadata"])  # type: ignore[index]
     await downloaded(world, NAME)
