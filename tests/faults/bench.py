@@ -56,8 +56,8 @@ class Case:
         """Wait until `ended` and the operator has nothing left to do but to reconcile what is in the way: for a while
         nothing changes, nothing is written, and at the end of it nothing is under way. Returns the state."""
         self.world.wait(ended, what, within=END_SECONDS)
-        before: dict[str, Any] | None = None
-        since, changes = time.monotonic(), -1
+        before: dict[str, Any] | None = self.state()
+        since, changes = time.monotonic(), operator.changes
         deadline = time.monotonic() + END_SECONDS
         while time.monotonic() < deadline:
             if operator.changes != changes:

@@ -11,12 +11,8 @@ from tests.cluster.api import Api
 from tests.cluster.downloads import COMPLETE
 from tests.cluster.installed import install
 from tests.cluster.rights import Ledger
-from tests.cluster.waiting import wait_until
-from tests.cluster.wrappers import Q3m
 from tests.crds import crds
 from tests.faults.bench import Bench
-
-from qwen3_operator.naming import QWEN3_MODELS
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,22 +26,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory, ledger: Ledger) -> Iterator[
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
         narrow = install(cluster, folder, narrow=True)
         wide = install(cluster, folder, name="wide-qwen3-operator", namespace="wide-system")
-        api = Api(cluster.kubeconfig)
-        wait_for_garbage_collector(api)
-        yield Bench(api, narrow, wide)
+        yield Bench(Api(cluster.kubeconfig), narrow, wide)
         ledger.read(cluster.requests(), [narrow.user, wide.user])
-
-
-def wait_for_garbage_collector(api: Api) -> None:
-    """Wait until it knows our kinds, which it looks for every 30 s: until then what a deleted object had stays."""
-    namespace = "default"
-    owner = Q3m("collected", namespace).set(suspend=True)
-    uid = api.create(owner.manifest)["metadata"]["uid"]
-    reference = {"apiVersion": QWEN3_MODELS.api_version, "kind": QWEN3_MODELS.kind, "name": "collected", "uid": uid}
-    meta = {"name": "collected", "namespace": namespace, "ownerReferences": [reference]}
-    api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta})
-    api.delete("Qwen3Model", namespace, "collected")
-    wait_until(lambda: api.get("ConfigMap", namespace, "collected") is None, within=90, what="the garbage collector")
 
 
 @pytest.fixture(autouse=True)
