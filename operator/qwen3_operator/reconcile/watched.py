@@ -114,7 +114,7 @@ def _by_model(user: Object) -> Iterator[str]:
 def _by_retaining(user: Object) -> Iterator[str]:
     """Nothing for one that leaves that to others (its modelRef) or cannot be read."""
     source = (user.get("spec") or {}).get("model")
-    if source and ((source.get("storage") or {}).get("retentionPolicy") or "Retain") != "Delete":
+    if source and (source.get("storage") or {}).get("retentionPolicy") != "Delete":
         yield str(user["metadata"]["namespace"])
 
 

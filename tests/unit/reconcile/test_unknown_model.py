@@ -7,29 +7,13 @@ from typing import Any
 import pytest
 from tests.cluster.wrappers import Q3d
 from tests.monitoring.operator_at_work import NAMESPACE, SERVED, World, downloaded
+from tests.unit.plugin.recorded import CONFIG
 
 from qwen3_operator.controller.kinds import DEPLOYMENTS
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 
 UNKNOWN: dict[str, Any] = {"model": {"id": "acme/our-finetune", "storage": {"size": "40Gi"}}}
-REPORTED: dict[str, Any] = {
-    "config": {
-        "architectures": ["Qwen3ForCausalLM"],
-        "model_type": "qwen3",
-        "hidden_size": 4096,
-        "intermediate_size": 12288,
-        "num_hidden_layers": 36,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "head_dim": 128,
-        "vocab_size": 151936,
-        "max_position_embeddings": 40960,
-        "rope_theta": 1000000,
-        "torch_dtype": "bfloat16",
-        "tie_word_embeddings": False,
-    },
-    "weightsBytes": 16_381_470_720,
-}
+REPORTED: dict[str, Any] = {"config": CONFIG, "weightsBytes": 16_381_470_720}
 """An 8B with its architecture, as its download reports it."""
 
 
