@@ -15,8 +15,9 @@ from qwen3_front.hold import Holder
 from qwen3_front.settings import Settings
 from qwen3_front.table import Table
 from qwen3_operator.controller.cluster import Cluster
-from qwen3_operator.controller.follow import Follower
+from qwen3_operator.controller.follow import Follower, Mirror
 from qwen3_operator.controller.kinds import ENDPOINT_SLICES
+from qwen3_operator.controller.resync import Scope
 from qwen3_operator.controller.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -39,10 +40,9 @@ class Front:
         self._stop = asyncio.Event()
         self._tasks = Tasks(at_end=self.stop)
         self._open = False
-        self._followers = [
-            Follower(cluster, ENDPOINT_SLICES, namespace, LABELS, self._update)
-            for namespace in settings.namespaces or (None,)
-        ]
+        scopes = [Scope(ENDPOINT_SLICES, namespace, LABELS) for namespace in settings.namespaces or (None,)]
+        self._mirrors = [Mirror(self._update) for _ in scopes]
+        self._followers = [Follower(cluster, *both) for both in zip(scopes, self._mirrors, strict=True)]
 
     def stop(self) -> None:
         """Begin the end."""
@@ -80,13 +80,13 @@ class Front:
         log.warning("%d requests are lost: they took longer than the pod may", self.holder.here)
 
     def _update(self, _: Mapping[Any, Any]) -> None:
-        slices = [it for follower in self._followers for it in follower.objects.values()]
+        slices = [it for mirror in self._mirrors for it in mirror.objects.values()]
         self.holder.update(Table.of(slices))
 
     def _unready(self) -> str:
         if self._stop.is_set():
             return "ending"
-        if not self._open or not all(follower.listed for follower in self._followers):
+        if not self._open or not all(mirror.complete for mirror in self._mirrors):
             return "starting"
         return ""
 

@@ -15,7 +15,7 @@ from kubernetes.aio.client.configuration import Configuration
 from qwen3_operator.controller.kinds import Kind
 from qwen3_operator.controller.store import Store
 from qwen3_operator.naming import SELECTOR
-from qwen3_operator.reconcile.watched import CHILDREN
+from qwen3_operator.reconcile.watched import CHILDREN, MAY_BE_MISSING
 
 
 def make_registry(
@@ -47,7 +47,7 @@ def make_registry(
 
         return on_event
 
-    for kind in store.kinds:
+    for kind in set(store.kinds).difference(MAY_BE_MISSING):
         kopf.on.event(*_resource(kind), registry=registry, id=kind.plural)(handler(kind))
     return registry
 
@@ -106,7 +106,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.queueing.exit_timeout = 1
     settings.persistence.diffbase_storage = _NoLastHandled()
     settings.persistence.progress_storage = _NoProgress()
-    for child in CHILDREN:
+    for child in set(CHILDREN).difference(MAY_BE_MISSING):
         settings.watching.label_selectors[_resource(child)] = SELECTOR
     return settings
 

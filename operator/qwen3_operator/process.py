@@ -7,7 +7,7 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import kopf
 
@@ -15,7 +15,7 @@ from qwen3_front.contract import SERVICE_LABEL
 from qwen3_operator.controller import metrics
 from qwen3_operator.controller.cluster import ApiError, Cluster, Hook, NamespaceEnding
 from qwen3_operator.controller.events import Recorder
-from qwen3_operator.controller.follow import Follower
+from qwen3_operator.controller.follow import Feed, Follower, Mirror
 from qwen3_operator.controller.kinds import ENDPOINT_SLICES, HTTP_ROUTES, INFERENCE_POOLS, NODES, SCALED_OBJECTS, Kind
 from qwen3_operator.controller.lease import Lease
 from qwen3_operator.controller.probes import Probes
@@ -74,10 +74,11 @@ class Operator:
         self._tasks = Tasks(at_end=self.stop)
         self._workers = settings.workers + SPARE_WORKERS
         self._store = Store(_watched(settings))
-        self._resync = Resync(cluster, self._store, _scopes(settings, self._store.kinds))
+        self._scopes = _scopes(settings, self._store.kinds)
+        self._resync = Resync(cluster, self._store, self._scopes)
         recorder, users = Recorder(cluster, settings.identity), ModelUsers()
         front = Front(settings.front_first_port, settings.front_ports)
-        front.changed = self._front_changed
+        front.changed = self._reconcile_deployments
         self._context = Context(cluster, self._store, settings, recorder, Nodes(self._store), users, front)
         self._store.listeners.append(Triggers(self._enqueue, users).observe)
 
@@ -110,8 +111,8 @@ class Operator:
                 tasks.start(f"worker {number}", self._worker())
             tasks.start("resync", self._compare())
             tasks.start("measurement of the lag", self.probes.measure_lag())
-            if follower := self._front_follower():
-                tasks.start("watch of the front", follower.run())
+            for scope, follower in self._followers():
+                tasks.start(f"watch of {scope}", follower.run())
             if lease is not None:
                 tasks.start("keeper of the lease", lease.keep())
             await self._watch()
@@ -154,15 +155,18 @@ class Operator:
                 spread = random.uniform(0, self.settings.resync_seconds / 4)
                 self.queue.add_after(Key(kind.kind, namespace, name), spread)
 
-    def _front_follower(self) -> Follower | None:
-        """Watches where the pods of the front are. They are in the operator's namespace, which it need not serve."""
-        if not self.settings.front_service:
-            return None
-        namespace, _, service = self.settings.front_service.partition("/")
-        labels = f"{SERVICE_LABEL}={service}"
-        return Follower(self.cluster, ENDPOINT_SLICES, namespace, labels, self._context.front.observe)
+    def _followers(self) -> Iterator[tuple[Scope, Follower]]:
+        """Watch what kopf does not: kinds that may be missing, and where the pods of the front are, which is in the
+        operator's own namespace, that it need not serve."""
+        for scope in self._scopes:
+            if scope.kind in MAY_BE_MISSING:
+                yield scope, Follower(self.cluster, scope, Feed(self._store, scope, self._reconcile_deployments))
+        if self.settings.front_service:
+            namespace, _, service = self.settings.front_service.partition("/")
+            scope = Scope(ENDPOINT_SLICES, namespace, f"{SERVICE_LABEL}={service}")
+            yield scope, Follower(self.cluster, scope, Mirror(self._context.front.observe))
 
-    def _front_changed(self) -> None:
+    def _reconcile_deployments(self) -> None:
         for (namespace, name), _uid in self._store.names(QWEN3_DEPLOYMENTS):
             self.queue.add(Key(QWEN3_DEPLOYMENTS.kind, namespace, name))
 
@@ -177,17 +181,15 @@ class Operator:
         for kind, _ in _KINDS.values():
             if not await self.cluster.serves(kind):
                 raise MissingApi(
-                    f"the API server does not serve {kind.plural}.{kind.api_version}: "
-                    "install the CRDs (helm does, or kubectl apply -f crds/)"
+                    f"the API server does not serve {kind}: install the CRDs (helm does, or kubectl apply -f crds/)"
                 )
 
     async def _leave_out_missing(self) -> None:
-        """Watch no kind that is not served. What is made of it all the same is read each time, until the next start."""
+        """Wait for no kind that is not served. It is watched once it is; until then, what there is of it is read."""
         for kind in set(MAY_BE_MISSING) & set(self._store.kinds):
             if not await self.cluster.serves(kind):
-                log.warning("the API server does not serve %s.%s: they are not watched", kind.plural, kind.api_version)
+                log.warning("the API server does not serve %s", kind)
                 self._store.leave_out(kind)
-                self._resync.leave_out(kind)
 
     async def _handle(self, key: Key) -> None:
         """Reconcile `key`, and have the queue do it again as the result says."""

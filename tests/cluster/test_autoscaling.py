@@ -16,7 +16,7 @@ from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.waiting import stays
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3d
-from tests.crds import remove
+from tests.crds import install, remove
 
 from qwen3_operator.controller.kinds import DEPLOYMENTS
 
@@ -189,3 +189,24 @@ def test_the_api_server_knows_every_field(space: World, target: dict[str, int]) 
     behavior = live["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
     assert behavior["scaleDown"]["stabilizationWindowSeconds"] == live["spec"]["initialCooldownPeriod"] == 300
     assert {t["metadata"]["ignoreNullValues"] for t in live["spec"]["triggers"]} == {"false"}
+
+
+def test_keda_may_be_removed_and_installed_anew(
+    space: World, with_keda: OperatorProcess, cluster: devcluster.Cluster
+) -> None:
+    """Its CRD goes with it, and with that each ScaledObject."""
+    space.apply(scaled(minReplicas=0))
+    space.wait_ready("chat")
+    space.wait(lambda: space.get(KIND, "chat") is not None, "the ScaledObject is made")
+    process = with_keda.pid
+    scale(space, 0)
+    space.wait_condition("chat", "Ready", "True", reason="ScaledToZero")
+    remove(cluster.kubectl, CRD)
+    space.wait(lambda: "install KEDA" in space.conditions("Qwen3Deployment", "chat")["Accepted"]["message"])
+    space.wait(lambda: replicas(space) == 1, "nothing else would wake it")
+    assert with_keda.running and with_keda.pid == process
+    install(cluster, [scaled_object_crd()])
+    space.wait(lambda: space.get(KIND, "chat") is not None, "the ScaledObject is made again", within=30)
+    space.patch(KIND, "chat", {"spec": {"maxReplicaCount": 9}})
+    space.wait(lambda: space.must(KIND, "chat")["spec"]["maxReplicaCount"] == 4, "an edit is undone", within=10)
+    space.wait_condition("chat", "Accepted", "True", reason="Accepted")

@@ -98,7 +98,7 @@ def leads_to(world: World, backend: Object) -> bool:
 def test_without_the_extension_the_service_serves(
     extension: list[Object], cluster: devcluster.Cluster, picking: OperatorProcess, ours: World
 ) -> None:
-    """No watch of what is not served; a minute later it is there."""
+    """It is seen when it comes, and watched from then on."""
     picking.start()
     ours.apply(cr())
     ours.wait_ready("chat")
@@ -107,10 +107,10 @@ def test_without_the_extension_the_service_serves(
     assert leads_to(ours, TO_SERVICE)
     assert "does not serve inferencepools" in picking.log.read_text()
     install(cluster, extension)
-    ours.wait(lambda: leads_to(ours, TO_POOL), "the CRDs are seen", within=90)
+    ours.wait(lambda: leads_to(ours, TO_POOL), "the CRDs are seen", within=30)
     ours.wait_condition("chat", "Accepted", "True", reason="Accepted")
     ours.apply(cr(None))
-    ours.wait(lambda: ours.get("InferencePool", "chat") is None, "it goes, though nobody watches it")
+    ours.wait(lambda: ours.get("InferencePool", "chat") is None, "it goes with the field")
 
 
 def test_its_life(served: None, picking: OperatorProcess, ours: World) -> None:

@@ -108,18 +108,20 @@ def test_its_life(served: None, routing: OperatorProcess, ours: World, api: Api)
 def test_without_the_gateway_api_it_says_so_and_goes_on(
     gateway_crds: list[Object], cluster: devcluster.Cluster, routing: OperatorProcess, ours: World
 ) -> None:
-    """No watch of what is not served; a restart or a minute later it is there."""
+    """It is seen when it comes, and watched from then on."""
     routing.start()
     ours.apply(cr())
     ours.wait_ready("chat")
     reported = ours.wait_condition("chat", "Routed", "False", reason="GatewayApiMissing")
     assert "install the CRDs of the Gateway API" in reported["message"]
-    assert "they are not watched" in routing.log.read_text()
+    assert "does not serve httproutes" in routing.log.read_text()
     install(cluster, gateway_crds)
-    ours.wait(lambda: ours.get("HTTPRoute", "chat") is not None, "the CRDs are seen", within=90)
+    ours.wait(lambda: ours.get("HTTPRoute", "chat") is not None, "the CRDs are seen", within=30)
     ours.wait_condition("chat", "Routed", "Unknown", reason="RoutePending")
+    ours.patch("HTTPRoute", "chat", {"spec": {"hostnames": ["theirs.example"]}})
+    ours.wait(lambda: ours.must("HTTPRoute", "chat")["spec"]["hostnames"] == ["llm.example"], "an edit is undone")
     ours.apply(Q3d())
-    ours.wait(lambda: ours.get("HTTPRoute", "chat") is None, "it goes, though nobody watches it")
+    ours.wait(lambda: ours.get("HTTPRoute", "chat") is None, "it goes with the field")
 
 
 def test_without_the_value_no_route_is_made(served: None, world: World) -> None:

@@ -123,11 +123,18 @@ class Cluster:
                 return None
             raise
 
-    async def listed(self, kind: Kind, namespace: str | None = None, *, labels: str = "") -> tuple[Objects, str]:
-        """Objects of `kind` by label selector, and the version from which a watch goes on."""
-        query = {"labelSelector": labels, "resourceVersion": "0"}  # as the API server has it at hand: the watch goes on
-        page = await self._json("list", kind, "GET", kind.path(namespace), query=query)
-        return page["items"] or [], str(page["metadata"]["resourceVersion"])
+    async def listed(
+        self, kind: Kind, namespace: str | None = None, *, labels: str = ""
+    ) -> AsyncIterator[tuple[Objects, str]]:
+        """Pages of the objects of `kind` by label selector, each with the version from which a watch goes on. Raises
+        ApiError: 404 where the kind is not served, 410 where the pages were too slow."""
+        query = {"labelSelector": labels, "limit": str(PAGE)}
+        while True:
+            page = await self._json("list", kind, "GET", kind.path(namespace), query=query)
+            yield page["items"] or [], str(page["metadata"]["resourceVersion"])
+            query["continue"] = page["metadata"].get("continue", "")
+            if not query["continue"]:
+                return
 
     async def watch(
         self, kind: Kind, namespace: str | None, *, labels: str, version: str, seconds: int

@@ -13,6 +13,9 @@ class Kind:
     kind: str
     plural: str
 
+    def __str__(self) -> str:
+        return f"{self.plural}.{self.api_version}"
+
     def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
         """URL path of one object, of a namespace's collection, or of all namespaces' collection."""
         parts = ["/apis" if "/" in self.api_version else "/api", self.api_version]

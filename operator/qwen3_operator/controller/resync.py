@@ -35,21 +35,18 @@ class Scope(NamedTuple):
 
 
 class Resync:
-    """Keeps `store` right in `scopes`. What it changes there, its listeners hear of as of any event."""
+    """Keeps `store` right in `scopes`, but for kinds that it has left out. What it changes there, its listeners hear of
+    as of any event."""
 
     def __init__(self, cluster: Cluster, store: Store, scopes: Sequence[Scope]) -> None:
         self._cluster, self._store, self._scopes = cluster, store, scopes
         self.relisted = asyncio.Event()
         """Set by a watch that began anew after a gap: what vanished in the gap brings no event."""
 
-    def leave_out(self, kind: Kind) -> None:
-        """Compare nothing of `kind`."""
-        self._scopes = [scope for scope in self._scopes if scope.kind != kind]
-
     async def fill(self) -> None:
         """Wait until the watches have brought all that exists; the store is ready then."""
         for scope in self._scopes:
-            while not await self._is_here(scope):
+            while self._is_kept(scope) and not await self._is_here(scope):
                 pass
         self._store.ready.set()
 
@@ -67,7 +64,7 @@ class Resync:
         """Remove from the store what is not there any more, and read what is there in a newer version. What cannot be
         listed or read stays as it is until the next time."""
         suspects: list[tuple[Scope, Names]] = []
-        for scope in self._scopes:
+        for scope in filter(self._is_kept, self._scopes):
             with _survived(scope):
                 before = self._store.versions(scope.kind)  # what comes while the pages do may be in none of them
                 listed = await self._listed(scope)
@@ -93,6 +90,9 @@ class Resync:
         await asyncio.sleep(SETTLE_SECONDS)  # the other watches, which most likely broke as well
         self.relisted.clear()
         return True
+
+    def _is_kept(self, scope: Scope) -> bool:
+        return scope.kind in self._store.kinds
 
     async def _is_here(self, scope: Scope) -> bool:
         """Whether the store has all that is listed now, or soon after: what is deleted meanwhile never comes."""

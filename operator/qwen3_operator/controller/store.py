@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -55,6 +55,7 @@ class Store:
 
     def __init__(self, kinds: Mapping[Kind, Kept]) -> None:
         self._kinds = dict(kinds)
+        self._left_out: dict[Kind, Kept] = {}
         self._objects: dict[Kind, dict[Name, _Entry]] = {kind: {} for kind in kinds}
         self._index: defaultdict[tuple[Kind, str, str], set[Name]] = defaultdict(set)
         self._gone: dict[str, int] = {}
@@ -64,12 +65,20 @@ class Store:
         """Set once everything that existed at the start is here."""
 
     def leave_out(self, kind: Kind) -> None:
-        """Keep nothing of `kind`, as if it had never been named: it is not watched."""
-        for kept in (self._kinds, self._objects):
-            kept.pop(kind, None)
+        """Keep nothing of `kind` until `take_in`: it is not watched."""
+        if kind not in self._kinds:
+            return
+        self._left_out[kind] = self._kinds.pop(kind)
+        for name, entry in self._objects.pop(kind).items():
+            self._unlink(kind, name, entry)
+            self._announce(kind, entry, None, own=False)
+
+    def take_in(self, kind: Kind) -> None:
+        """Keep `kind`, which was left out."""
+        self._kinds[kind], self._objects[kind] = self._left_out.pop(kind), {}
 
     @property
-    def kinds(self) -> Iterable[Kind]:
+    def kinds(self) -> Collection[Kind]:
         """The kinds that are kept."""
         return self._kinds
 
@@ -106,7 +115,7 @@ class Store:
     def put(self, kind: Kind, obj: Object, *, own: bool = False) -> bool:
         """Keep `obj` if it is newer than what is here. `own`: it is the answer to a write of ours."""
         meta = obj["metadata"]
-        name, uid, version = _name(meta), str(meta["uid"]), int(meta["resourceVersion"])
+        name, uid, version = name_of(meta), str(meta["uid"]), int(meta["resourceVersion"])
         objects = self._of(kind)
         before = objects.get(name)
         if (before is not None and before.version >= version) or self._gone.get(uid, -1) >= version:
@@ -121,7 +130,7 @@ class Store:
 
     def remove(self, kind: Kind, meta: Mapping[str, Any], *, own: bool = False) -> bool:
         """The object with this metadata is gone. Another one that has its name by now stays."""
-        name, uid = _name(meta), str(meta["uid"])
+        name, uid = name_of(meta), str(meta["uid"])
         before, version = self._of(kind).get(name), int(meta["resourceVersion"])
         if before is not None and before.uid == uid and before.version > version:
             return False  # it left a selector, and our write has brought it back since
@@ -197,7 +206,8 @@ def _can_be_read(value: Any) -> bool:
     return True
 
 
-def _name(meta: Mapping[str, Any]) -> Name:
+def name_of(meta: Mapping[str, Any]) -> Name:
+    """Namespace and name of the object with this metadata."""
     return str(meta.get("namespace") or ""), str(meta["name"])
 
 

@@ -11,15 +11,13 @@ from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import SCALED_OBJECTS
-from qwen3_operator.desired.autoscaling import is_given_away, scaled_object
+from qwen3_operator.desired.autoscaling import scaled_object
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.plan import Plan
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.optional import remove_own, warning
 
 FIELD = "spec.autoscaling"
-MISSING_SECONDS = 60.0
-"""How often it is seen whether KEDA was installed meanwhile."""
 
 
 def autoscales(spec: Qwen3DeploymentSpec) -> bool:
@@ -27,24 +25,21 @@ def autoscales(spec: Qwen3DeploymentSpec) -> bool:
     return spec.autoscaling is not None and not spec.suspend
 
 
-async def missing_autoscaler(context: Context) -> Problem | None:
+def missing_autoscaler(context: Context) -> Problem | None:
     """Why nothing can scale servers here, where nothing can."""
     if not context.settings.prometheus_address:
         words = "the operator was not told of KEDA (autoscaling.enabled of its chart): the number of servers stays"
-    elif SCALED_OBJECTS in context.store.kinds or await context.cluster.serves(SCALED_OBJECTS):
+    elif SCALED_OBJECTS in context.store.kinds:
         return None
     else:
         words = "the API server does not know KEDA's ScaledObjects: install KEDA. The number of servers stays"
     return Problem(Reason.AUTOSCALER_MISSING, words, FIELD, severity="warning")
 
 
-async def remove_autoscaler(context: Context, owner: Object, server: Object | None) -> list[Problem]:
+async def remove_autoscaler(context: Context, owner: Object) -> list[Problem]:
     """Have no ScaledObject: before the number of servers is the operator's again. Returns warnings: what cannot be
     deleted does not keep servers from being stopped."""
-    there_may_be = context.settings.prometheus_address and is_given_away(server)
-    if SCALED_OBJECTS in context.store.kinds or there_may_be:
-        return await remove_own(context, SCALED_OBJECTS, owner, FIELD)
-    return []
+    return await remove_own(context, SCALED_OBJECTS, owner, FIELD)
 
 
 async def ensure_autoscaler(

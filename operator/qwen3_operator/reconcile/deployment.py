@@ -25,7 +25,7 @@ from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.plan import Weights
 from qwen3_operator.reconcile.adapters import ask_servers, ensure_list, find_adapters
-from qwen3_operator.reconcile.autoscaling import MISSING_SECONDS, autoscales
+from qwen3_operator.reconcile.autoscaling import autoscales
 from qwen3_operator.reconcile.capacity import MOST_LOGS, hear_results, read_results, to_ask
 from qwen3_operator.reconcile.compile_cache import ensure_compile_cache
 from qwen3_operator.reconcile.context import Context, refused
@@ -62,8 +62,6 @@ LATE_LOG_SECONDS = 1.0
 """A log that was not there in time is asked for again so soon."""
 TEMPLATE_SECONDS = 60.0
 """How often a chat template's ConfigMap, or a Secret that may be read, is read again: nobody watches users' own."""
-ROUTE_SECONDS = 60.0
-"""How often an HTTPRoute is read again where none is watched, because the kind was not served at the start."""
 
 
 async def reconcile_deployment(context: Context, key: Key) -> Requeue | float | None:
@@ -196,14 +194,10 @@ class _Reconciliation(Servers):
             return Requeue(STARTING_SECONDS, trouble=True)  # thousands may wait for a node, and the watch brings that
         if self.rehearsal_in is not None:
             return self.rehearsal_in
-        if self.no_autoscaler is not None:
-            return MISSING_SECONDS
         if self.adapter_servers.have != self.adapter_servers.ready:
             return Requeue(TROUBLE_SECONDS, trouble=True)  # what they say is in their logs
         if self.unmeasured:
             return Requeue(TROUBLE_SECONDS, trouble=True)  # the same
-        if self.route is not None and self.route.unwatched:
-            return ROUTE_SECONDS
         reads = self.reads_secrets or (spec is not None and spec.engine.chat_template is not None)
         return TEMPLATE_SECONDS if reads else None
 

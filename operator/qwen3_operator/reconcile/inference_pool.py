@@ -24,23 +24,22 @@ class Pool:
     live: Object | None = None
     warning: Problem | None = None
     """Why there is none."""
-    unwatched: bool = False
-    """Whether no watch brings news of it."""
 
 
 async def ensure_pool(context: Context, owner: Object, picker: EndpointPicker) -> Pool:
     """Have the pool that `spec.service.gateway.endpointPicker` asks for."""
     if not context.settings.endpoint_picker:
         return Pool(warning=_without(Reason.ENDPOINT_PICKER_NOT_ENABLED))
+    if INFERENCE_POOLS not in context.store.kinds:
+        return Pool(warning=_without(Reason.INFERENCE_EXTENSION_MISSING))
     meta = owner["metadata"]
-    unwatched = INFERENCE_POOLS not in context.store.kinds
     wanted = inference_pool(meta["namespace"], meta["name"], meta["uid"], picker)
     try:
-        return Pool(await context.ensure(INFERENCE_POOLS, wanted), unwatched=unwatched)
+        return Pool(await context.ensure(INFERENCE_POOLS, wanted))
     except ApiError as error:
-        if error.status == 404 and not await context.cluster.serves(INFERENCE_POOLS):
-            return Pool(warning=_without(Reason.INFERENCE_EXTENSION_MISSING), unwatched=True)
-        return Pool(warning=warning(INFERENCE_POOLS, meta["name"], error, FIELD), unwatched=unwatched)
+        if error.status == 404:  # the CRD went at this very moment
+            return Pool(warning=_without(Reason.INFERENCE_EXTENSION_MISSING))
+        return Pool(warning=warning(INFERENCE_POOLS, meta["name"], error, FIELD))
 
 
 async def remove_pool(context: Context, owner: Object) -> list[Problem]:

@@ -12,15 +12,11 @@ from qwen3_operator.reconcile.context import Context, refused
 
 
 async def remove_own(context: Context, kind: Kind, owner: Object, field: str) -> list[Problem]:
-    """Have no child of `kind` with the owner's name that is its own, for nobody asks for one. Returns warnings.
-
-    Where the kind is not watched, the API server is asked for it.
-    """
+    """Have no child of `kind` with the owner's name that is its own, for nobody asks for one. Returns warnings."""
+    if kind not in context.store.kinds:
+        return []  # the API server does not serve it, or the operator was not configured to have any
     meta = owner["metadata"]
-    if kind in context.store.kinds:
-        live = context.store.get(kind, meta["namespace"], meta["name"])
-    else:
-        live = await context.cluster.get(kind, meta["namespace"], meta["name"])
+    live = context.store.get(kind, meta["namespace"], meta["name"])
     if live is None or not is_controlled_by(live, meta["uid"]) or live["metadata"].get("deletionTimestamp"):
         return []
     try:

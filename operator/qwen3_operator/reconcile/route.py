@@ -28,8 +28,6 @@ class Route:
     pool: Object | None = None
     """The InferencePool of which an endpoint picker chooses; None: the route leads to the Service."""
     warnings: Sequence[Problem] = ()
-    unwatched: bool = False
-    """Whether no watch brings news of it, or of the pool."""
 
 
 async def ensure_route(context: Context, owner: Object, spec: Qwen3DeploymentSpec) -> Route:
@@ -42,8 +40,9 @@ async def ensure_route(context: Context, owner: Object, spec: Qwen3DeploymentSpe
     meta = owner["metadata"]
     picker = spec.service.gateway.endpoint_picker
     pool = await ensure_pool(context, owner, picker) if picker else Pool()
-    unwatched = HTTP_ROUTES not in context.store.kinds or pool.unwatched
     warnings = [pool.warning] if pool.warning else []
+    if HTTP_ROUTES not in context.store.kinds:
+        return Route(problem=_missing(), warnings=warnings)
     wanted = http_route(
         meta["namespace"],
         meta["name"],
@@ -55,15 +54,11 @@ async def ensure_route(context: Context, owner: Object, spec: Qwen3DeploymentSpe
     try:
         live = await context.ensure(HTTP_ROUTES, wanted)
         warnings += [] if picker else await remove_pool(context, owner)
-        return Route(live, pool=pool.live, warnings=warnings, unwatched=unwatched)
+        return Route(live, pool=pool.live, warnings=warnings)
     except ApiError as error:
-        if error.status == 404 and not await context.cluster.serves(HTTP_ROUTES):
-            words = f"the API server serves no {HTTP_ROUTES.kind} of {HTTP_ROUTES.api_version}."
-            words += f" To do: {Reason.GATEWAY_API_MISSING.remedy}"
-            problem = Problem(Reason.GATEWAY_API_MISSING, words, FIELD)
-            return Route(problem=problem, warnings=warnings, unwatched=True)
-        problem = replace(refused(HTTP_ROUTES, meta["name"], error), field=FIELD)
-        return Route(problem=problem, warnings=warnings, unwatched=unwatched)
+        gone = error.status == 404  # the CRD, at this very moment
+        problem = _missing() if gone else replace(refused(HTTP_ROUTES, meta["name"], error), field=FIELD)
+        return Route(problem=problem, warnings=warnings)
 
 
 async def remove_route(context: Context, owner: Object) -> list[Problem]:
@@ -71,3 +66,9 @@ async def remove_route(context: Context, owner: Object) -> list[Problem]:
     if not context.settings.gateway:
         return []
     return await remove_own(context, HTTP_ROUTES, owner, FIELD) or await remove_pool(context, owner)
+
+
+def _missing() -> Problem:
+    words = f"the API server serves no {HTTP_ROUTES.kind} of {HTTP_ROUTES.api_version}."
+    words += f" To do: {Reason.GATEWAY_API_MISSING.remedy}"
+    return Problem(Reason.GATEWAY_API_MISSING, words, FIELD)

@@ -279,10 +279,10 @@ class Servers(Reconciliation):
     async def _settle_whose_replicas(self, spec: Qwen3DeploymentSpec) -> None:
         """See whether an autoscaler may set the number of servers; where none is to, there is none any more."""
         if not autoscales(spec):
-            self.warnings += await remove_autoscaler(self.context, self.obj, self.server)
+            self.warnings += await remove_autoscaler(self.context, self.obj)
             return
         self.replicas_are_given_away = is_given_away(self.server)
-        self.no_autoscaler = await missing_autoscaler(self.context)
+        self.no_autoscaler = missing_autoscaler(self.context)
         if self.no_autoscaler is not None:
             self.warnings.append(self.no_autoscaler)
             if self.context.settings.prometheus_address and self.server and self.server["spec"].get("replicas") == 0:

@@ -60,7 +60,8 @@ CHILDREN: tuple[Kind, ...] = (
 )
 """Kinds of which only what carries our managed-by label is watched."""
 MAY_BE_MISSING: tuple[Kind, ...] = (HTTP_ROUTES, INFERENCE_POOLS, SCALED_OBJECTS)
-"""Kinds that not every API server has: a watch of one that is not served would wait for ever."""
+"""Kinds that others bring to an API server, and take away. kopf does not watch them: of one that is not served it would
+wait for ever, and end with one that goes."""
 
 JOB_LABEL = "batch.kubernetes.io/job-name"
 """What the Job controller writes on its pods (Kubernetes 1.27)."""

@@ -39,6 +39,19 @@ def test_a_kind_may_be_left_out() -> None:
     assert list(it.kinds) == [DEPLOYMENTS]
     with pytest.raises(StoreError):
         it.get(PODS, "team", "a")
+    it.take_in(PODS)
+    assert it.get(PODS, "team", "a") is None and it.put(PODS, obj("a", 1))
+
+
+def test_of_a_kind_that_is_left_out_all_is_gone() -> None:
+    it = store()
+    it.put(DEPLOYMENTS, obj("a", 5, spec={"app": "x"}))
+    heard: list[object] = []
+    it.listeners.append(lambda kind, before, after, own: heard.append((kind, before and before["spec"], after, own)))
+    it.leave_out(DEPLOYMENTS)
+    assert heard == [(DEPLOYMENTS, {"app": "x"}, None, False)]
+    it.take_in(DEPLOYMENTS)
+    assert it.find(DEPLOYMENTS, "app", "x") == [] and it.put(DEPLOYMENTS, obj("a", 5, spec={"app": "x"}))
 
 
 def test_what_was_deleted_does_not_come_back() -> None:

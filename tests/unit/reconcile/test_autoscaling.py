@@ -179,6 +179,7 @@ async def test_without_keda_it_serves_and_says_so(world: Scaled) -> None:
     assert world.says("Accepted")[:2] == ("True", "AcceptedWithWarnings")
     assert "install KEDA" in world.says("Accepted")[2] and world.says("Ready")[0] == "True"
     world.cluster.unknown.clear()
+    world.operator._store.take_in(SCALED_OBJECTS)
     await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     assert world.scaler is not None, "it was installed meanwhile"
 
@@ -188,7 +189,7 @@ async def test_where_keda_was_removed_nothing_sleeps_for_ever(world: Scaled) -> 
     await world.scale(0)
     await world.ready()
     world.cluster.unknown.add(SCALED_OBJECTS)
-    await world.operator._leave_out_missing()  # it was restarted
+    world.operator._store.leave_out(SCALED_OBJECTS)
     world.cluster.show = lambda store: _show_known(world, store)  # type: ignore[method-assign]
     await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     assert world.replicas == 1 and "install KEDA" in world.says("Accepted")[2]

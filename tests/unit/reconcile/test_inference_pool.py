@@ -164,10 +164,9 @@ def test_taken_out_the_route_leaves_the_pool_first() -> None:
     assert it.written[2:] == [("apply", "HTTPRoute"), ("delete", "InferencePool")]
 
 
-@pytest.mark.parametrize("watched", [{HTTP_ROUTES, INFERENCE_POOLS}, {HTTP_ROUTES}])
-def test_both_go_when_nobody_asks_for_a_route(watched: set[Kind]) -> None:
-    it = Bench(watched=watched)
-    assert it.ensure().unwatched is (INFERENCE_POOLS not in watched)
+def test_both_go_when_nobody_asks_for_a_route() -> None:
+    it = Bench()
+    it.ensure()
     assert it.remove() == []
     assert not it.cluster.of(HTTP_ROUTES) and not it.cluster.of(INFERENCE_POOLS)
 
@@ -184,15 +183,24 @@ def test_where_it_is_not_enabled_nothing_is_asked_and_the_service_serves() -> No
 
 
 def test_the_extension_may_come_later() -> None:
-    """Nothing is watched then: the reconcile comes again by itself, and the route leads to the Service meanwhile."""
-    it = Bench(served=False, watched={HTTP_ROUTES})
+    """The route leads to the Service meanwhile, and nothing is asked."""
+    it = Bench(served=False)
+    it.store.leave_out(INFERENCE_POOLS)
     route = it.ensure()
     (warning,) = route.warnings
-    assert warning.reason == Reason.INFERENCE_EXTENSION_MISSING and route.unwatched
+    assert warning.reason == Reason.INFERENCE_EXTENSION_MISSING
     assert it.leads_to == TO_SERVICE and route.problem is None
+    assert not [call for call in (*it.cluster.reads, *it.cluster.writes) if "InferencePool" in call]
     it.cluster.served = True
-    route = it.ensure()
-    assert it.leads_to == TO_POOL and route.unwatched and not route.warnings
+    it.store.take_in(INFERENCE_POOLS)
+    assert it.ensure().warnings == [] and it.leads_to == TO_POOL
+    assert it.remove() == [] and not it.cluster.of(INFERENCE_POOLS)
+
+
+def test_the_extension_may_go_at_any_moment() -> None:
+    it = Bench(served=False)
+    (warning,) = it.ensure().warnings
+    assert warning.reason == Reason.INFERENCE_EXTENSION_MISSING and it.leads_to == TO_SERVICE
 
 
 def test_one_of_somebody_else_is_left_alone() -> None:

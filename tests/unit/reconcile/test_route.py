@@ -128,9 +128,8 @@ def test_what_the_api_server_adds_is_no_drift() -> None:
     assert len(it.cluster.writes) == before
 
 
-@pytest.mark.parametrize("watched", [True, False])
-def test_it_goes_when_nobody_asks_for_it(watched: bool) -> None:
-    it = Bench(watched=watched)
+def test_it_goes_when_nobody_asks_for_it() -> None:
+    it = Bench()
     it.ensure()
     assert it.remove(OWNER | ROUTED) == []
     assert not it.cluster.of(HTTP_ROUTES)
@@ -157,14 +156,22 @@ def test_nothing_is_asked_where_it_is_not_enabled() -> None:
 
 
 def test_the_gateway_api_may_come_later() -> None:
-    """Nothing is watched then: the reconcile comes again by itself."""
-    it = Bench(served=False, watched=False)
+    it = Bench(served=False)
+    it.store.leave_out(HTTP_ROUTES)
     route = it.ensure()
-    assert route.problem is not None and route.problem.reason == Reason.GATEWAY_API_MISSING and route.unwatched
+    assert route.problem is not None and route.problem.reason == Reason.GATEWAY_API_MISSING
     assert "install the CRDs" in route.problem.message
+    assert not it.cluster.writes and not it.cluster.reads
     it.cluster.served = True
+    it.store.take_in(HTTP_ROUTES)
     route = it.ensure()
-    assert route.live is not None and route.problem is None and route.unwatched
+    assert route.live is not None and route.problem is None
+    assert it.remove() == [] and not it.cluster.of(HTTP_ROUTES)
+
+
+def test_the_gateway_api_may_go_at_any_moment() -> None:
+    problem = Bench(served=False).ensure().problem
+    assert problem is not None and problem.reason == Reason.GATEWAY_API_MISSING
 
 
 def test_what_the_api_server_refuses_is_reported() -> None:
