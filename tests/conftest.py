@@ -19,6 +19,8 @@ from tests.cluster.rights import FOLDER, Ledger
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+pytest_plugins = ["tests.faults.control_plane"]
+
 TESTS = Path(__file__).parent
 MARKS = {
     "cluster": ("cluster",),

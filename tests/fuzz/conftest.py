@@ -1,4 +1,4 @@
-"""A control plane and one operator for the folder; each example has two namespaces."""
+"""Each example has two namespaces with an operator each, on the control plane that the faults have."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 from tests.cluster.waiting import wait_until
 from tests.cluster.wrappers import Q3m
 from tests.faults.bench import Bench
-from tests.faults.conftest import bench, soon_again
+from tests.faults.conftest import soon_again
 
 from qwen3_operator.naming import QWEN3_MODELS
 
-__all__ = ["bench", "garbage_collector", "soon_again"]
+__all__ = ["garbage_collector", "soon_again"]
 
 
 @pytest.fixture(scope="session", autouse=True)

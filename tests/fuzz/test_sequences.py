@@ -86,7 +86,7 @@ class Subject:
         # A server may well have to wait for a node, and would for ever.
         while self._under_way() and time.monotonic() - began < PROGRESS_SECONDS:
             time.sleep(POLL_SECONDS)
-        self.case.wait_quiet(self.operator, lambda: True, "rest")
+        before = self.case.wait_quiet(self.operator, lambda: True, "rest")
         live = self.world.must("Qwen3Deployment", "chat")
         status, service = live["status"], live["spec"].get("service") or {}
         found = {c["type"]: c["status"] for c in status["conditions"]}
@@ -102,7 +102,9 @@ class Subject:
             assert self.operator.sent - requests < MOST_REQUESTS_AT_REST, "a hot loop"
             if downloads or self.operator.changes == changes:
                 return
-            assert left, f"writes at rest: {self.operator.hook.writes[writes:]}"
+            assert left, "\n".join(
+                ["writes at rest:", *self.operator.hook.writes[writes:], *differences(self.case.state(), before)]
+            )
 
     def _under_way(self) -> Collection[str]:
         """Kinds of which an object has something under way: a model may still download for a stalled chat."""
