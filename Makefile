@@ -6,7 +6,7 @@ UV := .venv/bin/uv
 UV_VERSION := 0.13.9
 PYTEST := $(PY) -m pytest -q -rs
 # Tests that mostly wait run several at once, each worker with clusters and hubs of its own (WORKERS=0: one after the other).
-WORKERS ?= 4
+WORKERS ?= 5
 AT_ONCE = -n $(WORKERS) --dist loadgroup
 # The oldest Kubernetes that the chart supports: make test-cluster KUBERNETES=1.31
 KUBERNETES ?= $(QWEN3_KUBERNETES)
@@ -37,7 +37,10 @@ demo-down: .venv/.done ## end what `make demo` left running, and nothing else
 	$(PY) -m demo down
 
 ## ---- tests
-test: test-unit test-download test-cluster test-faults-sample test-e2e ## what CI runs: unit, download, cluster, faults, e2e
+test: test-unit test-together test-e2e ## what CI runs: unit, download, cluster, faults, e2e
+
+test-together: .venv/.done ## download, cluster and a sample of the faults at once: one waits while another works
+	$(PYTEST) tests -m "download or cluster or faults" $(AT_ONCE)
 
 test-unit: .venv/.done ## the fast tests: no cluster, seconds
 	$(PYTEST) tests -m "not cluster and not faults and not e2e and not download" -n 2

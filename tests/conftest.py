@@ -7,7 +7,7 @@ audit logs comes together here: a refusal fails the session, and so does a right
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import groupby
+from itertools import cycle, groupby
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ MARKS = {
 """What everything in a folder needs."""
 ON_A_NODE = ("e2e", "distribution", "devcluster/test_real_node.py")
 """What has a real node. A machine has room for one, so one worker has them all."""
+ON_THE_BENCH = ("faults", "fuzz")
+"""What has the control plane of the faults. Two workers have one each: it costs as much as the tests of a minute."""
 
 LEDGER = pytest.StashKey[Ledger]()
 
@@ -49,14 +51,16 @@ def ledger(pytestconfig: pytest.Config) -> Ledger:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    halves = cycle(("bench 1", "bench 2"))
     for path, of_file in groupby(items, key=lambda item: item.path):
         place = path.relative_to(TESTS) if path.is_relative_to(TESTS) else Path()
         marks = [getattr(pytest.mark, name) for name in MARKS.get(place.parts[0] if place.parts else "", ())]
         together = "node" if any(place.is_relative_to(it) for it in ON_A_NODE) else ""
+        benched = any(place.is_relative_to(it) for it in ON_THE_BENCH)
         for item in of_file:
-            for mark in marks:
+            for mark in (*marks, *([pytest.mark.long] if benched else [])):
                 item.add_marker(mark)
-            if group := together or ("module" in _scopes(item) and path.stem):
+            if group := together or (benched and next(halves)) or ("module" in _scopes(item) and path.stem):
                 item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 

@@ -1,6 +1,6 @@
 """Routes from a Gateway: made where they are asked for and allowed, mended, reported, and taken back.
 
-The API server has the CRDs of the Gateway API's standard channel. The test plays the Gateway's controller: what a real
+The API server has the CRD of HTTPRoutes of the Gateway API's standard channel. The test plays the Gateway's controller: what a real
 one does is in tests/gateway.
 """
 
@@ -44,17 +44,21 @@ def routing(gateway_release: Release, tmp_path: Path, the_operator: OperatorProc
     the_operator.start()
 
 
-@pytest.fixture
-def gateway_crds(cluster: devcluster.Cluster) -> Iterator[list[Object]]:
-    """The CRDs of the Gateway API, not installed yet; gone afterwards."""
-    found = modules.gateway_api()
+@pytest.fixture(scope="module")
+def routes(cluster: devcluster.Cluster) -> Iterator[list[Object]]:
+    """The CRD of HTTPRoutes; gone afterwards."""
+    found = [crd for crd in modules.gateway_api() if crd["spec"]["names"]["kind"] == "HTTPRoute"]
     yield found
-    remove(cluster.kubectl, *(crd["metadata"]["name"] for crd in found))
+    _remove(cluster, found)
 
 
 @pytest.fixture
-def served(cluster: devcluster.Cluster, gateway_crds: list[Object]) -> None:
-    install(cluster, gateway_crds)
+def served(cluster: devcluster.Cluster, routes: list[Object]) -> None:
+    install(cluster, routes)
+
+
+def _remove(cluster: devcluster.Cluster, crds: list[Object]) -> None:
+    remove(cluster.kubectl, *(crd["metadata"]["name"] for crd in crds))
 
 
 @pytest.fixture
@@ -104,18 +108,18 @@ def test_its_life(served: None, routing: OperatorProcess, ours: World, api: Api)
     ours.wait_gone("HTTPRoute", "chat")
 
 
-@pytest.mark.long
 def test_without_the_gateway_api_it_says_so_and_goes_on(
-    gateway_crds: list[Object], cluster: devcluster.Cluster, routing: OperatorProcess, ours: World
+    routes: list[Object], cluster: devcluster.Cluster, routing: OperatorProcess, ours: World
 ) -> None:
     """It is seen when it comes, and watched from then on."""
+    _remove(cluster, routes)
     routing.start()
     ours.apply(cr())
     ours.wait_ready("chat")
     reported = ours.wait_condition("chat", "Routed", "False", reason="GatewayApiMissing")
     assert "install the CRDs of the Gateway API" in reported["message"]
     assert "does not serve httproutes" in routing.log.read_text()
-    install(cluster, gateway_crds)
+    install(cluster, routes)
     ours.wait(lambda: ours.get("HTTPRoute", "chat") is not None, "the CRDs are seen", within=30)
     ours.wait_condition("chat", "Routed", "Unknown", reason="RoutePending")
     ours.patch("HTTPRoute", "chat", {"spec": {"hostnames": ["theirs.example"]}})

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-POLL_SECONDS = 0.1
+POLL_SECONDS, MOST_POLL_SECONDS = 0.1, 0.4
+"""Between two checks: what takes long is asked less often, for many wait on one machine and each check costs its CPU."""
 AT_ONCE = 5.0
 """Seconds in which somebody else's new object has its conditions, whatever goes on."""
 _WORK, _WORK_SECONDS = 2_000_000, 0.02
@@ -24,7 +25,7 @@ def wait_until(
 
     Raises AssertionError with the last word of `check` and what `showing` returns after `within` seconds.
     """
-    deadline = time.monotonic() + within
+    began = time.monotonic()
     while True:
         try:
             result = check()
@@ -35,10 +36,11 @@ def wait_until(
             last = str(error)
         except (LookupError, ValueError) as error:
             last = f"last: {error!r}"
-        if time.monotonic() > deadline:
+        passed = time.monotonic() - began
+        if passed > within:
             shown = f"\n{showing()}" if showing else ""
             raise AssertionError(f"not within {within:g} s: {what or check.__name__}\n{last}{shown}")
-        time.sleep(POLL_SECONDS)
+        time.sleep(min(MOST_POLL_SECONDS, max(POLL_SECONDS, passed / 20)))
 
 
 def stays(check: Callable[[], T], *, seconds: float, what: str = "") -> None:

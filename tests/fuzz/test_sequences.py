@@ -36,8 +36,6 @@ PROGRESS_SECONDS = 20.0
 REST_SECONDS = 1.5
 BY_DESIGN = "a model that is held goes on under its name with another hub"
 """See reconcile/models.py, wanted_name."""
-MOST_NEWS = 2
-"""Times that what is under way may get on in the time of rest."""
 Conditions = dict[str, tuple[str, str]]
 """Type -> status and reason."""
 MOST_REQUESTS_AT_REST = 120
@@ -93,16 +91,17 @@ class Subject:
         declared = [*DEPLOYMENT_TYPES, *([Type.ROUTED] if "gateway" in service else [])]
         assert list(found) == [str(t) for t in declared], "exactly the declared conditions"
         assert found["Ready"] == "True" or "True" in (found["Reconciling"], found["Stalled"]) or _idle(status), found
-        # On a machine under load a pod may come late, and is news; one that has no end of news is at fault.
-        for left in range(MOST_NEWS if self._under_way() else 0, -1, -1):
-            # A model that is still downloading has progress to report.
-            downloads = "Qwen3Model" in self._under_way()
+        # On a machine under load a volume or a pod may come late, and is news; what has no end of news is at fault.
+        latest = time.monotonic() + PROGRESS_SECONDS
+        while True:
+            under_way = self._under_way()
             changes, writes, requests = self.operator.changes, len(self.operator.hook.writes), self.operator.sent
             time.sleep(REST_SECONDS)
             assert self.operator.sent - requests < MOST_REQUESTS_AT_REST, "a hot loop"
-            if downloads or self.operator.changes == changes:
+            # A model that is still downloading has progress to report.
+            if "Qwen3Model" in under_way or self.operator.changes == changes:
                 return
-            assert left, "\n".join(
+            assert under_way and time.monotonic() < latest, "\n".join(
                 ["writes at rest:", *self.operator.hook.writes[writes:], *differences(self.case.state(), before)]
             )
 
