@@ -14,6 +14,8 @@ export QWEN3_KUBERNETES := $(KUBERNETES)
 # Compiled modules are kept whatever the machine's default: the tests start a thousand processes, and each would compile
 # all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
+# Control planes are most of what the tests compute, and a third of that is Go's collector: it may come less often.
+test-together test-cluster test-faults-sample test-faults test-fuzz test-e2e: export GOGC = 300
 
 help: ## print the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
