@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 POLL_SECONDS, MOST_POLL_SECONDS = 0.1, 0.4
-"""Between two checks: what takes long is asked less often, for many wait on one machine and each check costs its CPU."""
+"""Between two checks: what takes long is asked less often, for many wait on one machine, and each check costs CPU."""
 AT_ONCE = 5.0
 """Seconds in which somebody else's new object has its conditions, whatever goes on."""
 _WORK, _WORK_SECONDS = 2_000_000, 0.02
