@@ -1,7 +1,7 @@
 """Routes from a Gateway: made where they are asked for and allowed, mended, reported, and taken back.
 
-The API server has the CRD of HTTPRoutes, of the Gateway API's standard channel. The test plays the Gateway's controller:
-what a real one does is in tests/gateway.
+The API server has the CRD of HTTPRoutes of the Gateway API's standard channel. The test plays the Gateway's
+controller: what a real one does is in tests/gateway.
 """
 
 from __future__ import annotations
