@@ -185,7 +185,7 @@ class Operator:
                 )
 
     async def _leave_out_missing(self) -> None:
-        """Wait for no kind that is not served. It is watched once it is; until then, what there is of it is read."""
+        """Wait for no kind that is not served. It is watched once it is; until then nothing asks for it."""
         for kind in set(MAY_BE_MISSING) & set(self._store.kinds):
             if not await self.cluster.serves(kind):
                 log.warning("the API server does not serve %s", kind)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from qwen3_operator.controller.cluster import ApiError, Cluster, Object
+from qwen3_operator.controller.decode import Undecodable
 from qwen3_operator.controller.resync import Scope
 from qwen3_operator.controller.store import Name, Store, name_of
 
@@ -64,6 +65,10 @@ class Follower:
                     log.warning("watch of %s: %s; again in %.1f s", self._scope, error, backoff)
                     await asyncio.sleep(error.retry_after or backoff)
                     backoff = min(2 * backoff, MOST_BACKOFF)
+            except Undecodable as error:  # an answer of something between us and the API server
+                version = ""
+                log.warning("watch of %s: %s; again in %.1f s", self._scope, error, MOST_BACKOFF)
+                await asyncio.sleep(MOST_BACKOFF)
             if loop.time() - began < FIRST_BACKOFF:
                 await asyncio.sleep(FIRST_BACKOFF)  # a proxy that cuts watches at once, a list that is too old already
 

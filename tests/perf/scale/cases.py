@@ -153,6 +153,7 @@ def _create(it: Stand, crs: int, refused: Collection[int] = ()) -> Result:
     latencies = sorted(it.timeline.ready[name] - it.posted[name] for name in wanted)
     figures = {
         "load_before": it.load_before,
+        "settled_s": it.settled_s,
         "others_cpu_s": until_ready["others"],
         "all_ready_s": _last(it, wanted),
         "ready_of_7_in_10_s": _last(it, [name for name in wanted if int(name[-1]) not in (2, 5, 8)]),
