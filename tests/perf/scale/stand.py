@@ -132,10 +132,10 @@ def _settle(meter: Meter, control_plane: Iterable[str]) -> float:
     """Wait until the control plane has come to rest, and return how long that took: after its start and after every CRD
     the API server computes its OpenAPI for seconds, which is the cost of no Qwen3Deployment."""
     started = time.monotonic()
-    while (passed := time.monotonic() - started) < SETTLE_LIMIT:
+    while time.monotonic() - started < SETTLE_LIMIT:
         meter.reset()
         time.sleep(SETTLE_SECONDS)
         used = meter.used()
         if sum(used[name] for name in control_plane) < SETTLED_CORES * SETTLE_SECONDS:
             break
-    return passed
+    return time.monotonic() - started
