@@ -25,8 +25,8 @@ TESTS = Path(__file__).parent
 MARKS = {
     "cluster": ("cluster",),
     "upgrade": ("cluster",),
-    "faults": ("faults",),
-    "fuzz": ("faults",),
+    "faults": ("faults", "long"),
+    "fuzz": ("faults", "long"),
     "e2e": ("e2e",),
     "gitops": ("e2e", "nightly"),  # its programs take minutes to build
 }
@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         together = "node" if any(place.is_relative_to(it) for it in ON_A_NODE) else ""
         benched = any(place.is_relative_to(it) for it in ON_THE_BENCH)
         for item in of_file:
-            for mark in (*marks, *([pytest.mark.long] if benched else [])):
+            for mark in marks:
                 item.add_marker(mark)
             if group := together or (benched and next(halves)) or ("module" in _scopes(item) and path.stem):
                 item.add_marker(pytest.mark.xdist_group(group))

@@ -25,6 +25,11 @@ def install(cluster: Cluster, crds: Iterable[dict[str, Any]]) -> None:
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
 
 
+def uninstall(cluster: Cluster, crds: Iterable[dict[str, Any]]) -> None:
+    """`remove` what was installed."""
+    remove(cluster.kubectl, *(crd["metadata"]["name"] for crd in crds))
+
+
 def remove(kubectl: Callable[..., str], *names: str, within: float = 60.0) -> None:
     """Delete CRDs, and wait until they are gone.
 

@@ -42,7 +42,7 @@ class Front:
         self._open = False
         scopes = [Scope(ENDPOINT_SLICES, namespace, LABELS) for namespace in settings.namespaces or (None,)]
         self._mirrors = [Mirror(self._update) for _ in scopes]
-        self._followers = [Follower(cluster, *both) for both in zip(scopes, self._mirrors, strict=True)]
+        self._followers = [Follower(cluster, scope, it) for scope, it in zip(scopes, self._mirrors, strict=True)]
 
     def stop(self) -> None:
         """Begin the end."""

@@ -19,7 +19,7 @@ from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.waiting import stays
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3d
-from tests.crds import install, remove
+from tests.crds import install, uninstall
 from tests.gateway import modules
 
 from qwen3_operator.api.gateway import EndpointPicker
@@ -55,16 +55,16 @@ def picking(picker_release: Release, tmp_path: Path, the_operator: OperatorProce
 def routes(cluster: devcluster.Cluster) -> Iterator[None]:
     """The CRD of HTTPRoutes, installed; gone afterwards. Once for the module: what the deletion of a CRD left half done
     the API server tries again after minutes only."""
-    found = [crd for crd in modules.gateway_api() if crd["spec"]["names"]["kind"] == "HTTPRoute"]
+    found = modules.http_routes()
     install(cluster, found)
     yield
-    _remove(cluster, found)
+    uninstall(cluster, found)
 
 
 @pytest.fixture
 def extension(routes: None, cluster: devcluster.Cluster) -> list[Object]:
     """The CRD of InferencePools, not installed yet; it may stay."""
-    _remove(cluster, pools_crd())
+    uninstall(cluster, pools_crd())
     return pools_crd()
 
 
@@ -80,10 +80,6 @@ def ours(make_world: Callable[[str], World]) -> World:
 
 def pools_crd() -> list[Object]:
     return [crd for crd in modules.inference_extension() if crd["spec"]["names"]["kind"] == "InferencePool"]
-
-
-def _remove(cluster: devcluster.Cluster, crds: list[Object]) -> None:
-    remove(cluster.kubectl, *(crd["metadata"]["name"] for crd in crds))
 
 
 def cr(picker: Object | None = PICKER) -> Q3d:

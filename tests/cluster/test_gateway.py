@@ -19,7 +19,7 @@ from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.waiting import stays
 from tests.cluster.world import World
 from tests.cluster.wrappers import Q3d
-from tests.crds import install, remove
+from tests.crds import install, uninstall
 from tests.gateway import modules
 
 Object = dict[str, Any]
@@ -47,18 +47,14 @@ def routing(gateway_release: Release, tmp_path: Path, the_operator: OperatorProc
 @pytest.fixture(scope="module")
 def routes(cluster: devcluster.Cluster) -> Iterator[list[Object]]:
     """The CRD of HTTPRoutes; gone afterwards."""
-    found = [crd for crd in modules.gateway_api() if crd["spec"]["names"]["kind"] == "HTTPRoute"]
+    found = modules.http_routes()
     yield found
-    _remove(cluster, found)
+    uninstall(cluster, found)
 
 
 @pytest.fixture
 def served(cluster: devcluster.Cluster, routes: list[Object]) -> None:
     install(cluster, routes)
-
-
-def _remove(cluster: devcluster.Cluster, crds: list[Object]) -> None:
-    remove(cluster.kubectl, *(crd["metadata"]["name"] for crd in crds))
 
 
 @pytest.fixture
@@ -112,7 +108,7 @@ def test_without_the_gateway_api_it_says_so_and_goes_on(
     routes: list[Object], cluster: devcluster.Cluster, routing: OperatorProcess, ours: World
 ) -> None:
     """It is seen when it comes, and watched from then on."""
-    _remove(cluster, routes)
+    uninstall(cluster, routes)
     routing.start()
     ours.apply(cr())
     ours.wait_ready("chat")

@@ -28,6 +28,11 @@ def gateway_api() -> list[dict[str, Any]]:
     return _crds(_folder(GATEWAY_API) / "config" / "crd" / "standard")
 
 
+def http_routes() -> list[dict[str, Any]]:
+    """Of these the one CRD that the operator needs."""
+    return [crd for crd in gateway_api() if crd["spec"]["names"]["kind"] == "HTTPRoute"]
+
+
 def inference_extension() -> list[dict[str, Any]]:
     """The CRDs of the Inference Extension; a picker wants all of them."""
     return _crds(_folder(INFERENCE_EXTENSION, PICKER_PIN) / "config" / "crd" / "bases")

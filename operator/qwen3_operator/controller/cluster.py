@@ -26,7 +26,7 @@ from kubernetes.aio.client.configuration import Configuration
 from pydantic_core import from_json, to_json
 
 from qwen3_operator.controller import metrics
-from qwen3_operator.controller.decode import decode
+from qwen3_operator.controller.decode import Undecodable, decode
 from qwen3_operator.controller.kinds import PODS, Kind
 
 Object = dict[str, Any]
@@ -128,13 +128,8 @@ class Cluster:
     ) -> AsyncIterator[tuple[Objects, str]]:
         """Pages of the objects of `kind` by label selector, each with the version from which a watch goes on. Raises
         ApiError: 404 where the kind is not served, 410 where the pages were too slow."""
-        query = {"labelSelector": labels, "limit": str(PAGE)}
-        while True:
-            page = await self._json("list", kind, "GET", kind.path(namespace), query=query)
+        async for page in self._pages(kind, namespace, {"labelSelector": labels}):
             yield page["items"] or [], str(page["metadata"]["resourceVersion"])
-            query["continue"] = page["metadata"].get("continue", "")
-            if not query["continue"]:
-                return
 
     async def watch(
         self, kind: Kind, namespace: str | None, *, labels: str, version: str, seconds: int
@@ -158,7 +153,7 @@ class Cluster:
                 if response.status != 200:
                     raise _error(response.status, await response.read())
                 async for line in _lines(response):
-                    event = decode(line)
+                    event = _decoded(line)
                     if event["type"] == "ERROR":
                         raise _error(int(event["object"].get("code") or 500), to_json(event["object"]))
                     yield event["type"], event["object"]
@@ -177,12 +172,17 @@ class Cluster:
     ) -> Objects:
         """Objects of `kind` by label and field selector, and by `only`; with `limit`, no more than that of these."""
         selectors = {"labelSelector": labels, "fieldSelector": fields}
-        return await self._pages(kind, namespace, selectors, most=limit, only=only)
+        found: Objects = []
+        async for page in self._pages(kind, namespace, selectors, limit=min(limit or PAGE, PAGE)):
+            found += filter(only, page["items"] or ())
+            if limit and len(found) >= limit:
+                break
+        return found[:limit]
 
     async def names(self, kind: Kind, namespace: str | None = None, *, labels: str = "") -> Sequence[Name]:
         """All objects of `kind` by label selector, without what is in them."""
-        items = await self._pages(kind, namespace, {"labelSelector": labels}, accept=NAMES_ONLY)
-        metas = [item["metadata"] for item in items]
+        pages = self._pages(kind, namespace, {"labelSelector": labels}, accept=NAMES_ONLY)
+        metas = [item["metadata"] async for page in pages for item in page["items"] or ()]
         return [Name(m.get("namespace", ""), m["name"], m["uid"], m["resourceVersion"]) for m in metas]
 
     async def _pages(
@@ -191,18 +191,17 @@ class Cluster:
         namespace: str | None,
         selectors: Mapping[str, str],
         *,
-        most: int | None = None,
+        limit: int = PAGE,
         accept: str = JSON,
-        only: Callable[[Object], bool] = lambda _: True,
-    ) -> Objects:
-        query = {**selectors, "limit": str(min(most or PAGE, PAGE))}
-        items: Objects = []
+    ) -> AsyncIterator[Object]:
+        """The pages of a listing; the `items` of one of names are null where there is none."""
+        query = {**selectors, "limit": str(limit)}
         while True:
             page = await self._json("list", kind, "GET", kind.path(namespace), query=query, accept=accept)
-            items += filter(only, page["items"] or ())  # a listing of names has null where there is none
+            yield page
             query["continue"] = page["metadata"].get("continue", "")
-            if not query["continue"] or (most and len(items) >= most):
-                return items[:most]
+            if not query["continue"]:
+                return
 
     async def apply(
         self,
@@ -313,8 +312,7 @@ class Cluster:
         return any(resource["name"] == kind.plural for resource in listed["resources"])
 
     async def _json(self, verb: str, kind: Kind, method: str, path: str, **kwargs: Any) -> Object:
-        result: Object = decode(await self._request(verb, kind, method, path, **kwargs))
-        return result
+        return _decoded(await self._request(verb, kind, method, path, **kwargs))
 
     async def _request(
         self,
@@ -405,6 +403,15 @@ def _proxy(host: str) -> str | None:
     """The environment's proxy for the address of an API server."""
     parts = urlsplit(host)
     return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+
+
+def _decoded(data: bytes) -> Object:
+    """Raises ApiError for what is no JSON: something between us and the API server has answered."""
+    try:
+        found: Object = decode(data)
+        return found
+    except Undecodable as error:
+        raise _error(0, str(error).encode()) from error
 
 
 def _error(status: int, data: bytes) -> ApiError:

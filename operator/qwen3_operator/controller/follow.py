@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from qwen3_operator.controller.cluster import ApiError, Cluster, Object
-from qwen3_operator.controller.decode import Undecodable
 from qwen3_operator.controller.resync import Scope
 from qwen3_operator.controller.store import Name, Store, name_of
 
@@ -65,10 +64,6 @@ class Follower:
                     log.warning("watch of %s: %s; again in %.1f s", self._scope, error, backoff)
                     await asyncio.sleep(error.retry_after or backoff)
                     backoff = min(2 * backoff, MOST_BACKOFF)
-            except Undecodable as error:  # an answer of something between us and the API server
-                version = ""
-                log.warning("watch of %s: %s; again in %.1f s", self._scope, error, MOST_BACKOFF)
-                await asyncio.sleep(MOST_BACKOFF)
             if loop.time() - began < FIRST_BACKOFF:
                 await asyncio.sleep(FIRST_BACKOFF)  # a proxy that cuts watches at once, a list that is too old already
 
@@ -155,10 +150,9 @@ class Feed:
     def only(self, uids: Mapping[Name, str], version: str) -> None:
         """Forget what is not among these, but for what we wrote since."""
         self._keep_kind()
-        for name, (uid, at) in self._store.versions(self._scope.kind).items():
-            if self._scope.namespace in (None, name[0]) and uids.get(name) != uid and at <= int(version):
-                meta = {"namespace": name[0], "name": name[1], "uid": uid, "resourceVersion": str(at)}
-                self._store.remove(self._scope.kind, meta)
+        kind, namespace, _ = self._scope
+        then = {name: it for name, it in self._store.versions(kind).items() if it[1] <= int(version)}
+        self._store.remove_vanished(kind, namespace, then, uids)
 
     def not_served(self) -> None:
         """Have nothing of it, until it is served again."""

@@ -68,7 +68,8 @@ class Resync:
             with _survived(scope):
                 before = self._store.versions(scope.kind)  # what comes while the pages do may be in none of them
                 listed = await self._listed(scope)
-                self._drop_vanished(scope, before, listed)
+                uids = {name: it.uid for name, it in listed.items()}
+                self._store.remove_vanished(scope.kind, scope.namespace, before, uids)
                 if self._outdated(scope, listed):
                     suspects.append((scope, listed))
         if suspects:
@@ -107,13 +108,6 @@ class Resync:
                 return True
             await asyncio.sleep(POLL_SECONDS)
         return False
-
-    def _drop_vanished(self, scope: Scope, before: Mapping[Name, tuple[str, int]], listed: Names) -> None:
-        for (space, name), (uid, version) in before.items():
-            there = listed.get((space, name))
-            if scope.namespace in (None, space) and (there is None or there.uid != uid):
-                meta = {"namespace": space, "name": name, "uid": uid, "resourceVersion": str(version)}
-                self._store.remove(scope.kind, meta)
 
     def _outdated(self, scope: Scope, listed: Names) -> list[Name]:
         """What is listed, and not in the store in that version or a newer one."""

@@ -144,6 +144,15 @@ class Store:
         self._announce(kind, before, None, own)
         return True
 
+    def remove_vanished(
+        self, kind: Kind, namespace: str | None, before: Mapping[Name, tuple[str, int]], listed: Mapping[Name, str]
+    ) -> None:
+        """Remove what was here `before` a listing of a namespace, or of all (None), and is not `listed`, by its uid;
+        `before`: as of `versions`."""
+        for (space, name), (uid, version) in before.items():
+            if namespace in (None, space) and listed.get((space, name)) != uid:
+                self.remove(kind, {"namespace": space, "name": name, "uid": uid, "resourceVersion": str(version)})
+
     def missing(self, kind: Kind, listed: Iterable[tuple[Name, str]]) -> builtins.list[Name]:
         """Names of a listing that are not here (yet)."""
         objects = self._of(kind)

@@ -98,6 +98,28 @@ async def test_a_list_comes_in_pages(cluster: Cluster, server: Server) -> None:
     ]
 
 
+async def test_the_pages_of_a_listing_say_from_where_a_watch_goes_on(cluster: Cluster, server: Server) -> None:
+    server.answers = [
+        (200, {"metadata": {"continue": "next", "resourceVersion": "7"}, "items": [{"n": 1}]}),
+        (200, {"metadata": {"resourceVersion": "7"}, "items": None}),
+    ]
+    assert [page async for page in cluster.listed(PODS, labels="a=b")] == [([{"n": 1}], "7"), ([], "7")]
+    assert [r.query.get("continue") for r in server.seen] == [None, "next"]
+
+
+async def test_an_answer_that_is_no_json_is_none_of_the_api_servers(cluster: Cluster, server: Server) -> None:
+    """Of a proxy, say: an error like any other, so that it ends no watch and no keeper of the Lease."""
+    server.answers = [(200, "<html>come back later</html>\n")]
+    with pytest.raises(ApiError, match=r"did not answer: no JSON"):
+        await cluster.get(DEPLOYMENTS, "team", "chat")
+    with pytest.raises(ApiError, match=r"did not answer: no JSON"):
+        async for _ in cluster.listed(PODS):
+            pass
+    with pytest.raises(ApiError, match=r"did not answer: no JSON"):
+        async for _ in cluster.watch(PODS, None, labels="", version="1", seconds=1):
+            pass
+
+
 async def test_a_limited_list_is_one_page(cluster: Cluster, server: Server) -> None:
     server.answers = [(200, {"metadata": {"continue": "next"}, "items": [{}]})]
     assert len(await cluster.list(PODS, limit=1)) == 1 and len(server.seen) == 1

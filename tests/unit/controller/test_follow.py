@@ -11,7 +11,6 @@ import pytest
 
 from qwen3_operator.controller import follow
 from qwen3_operator.controller.cluster import ApiError, Object
-from qwen3_operator.controller.decode import Undecodable
 from qwen3_operator.controller.follow import Feed, Follower, Mirror
 from qwen3_operator.controller.kinds import ENDPOINT_SLICES, Kind
 from qwen3_operator.controller.resync import Scope
@@ -98,12 +97,6 @@ async def test_what_was_seen_stays_while_nobody_answers(followed: Callable[..., 
     away = ApiError(0, "Unreachable", "away")
     seen, mirror = await followed(Cluster([[it("a", 9)], away, away], [[away]]))
     assert seen == [["a"]] and list(mirror.objects) == [("team", "a")]
-
-
-async def test_an_answer_that_is_no_json_ends_nothing(followed: Callable[..., Any]) -> None:
-    proxy = Undecodable("no JSON: <html>")
-    seen, _ = await followed(Cluster([proxy, [it("a", 9)], [it("b", 9)]], [[proxy]]))
-    assert seen == [["a"], ["b"]]
 
 
 async def test_lists_that_are_too_old_at_once_have_pauses_between_them(
