@@ -101,18 +101,13 @@ def _volume(world: World) -> None:
     world.api.request("POST", "/api/v1/persistentvolumes", body)
 
 
-def _quota(world: World) -> None:
-    body = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "gpus"},
-        "spec": {"hard": {"requests.nvidia.com/gpu": "0"}},
-    }
-    world.api.request("POST", f"/api/v1/namespaces/{world.namespace}/resourcequotas", body)
+def _quota(name: str, **hard: str) -> Callable[[World], object]:
+    body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name}, "spec": {"hard": hard}}
+    return lambda world: world.api.request("POST", f"/api/v1/namespaces/{world.namespace}/resourcequotas", body)
 
 
-def _no_quota(world: World) -> None:
-    world.api.request("DELETE", f"/api/v1/namespaces/{world.namespace}/resourcequotas/gpus")
+def _no_quota(name: str) -> Callable[[World], object]:
+    return lambda world: world.api.request("DELETE", f"/api/v1/namespaces/{world.namespace}/resourcequotas/{name}")
 
 
 def _download_failed(world: World) -> bool:
@@ -132,6 +127,10 @@ def _held_back(world: World) -> bool:
 def _refused(world: World) -> bool:
     server = world.get("Deployment", "chat") or {}
     return any(c["type"] == "ReplicaFailure" for c in server.get("status", {}).get("conditions", []))
+
+
+def _pod_refused(world: World) -> bool:
+    return any(e["reason"] == "FailedCreate" for e in world.list("Event"))
 
 
 def _claim_warned(world: World) -> bool:
@@ -328,9 +327,20 @@ BAD_INPUTS: dict[str, BadInput] = {
         "Available",
         "QuotaExceeded",
         "quota gpus",
-        cause=_quota,
+        cause=_quota("gpus", **{"requests.nvidia.com/gpu": "0"}),
         known=_refused,
-        mend=_no_quota,
+        mend=_no_quota("gpus"),
+        heals_within=60,
+    ),
+    "no-limit": BadInput(
+        "A quota that wants a limit which the download does not have",
+        Q3d(),
+        "ModelReady",
+        "QuotaExceeded",
+        "limits.cpu",
+        cause=_quota("limits", **{"limits.cpu": "100"}),
+        known=_pod_refused,
+        mend=_no_quota("limits"),
         heals_within=60,
     ),
 }

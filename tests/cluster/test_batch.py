@@ -127,6 +127,18 @@ def test_no_gpu_is_held_while_the_model_is_downloaded(there: World, api: Any) ->
     stays(lambda: not jobs(there), seconds=1.5, what="no Job")
 
 
+def test_a_quota_that_takes_no_shard_is_reported(there: World) -> None:
+    """Only Events of the Job say so. Nothing but the quota has to be mended."""
+    quota = {"kind": "ResourceQuota", "metadata": {"name": "gpus"}, "spec": {"hard": {"requests.nvidia.com/gpu": "0"}}}
+    path = f"/api/v1/namespaces/{there.namespace}/resourcequotas"
+    there.api.request("POST", path, {"apiVersion": "v1"} | quota)
+    there.apply(Q3b().pod(**NEVER))
+    reported = wait(there, "Completed", "False", "QuotaExceeded")
+    assert "quota gpus allows requests.nvidia.com/gpu=0" in reported["message"]
+    there.api.request("DELETE", f"{path}/gpus")
+    there.wait_condition("nightly", "Scheduled", "True", kind=KIND, within=60)
+
+
 def test_suspended_and_resumed(there: World) -> None:
     there.apply(Q3b().set(suspend=True).pod(**NEVER))
     assert the_job(there)["spec"]["suspend"] is True

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import devcluster
 import pytest
 from devcluster.stages import FakeDownload
-from tests.cluster.api import Api
+from tests.cluster.api import Api, Refused
 from tests.cluster.downloads import COMPLETE, NEVER_ENDS, failed, stage
 from tests.cluster.installed import Release
 from tests.cluster.operator_process import OperatorProcess
-from tests.cluster.waiting import stays
+from tests.cluster.waiting import stays, wait_until
 from tests.cluster.world import World, shared_name
-from tests.cluster.wrappers import Q3d, Q3m, storage_class
+from tests.cluster.wrappers import Q3d, Q3m, claim, storage_class
 
 Object = dict[str, Any]
 GIB = 1 << 30
@@ -22,6 +23,7 @@ FULL = FakeDownload(
     {"result": "Failed", "reason": "DiskFull", "message": "the volume is too small", "volumeBytes": 30 * GIB}, 12
 )
 ENOUGH = "34Gi"
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
 
 
 def size(world: World, name: str) -> str:
@@ -114,6 +116,53 @@ def test_a_size_that_was_given_is_the_users_to_change(world: World) -> None:
     world.wait_ready("weights", "Qwen3Model")
     assert size(world, "weights") == ENOUGH
     assert [j["metadata"]["uid"] for j in world.list("Job")] != [before["metadata"]["uid"]], "tried again at once"
+
+
+def test_a_scheduler_that_fails_at_a_volume_needs_nobody(world: World, cluster: devcluster.Cluster) -> None:
+    """Whoever else writes a claim just then makes the scheduler's own write of it fail. It tries again."""
+    policy = no_binding(world.namespace)
+    cluster.apply(policy)
+    try:
+        wait_until(lambda: "not bound here" in _answer_to_bound(world), within=30)
+        world.apply(Q3m())
+        reported = world.wait_condition("weights", "Downloaded", "False", kind="Qwen3Model", reason="SchedulerError")
+        assert "not bound here" in reported["message"]
+        found = world.conditions("Qwen3Model", "weights")
+        assert (found["Stalled"]["status"], found["Reconciling"]["status"]) == ("False", "True")
+    finally:
+        for manifest in policy:
+            cluster.kubectl("delete", manifest["kind"], manifest["metadata"]["name"])
+    world.wait_ready("weights", "Qwen3Model", within=60)
+
+
+def _answer_to_bound(world: World) -> str:
+    """What the API server says of a claim that has a node."""
+    bound = claim("bound")
+    bound["metadata"] |= {"namespace": world.namespace, "annotations": {SELECTED_NODE: "sim-0"}}
+    try:
+        world.api.create(bound, dry_run=True)
+    except Refused as refused:
+        return str(refused)
+    return ""
+
+
+def no_binding(namespace: str) -> list[Object]:
+    """A policy by which the scheduler may not give a claim of this namespace a node."""
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["persistentvolumeclaims"]}
+    bound = f"has(object.metadata.annotations) && '{SELECTED_NODE}' in object.metadata.annotations"
+    name = f"no-binding-{namespace}"
+    here = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    spec = {
+        "matchConstraints": {"resourceRules": [rule], "namespaceSelector": here},
+        "validations": [{"expression": f"!({bound})", "message": "not bound here"}],
+    }
+    policy = {"kind": "ValidatingAdmissionPolicy", "spec": spec}
+    binding = {
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "spec": {"policyName": name, "validationActions": ["Deny"]},
+    }
+    meta = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": name}}
+    return [policy | meta, binding | meta]
 
 
 @pytest.fixture

@@ -40,10 +40,17 @@ def state(api: Api, namespace: str) -> dict[str, Any]:
 
 def differences(one: Any, other: Any, path: str = "") -> list[str]:
     """Where two states differ, for a person."""
+    one, other = _by_type(one), _by_type(other)
     if isinstance(one, dict) and isinstance(other, dict):
         keys = sorted(set(one) | set(other))
         return [d for key in keys for d in differences(one.get(key), other.get(key), f"{path}.{key}")]
     return [] if one == other else [f"{path}: {str(one)[:200]} != {str(other)[:200]}"]
+
+
+def _by_type(value: Any) -> Any:
+    """A list of conditions by their types: the difference is in one or two of them."""
+    conditions = isinstance(value, list) and bool(value) and all(isinstance(v, dict) and "type" in v for v in value)
+    return {v["type"]: v for v in value} if conditions else value
 
 
 def _kept(kind: str, obj: Object) -> Object:

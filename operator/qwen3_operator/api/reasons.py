@@ -300,6 +300,9 @@ class Reason(StrEnum):
     CONFIG_MAP_REFUSED = _person(
         "ConfigMapRefused", _C, "the API server refuses the ConfigMap", "do as the message says")
     JOB_REFUSED = _person("JobRefused", _C, "the API server refuses the Job", "do as the message says")
+    POD_NOT_CREATED = _passes(
+        "PodNotCreated", _C, "the API server, or a webhook of it, failed at the pods; they are tried again",
+        "do as the message says if it lasts")
     POD_REFUSED = _person("PodRefused", _C, "the API server refuses the pods", "do as the message says")
     QUOTA_EXCEEDED = _person(
         "QuotaExceeded", _C, "the namespace's quota is used up",
@@ -415,6 +418,8 @@ class Reason(StrEnum):
         "use a storage class that can move, or ReadWriteMany")
     VOLUME_CLAIM_UNBOUND = _passes(
         "VolumeClaimUnbound", _N, "a claim of the pod has no volume yet", "see the claim if it lasts")
+    SCHEDULER_ERROR = _passes(
+        "SchedulerError", _N, "the scheduler failed at the pod, and tries again", "do as the message says if it lasts")
     UNSCHEDULABLE = _person("Unschedulable", _N, "the scheduler places the pod nowhere", "do as the message says")
 
     # ---- Available, Completed: the image and the container

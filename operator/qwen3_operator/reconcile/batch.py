@@ -23,12 +23,12 @@ from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.holders import settle
 from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.models import note_models
-from qwen3_operator.reconcile.pods import pods_of_job, views_of
+from qwen3_operator.reconcile.pods import pods_of_job, views_of, why_no_pods
 from qwen3_operator.reconcile.reconciliation import observed, undecodable
-from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
+from qwen3_operator.reconcile.requeue import EVENT_SECONDS, TROUBLE_SECONDS
 from qwen3_operator.status.accepted import unreadable
 from qwen3_operator.status.batch import batch_status, has_ended, is_over, status_at_rest
-from qwen3_operator.status.jobs import job_result
+from qwen3_operator.status.jobs import job_result, lacks_pods
 
 LOG_LINES = 20
 LOG_BYTES = 16 * 1024
@@ -133,11 +133,15 @@ class _Reconciliation(BatchEnd):
             return PROGRESS_SECONDS
         if view.noted.capacity or view.servers_missing is not None:
             return TROUBLE_SECONDS
+        if lacks_pods(view.job) and not view.pods:
+            return Requeue(TROUBLE_SECONDS if view.pods_refused else EVENT_SECONDS, trouble=True)
         return TROUBLE_SECONDS if view.job is not None and job_result(view.job) is None and view.pods else None
 
     async def _observe_pods(self, job: Mapping[str, Any]) -> None:
         view = self.view
         view.pods = await views_of(self.context, await pods_of_job(self.context, dict(job)), CONTAINER)
+        if not view.pods:
+            view.pods_refused = await why_no_pods(self.context, dict(job))
         if self.context.settings.read_cluster and any(pod.unplaced for pod in view.pods):
             view.gpus_by_node = {node: gpus.count for node, gpus in self.context.nodes.gpus(*nodes_of(job)).items()}
         running = sorted(pod.name for pod in view.pods if pod.pod.get("status", {}).get("phase") == "Running")

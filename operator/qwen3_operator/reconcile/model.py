@@ -26,14 +26,14 @@ from qwen3_operator.reconcile.compile_cache import class_without_growth
 from qwen3_operator.reconcile.context import Context, refused
 from qwen3_operator.reconcile.holders import holders_of, is_made_for_users, retention, users_of
 from qwen3_operator.reconcile.key import Key
-from qwen3_operator.reconcile.pods import pods_of_job, views_of
+from qwen3_operator.reconcile.pods import pods_of_job, views_of, why_no_pods
 from qwen3_operator.reconcile.reconciliation import Reconciliation, observed, undecodable
 from qwen3_operator.reconcile.references import Reference, find_references
 from qwen3_operator.reconcile.removal import free_superseded
-from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
+from qwen3_operator.reconcile.requeue import EVENT_SECONDS, TROUBLE_SECONDS
 from qwen3_operator.status.accepted import unreadable
 from qwen3_operator.status.download import PROGRESS_SECONDS, job_failed, needed_volume
-from qwen3_operator.status.jobs import job_result
+from qwen3_operator.status.jobs import job_result, lacks_pods
 from qwen3_operator.status.model import is_complete, model_status, unreadable_status
 from qwen3_operator.status.model_fault import suspected_at
 from qwen3_operator.status.model_ready import verified_copy
@@ -73,6 +73,7 @@ class _Reconciliation(Reconciliation):
     step: Step = Step.DOWNLOAD
     job: Object | None = None
     pods: list[PodView] = field(default_factory=list)
+    pods_refused: str = ""
     log_tail: str = ""
     suspected_at: str = ""
     users: list[Object] = field(default_factory=list)
@@ -95,6 +96,7 @@ class _Reconciliation(Reconciliation):
             suspected_at=self.suspected_at,
             job=self.job,
             pods=self.pods,
+            pods_refused=self.pods_refused,
             log_tail=self.log_tail,
             used_by=self.used_by,
             retention=self.retention,
@@ -146,7 +148,8 @@ class _Reconciliation(Reconciliation):
             return min(wait, TROUBLE_SECONDS) if unwatched else wait
         if any(view.pod.get("status", {}).get("phase") == "Running" for view in self.pods):
             return PROGRESS_SECONDS
-        return Requeue(TROUBLE_SECONDS, trouble=True)
+        unexplained = lacks_pods(self.job) and not self.pods and not self.pods_refused
+        return Requeue(EVENT_SECONDS if unexplained else TROUBLE_SECONDS, trouble=True)
 
     def _is_in_place(self, spec: Qwen3ModelSpec, status: Object) -> bool:
         """Whether the copy is complete by `status`, and no user has met a fault in it since it was verified."""
@@ -285,6 +288,8 @@ class _Reconciliation(Reconciliation):
     async def _observe_job(self) -> None:
         assert self.job is not None
         self.pods = await views_of(self.context, await pods_of_job(self.context, self.job), CONTAINER)
+        if not self.pods:
+            self.pods_refused = await why_no_pods(self.context, self.job)
         for view in self.pods:
             if view.pod.get("status", {}).get("phase") == "Running":
                 self.log_tail = await self.context.cluster.logs(self._namespace, view.name, CONTAINER, tail=5)

@@ -17,7 +17,7 @@ from qwen3_operator.desired.server import CONTAINER as SERVER_CONTAINER
 from qwen3_operator.engine.diagnosis import has_ended
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.watched import BY_JOB, JOB_LABEL, in_namespace
-from qwen3_operator.status.jobs import job_result
+from qwen3_operator.status.jobs import job_result, lacks_pods
 from qwen3_operator.status.pods import PodView, is_preempted
 from qwen3_operator.status.startup import startup_status
 
@@ -51,6 +51,17 @@ async def pods_of_job(context: Context, job: Object) -> list[Object]:
         return pods
     labels = f"{JOB_LABEL}={meta['name']}"
     return await context.cluster.list(PODS, meta["namespace"], labels=labels, limit=MOST_OF_JOB, only=ours)
+
+
+async def why_no_pods(context: Context, job: Object) -> str:
+    """The API server's words, where it takes no pod of a Job; empty where it does, or has said nothing yet."""
+    if not lacks_pods(job):
+        return ""
+    said = [words for words in await context.warnings_about(job) if words.startswith(_FAILED_CREATE)]
+    return said[-1].removeprefix(_FAILED_CREATE) if said else ""
+
+
+_FAILED_CREATE = "FailedCreate: Error creating: "
 
 
 async def views_of(context: Context, pods: Iterable[Object], container: str) -> list[PodView]:

@@ -22,7 +22,7 @@ from qwen3_operator.status.conditions import Before, Conditions, Idle
 from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.model_fault import fault_at
 from qwen3_operator.status.model_ready import set_model_ready, verified_copy
-from qwen3_operator.status.pods import PodView, pod_trouble
+from qwen3_operator.status.pods import PodView, pod_trouble, trouble_of_refused
 
 Object = Mapping[str, Any]
 
@@ -45,6 +45,8 @@ class BatchView:
     job: dict[str, Any] | None = None
     pods: Sequence[PodView] = ()
     """Pods of the Job, newest first."""
+    pods_refused: str = ""
+    """The API server's words, where it takes no pod of the Job."""
     log_tails: Mapping[str, str] = field(default_factory=dict)
     """Pod name -> the end of its log, of those that run."""
     gpus_by_node: Mapping[str, int] | None = None
@@ -263,7 +265,10 @@ def _set_pods(conditions: Conditions, fields: Object, view: BatchView) -> None:
     waiting = pod_trouble([pod for pod in living if not pod.unplaced and not pod.failed])
     failed = next((pod for pod in view.pods if (last_words(pod.pod) or {}).get("result", "Failed") == "Failed"), None)
     running = any(view.log_tails.get(pod.name) for pod in living)
-    if waiting:
+    if view.pods_refused:
+        refused = trouble_of_refused(view.pods_refused)
+        conditions.set(Type.COMPLETED, "False", refused.reason, refused.message, stalled=refused.needs_a_person)
+    elif waiting:
         conditions.set(Type.COMPLETED, "False", waiting.reason, waiting.message, stalled=waiting.needs_a_person)
     elif view.servers_missing is not None:
         _set_servers_missing(conditions, view.servers_missing, fields)

@@ -13,7 +13,7 @@ from qwen3_operator.api.reasons import Reason
 from qwen3_operator.desired.autoscaling import servers_needed, servers_wanted
 from qwen3_operator.desired.rollout import create_failure, is_current, is_rolling, makes_room, order
 from qwen3_operator.desired.route import gateway_endpoint
-from qwen3_operator.engine.diagnosis import diagnose_create_failure, waits_for_room
+from qwen3_operator.engine.diagnosis import waits_for_room
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import server_selector
 from qwen3_operator.plan import Plan
@@ -23,7 +23,7 @@ from qwen3_operator.status.capacity import CapacityView, capacity_status, capaci
 from qwen3_operator.status.conditions import Before, Conditions, Idle
 from qwen3_operator.status.model_fault import FAULTS, fault_at, is_in_order
 from qwen3_operator.status.model_ready import model_condition, set_model_ready, verified_copy
-from qwen3_operator.status.pods import PodView, pod_trouble
+from qwen3_operator.status.pods import PodView, pod_trouble, trouble_of_refused
 from qwen3_operator.status.route import set_routed
 from qwen3_operator.status.without_effect import of_shared_model
 
@@ -227,10 +227,8 @@ def _set_servers(
     else:
         conditions.set(Type.SCHEDULED, "Unknown", Reason.SCHEDULING, f"{placed} of {wanted} servers have a node")
     if words := create_failure(server):
-        cause = diagnose_create_failure(words)
-        remedy = f". To do: {cause.remedy}" if cause.remedy else ""
-        words = cause.message + remedy
-        conditions.set(Type.AVAILABLE, "False", cause.reason, words, stalled=cause.reason.needs_person)
+        why = trouble_of_refused(words)
+        conditions.set(Type.AVAILABLE, "False", why.reason, why.message, stalled=why.needs_a_person)
     elif other := pod_trouble([pod for pod in view.pods if not pod.unplaced]):
         stalled = other.needs_a_person or (other.reason in FAULTS and is_in_order(verified_copy(view.model)))
         conditions.set(Type.AVAILABLE, "False", other.reason, other.message, stalled=stalled)

@@ -1,4 +1,4 @@
-"""How a Job ended."""
+"""What a Job says of itself: how it ended, and whether it comes to have pods."""
 
 from __future__ import annotations
 
@@ -12,3 +12,10 @@ def job_result(job: Object | None) -> str | None:
     """ "Complete", "Failed", or None while the Job goes on."""
     conditions = (job or {}).get("status", {}).get("conditions") or []
     return next((c["type"] for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), None)
+
+
+def lacks_pods(job: Object | None) -> bool:
+    """Whether the Job's controller began and has not one pod: it notes its start and its first pods in one write."""
+    status = (job or {}).get("status") or {}
+    counts = ("active", "ready", "succeeded", "failed")
+    return bool(status.get("startTime")) and not any(map(status.get, counts)) and job_result(job) is None

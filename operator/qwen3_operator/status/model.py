@@ -18,7 +18,7 @@ from qwen3_operator.status.accepted import in_words, set_accepted
 from qwen3_operator.status.conditions import Before, Conditions, Idle
 from qwen3_operator.status.download import download_status, enough_volume, job_failed, needed_volume
 from qwen3_operator.status.jobs import job_result
-from qwen3_operator.status.pods import Trouble, pod_trouble
+from qwen3_operator.status.pods import Trouble, pod_trouble, trouble_of_refused
 from qwen3_operator.status.report import final_report
 from qwen3_operator.status.sizes import readable
 from qwen3_operator.status.view import ModelView
@@ -183,6 +183,9 @@ def _set_download(
         _set_failure(conditions, spec, download, view)
     elif trouble := _pod_trouble(view):
         conditions.set(kind, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
+    elif view.pods_refused:
+        refused = trouble_of_refused(view.pods_refused)
+        conditions.set(kind, "False", refused.reason, refused.message, stalled=refused.needs_a_person)
     elif download.get("failure"):
         _set_failure_before(conditions, download)
     elif view.job is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.api.reasons import Reason
-from qwen3_operator.engine.diagnosis import Cause, diagnose_pod, has_ended
+from qwen3_operator.engine.diagnosis import Cause, diagnose_create_failure, diagnose_pod, has_ended
 
 Object = Mapping[str, Any]
 
@@ -78,6 +78,12 @@ def pod_trouble(
         if cause is not None:
             return Trouble(cause.reason, _words(view, cause, remedy or {}))
     return None
+
+
+def trouble_of_refused(words: str) -> Trouble:
+    """Why there are no pods, by the words of the API server for which their controller could make none."""
+    cause = diagnose_create_failure(words)
+    return Trouble(cause.reason, f"{cause.message}. To do: {cause.remedy}" if cause.remedy else cause.message)
 
 
 def is_preempted(pod: Object) -> bool:

@@ -38,6 +38,8 @@ class ModelView:
     job: Object | None = None
     pods: Sequence[PodView] = ()
     """Pods of the Job."""
+    pods_refused: str = ""
+    """The API server's words, where it takes no pod of the Job."""
     log_tail: str = ""
     used_by: Sequence[str] = ()
     """Names of all users, sorted."""

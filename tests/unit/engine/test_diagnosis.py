@@ -292,6 +292,14 @@ def test_a_gate_is_not_a_lack_of_room() -> None:
     assert cause_of(pod(status=unscheduled("gated", "SchedulingGated"))).reason == "SchedulingGated"
 
 
+def test_a_scheduler_that_failed_tries_again() -> None:
+    """Who else writes a claim while it is bound makes the scheduler fail once: nobody has to act."""
+    words = 'running PreBind plugin "VolumeBinding": Operation cannot be fulfilled on persistentvolumeclaims "weights"'
+    cause = cause_of(pod(status=unscheduled(words, "SchedulerError")))
+    assert cause.reason is Reason.SCHEDULER_ERROR and not cause.reason.needs_person
+    assert words in cause.message
+
+
 @pytest.mark.parametrize(
     ("reason", "message", "cause"),
     [
@@ -438,7 +446,13 @@ def test_pods_the_api_server_refuses() -> None:
         "the namespace's quota gpus allows requests.nvidia.com/gpu=1, of which requests.nvidia.com/gpu=0 are used; "
         "requests.nvidia.com/gpu=2 more are needed"
     )
-    assert diagnose_create_failure("something new").reason == "PodRefused"
+    refused = diagnose_create_failure('pods "weights-x2b7p" is forbidden: something new')
+    assert (refused.reason, refused.message) == ("PodRefused", "pods are forbidden: something new")
+
+
+@pytest.mark.parametrize("text", [row["text"] for row in TEXTS["create"] if row["reason"] == "PodNotCreated"])
+def test_an_api_server_that_fails_at_pods_is_asked_again(text: str) -> None:
+    assert not diagnose_create_failure(text).reason.needs_person
 
 
 @given(st.text(max_size=400), st.integers(0, 255))

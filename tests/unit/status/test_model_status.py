@@ -67,6 +67,7 @@ def reported(it: dict[str, Any]) -> dict[str, tuple[str, str]]:
 CONFIG_ERROR, NO_KEY = "CreateContainerConfigError", "couldn't find key token in Secret team/t"
 FAILED_REPORT = {"result": "Failed", "reason": "ModelNotFound", "message": "there is no such model"}
 HUB_AWAY = {"result": "Failed", "reason": "HubUnavailable", "message": "the hub does not answer"}
+NO_LIMIT = 'pods "m-x" is forbidden: failed quota: team-a: must specify limits.cpu for: download'
 SITUATIONS: dict[str, tuple[ModelView, dict[str, tuple[str, str]]]] = {
     "nothing yet": (
         ModelView(NOW),
@@ -133,6 +134,14 @@ SITUATIONS: dict[str, tuple[ModelView, dict[str, tuple[str, str]]]] = {
     "a try failed, the Job goes on": (
         ModelView(NOW, claim=BOUND, job=job(), pods=[ended_pod(FAILED_REPORT, 1)]),
         {"Downloaded": ("False", "ModelNotFound"), "Stalled": ("False", "NotStalled")},
+    ),
+    "the API server takes no pod of the Job": (
+        ModelView(NOW, claim=PENDING, job=job(), pods_refused=NO_LIMIT),
+        {"Downloaded": ("False", "QuotaExceeded"), "Stalled": ("True", "QuotaExceeded")},
+    ),
+    "the API server failed at the pods of the Job": (
+        ModelView(NOW, claim=PENDING, job=job(), pods_refused="etcdserver: request timed out"),
+        {"Downloaded": ("False", "PodNotCreated"), "Stalled": ("False", "NotStalled")},
     ),
     "the Job failed": (
         ModelView(NOW, claim=BOUND, job=job(ended="Failed"), pods=[ended_pod(FAILED_REPORT, 10)]),

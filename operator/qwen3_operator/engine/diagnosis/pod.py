@@ -21,7 +21,11 @@ from qwen3_operator.engine.text import bounded
 
 def diagnose_create_failure(message: str) -> Cause:
     """Why the API server refuses the pods of a Deployment or Job (condition ReplicaFailure, event FailedCreate)."""
-    return first_cause("create", message) or Cause(Reason.POD_REFUSED, message.strip(), "")
+    # Not the name of the pod: that of the next try is another.
+    return first_cause("create", message) or Cause(Reason.POD_REFUSED, _A_POD.sub("pods are forbidden:", message), "")
+
+
+_A_POD = re.compile(r'^\s{0,8}pods "[^"\n]{0,253}+" is forbidden:')
 
 
 def diagnose_pod(
@@ -96,6 +100,9 @@ def _unschedulable(pod: Mapping[str, Any], gpus_by_node: Mapping[str, int] | Non
         return Cause(
             Reason.SCHEDULING_GATED, "a scheduling gate holds the pod back", "whoever set the gate must lift it"
         )
+    if condition.get("reason") == "SchedulerError":
+        # A conflict with who else wrote the claim, for example: nothing that the nodes or the pod lack.
+        return Cause(Reason.SCHEDULER_ERROR, f"the scheduler failed and tries again ({message.strip()})", "")
     whole = first_cause("volume", message)
     if whole is not None:
         return whole
