@@ -86,6 +86,7 @@ ACTS = {
     Act.ITSELF: "it passes, or is tried again",
     Act.PERSON: "**a person**",
     Act.PERSON_LATER: "**a person**, after 10 s",
+    Act.PERSON_WITHOUT_NODE: "**a person**, after 30 s, where no node is being added",
 }
 
 
@@ -95,7 +96,8 @@ and numbers.
 
 Where **a person** has to act, `Stalled` is True: nothing moves until somebody does what stands beside it. What passes,
 or is tried again, leaves `Reconciling` True, with the time of the next try in the message: Flux, Helm and
-`kubectl wait` go on waiting. What the spec refers to may be applied up to 10 s after it.
+`kubectl wait` go on waiting. What the spec refers to may be applied up to 10 s after it,
+and an autoscaler has 30 s to say that it adds a node (`NodeComing`).
 """
 
 

@@ -34,6 +34,7 @@ class Act(Enum):
     ITSELF = "nobody: it passes, or is tried again"
     PERSON = "a person"
     PERSON_LATER = "a person, if it is still so 10 s after the spec was applied"
+    PERSON_WITHOUT_NODE = "a person, if after 30 s nothing has begun to add a node for it"
 
 
 def _well(word: str, topic: Topic, meaning: str) -> tuple[str, Topic, Act, str, str]:
@@ -61,6 +62,11 @@ def _missing(word: str, topic: Topic, meaning: str, remedy: str) -> tuple[str, T
     return word, topic, Act.PERSON_LATER, meaning, remedy
 
 
+def _unplaced(word: str, meaning: str, remedy: str) -> tuple[str, Topic, Act, str, str]:
+    """No node takes the pod; one that does may be on its way."""
+    return word, Topic.NODE, Act.PERSON_WITHOUT_NODE, meaning, remedy
+
+
 _S, _R, _C, _W, _F = Topic.SPEC, Topic.REFERENCES, Topic.CHILDREN, Topic.WEIGHTS, Topic.FIT
 _N, _I, _V, _U, _B, _A = Topic.NODE, Topic.IMAGE, Topic.START, Topic.SERVERS, Topic.BATCH, Topic.SUMMARY
 _G = Topic.GATEWAY
@@ -84,7 +90,7 @@ class Reason(StrEnum):
     @property
     def needs_person(self) -> bool:
         """Whether nothing moves until a person acts."""
-        return self.act in (Act.PERSON, Act.PERSON_LATER)
+        return self.act in (Act.PERSON, Act.PERSON_LATER, Act.PERSON_WITHOUT_NODE)
 
     @classmethod
     def of(cls, word: object) -> Reason:
@@ -405,22 +411,23 @@ class Reason(StrEnum):
     NODES_CORDONED = _passes("NodesCordoned", _N, "the nodes are cordoned", "uncordon a node")
     SCHEDULING_GATED = _passes(
         "SchedulingGated", _N, "a scheduling gate holds the pod back", "lift the gate, or wait for who set it")
-    UNTOLERATED_TAINT = _person(
-        "UntoleratedTaint", _N, "the nodes have a taint that the pod does not tolerate",
+    UNTOLERATED_TAINT = _unplaced(
+        "UntoleratedTaint", "the nodes have a taint that the pod does not tolerate",
         "add it to spec.scheduling.tolerations")
-    NODE_SELECTOR_MISMATCH = _person(
-        "NodeSelectorMismatch", _N, "no node has the labels that are asked for",
+    NODE_SELECTOR_MISMATCH = _unplaced(
+        "NodeSelectorMismatch", "no node has the labels that are asked for",
         "correct spec.scheduling, or label a node")
-    TOPOLOGY_SPREAD = _person(
-        "TopologySpread", _N, "spreading or anti-affinity leaves no node", "relax spec.scheduling")
-    VOLUME_ON_OTHER_NODE = _person(
-        "VolumeOnOtherNode", _N, "the volume is on another node or in another zone",
+    TOPOLOGY_SPREAD = _unplaced(
+        "TopologySpread", "spreading or anti-affinity leaves no node", "relax spec.scheduling")
+    VOLUME_ON_OTHER_NODE = _unplaced(
+        "VolumeOnOtherNode", "the volume is on another node or in another zone",
         "use a storage class that can move, or ReadWriteMany")
     VOLUME_CLAIM_UNBOUND = _passes(
         "VolumeClaimUnbound", _N, "a claim of the pod has no volume yet", "see the claim if it lasts")
+    NODE_COMING = _passes("NodeComing", _N, "the cluster's autoscaler adds a node for the pod")
     SCHEDULER_ERROR = _passes(
         "SchedulerError", _N, "the scheduler failed at the pod, and tries again", "do as the message says if it lasts")
-    UNSCHEDULABLE = _person("Unschedulable", _N, "the scheduler places the pod nowhere", "do as the message says")
+    UNSCHEDULABLE = _unplaced("Unschedulable", "the scheduler places the pod nowhere", "do as the message says")
 
     # ---- Available, Completed: the image and the container
     IMAGE_PULL_RATE_LIMITED = _passes(
@@ -450,13 +457,16 @@ class Reason(StrEnum):
         "CreateContainerError", _I, "the container cannot be created", "do as the message says")
     RUN_CONTAINER_ERROR = _person(
         "RunContainerError", _I, "the container cannot be started", "do as the message says")
+    CONTAINER_RUNTIME_FAILED = _passes(
+        "ContainerRuntimeFailed", _I, "the node failed at the container, and tries again", "see the node if it lasts")
     CONTAINER_CANNOT_RUN = _person(
         "ContainerCannotRun", _I, "the container's command cannot run", "correct spec.engine.image")
     GPU_RUNTIME_FAILED = _person(
         "GpuRuntimeFailed", _I, "the node's NVIDIA runtime cannot hand over the GPU",
         "check driver and container toolkit on the node")
     VOLUME_IN_USE = _passes(
-        "VolumeInUse", _I, "the volume is attached to another node", "use ReadWriteMany for several nodes")
+        "VolumeInUse", _I, "the volume is attached to another node, or another pod has it",
+        "use ReadWriteMany for several at once")
     VOLUME_MOUNT_FAILED = _passes(
         "VolumeMountFailed", _I, "a volume cannot be mounted; the kubelet tries again",
         "see the claim and its storage driver if it lasts")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import ApiError, Cluster, Object
@@ -208,13 +208,15 @@ class Context:
             elif good and kind_of == "Ready" and was.get("status") == "True" and condition["status"] == "False":
                 await self.recorder.say(about, reason=condition["reason"], note=condition["message"], warning=False)
 
+    async def events_about(self, obj: Mapping[str, Any], kind: Literal["Warning", "Normal"]) -> list[Object]:
+        """Events about one object, oldest first."""
+        meta = obj["metadata"]
+        fields = f"regarding.uid={meta['uid']},type={kind}"
+        return sorted(await self.cluster.list(EVENTS, meta["namespace"], fields=fields, limit=50), key=last_seen)
+
     async def warnings_about(self, obj: Mapping[str, Any]) -> list[str]:
         """Warning Events about one object, oldest first, each with its reason."""
-        meta = obj["metadata"]
-        found = await self.cluster.list(
-            EVENTS, meta["namespace"], fields=f"regarding.uid={meta['uid']},type=Warning", limit=50
-        )
-        return [f"{e['reason']}: {e.get('note', '')}" for e in sorted(found, key=_last_seen)]
+        return [f"{e['reason']}: {e.get('note', '')}" for e in await self.events_about(obj, "Warning")]
 
 
 def refused(kind: Kind, name: str, error: ApiError) -> Problem:
@@ -236,6 +238,7 @@ def _identity(desired: Object) -> dict[str, str]:
     return {key: value for key, value in labels.items() if key == MANAGED_BY or key in OWNER_LABELS}
 
 
-def _last_seen(event: Object) -> str:
+def last_seen(event: Object) -> str:
+    """When an Event was seen last; empty where nobody says."""
     series = event.get("series") or {}
     return str(series.get("lastObservedTime") or event.get("deprecatedLastTimestamp") or event.get("eventTime") or "")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from qwen3_operator.api.conditions import condition_of
+from qwen3_operator.api.conditions import condition_of, shorten
 from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller import metrics
 from qwen3_operator.controller.cluster import Object
@@ -15,7 +15,7 @@ from qwen3_operator.controller.kinds import PODS
 from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.desired.server import CONTAINER as SERVER_CONTAINER
 from qwen3_operator.engine.diagnosis import has_ended
-from qwen3_operator.reconcile.context import Context
+from qwen3_operator.reconcile.context import Context, last_seen
 from qwen3_operator.reconcile.watched import BY_JOB, JOB_LABEL, in_namespace
 from qwen3_operator.status.jobs import job_result, lacks_pods
 from qwen3_operator.status.pods import PodView, is_preempted
@@ -30,6 +30,10 @@ MOST_EXAMINED = 3
 """Pods of one owner whose log and events are read: the others mostly say the same."""
 REPLACED_WITHIN = timedelta(seconds=10)
 """A ReplicaSet makes another pod for one that ended for good; times are in whole seconds, of several clocks."""
+NODE_COMES_WITHIN = timedelta(minutes=15)
+"""What the Cluster Autoscaler gives a cloud to bring a node (--max-node-provision-time)."""
+MOST_OF_NOTE = 256
+"""Characters: it names every node group that was looked at."""
 ENDS_WITHIN = timedelta(minutes=1)
 """A pod that is there for longer after its grace does not end: nobody at its node does what it should."""
 
@@ -137,7 +141,24 @@ async def _examine(context: Context, namespace: str, view: PodView, container: s
         return replace(view, log=log, events=await context.warnings_about(view.pod))
     if view.placed and view.pod.get("status", {}).get("phase") == "Pending":
         return replace(view, events=await context.warnings_about(view.pod))
+    if view.unplaced:
+        return await _with_autoscaler(context, view)
     return view
+
+
+async def _with_autoscaler(context: Context, view: PodView) -> PodView:
+    """With what the cluster's autoscaler says of a pod that has no node."""
+    said = [event for event in await context.events_about(view.pod, "Normal") if event.get("reason") in _ADDS_NODE]
+    if not said:
+        return view
+    at = parse_time(last_seen(said[-1]))
+    fresh = at is not None and context.now() < at + NODE_COMES_WITHIN
+    words = shorten(str(said[-1].get("note", "")), MOST_OF_NOTE)
+    return replace(view, autoscaler=words, node_coming=fresh and _ADDS_NODE[said[-1]["reason"]])
+
+
+_ADDS_NODE = {"TriggeredScaleUp": True, "NotTriggerScaleUp": False, "Nominated": True}
+"""Whether a node comes, by the reason of an Event of the Cluster Autoscaler, or of Karpenter (Nominated)."""
 
 
 def _ended_now(pod: Mapping[str, Any], container: str) -> bool:

@@ -11,8 +11,9 @@ from qwen3_operator.api.conditions import Condition, Status, Type, carry_over
 from qwen3_operator.api.reasons import Act, Reason
 from qwen3_operator.api.times import parse_time, timestamp
 
-GRACE = timedelta(seconds=10)
-"""How long what a new spec refers to may be missing before a person must act: it may be applied a moment later."""
+GRACE = {Act.PERSON_LATER: timedelta(seconds=10), Act.PERSON_WITHOUT_NODE: timedelta(seconds=30)}
+"""How long something may be missing before a person must act: what a new spec refers to may be applied a moment later,
+and an autoscaler, which looks for pods without a node every 10 s or so, may add one."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Before:
         """A condition as it was; empty where there was none."""
         return next((c for c in self.status.get("conditions") or [] if c.get("type") == kind), {})
 
-    def missing_until(self, kind: Type) -> datetime | None:
-        """The end of the grace for something that `kind` finds missing now; None where it is over.
+    def missing_until(self, kind: Type, grace: timedelta) -> datetime | None:
+        """The end of the `grace` for something that `kind` finds missing now; None where it is over.
 
         It begins when a new generation is seen first, or when `kind` became False; it is not given a second time to
         an object that is stalled already.
@@ -50,7 +51,7 @@ class Before:
             changes = [stalled, was] if was.get("status") == "False" else []
             moments = [moment for c in changes if (moment := parse_time(c.get("lastTransitionTime")))]
             since = max(moments, default=now)
-        return since + GRACE if self.now < since + GRACE else None
+        return since + grace if self.now < since + grace else None
 
 
 class Conditions:
@@ -72,8 +73,8 @@ class Conditions:
         """
         reason = Reason.of(reason)
         # A Qwen3Model has had its own grace.
-        if stalled and reason.act is Act.PERSON_LATER and self._before and kind != Type.MODEL_READY:
-            until = self._before.missing_until(kind)
+        if stalled and reason.act in GRACE and self._before and kind != Type.MODEL_READY:
+            until = self._before.missing_until(kind, GRACE[reason.act])
             stalled = until is None
             message += f" (it may still be on its way: waited for until {timestamp(until)})" if until else ""
         condition = Condition(type=str(kind), status=status, reason=reason, message=message)

@@ -35,6 +35,10 @@ class PodView:
     events: Sequence[str] = ()
     lost: bool = False
     """Nothing is heard of its node."""
+    autoscaler: str = ""
+    """What the cluster's autoscaler said last of a pod without a node."""
+    node_coming: bool = False
+    """Whether that is that it adds one."""
 
     @property
     def name(self) -> str:
@@ -75,6 +79,9 @@ def pod_trouble(
     """
     for view in sorted(views, key=lambda v: not v.unplaced):
         cause = _of_lost_node(view) or diagnose_pod(view.pod, view.log, view.events, gpus_by_node)
+        if cause is not None and view.node_coming:
+            words = f"pod {view.name} gets a node ({view.autoscaler}). Until it is there: {cause.message}"
+            return Trouble(Reason.NODE_COMING, words)
         if cause is not None:
             return Trouble(cause.reason, _words(view, cause, remedy or {}))
     return None
@@ -108,4 +115,6 @@ def _words(view: PodView, cause: Cause, remedies: Mapping[str, str]) -> str:
     other = next((words for start, words in remedies.items() if cause.reason.startswith(start)), None)
     what = other or cause.remedy
     message = f"pod {view.name}: {cause.message}"
+    if view.autoscaler:
+        message += f" (the cluster's autoscaler: {view.autoscaler})"
     return f"{message}. To do: {what}" if what else message

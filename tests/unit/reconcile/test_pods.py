@@ -1,8 +1,8 @@
-"""The pods of a Job, where its end is seen before theirs."""
+"""The pods of a Job, where its end is seen before theirs; and what an autoscaler says of a pod without a node."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -10,16 +10,18 @@ from tests.unit.memory_cluster import MemoryCluster
 
 from qwen3_operator.controller.cluster import Cluster
 from qwen3_operator.controller.events import Recorder
-from qwen3_operator.controller.kinds import JOBS, PODS
+from qwen3_operator.controller.kinds import EVENTS, JOBS, PODS
 from qwen3_operator.controller.store import Store
 from qwen3_operator.reconcile import Context
 from qwen3_operator.reconcile.nodes import Nodes
-from qwen3_operator.reconcile.pods import MOST_OF_JOB, pods_of_job
+from qwen3_operator.reconcile.pods import MOST_OF_JOB, pods_of_job, views_of
 from qwen3_operator.reconcile.users import ModelUsers
 from qwen3_operator.reconcile.watched import WATCHED
 from qwen3_operator.settings import Settings
+from qwen3_operator.status.pods import pod_trouble
 
 NS = "team"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LABELS = {"batch.kubernetes.io/job-name": "work", "app.kubernetes.io/managed-by": "qwen3-operator"}
 
 
@@ -46,14 +48,15 @@ class World:
         if shown:
             self.store.put(PODS, pod)
 
-    async def pods(self) -> dict[str, str]:
-        """Name -> phase."""
+    def context(self) -> Context:
         client = cast(Cluster, self.cluster)
         settings = Settings(engine_image="vllm/vllm-openai:v0.33.0", identity="test")
-        now = datetime(2026, 1, 1, tzinfo=UTC)
         recorder = Recorder(client, "test")
-        context = Context(client, self.store, settings, recorder, Nodes(self.store), ModelUsers(), now=lambda: now)
-        found: list[dict[str, Any]] = await pods_of_job(context, self.job)
+        return Context(client, self.store, settings, recorder, Nodes(self.store), ModelUsers(), now=lambda: NOW)
+
+    async def pods(self) -> dict[str, str]:
+        """Name -> phase."""
+        found: list[dict[str, Any]] = await pods_of_job(self.context(), self.job)
         return {pod["metadata"]["name"]: pod["status"]["phase"] for pod in found}
 
 
@@ -96,3 +99,45 @@ async def test_nothing_is_read_where_the_watch_has_shown_it() -> None:
         world.pod("work-1", phase, shown=True)
         assert await world.pods() == {"work-1": phase}
         assert not world.cluster.reads
+
+
+SCALES_UP = ("TriggeredScaleUp", "pod triggered scale-up: [{gpu-pool 0->1 (max: 5)}]")
+NOT_MORE = ("NotTriggerScaleUp", "pod didn't trigger scale-up: 1 max node group size reached")
+NOMINATED = ("Nominated", "Pod should schedule on: nodeclaim/gpu-x7k2q")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "words"),
+    [
+        ([], "NodeSelectorMismatch", "correct spec.scheduling.nodeSelector"),
+        ([(60, *SCALES_UP)], "NodeComing", "gpu-pool 0->1"),
+        ([(60, *NOMINATED)], "NodeComing", "nodeclaim/gpu-x7k2q"),
+        ([(60, *NOT_MORE)], "NodeSelectorMismatch", "max node group size reached"),
+        ([(90, *NOT_MORE), (60, *SCALES_UP)], "NodeComing", "gpu-pool 0->1"),
+        ([(60, *NOT_MORE), (90, *SCALES_UP)], "NodeSelectorMismatch", "max node group size reached"),
+        ([(3000, *SCALES_UP)], "NodeSelectorMismatch", "gpu-pool 0->1"),  # it never came
+        ([(60, "Scheduled", "by another")], "NodeSelectorMismatch", "correct spec.scheduling.nodeSelector"),
+    ],
+)
+async def test_a_node_that_is_being_added_is_waited_for(
+    said: list[tuple[int, str, str]], reason: str, words: str
+) -> None:
+    world = World(None)
+    message = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
+    unplaced = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    meta = {"namespace": NS, "name": "chat-1", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    pod = {"metadata": meta, "spec": {}, "status": {"phase": "Pending", "conditions": [unplaced]}}
+    for number, (ago, why, note) in enumerate(said):
+        at = (NOW - timedelta(seconds=ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        event = {
+            "regarding": {"uid": "u"},
+            "type": "Normal",
+            "reason": why,
+            "note": note,
+            "deprecatedLastTimestamp": at,
+        }
+        world.cluster.put(EVENTS, {"metadata": {"namespace": NS, "name": f"e{number}"}} | event)
+    trouble = pod_trouble(await views_of(world.context(), [pod], "vllm"))
+    assert trouble is not None
+    assert (trouble.reason, trouble.needs_a_person) == (reason, reason != "NodeComing")
+    assert words in trouble.message

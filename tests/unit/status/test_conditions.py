@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, MAX_MESSAGE, Type
-from qwen3_operator.api.reasons import Reason
+from qwen3_operator.api.reasons import Act, Reason
 from qwen3_operator.api.times import parse_time, timestamp
 from qwen3_operator.status.conditions import GRACE, Before, Conditions, Idle
 
@@ -137,7 +137,21 @@ def test_an_edit_of_what_is_stalled_has_a_grace_of_its_own() -> None:
 def test_what_is_deleted_under_a_running_one_is_waited_for_as_well() -> None:
     running = there({}, 1, -3600)
     first = missing(running, 1, 0)
-    assert not stalled(first) and stalled(missing(first, 1, GRACE.total_seconds()))
+    assert not stalled(first) and stalled(missing(first, 1, GRACE[Act.PERSON_LATER].total_seconds()))
+
+
+def test_an_autoscaler_has_time_to_see_a_pod_without_a_node() -> None:
+    before: dict[str, Any] = there({}, 1, -3600)
+    seen = []
+    for seconds in (0, 29, 31):
+        now = NOW + timedelta(seconds=seconds)
+        conditions = Conditions(DEPLOYMENT_TYPES, Before(before, 1, now))
+        conditions.set(Type.SCHEDULED, "False", Reason.NODE_SELECTOR_MISMATCH, "no node takes it", stalled=True)
+        conditions.summarize(Reason.SERVING, "")
+        written = conditions.as_status(before, generation=1, now=now)
+        before = {"observedGeneration": 1, "conditions": written}
+        seen.append(stalled(before))
+    assert seen == [False, False, True]
 
 
 def test_other_faults_have_no_grace() -> None:
