@@ -99,7 +99,9 @@ def _never_came(pods: Sequence[PodView]) -> Trouble | None:
     if any(view.placed for view in pods):
         return None
     words = "no new server could come within the progress deadline"
-    return pod_trouble([view for view in pods if view.unplaced]) or Trouble(Reason.ENGINE_NOT_READY_IN_TIME, words)
+    # A node that is being added is too late: the old ones have room now.
+    unplaced = [replace(view, node_coming=False) for view in pods if view.unplaced]
+    return pod_trouble(unplaced) or Trouble(Reason.ENGINE_NOT_READY_IN_TIME, words)
 
 
 def _restarts(view: PodView) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -169,6 +170,15 @@ async def test_old_ones_come_back_where_their_end_made_no_room() -> None:
         found = await gone_back(sets, server(B, "ProgressDeadlineExceeded", surge=0), pods)
         assert found is not None
         assert found[1].inputs == A.inputs
+
+
+async def test_a_node_that_is_added_too_late_is_not_waited_for() -> None:
+    sets = [replica_set(A, 1), replica_set(B, 2)]
+    waiting = replace(failed_pod(B, placed=False), node_coming=True, autoscaler="pod triggered scale-up")
+    found = await gone_back(sets, server(B, "ProgressDeadlineExceeded", surge=0), [waiting])
+    assert found is not None
+    assert (found[0].reason, found[1].inputs) == ("Unschedulable", A.inputs)
+    assert "pod triggered scale-up" in found[0].message
 
 
 async def test_a_slow_start_is_no_reason_to_go_back() -> None:
