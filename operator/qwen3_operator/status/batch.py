@@ -19,7 +19,7 @@ from qwen3_operator.status.accepted import set_accepted
 from qwen3_operator.status.batch_outcome import failure, outcome_now, why
 from qwen3_operator.status.batch_progress import final, last_words, lines_of_input, progress, shards
 from qwen3_operator.status.conditions import Before, Conditions, Idle
-from qwen3_operator.status.jobs import job_result
+from qwen3_operator.status.jobs import job_result, lacks_pods
 from qwen3_operator.status.model_fault import fault_at
 from qwen3_operator.status.model_ready import set_model_ready, verified_copy
 from qwen3_operator.status.pods import PodView, pod_trouble, trouble_of_refused
@@ -301,6 +301,8 @@ def _what_next(view: BatchView) -> str:
         return f"What is finished is delivered, with an error line for each line that is not. {again}"
     if ended == "Failed":
         return f"What is finished could not be delivered: see the log of Job {name}. {again}"
+    if lacks_pods(view.delivery):
+        return f"What is finished waits for a pod of Job {name}: its Events say what it lacks"
     return f"What is finished is being delivered by Job {name}"
 
 

@@ -85,6 +85,9 @@ async def test_what_is_finished_of_a_job_that_failed_is_delivered(world: World) 
     assert args[2:] == ["batch_expired", "spec.activeDeadlineSeconds were over before it was answered"]
     assert (status["job"]["result"], status["job"]["delivery"]) == ("Failed", "Running")
     assert "is being delivered by Job" in reported(status, "Completed")[2]
+    delivery["status"] = {"startTime": "2026-01-01T00:00:00Z"}
+    waits = reported(await world.reconcile(), "Completed")[2]
+    assert f"waits for a pod of Job {delivery['metadata']['name']}: its Events say" in waits
     assert world.job()["spec"]["ttlSecondsAfterFinished"] >= 86400, "the parts' Job stays until they are delivered"
     delivery["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
     status = await world.reconcile()
