@@ -161,3 +161,29 @@ def test_recreate_ends_all_before_the_first_new_one(world: World) -> None:
     world.apply(Q3d().set(rollout={"strategy": "Recreate"}))
     world.wait_ready("chat")
     assert world.must("Deployment", "chat")["spec"]["strategy"]["type"] == "Recreate"
+
+
+@pytest.mark.parametrize(
+    ("what", "fails"),
+    [
+        ("the API server refused its servers", Q3d().scheduling(priorityClassName="nowhere")),
+        ("its servers could not start", Q3d().pod(waiting_reason="InvalidImageName", waiting_message="no name")),
+    ],
+)
+def test_an_edit_that_mends_what_was_stalled_is_not_stalled(world: World, what: str, fails: Q3d) -> None:
+    """Flux would take the edit for one that failed, and stop."""
+    world.apply(fails)
+    world.wait_condition("chat", "Stalled", "True", within=60)
+    before = world.must("Qwen3Deployment", "chat")
+    world.apply(Q3d())
+    world.wait_ready("chat", within=60)
+    versions = [it for it in world.history("Qwen3Deployment", "chat", before) if _is_current(it)]
+    stalled = [c for it in versions for c in it["status"]["conditions"] if (c["type"], c["status"]) == STALLED]
+    assert versions and not stalled, f"{what}: {stalled[:1]}"
+
+
+STALLED = ("Stalled", "True")
+
+
+def _is_current(obj: Object) -> bool:
+    return bool(obj["status"].get("observedGeneration") == obj["metadata"]["generation"] > 1)

@@ -80,6 +80,7 @@ class FaultyCluster(Cluster):
     fault: Callable[[int, Callable[[], Awaitable[Answer]]], Awaitable[Answer]] | None = None
     requests = 0
     changes = 0
+    writing = 0
 
     def __init__(self, configuration: Configuration, *, hook: Injector) -> None:
         super().__init__(configuration, hook=hook)
@@ -88,7 +89,11 @@ class FaultyCluster(Cluster):
     async def _send(self, method: str, path: str, *rest: Any) -> Answer:
         self.requests += 1
         send = functools.partial(self._reach, method, path, *rest)
-        result = await (self.fault(self.requests, send) if self.fault is not None else send())
+        self.writing += method != "GET"
+        try:
+            result = await (self.fault(self.requests, send) if self.fault is not None else send())
+        finally:
+            self.writing -= method != "GET"
         self.changes += method != "GET" and 200 <= result[0] < 300
         return result
 
@@ -153,9 +158,10 @@ class OperatorThread:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits for a worker or is worked on."""
+        """Whether nothing waits for a worker or is worked on, and no write is on its way: Events are written beside."""
         queue = self._operator.queue if self._operator else None
-        return queue is not None and len(queue) == 0 and queue.active == 0
+        writing = self._cluster is not None and self._cluster.writing > 0
+        return queue is not None and len(queue) == 0 and queue.active == 0 and not writing
 
     @property
     def sent(self) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import json
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -98,6 +99,26 @@ def test_one_request_fails(bench: Bench, sound: Outcome, name: str) -> None:
 
     bench.each(check, sample(requests, POINTS))
     assert struck, "no run came to the request that was to fail"
+
+
+def test_every_status_meets_a_conflict_first(bench: Bench, sound: Outcome) -> None:
+    """The last one, too: nothing comes after it that would have it written again."""
+    struck: Counter[str] = Counter()
+
+    async def fault(_: int, send: Send) -> Answer:
+        method, path = cast("functools.partial[Awaitable[Answer]]", send).args[:2]
+        if method == "PATCH" and path.partition("?")[0].endswith("/status"):
+            struck[path] += 1
+            if struck[path] % 2:
+                return await FAULTS["409"](send)
+        return await send()
+
+    with bench.case("conflicts") as case:
+        operator = disturbed(case, fault)
+        CREATE.act(case.world)
+        case.wait_quiet(operator, lambda: CREATE.ended(case.world), "served")
+        case.wait_state(sound.state)
+    assert len(struck) == 2 and not any(count % 2 for count in struck.values()), "each was written in the end"
 
 
 def test_a_model_that_cannot_be_let_go_at_once_is_let_go_later(bench: Bench) -> None:

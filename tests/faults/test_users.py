@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.cluster.downloads import NEVER_ENDS, stage
-from tests.cluster.world import World, shared_name
+from tests.cluster.world import COLLECTED_SECONDS, READY_SECONDS, World, shared_name
 from tests.cluster.wrappers import Q3m
 from tests.faults.bench import Bench
 from tests.faults.operator_thread import Meanwhile
 from tests.faults.scenarios import CR, OTHER
 
+Object = dict[str, Any]
 SOON = 10.0
 """Seconds within which an event is acted upon; the resync would come after ten minutes."""
 
@@ -45,6 +48,24 @@ def test_servers_move_to_a_platforms_model_when_it_is_ready(bench: Bench) -> Non
         world.wait_ready("platform", "Qwen3Model")
         world.wait(lambda: "platform" in str(world.must("Deployment", "chat")), "servers of it", within=SOON)
         world.wait_ready("chat")
+
+
+def test_the_status_of_what_was_deleted_is_taken_back_from_what_was_made_anew(bench: Bench) -> None:
+    """It is applied again at the very moment of the last write: a batch that has ended would not run again."""
+    with bench.case("anew") as case:
+        world, made = case.world, list[Object]()
+
+        def make_anew() -> None:
+            world.delete("Qwen3Model", "weights")
+            world.wait_gone("Qwen3Model", "weights")
+            made.append(world.apply(Q3m("weights")))
+
+        case.operator(Meanwhile("/qwen3models/weights/status", make_anew))
+        world.apply(Q3m("weights"))
+        # The Job of the one before has the name that the next is to have, and goes first.
+        world.wait_ready("weights", "Qwen3Model", within=COLLECTED_SECONDS + READY_SECONDS)
+        written = ["conditions" in it.get("status", {}) for it in world.history("Qwen3Model", "weights", made[0])]
+        assert written[:2] == [True, False], "that of the one before, taken back at once"
 
 
 def _delete_when_served(world: World) -> None:

@@ -95,6 +95,7 @@ class Subject:
         latest = time.monotonic() + PROGRESS_SECONDS
         while True:
             under_way = self._under_way()
+            self.world.wait(lambda: self.operator.idle, "no write on its way")
             changes, writes, requests = self.operator.changes, len(self.operator.hook.writes), self.operator.sent
             time.sleep(REST_SECONDS)
             assert self.operator.sent - requests < MOST_REQUESTS_AT_REST, "a hot loop"

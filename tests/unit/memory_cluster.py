@@ -105,7 +105,7 @@ class MemoryCluster:
             raise ApiError(404 if subresource else 409, "NotFound", "it is not there")
         if live is None:
             live = self.put(kind, {"metadata": {"namespace": meta["namespace"], "name": meta["name"]}})
-        if meta.get("uid", live["metadata"]["uid"]) != live["metadata"]["uid"]:
+        if not subresource and meta.get("uid", live["metadata"]["uid"]) != live["metadata"]["uid"]:
             raise ApiError(409, "Conflict", "it is another object")
         if meta.get("resourceVersion", live["metadata"]["resourceVersion"]) != live["metadata"]["resourceVersion"]:
             raise ApiError(409, "Conflict", "it was changed")

@@ -49,7 +49,7 @@ class Recorder:
         except NamespaceEnding:
             pass
         except ApiError as error:
-            if error.status == 409:
+            if error.reason == "AlreadyExists":
                 await self._repeat(meta["namespace"], name, now)
             else:
                 log.warning("event %s on %s/%s was not written: %s", reason, meta["namespace"], meta["name"], error)

@@ -74,16 +74,18 @@ def must_delete_first(
     now: datetime,
     *,
     volume_of_one_node: bool,
+    pods_refused: str = "",
 ) -> bool:
     """Whether an old server has to go before a new one can come: asked of the scheduler, which knows GPUs, quota,
     priorities and volumes, by trying. Only where the end of an old one makes room: else nothing is taken down.
 
     `pods`: of the servers, old and new. `gpus_by_node`: of the nodes where they may run. `volume_of_one_node`: servers
-    mount a volume that only one node may have. Once an old server went first it stays so until the roll-out is over.
+    mount a volume that only one node may have. `pods_refused`: the API server's words, where it takes no new server.
+    Once an old server went first it stays so until the roll-out is over.
     """
     if rollout.strategy != "Auto" or server is None or not is_rolling(server):
         return False
-    if deletes_first(server) or _quota_is_held(server):
+    if deletes_first(server) or _quota_is_held(pods_refused):
         return True
     living = [pod for pod in pods if _holds_its_place(pod)]
     if len({template_hash(pod) for pod in living}) < 2:
@@ -184,9 +186,10 @@ def _since(pod: Object, kind: str, status: str, now: datetime) -> timedelta:
     return now - since if since is not None else timedelta()
 
 
-def create_failure(server: Object) -> str:
-    """Why the API server refuses the pods; empty when it does not."""
-    failure = condition_of(server, "ReplicaFailure")
+def create_failure(of: Object) -> str:
+    """Why the API server refuses the pods of a Deployment or a ReplicaSet; empty when it does not. A Deployment repeats
+    what befalls ReplicaSets of templates before, as long as it befalls these."""
+    failure = condition_of(of, "ReplicaFailure")
     return str(failure.get("message", "")) if failure.get("status") == "True" else ""
 
 
@@ -195,9 +198,9 @@ _QUOTA = re.compile(
 )
 
 
-def _quota_is_held(server: Object) -> bool:
+def _quota_is_held(pods_refused: str) -> bool:
     """Whether the API server refuses one more pod for a quota that one pod alone would not exceed."""
-    match = _QUOTA.search(create_failure(server)[:4096])
+    match = _QUOTA.search(pods_refused[:4096])
     if match is None:
         return False
     wanted, most = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Literal
 
 from qwen3_operator.api.reasons import Reason
@@ -181,20 +182,28 @@ class Context:
         self, kind: Kind, obj: Object, status: dict[str, Any], pods: Iterable[Mapping[str, Any]] | None = None
     ) -> None:
         """Apply `status` where it differs from that of `obj`, and record the news as Events and metrics. `pods`: all of
-        the object's own, where they are known."""
+        the object's own, where they are known. Raises ApiError, a conflict too: no event need come after it."""
         before, meta = obj.get("status") or {}, obj["metadata"]
         object_metrics.show(kind.kind, obj, status, pods)
         if status == before:
             return
-        wanted = {"metadata": {key: meta[key] for key in ("namespace", "name", "uid")}, "status": status}
+        named = {"metadata": {key: meta[key] for key in ("namespace", "name")}}
         try:
-            self.keep(kind, await self.cluster.apply(kind, wanted, manager=STATUS_MANAGER, subresource="status"))
+            answer = await self._apply_status(kind, named | {"status": status})
+            if answer["metadata"]["uid"] != meta["uid"]:
+                # Made anew meanwhile: it has no status yet, and a uid is no precondition of this subresource.
+                await self._apply_status(kind, named | {"status": {}})
+                return
         except ApiError as error:
-            if error.status in (404, 409):  # deleted meanwhile, and perhaps made anew
+            if error.status == HTTPStatus.NOT_FOUND:  # deleted meanwhile
                 return
             raise
+        self.keep(kind, answer)
         object_metrics.count(kind.kind, before, status)
         await self._record_news(kind, obj, before, status)
+
+    async def _apply_status(self, kind: Kind, wanted: Object) -> Object:
+        return await self.cluster.apply(kind, wanted, manager=STATUS_MANAGER, subresource="status")
 
     async def _record_news(self, kind: Kind, obj: Object, before: Object, status: Object) -> None:
         old = {c["type"]: c for c in before.get("conditions") or []}

@@ -96,6 +96,7 @@ class _Reconciliation(Servers):
     newly_measured: bool = False
 
     def view(self) -> DeploymentView:
+        present = self.present_now()
         return DeploymentView(
             now=self.context.now(),
             plan=self.plan,
@@ -106,6 +107,8 @@ class _Reconciliation(Servers):
             adapter_servers=self.adapter_servers,
             server=self.server,
             pods=self.pods,
+            present_template=present.template if present is not None else None,
+            pods_refused=present.pods_refused if present is not None else "",
             ending=self._ending(),
             preempted=any(map(is_preempted, self.server_pods())),
             gpus_by_node=self.gpus_by_node,
@@ -135,6 +138,7 @@ class _Reconciliation(Servers):
     async def act(self, spec: Qwen3DeploymentSpec) -> None:
         """Bring model, Service and servers to where they should be, and observe what came of it."""
         await together(
+            self._observe_present(),
             self._ensure_model(spec),
             self._ensure_service(spec),
             self._ensure_route(spec),
@@ -190,8 +194,10 @@ class _Reconciliation(Servers):
             return LATE_LOG_SECONDS
         if self.problems or (self.plan is not None and not self.plan.servable):
             return Requeue(TROUBLE_SECONDS, trouble=True)
-        if self.pods:
-            return Requeue(STARTING_SECONDS, trouble=True)  # thousands may wait for a node, and the watch brings that
+        refused = self.present is not None and self.present.pods_refused
+        if self.pods or refused:
+            # Thousands may wait for a node, and the watch brings that; that a grace is over nobody brings.
+            return Requeue(STARTING_SECONDS, trouble=True)
         if self.rehearsal_in is not None:
             return self.rehearsal_in
         if self.adapter_servers.have != self.adapter_servers.ready:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from qwen3_operator.api.conditions import condition_of, shorten
@@ -13,7 +13,7 @@ from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import REPLICA_SETS
 from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.desired.made_from import ANNOTATION, MadeFrom, made_from
-from qwen3_operator.desired.rollout import RolledBack, has_completed, has_timed_out, template_hash
+from qwen3_operator.desired.rollout import RolledBack, create_failure, has_completed, has_timed_out, template_hash
 from qwen3_operator.naming import DEPLOYMENT_LABEL
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.status.pods import PodView, Trouble, pod_trouble
@@ -50,14 +50,8 @@ async def failed_rollout(
     present, late = made_from(server), has_timed_out(server)
     if present is None or has_completed(server) or not (late or _final(pods, context.now())):
         return None
-    meta = server["metadata"]
-    found = await context.cluster.list(
-        REPLICA_SETS, meta["namespace"], labels=f"{DEPLOYMENT_LABEL}={meta['name']}", limit=50
-    )
-    ours = [it for it in found if is_controlled_by(it, meta["uid"])]
-    ours.sort(key=_revision, reverse=True)
-    record = (meta.get("annotations") or {}).get(ANNOTATION)
-    newest = next((it for it in ours if (it["metadata"].get("annotations") or {}).get(ANNOTATION) == record), None)
+    ours = await _replica_sets(context, server)
+    newest = _of_present(server, ours)
     if newest is None:
         return None
     new = [view for view in pods if template_hash(view.pod) == template_hash(newest)]
@@ -74,6 +68,42 @@ async def failed_rollout(
     before = [(it, made) for it, made in before if made.inputs not in (known.inputs, *known.also)]
     before.sort(key=lambda pair: not pair[0].get("status", {}).get("readyReplicas"))  # those that serve first
     return (known, before[0][1]) if before else None
+
+
+@dataclass(frozen=True)
+class Present:
+    """What the ReplicaSet of the Deployment's present template says, where there are servers of others as well."""
+
+    template: str
+    """Its pod-template-hash; empty before there is one."""
+    pods_refused: str
+    """The API server's words, where it takes no pod of it."""
+
+
+async def present_servers(context: Context, server: Object) -> Present:
+    """The present template's servers, as their ReplicaSet knows them: a Deployment's own status mixes all. Raises
+    ApiError."""
+    newest = _of_present(server, await _replica_sets(context, server))
+    return Present("", "") if newest is None else Present(template_hash(newest), create_failure(newest))
+
+
+async def _replica_sets(context: Context, server: Object) -> list[Object]:
+    """Those of a Deployment, the newest first."""
+    meta = server["metadata"]
+    labels = f"{DEPLOYMENT_LABEL}={meta['name']}"
+    found = await context.cluster.list(REPLICA_SETS, meta["namespace"], labels=labels, limit=50)
+    ours = [it for it in found if is_controlled_by(it, meta["uid"])]
+    return sorted(ours, key=_revision, reverse=True)
+
+
+def _of_present(server: Object, replica_sets: Sequence[Object]) -> Object | None:
+    """That of the Deployment's present template, which has its record; None where it is not made yet."""
+    record = _record(server)
+    return next((it for it in replica_sets if _record(it) == record), None)
+
+
+def _record(obj: Object) -> str | None:
+    return (obj["metadata"].get("annotations") or {}).get(ANNOTATION)
 
 
 def _final(pods: Sequence[PodView], now: datetime) -> Trouble | None:

@@ -21,7 +21,14 @@ from qwen3_operator.desired.in_engine import config_map_name, config_map_of, in_
 from qwen3_operator.desired.keys import asks_for_keys
 from qwen3_operator.desired.made_from import MadeFrom, inputs_of, made_from
 from qwen3_operator.desired.patch import PatchError
-from qwen3_operator.desired.rollout import RolledBack, is_current, is_rolling, must_delete_first, rolled_back
+from qwen3_operator.desired.rollout import (
+    RolledBack,
+    create_failure,
+    is_current,
+    is_rolling,
+    must_delete_first,
+    rolled_back,
+)
 from qwen3_operator.desired.secrets import read_at_start, with_secrets
 from qwen3_operator.desired.server import length_in, server_deployment, server_template
 from qwen3_operator.engine.node_gpus import NodeGpus
@@ -37,7 +44,7 @@ from qwen3_operator.reconcile.reconciliation import Reconciliation
 from qwen3_operator.reconcile.references import Reference, find_references
 from qwen3_operator.reconcile.rehearsal import AGAIN_SECONDS
 from qwen3_operator.reconcile.replica_sets import names_replica_set
-from qwen3_operator.reconcile.rollout import failed_rollout
+from qwen3_operator.reconcile.rollout import Present, failed_rollout, present_servers
 from qwen3_operator.reconcile.watched import BY_OWNER, owner_key
 from qwen3_operator.status.capacity import CapacityView
 from qwen3_operator.status.model_ready import verified_copy
@@ -55,6 +62,8 @@ class Servers(Reconciliation):
     model: Object | None = None
     server: Object | None = None
     pods: list[PodView] = field(default_factory=list)
+    present: Present | None = None
+    """What is known of the servers of the present template. None: there are no others, and none is refused."""
     gpus_by_node: Mapping[str, int] | None = None
     template_hash: str = ""
     warnings: list[Problem] = field(default_factory=list)
@@ -85,6 +94,18 @@ class Servers(Reconciliation):
         """See which of the pods are of the servers, where one has come of a ReplicaSet that is not known yet."""
         key = key_of(QWEN3_DEPLOYMENTS, self.obj)
         await self.context.replica_sets.learn(self.context.cluster, key, self.server, self.seeming_pods())
+
+    async def _observe_present(self) -> None:
+        """See which servers are of the present template, where there are others too, or where some are refused."""
+        server = self.server
+        if server is None or not is_current(server):
+            return
+        if create_failure(server) or (is_rolling(server) and self.server_pods()):
+            self.present = await present_servers(self.context, server)
+
+    def present_now(self) -> Present | None:
+        """What is known of the present template's servers: nothing yet where it was changed just now."""
+        return self.present if self.server is None or is_current(self.server) else Present("", "")
 
     async def _ensure_server(self, spec: Qwen3DeploymentSpec, weights: Weights) -> None:
         """Make or change the servers once the model is there. What is refused changes nothing of what runs."""
@@ -219,6 +240,7 @@ class Servers(Reconciliation):
             self.gpus_by_node or {},
             self.context.now(),
             volume_of_one_node=any(map(is_of_one_node, claims)),
+            pods_refused=self.present.pods_refused if self.present is not None else "",
         )
         await self._give_replicas_away(spec)
         wanted = server_deployment(

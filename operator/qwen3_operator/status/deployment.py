@@ -11,7 +11,7 @@ from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, Type, condition_of
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.desired.autoscaling import servers_needed, servers_wanted
-from qwen3_operator.desired.rollout import create_failure, is_current, is_rolling, makes_room, order
+from qwen3_operator.desired.rollout import is_current, is_rolling, makes_room, order, template_hash
 from qwen3_operator.desired.route import gateway_endpoint
 from qwen3_operator.engine.diagnosis import waits_for_room
 from qwen3_operator.engine.problem import Problem
@@ -51,6 +51,10 @@ class DeploymentView:
     """The Deployment."""
     pods: Sequence[PodView] = ()
     """Pods of the servers, newest first, those that are ending left out; none when all is well."""
+    present_template: str | None = None
+    """pod-template-hash of the present template; None where the servers are all of it."""
+    pods_refused: str = ""
+    """The API server's words, where it takes no server of the present template."""
     ending: int = 0
     """Servers that are ending, and hold their GPUs until then."""
     preempted: bool = False
@@ -203,7 +207,8 @@ def _set_servers(
     if wanted == 0:
         _set_no_servers(conditions, server, gone=current and _count(server, "replicas") == 0)
         return
-    unplaced = [pod for pod in view.pods if pod.unplaced]
+    telling = _telling(view)
+    unplaced = [pod for pod in telling if pod.unplaced]
     placed = sum(pod.placed and not pod.over for pod in view.pods)
     if ready >= needed and rolled_out:
         scheduled = wanted if ready >= wanted else max(ready, placed)
@@ -226,14 +231,25 @@ def _set_servers(
         conditions.set(Type.SCHEDULED, "False", Reason.PREEMPTED, words)
     else:
         conditions.set(Type.SCHEDULED, "Unknown", Reason.SCHEDULING, f"{placed} of {wanted} servers have a node")
-    if words := create_failure(server):
-        why = trouble_of_refused(words)
+    if view.pods_refused:
+        why = trouble_of_refused(view.pods_refused)
         conditions.set(Type.AVAILABLE, "False", why.reason, why.message, stalled=why.needs_a_person)
-    elif other := pod_trouble([pod for pod in view.pods if not pod.unplaced]):
+    elif other := pod_trouble([pod for pod in telling if not pod.unplaced]):
         stalled = other.needs_a_person or (other.reason in FAULTS and is_in_order(verified_copy(view.model)))
         conditions.set(Type.AVAILABLE, "False", other.reason, other.message, stalled=stalled)
     else:
         conditions.set(Type.AVAILABLE, "False", Reason.STARTING, _progress(server, wanted, current=current))
+
+
+def _telling(view: DeploymentView) -> list[PodView]:
+    """Servers whose trouble counts: those of the present template, and what passes by itself of those before. What
+    needed a person there was the spec before, which was edited."""
+
+    def counts(pod: PodView) -> bool:
+        trouble = pod_trouble([pod]) if template_hash(pod.pod) != view.present_template else None
+        return trouble is None or not (trouble.needs_a_person or trouble.reason in FAULTS)
+
+    return list(view.pods) if view.present_template is None else list(filter(counts, view.pods))
 
 
 def _room_to_come(spec: Qwen3DeploymentSpec, server: Object, view: DeploymentView, unplaced: Sequence[PodView]) -> str:

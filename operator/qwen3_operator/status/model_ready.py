@@ -24,6 +24,12 @@ def verified_copy(model: Object | None) -> Mapping[str, Any] | None:
     return copy if copy and copy.get("commit") else None
 
 
+def speaks_of_present(model: Object) -> bool:
+    """Whether the status of a Qwen3Model is of its present spec: what was wrong with the one before may be mended."""
+    seen = (model.get("status") or {}).get("observedGeneration")
+    return bool(seen == model["metadata"].get("generation"))
+
+
 def set_model_ready(conditions: Conditions, model: Object | None, fault_at: str | None) -> None:
     """Set ModelReady. `fault_at`: when a server of this user met a fault in the copy, which is then verified again;
     other users go on with it."""
@@ -39,6 +45,8 @@ def set_model_ready(conditions: Conditions, model: Object | None, fault_at: str 
         conditions.set(Type.MODEL_READY, "True", Reason.SERVES_REVISION_BEFORE, words)
     elif copy is not None and not fault_at:
         conditions.set(Type.MODEL_READY, "True", Reason.VERIFIED_AGAIN, f"{name}: {words}")
+    elif not speaks_of_present(model):
+        conditions.set(Type.MODEL_READY, "False", Reason.WAITING, f"{name}: its change has just begun")
     else:
         stalled = model_condition(model, Type.STALLED).get("status") == "True"
         words = f"{name}: {words or 'nothing is known yet'}"

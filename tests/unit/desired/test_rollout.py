@@ -31,7 +31,7 @@ QUOTA = (
 )
 
 
-def server(*, surge: int = 1, replicas: int = 2, updated: int = 1, refused: str = "") -> dict[str, Any]:
+def server(*, surge: int = 1, replicas: int = 2, updated: int = 1) -> dict[str, Any]:
     return {
         "metadata": {"generation": 4},
         "spec": {"strategy": {"rollingUpdate": {"maxSurge": surge}}},
@@ -39,7 +39,6 @@ def server(*, surge: int = 1, replicas: int = 2, updated: int = 1, refused: str 
             "observedGeneration": 4,
             "replicas": replicas,
             "updatedReplicas": updated,
-            "conditions": [{"type": "ReplicaFailure", "status": "True", "message": refused}] if refused else [],
         },
     }
 
@@ -127,10 +126,6 @@ ONE_FULL = "1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint {a: b
         ((AUTO, server(), [OLD, without_volume(NO_VOLUME)]), True),
         ((AUTO, server(), [OLD, without_volume(NO_VOLUME - SECOND)]), False),
         ((AUTO, server(), [OLD, without_volume(NO_VOLUME, sandbox="True")]), False),
-        # A quota that one server alone does not exceed; and no other refusal.
-        ((AUTO, server(refused=QUOTA + "1"), [OLD]), True),
-        ((AUTO, server(refused=QUOTA + "0"), [OLD]), False),
-        ((AUTO, server(refused='pods "b" is forbidden: violates PodSecurity "restricted:latest"'), [OLD]), False),
         # It stays so until the roll-out is over, and no longer.
         ((AUTO, server(surge=0), [pod("old", ending=True), unplaced(SECOND)]), True),
         ((AUTO, server(surge=0, updated=2), [pod(phase="Running")]), False),
@@ -144,6 +139,20 @@ def test_an_old_one_goes_first_only_where_a_new_one_has_no_room(
     what: tuple[Rollout, dict[str, Any] | None, list[dict[str, Any]]], first: bool
 ) -> None:
     assert must_delete_first(*what, NODES, NOW, volume_of_one_node=True) is first
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        (QUOTA + "1", True),
+        (QUOTA + "0", False),
+        ('pods "b" is forbidden: violates PodSecurity "restricted:latest"', False),
+        ("", False),
+    ],
+)
+def test_an_old_one_goes_first_for_a_quota_that_one_server_alone_does_not_exceed(words: str, first: bool) -> None:
+    found = must_delete_first(AUTO, server(), [OLD], NODES, NOW, volume_of_one_node=True, pods_refused=words)
+    assert found is first
 
 
 def test_a_volume_of_many_nodes_waits_for_nobody() -> None:

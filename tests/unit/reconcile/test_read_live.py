@@ -110,7 +110,8 @@ async def test_a_holder_that_comes_at_the_moment_of_the_write_is_kept(
 
 
 async def test_the_status_of_what_was_deleted_is_not_given_to_what_was_made_anew() -> None:
-    """The name is the same; the write carries the uid."""
+    """A batch that has ended, say, is deleted and applied again to run once more. For the API server's status
+    subresource a uid is no precondition (tests/faults/test_users.py)."""
     cluster, store = MemoryCluster(), Store(WATCHED)
     client = cast(Cluster, cluster)
     context = Context(client, store, Settings(identity="test"), Recorder(client, "test"), Nodes(store))
@@ -121,6 +122,7 @@ async def test_the_status_of_what_was_deleted_is_not_given_to_what_was_made_anew
     assert anew["metadata"]["uid"] != before["metadata"]["uid"]
     ready = {"type": "Ready", "status": "True", "reason": "Ready", "message": "in place"}
     await context.write_status(QWEN3_MODELS, before, {"conditions": [ready]})
-    assert cluster.writes == [("apply", "Qwen3Model/status", "weights")]
-    assert "status" not in cluster.objects[QWEN3_MODELS.kind, NAMESPACE, "weights"]
+    assert cluster.writes == [("apply", "Qwen3Model/status", "weights")] * 2
+    assert cluster.objects[QWEN3_MODELS.kind, NAMESPACE, "weights"]["status"] == {}
+    assert store.get(QWEN3_MODELS, NAMESPACE, "weights") == before, "the store does not know it yet"
     assert not cluster.of(EVENTS), "and no Event says that it is ready"

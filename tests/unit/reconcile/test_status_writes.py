@@ -137,3 +137,23 @@ async def test_what_cannot_be_let_go_of_is_one_write(
         await world.reconcile(kind, name, 3)
     assert found[kind.kind] == {0: 2, 1: 1}, "and it gets over it"
     assert world.status(kind, name)["Ready"][1] != "ReconcileFailed"
+
+
+async def test_a_conflict_at_the_last_write_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It said Starting for ever: the API server's conflicts need not come with an event."""
+    world = World()
+    world.apply(QWEN3_MODELS, Q3m("weights"))
+    allowed, refusals = world.cluster.apply, [ApiError(409, "Conflict", "the object has been modified")]
+
+    async def refused(kind: Kind, *args: Any, **more: Any) -> Any:
+        if more.get("subresource") and refusals:
+            raise refusals.pop()
+        return await allowed(kind, *args, **more)
+
+    monkeypatch.setattr(world.cluster, "apply", refused)
+    key = Key(QWEN3_MODELS.kind, NAMESPACE, "weights")
+    await world.reconcile(QWEN3_MODELS, "weights")
+    assert not refusals and "status" not in world.cluster.objects[key]
+    assert len(world.operator.queue) == 1, "it is tried again"
+    await world.reconcile(QWEN3_MODELS, "weights")
+    assert world.cluster.objects[key]["status"]["conditions"]

@@ -40,15 +40,13 @@ def server(
     updated: int | None = None,
     *,
     observed: int = 1,
-    refusal: str = "",
     surge: int = 1,
 ) -> dict[str, Any]:
-    conditions = [condition("ReplicaFailure", "True", "FailedCreate", refusal)] if refusal else []
     counts = {"replicas": replicas, "readyReplicas": ready, "updatedReplicas": replicas if updated is None else updated}
     return {
         "metadata": {"generation": 1},
         "spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge}}},
-        "status": counts | {"observedGeneration": observed, "conditions": conditions},
+        "status": counts | {"observedGeneration": observed},
     }
 
 
@@ -202,7 +200,7 @@ SITUATIONS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, tuple[str,
     ),
     "the pods are refused": (
         {},
-        {"model": model(), "server": server(0, 0, refusal="an admission webhook says no")},
+        {"model": model(), "server": server(0, 0), "pods_refused": "an admission webhook says no"},
         {"Available": ("False", "PodRefused"), "Stalled": ("True", "PodRefused")},
     ),
     "it serves": (
