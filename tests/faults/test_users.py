@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.cluster.downloads import NEVER_ENDS, stage
-from tests.cluster.world import COLLECTED_SECONDS, READY_SECONDS, World, shared_name
+from tests.cluster.world import World, shared_name
 from tests.cluster.wrappers import Q3m
 from tests.faults.bench import Bench
 from tests.faults.operator_thread import Meanwhile
@@ -62,10 +62,15 @@ def test_the_status_of_what_was_deleted_is_taken_back_from_what_was_made_anew(be
 
         case.operator(Meanwhile("/qwen3models/weights/status", make_anew))
         world.apply(Q3m("weights"))
-        # The Job of the one before has the name that the next is to have, and goes first.
-        world.wait_ready("weights", "Qwen3Model", within=COLLECTED_SECONDS + READY_SECONDS)
-        written = ["conditions" in it.get("status", {}) for it in world.history("Qwen3Model", "weights", made[0])]
-        assert written[:2] == [True, False], "that of the one before, taken back at once"
+        world.wait(lambda: made, "it is made anew")
+
+        def written() -> list[bool]:
+            """Whether each version of the new one has conditions."""
+            versions = world.history("Qwen3Model", "weights", made[0])
+            return ["conditions" in it.get("status", {}) for it in versions]
+
+        world.wait(lambda: written()[:2] == [True, False], "the status of the one before, taken back at once")
+        world.wait_condition("weights", "Accepted", "True", kind="Qwen3Model")
 
 
 def _delete_when_served(world: World) -> None:
