@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.cluster.downloads import failed, held_back, stage
 from tests.cluster.world import World
-from tests.cluster.wrappers import ANNOTATION, Q3d, claim, config_map, secret, storage_class
+from tests.cluster.wrappers import ANNOTATION, Q3d, claim, config_map, quota, secret, storage_class
 
 Object = dict[str, Any]
 HUB = "https://modelscope.cn"
@@ -102,12 +102,11 @@ def _volume(world: World) -> None:
 
 
 def _quota(name: str, **hard: str) -> Callable[[World], object]:
-    body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name}, "spec": {"hard": hard}}
-    return lambda world: world.api.request("POST", f"/api/v1/namespaces/{world.namespace}/resourcequotas", body)
+    return lambda world: world.apply(quota(name, **hard))
 
 
 def _no_quota(name: str) -> Callable[[World], object]:
-    return lambda world: world.api.request("DELETE", f"/api/v1/namespaces/{world.namespace}/resourcequotas/{name}")
+    return lambda world: world.delete("ResourceQuota", name)
 
 
 def _download_failed(world: World) -> bool:

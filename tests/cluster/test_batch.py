@@ -11,7 +11,7 @@ import pytest
 from tests.cluster.downloads import COMMIT, NEVER_ENDS, stage
 from tests.cluster.waiting import stays
 from tests.cluster.world import World, WritesSince
-from tests.cluster.wrappers import Q3b, Q3d, Q3m, claim, config_map
+from tests.cluster.wrappers import Q3b, Q3d, Q3m, claim, config_map, quota
 
 from qwen3_operator.desired.batch import NO_DEADLINE
 
@@ -129,13 +129,10 @@ def test_no_gpu_is_held_while_the_model_is_downloaded(there: World, api: Any) ->
 
 def test_a_quota_that_takes_no_shard_is_reported(there: World) -> None:
     """Only Events of the Job say so. Nothing but the quota has to be mended."""
-    quota = {"kind": "ResourceQuota", "metadata": {"name": "gpus"}, "spec": {"hard": {"requests.nvidia.com/gpu": "0"}}}
-    path = f"/api/v1/namespaces/{there.namespace}/resourcequotas"
-    there.api.request("POST", path, {"apiVersion": "v1"} | quota)
-    there.apply(Q3b().pod(**NEVER))
+    there.apply(quota("gpus", **{"requests.nvidia.com/gpu": "0"}), Q3b().pod(**NEVER))
     reported = wait(there, "Completed", "False", "QuotaExceeded")
     assert "quota gpus allows requests.nvidia.com/gpu=0" in reported["message"]
-    there.api.request("DELETE", f"{path}/gpus")
+    there.delete("ResourceQuota", "gpus")
     there.wait_condition("nightly", "Scheduled", "True", kind=KIND, within=60)
 
 

@@ -129,6 +129,11 @@ def claim(name: str, **spec: Any) -> Object:
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": defaults | spec}
 
 
+def quota(name: str, **hard: str) -> Object:
+    """A ResourceQuota."""
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name}, "spec": {"hard": hard}}
+
+
 def storage_class(name: str, provisioner: str = "kubernetes.io/host-path") -> Object:
     """A StorageClass whose volumes are simulated."""
     return {
