@@ -56,6 +56,12 @@ BATCH_TYPES = (
 MODEL_TYPES = (Type.ACCEPTED, Type.VOLUME_BOUND, Type.DOWNLOADED, Type.READY, Type.RECONCILING, Type.STALLED)
 
 
+def is_current(obj: Mapping[str, Any]) -> bool:
+    """Whether the status of an object speaks of its present spec: what was wrong with the one before may be mended."""
+    seen = (obj.get("status") or {}).get("observedGeneration")
+    return bool(seen == obj["metadata"].get("generation"))
+
+
 def condition_of(obj: Mapping[str, Any] | None, kind: str) -> Mapping[str, Any]:
     """The condition of that type of an object of any kind; empty where it has none."""
     conditions = ((obj or {}).get("status") or {}).get("conditions") or ()

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from qwen3_operator.api import GROUP
-from qwen3_operator.api.conditions import condition_of
+from qwen3_operator.api.conditions import condition_of, is_current
 from qwen3_operator.api.deployment import Rollout
 from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.quantity import quantity
@@ -126,12 +126,6 @@ def _requests(pod: Object) -> dict[str, Decimal]:
             with suppress(ValueError):
                 found[name] = found.get(name, Decimal(0)) + (Decimal(0) if is_gpu(name) else quantity(value))
     return found
-
-
-def is_current(server: Object) -> bool:
-    """Whether the Deployment's own status speaks of its present spec."""
-    seen = (server.get("status") or {}).get("observedGeneration")
-    return bool(seen == server["metadata"].get("generation"))
 
 
 def is_rolling(server: Object) -> bool:

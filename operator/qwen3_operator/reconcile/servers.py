@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from qwen3_in_engine.capacity.contract import Result
 from qwen3_operator.api.autoscaling import ScalingTarget
+from qwen3_operator.api.conditions import is_current
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.times import parse_time
@@ -24,7 +25,6 @@ from qwen3_operator.desired.patch import PatchError
 from qwen3_operator.desired.rollout import (
     RolledBack,
     create_failure,
-    is_current,
     is_rolling,
     must_delete_first,
     rolled_back,

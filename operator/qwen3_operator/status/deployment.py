@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, Type, condition_of
+from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, Type, condition_of, is_current
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.desired.autoscaling import servers_needed, servers_wanted
-from qwen3_operator.desired.rollout import is_current, is_rolling, makes_room, order, template_hash
+from qwen3_operator.desired.rollout import is_rolling, makes_room, order, template_hash
 from qwen3_operator.desired.route import gateway_endpoint
 from qwen3_operator.engine.diagnosis import waits_for_room
 from qwen3_operator.engine.problem import Problem

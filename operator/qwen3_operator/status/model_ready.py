@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qwen3_operator.api.conditions import Type, condition_of
+from qwen3_operator.api.conditions import Type, condition_of, is_current
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.source import DEFAULT_REVISION
 from qwen3_operator.status.conditions import Conditions
@@ -24,12 +24,6 @@ def verified_copy(model: Object | None) -> Mapping[str, Any] | None:
     return copy if copy and copy.get("commit") else None
 
 
-def speaks_of_present(model: Object) -> bool:
-    """Whether the status of a Qwen3Model is of its present spec: what was wrong with the one before may be mended."""
-    seen = (model.get("status") or {}).get("observedGeneration")
-    return bool(seen == model["metadata"].get("generation"))
-
-
 def set_model_ready(conditions: Conditions, model: Object | None, fault_at: str | None) -> None:
     """Set ModelReady. `fault_at`: when a server of this user met a fault in the copy, which is then verified again;
     other users go on with it."""
@@ -45,7 +39,7 @@ def set_model_ready(conditions: Conditions, model: Object | None, fault_at: str 
         conditions.set(Type.MODEL_READY, "True", Reason.SERVES_REVISION_BEFORE, words)
     elif copy is not None and not fault_at:
         conditions.set(Type.MODEL_READY, "True", Reason.VERIFIED_AGAIN, f"{name}: {words}")
-    elif not speaks_of_present(model):
+    elif not is_current(model):
         conditions.set(Type.MODEL_READY, "False", Reason.WAITING, f"{name}: its change has just begun")
     else:
         stalled = model_condition(model, Type.STALLED).get("status") == "True"
