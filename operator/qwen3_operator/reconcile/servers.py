@@ -47,7 +47,7 @@ from qwen3_operator.reconcile.replica_sets import names_replica_set
 from qwen3_operator.reconcile.rollout import Present, failed_rollout, present_servers
 from qwen3_operator.reconcile.watched import BY_OWNER, owner_key
 from qwen3_operator.status.capacity import CapacityView
-from qwen3_operator.status.model_ready import verified_copy
+from qwen3_operator.status.model_ready import is_stalled, verified_copy
 from qwen3_operator.status.pods import PodView
 
 REHEARSE_AFTER_SECONDS = 10.0
@@ -131,10 +131,12 @@ class Servers(Reconciliation):
 
     async def _rehearse(self, spec: Qwen3DeploymentSpec, made: MadeFrom) -> None:
         """What the API server will refuse of the first servers is reported while their model is on its way: that may
-        take hours. One that was there already, or comes in seconds, is not waited for."""
+        take hours. One that was there already, or comes in seconds, is not waited for; one that waits for a person does
+        not come, and all that a person has to mend is said at once."""
         since = parse_time(self.obj["metadata"].get("creationTimestamp"))
         age = max(0.0, (self.context.now() - since).total_seconds()) if since is not None else REHEARSE_AFTER_SECONDS
-        if age < REHEARSE_AFTER_SECONDS:
+        models = [self.model, *(view.live for view in self.adapters.views)]
+        if age < REHEARSE_AFTER_SECONDS and not any(map(is_stalled, models)):
             self.rehearsal_in = REHEARSE_AFTER_SECONDS - age
             return
         replicas = servers_wanted(spec, None)

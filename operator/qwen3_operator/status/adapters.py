@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from qwen3_operator.api.conditions import Type, is_current
+from qwen3_operator.api.conditions import Type
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.plan.lora import Adapter
 from qwen3_operator.status.conditions import Conditions
-from qwen3_operator.status.model_ready import model_condition, verified_copy
+from qwen3_operator.status.model_ready import is_stalled, model_condition, verified_copy
 
 Object = Mapping[str, Any]
 
@@ -91,10 +91,8 @@ def _trouble(view: AdapterView, servers: ServersView) -> _Trouble | None:
         return _Trouble(view.problem.reason, view.problem.message, stalled=True)
     if view.adapter is None:
         ready = model_condition(view.live)
-        present = view.live is not None and is_current(view.live)
-        stalled = present and model_condition(view.live, Type.STALLED).get("status") == "True"
         words = f"{name}: Qwen3Model {view.model}: {ready.get('message') or 'nothing is known yet'}"
-        return _Trouble(Reason.known(ready.get("reason"), Reason.WAITING), words, stalled)
+        return _Trouble(Reason.known(ready.get("reason"), Reason.WAITING), words, is_stalled(view.live))
     if view.name in servers.failed:
         return _Trouble(Reason.ADAPTER_REFUSED, f"{name}: vLLM says: {servers.failed[view.name]}", stalled=True)
     if view.name not in servers.listed or not servers.ready or servers.have != servers.ready:

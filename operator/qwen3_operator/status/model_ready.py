@@ -24,6 +24,11 @@ def verified_copy(model: Object | None) -> Mapping[str, Any] | None:
     return copy if copy and copy.get("commit") else None
 
 
+def is_stalled(model: Object | None) -> bool:
+    """Whether a Qwen3Model waits for a person, by its present spec."""
+    return model is not None and is_current(model) and model_condition(model, Type.STALLED).get("status") == "True"
+
+
 def set_model_ready(conditions: Conditions, model: Object | None, fault_at: str | None) -> None:
     """Set ModelReady. `fault_at`: when a server of this user met a fault in the copy, which is then verified again;
     other users go on with it."""
@@ -42,10 +47,9 @@ def set_model_ready(conditions: Conditions, model: Object | None, fault_at: str 
     elif not is_current(model):
         conditions.set(Type.MODEL_READY, "False", Reason.WAITING, f"{name}: its change has just begun")
     else:
-        stalled = model_condition(model, Type.STALLED).get("status") == "True"
         words = f"{name}: {words or 'nothing is known yet'}"
         reason = Reason.known(ready.get("reason"), Reason.WAITING)
-        conditions.set(Type.MODEL_READY, "False", reason, words, stalled=stalled)
+        conditions.set(Type.MODEL_READY, "False", reason, words, stalled=is_stalled(model))
 
 
 def _is_wanted(copy: Object, model: Object) -> bool:

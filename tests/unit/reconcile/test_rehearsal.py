@@ -7,18 +7,22 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+from tests.cluster.wrappers import Q3d
+from tests.monitoring.operator_at_work import SERVED, World
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.reconcile.test_adapters import NOW
 
+from qwen3_operator.api.times import timestamp
 from qwen3_operator.controller.cluster import ApiError, Cluster
 from qwen3_operator.controller.events import Recorder
-from qwen3_operator.controller.kinds import DEPLOYMENTS
+from qwen3_operator.controller.kinds import DEPLOYMENTS, JOBS
 from qwen3_operator.controller.ownership import NameTaken
 from qwen3_operator.controller.store import Store
 from qwen3_operator.desired.child import child_metadata
-from qwen3_operator.naming import QWEN3_DEPLOYMENTS
+from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.reconcile import Context, Key
 from qwen3_operator.reconcile import rehearsal as module
+from qwen3_operator.reconcile.context import utc_now
 from qwen3_operator.reconcile.nodes import Nodes
 from qwen3_operator.reconcile.rehearsal import AGAIN_SECONDS, Rehearsal, Rehearsals
 from qwen3_operator.reconcile.watched import WATCHED
@@ -115,3 +119,30 @@ def test_nothing_is_made(theirs: bool) -> None:
     else:
         asyncio.run(context.rehearse(DEPLOYMENTS, desired))
     assert not cluster.writes
+
+
+@pytest.mark.parametrize("job_is_refused", [False, True])
+def test_all_that_waits_for_a_person_is_said_at_once(monkeypatch: pytest.MonkeyPatch, job_is_refused: bool) -> None:
+    """A Qwen3Deployment of this very moment waits for a model that may come in seconds; one that is stalled does not:
+    what is said of the servers ten seconds later would be news in an object that rests."""
+    world, make = World(), MemoryCluster.apply
+
+    async def apply(cluster: MemoryCluster, kind: Any, obj: Any, **how: Any) -> Any:
+        if kind == DEPLOYMENTS or (kind == JOBS and job_is_refused):
+            raise REFUSED
+        return await make(cluster, kind, obj, **how)
+
+    monkeypatch.setattr(MemoryCluster, "apply", apply)
+    chat = Q3d(SERVED)
+    chat.manifest["metadata"]["creationTimestamp"] = timestamp(utc_now())
+    world.apply(QWEN3_DEPLOYMENTS, chat)
+
+    async def reconcile() -> None:
+        await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
+        await world.reconcile(QWEN3_MODELS, world.model_of(SERVED))
+        await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
+
+    asyncio.run(reconcile())
+    found = world.status(QWEN3_DEPLOYMENTS, SERVED)
+    expected = ("True", "False", "DeploymentRefused") if job_is_refused else ("False", "True", "Accepted")
+    assert (found["Stalled"][0], *found["Accepted"][:2]) == expected
