@@ -132,6 +132,21 @@ def test_a_quota_that_is_held_is_no_room(world: World) -> None:
     assert AN_OLD_ONE_FIRST in changes(world, Q3d())
 
 
+def test_the_one_before_comes_back_where_it_went_first_and_the_new_one_gets_no_node(world: World) -> None:
+    """The only server: once it ends nothing is there but the new one, which has until the progress deadline."""
+    world.api.create(quota(world, 1))
+    world.apply(Q3d())
+    world.wait_ready("chat")
+    before = world.must("Deployment", "chat")["spec"]["template"]
+    world.apply(Q3d().scheduling(nodeSelector={"pool": "none"}).set(rollout={"progressDeadlineSeconds": 60}))
+    reported = world.wait_condition("chat", "Accepted", "False", reason="RolledBack", within=100)
+    assert "NodeSelectorMismatch" in reported["message"]
+    assert world.must("Deployment", "chat")["spec"]["template"] == before
+    world.wait(lambda: world.must("Deployment", "chat")["status"].get("readyReplicas") == 1, "it serves again")
+    world.apply(Q3d())  # a person takes it back, while Kubernetes may yet speak of the deadline
+    world.wait_ready("chat")
+
+
 def test_an_operator_that_comes_in_the_middle_goes_back_all_the_same(world: World, operator: OperatorProcess) -> None:
     world.apply(Q3d())
     world.wait_ready("chat")

@@ -83,9 +83,13 @@ def must_delete_first(
     mount a volume that only one node may have. `pods_refused`: the API server's words, where it takes no new server.
     Once an old server went first it stays so until the roll-out is over.
     """
-    if rollout.strategy != "Auto" or server is None or not is_rolling(server):
+    if rollout.strategy != "Auto" or server is None:
         return False
-    if deletes_first(server) or _quota_is_held(pods_refused):
+    if deletes_first(server) and not has_completed(server):
+        return True  # also while there is none of the old ones: a new one has to come first
+    if not is_rolling(server):
+        return False
+    if _quota_is_held(pods_refused):
         return True
     living = [pod for pod in pods if _holds_its_place(pod)]
     if len({template_hash(pod) for pod in living}) < 2:
@@ -139,11 +143,21 @@ def has_completed(server: Object) -> bool:
     return is_current(server) and condition_of(server, "Progressing").get("reason") == "NewReplicaSetAvailable"
 
 
-def has_timed_out(server: Object) -> bool:
-    """Whether old servers went first and no new one could come since: longer than the progress deadline."""
-    late = condition_of(server, "Progressing").get("reason") == "ProgressDeadlineExceeded"
+def timed_out(server: Object) -> str:
+    """Name of the ReplicaSet for which old servers went first, and of which no new one could come since: longer than
+    the progress deadline. Empty where none did.
+
+    Kubernetes goes on to say it of a Deployment that went back to another ReplicaSet, until one of that comes.
+    """
+    late = condition_of(server, "Progressing")
     recreates = (server["spec"].get("strategy") or {}).get("type") == "Recreate"
-    return late and (recreates or deletes_first(server))
+    if not is_current(server) or late.get("reason") != "ProgressDeadlineExceeded":
+        return ""
+    match = _TIMED_OUT.match(str(late.get("message", ""))) if recreates or deletes_first(server) else None
+    return match[1] if match else ""
+
+
+_TIMED_OUT = re.compile(r'ReplicaSet "([^"\n]{1,253})" has timed out progressing')
 
 
 def deletes_first(server: Object) -> bool:

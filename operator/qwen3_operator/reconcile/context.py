@@ -225,7 +225,7 @@ class Context:
 
     async def warnings_about(self, obj: Mapping[str, Any]) -> list[str]:
         """Warning Events about one object, oldest first, each with its reason."""
-        return [f"{e['reason']}: {e.get('note', '')}" for e in await self.events_about(obj, "Warning")]
+        return [f"{e.get('reason', '')}: {e.get('note', '')}" for e in await self.events_about(obj, "Warning")]
 
 
 def refused(kind: Kind, name: str, error: ApiError) -> Problem:

@@ -194,9 +194,9 @@ class _Reconciliation(Servers):
             return LATE_LOG_SECONDS
         if self.problems or (self.plan is not None and not self.plan.servable):
             return Requeue(TROUBLE_SECONDS, trouble=True)
-        refused = self.present is not None and self.present.pods_refused
-        if self.pods or refused:
-            # Thousands may wait for a node, and the watch brings that; that a grace is over nobody brings.
+        if self.pods or self.present is not None:
+            # Thousands may wait for a node, and the watch brings that; that a grace is over nobody brings, nor what a
+            # ReplicaSet says anew while its Deployment says the same.
             return Requeue(STARTING_SECONDS, trouble=True)
         if self.rehearsal_in is not None:
             return self.rehearsal_in

@@ -61,11 +61,9 @@ async def why_no_pods(context: Context, job: Object) -> str:
     """The API server's words, where it takes no pod of a Job; empty where it does, or has said nothing yet."""
     if not lacks_pods(job):
         return ""
-    said = [words for words in await context.warnings_about(job) if words.startswith(_FAILED_CREATE)]
-    return said[-1].removeprefix(_FAILED_CREATE) if said else ""
-
-
-_FAILED_CREATE = "FailedCreate: Error creating: "
+    said = [event for event in await context.events_about(job, "Warning") if event.get("reason") == "FailedCreate"]
+    # From the tenth on that names another pod it begins with "(combined from similar events): ".
+    return str(said[-1].get("note", "")).partition("Error creating: ")[2] if said else ""
 
 
 async def views_of(context: Context, pods: Iterable[Object], container: str) -> list[PodView]:

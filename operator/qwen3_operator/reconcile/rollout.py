@@ -13,7 +13,7 @@ from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import REPLICA_SETS
 from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.desired.made_from import ANNOTATION, MadeFrom, made_from
-from qwen3_operator.desired.rollout import RolledBack, create_failure, has_completed, has_timed_out, template_hash
+from qwen3_operator.desired.rollout import RolledBack, create_failure, has_completed, template_hash, timed_out
 from qwen3_operator.naming import DEPLOYMENT_LABEL
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.status.pods import PodView, Trouble, pod_trouble
@@ -47,7 +47,7 @@ async def failed_rollout(
     go back to. ReplicaSets carry what their servers were made from: their Deployment gave it to them. `refused`: the
     spec that was gone back from already, while this one is not tried.
     """
-    present, late = made_from(server), has_timed_out(server)
+    present, late = made_from(server), timed_out(server)
     if present is None or has_completed(server) or not (late or _final(pods, context.now())):
         return None
     ours = await _replica_sets(context, server)
@@ -57,7 +57,7 @@ async def failed_rollout(
     new = [view for view in pods if template_hash(view.pod) == template_hash(newest)]
     if any(condition_of(view.pod, "Ready").get("status") == "True" for view in new):
         return None  # the spec serves: what fails is one server, or its node
-    trouble = _final(new, context.now()) or (_never_came(new) if late else None)
+    trouble = _final(new, context.now()) or (_never_came(new) if late == newest["metadata"]["name"] else None)
     before = [(it, made) for it in ours if it is not newest and (made := made_from(it)) is not None]
     if trouble is None or (before and before[0][1].inputs == present.inputs):
         return None  # kubectl rollout restart: it is not the spec that changed

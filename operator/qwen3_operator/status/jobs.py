@@ -15,7 +15,8 @@ def job_result(job: Object | None) -> str | None:
 
 
 def lacks_pods(job: Object | None) -> bool:
-    """Whether the Job's controller began and has not one pod: it notes its start and its first pods in one write."""
+    """Whether the Job's controller began and has not one pod, nor one that still ends: it notes its start and its first
+    pods in one write, and makes the next when the one before is over."""
     status = (job or {}).get("status") or {}
-    counts = ("active", "ready", "succeeded", "failed")
+    counts = ("active", "ready", "terminating", "succeeded", "failed")
     return bool(status.get("startTime")) and not any(map(status.get, counts)) and job_result(job) is None

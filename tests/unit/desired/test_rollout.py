@@ -31,7 +31,9 @@ QUOTA = (
 )
 
 
-def server(*, surge: int = 1, replicas: int = 2, updated: int = 1) -> dict[str, Any]:
+def server(
+    *, surge: int = 1, replicas: int = 2, updated: int = 1, progress: str = "ReplicaSetUpdated"
+) -> dict[str, Any]:
     return {
         "metadata": {"generation": 4},
         "spec": {"strategy": {"rollingUpdate": {"maxSurge": surge}}},
@@ -39,6 +41,7 @@ def server(*, surge: int = 1, replicas: int = 2, updated: int = 1) -> dict[str, 
             "observedGeneration": 4,
             "replicas": replicas,
             "updatedReplicas": updated,
+            "conditions": [{"type": "Progressing", "status": "True", "reason": progress}],
         },
     }
 
@@ -128,7 +131,9 @@ ONE_FULL = "1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint {a: b
         ((AUTO, server(), [OLD, without_volume(NO_VOLUME, sandbox="True")]), False),
         # It stays so until the roll-out is over, and no longer.
         ((AUTO, server(surge=0), [pod("old", ending=True), unplaced(SECOND)]), True),
-        ((AUTO, server(surge=0, updated=2), [pod(phase="Running")]), False),
+        ((AUTO, server(surge=0, updated=2, progress="NewReplicaSetAvailable"), [pod(phase="Running")]), False),
+        # A Deployment does not count what ends: with one server, all are new by now, and none has come.
+        ((AUTO, server(surge=0, replicas=1, updated=1), [pod("old", ending=True), unplaced(SECOND)]), True),
         # Nothing is replaced: more servers of one template than there is room for.
         ((AUTO, server(updated=2), [pod(phase="Running"), unplaced(NO_ROOM)]), False),
         ((Rollout(strategy="Surge"), server(), [OLD, unplaced(NO_ROOM)]), False),

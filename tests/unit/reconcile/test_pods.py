@@ -14,7 +14,7 @@ from qwen3_operator.controller.kinds import EVENTS, JOBS, PODS
 from qwen3_operator.controller.store import Store
 from qwen3_operator.reconcile import Context
 from qwen3_operator.reconcile.nodes import Nodes
-from qwen3_operator.reconcile.pods import MOST_OF_JOB, pods_of_job, views_of
+from qwen3_operator.reconcile.pods import MOST_OF_JOB, pods_of_job, views_of, why_no_pods
 from qwen3_operator.reconcile.users import ModelUsers
 from qwen3_operator.reconcile.watched import WATCHED
 from qwen3_operator.settings import Settings
@@ -47,6 +47,13 @@ class World:
         pod = self.cluster.put(PODS, {"metadata": meta, "spec": {}, "status": {"phase": phase}})
         if shown:
             self.store.put(PODS, pod)
+
+    def event(self, about: str, kind: str, *, ago: int, **said: str) -> None:
+        """An Event about the object of that uid, as others write them."""
+        at = (NOW - timedelta(seconds=ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        meta = {"namespace": NS, "name": f"e{len(self.cluster.of(EVENTS))}"}
+        event = {"metadata": meta, "regarding": {"uid": about}, "type": kind, "deprecatedLastTimestamp": at}
+        self.cluster.put(EVENTS, event | said)
 
     def context(self) -> Context:
         client = cast(Cluster, self.cluster)
@@ -127,17 +134,29 @@ async def test_a_node_that_is_being_added_is_waited_for(
     unplaced = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
     meta = {"namespace": NS, "name": "chat-1", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"}
     pod = {"metadata": meta, "spec": {}, "status": {"phase": "Pending", "conditions": [unplaced]}}
-    for number, (ago, why, note) in enumerate(said):
-        at = (NOW - timedelta(seconds=ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        event = {
-            "regarding": {"uid": "u"},
-            "type": "Normal",
-            "reason": why,
-            "note": note,
-            "deprecatedLastTimestamp": at,
-        }
-        world.cluster.put(EVENTS, {"metadata": {"namespace": NS, "name": f"e{number}"}} | event)
+    for ago, why, note in said:
+        world.event("u", "Normal", ago=ago, reason=why, note=note)
     trouble = pod_trouble(await views_of(world.context(), [pod], "vllm"))
     assert trouble is not None
     assert (trouble.reason, trouble.needs_a_person) == (reason, reason != "NodeComing")
     assert words in trouble.message
+
+
+async def test_why_a_job_has_no_pods_is_read_from_its_events() -> None:
+    """Each names another pod, and from the tenth on Kubernetes combines them. Who wrote one may have left out words."""
+    world = World(None)
+    uid = world.job["metadata"]["uid"]
+    world.job["status"]["startTime"] = "2026-01-01T00:00:00Z"
+    assert await why_no_pods(world.context(), world.job) == ""
+    world.event(uid, "Warning", ago=50, reason="FailedCreate", note='Error creating: pods "work-a" is forbidden: first')
+    world.event(uid, "Warning", ago=40, note="words")
+    assert await why_no_pods(world.context(), world.job) == 'pods "work-a" is forbidden: first'
+    combined = '(combined from similar events): Error creating: pods "work-k" is forbidden: second'
+    world.event(uid, "Warning", ago=30, reason="FailedCreate", note=combined)
+    assert await why_no_pods(world.context(), world.job) == 'pods "work-k" is forbidden: second'
+
+
+async def test_an_event_without_a_reason_is_read() -> None:
+    world = World(None)
+    world.event("u", "Warning", ago=1, note="hello")
+    assert await world.context().warnings_about({"metadata": {"namespace": NS, "uid": "u"}}) == [": hello"]

@@ -10,6 +10,8 @@ from tests.unit.reconcile.served import Served
 from qwen3_operator.controller.kinds import DEPLOYMENTS, REPLICA_SETS
 from qwen3_operator.desired.made_from import ANNOTATION
 from qwen3_operator.naming import DEPLOYMENT_LABEL, QWEN3_DEPLOYMENTS, server_labels
+from qwen3_operator.reconcile import Key
+from qwen3_operator.reconcile.deployment import reconcile_deployment
 
 REFUSED = 'pods "chat-1-" is forbidden: violates PodSecurity "restricted:latest": host namespaces'
 
@@ -109,3 +111,16 @@ async def test_replica_sets_are_read_only_where_servers_of_two_specs_are_there()
     world.cluster.reads.clear()
     await world.observed(updated=1)
     assert REPLICA_SETS.kind not in world.cluster.reads
+
+
+async def test_what_a_replica_set_says_next_is_asked_for() -> None:
+    """Nobody watches it, and its Deployment repeats what the one before said."""
+    world = World()
+    await world.served()
+    world.replica_set(1, REFUSED)
+    await world.observed(REFUSED, replicas=0)
+    await world.change(engine={"maxModelLen": 2048})
+    world.replica_set(2)  # its first pod is asked for, and a webhook is slow
+    assert await world.observed(REFUSED, replicas=0) == STARTING
+    key = Key(QWEN3_DEPLOYMENTS.kind, NAMESPACE, SERVED)
+    assert await reconcile_deployment(world.operator._context, key) is not None

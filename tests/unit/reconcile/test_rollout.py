@@ -37,6 +37,7 @@ A, B, C = made(1024), made(2048), made(4096)
 def replica_set(of: MadeFrom, revision: int, *, ready: int = 0, uid: str = "u") -> dict[str, Any]:
     return {
         "metadata": {
+            "name": f"chat-{of.inputs}",
             "labels": {"pod-template-hash": of.inputs},
             "annotations": {ANNOTATION: of.written(), "deployment.kubernetes.io/revision": str(revision)},
             "ownerReferences": [{"kind": "Deployment", "name": "chat", "uid": uid, "controller": True}],
@@ -51,6 +52,13 @@ def server(of: MadeFrom, progress: str = "ReplicaSetUpdated", surge: int = 1) ->
         "spec": {"strategy": {"rollingUpdate": {"maxSurge": surge}}},
         "status": {"conditions": [{"type": "Progressing", "status": "True", "reason": progress}]},
     }
+
+
+def timed_out(server: dict[str, Any], *, of: MadeFrom) -> dict[str, Any]:
+    """As the Deployment's controller says it."""
+    words = f'ReplicaSet "chat-{of.inputs}" has timed out progressing.'
+    late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": words}
+    return {**server, "status": {"conditions": [late]}}
 
 
 def failed_pod(of: MadeFrom, *, placed: bool = True) -> PodView:
@@ -165,17 +173,27 @@ async def test_what_may_pass_counts_when_it_lasts() -> None:
 
 async def test_old_ones_come_back_where_their_end_made_no_room() -> None:
     sets, waiting = [replica_set(A, 1), replica_set(B, 2)], [failed_pod(B, placed=False)]
-    assert await gone_back(sets, server(B, "ProgressDeadlineExceeded"), waiting) is None, "nothing was taken down"
+    assert await gone_back(sets, timed_out(server(B), of=B), waiting) is None, "nothing was taken down"
     for pods in (waiting, []):
-        found = await gone_back(sets, server(B, "ProgressDeadlineExceeded", surge=0), pods)
+        found = await gone_back(sets, timed_out(server(B, surge=0), of=B), pods)
         assert found is not None
         assert found[1].inputs == A.inputs
+
+
+async def test_a_spec_that_is_gone_back_to_is_not_blamed_for_the_one_that_timed_out() -> None:
+    """Kubernetes goes on to say it until a pod of the ReplicaSet that was there before comes, or is not asked yet."""
+    sets = [replica_set(B, 2), replica_set(A, 3)]
+    assert await gone_back(sets, timed_out(server(A, surge=0), of=B), []) is None
+    late = timed_out(server(B, surge=0), of=B)
+    assert await gone_back([replica_set(A, 1), replica_set(B, 2)], late, []) is not None
+    late["metadata"]["generation"] = 4
+    assert await gone_back([replica_set(A, 1), replica_set(B, 2)], late, []) is None, "it was changed since"
 
 
 async def test_a_node_that_is_added_too_late_is_not_waited_for() -> None:
     sets = [replica_set(A, 1), replica_set(B, 2)]
     waiting = replace(failed_pod(B, placed=False), node_coming=True, autoscaler="pod triggered scale-up")
-    found = await gone_back(sets, server(B, "ProgressDeadlineExceeded", surge=0), [waiting])
+    found = await gone_back(sets, timed_out(server(B, surge=0), of=B), [waiting])
     assert found is not None
     assert (found[0].reason, found[1].inputs) == ("Unschedulable", A.inputs)
     assert "pod triggered scale-up" in found[0].message
@@ -183,7 +201,7 @@ async def test_a_node_that_is_added_too_late_is_not_waited_for() -> None:
 
 async def test_a_slow_start_is_no_reason_to_go_back() -> None:
     starting = PodView({**ready_pod(B).pod, "status": {"phase": "Pending", "conditions": [PLACED]}})
-    sets, late = [replica_set(A, 1), replica_set(B, 2)], server(B, "ProgressDeadlineExceeded", surge=0)
+    sets, late = [replica_set(A, 1), replica_set(B, 2)], timed_out(server(B, surge=0), of=B)
     assert await gone_back(sets, late, [starting]) is None
 
 

@@ -17,6 +17,7 @@ STARTED: dict[str, Any] = {"startTime": "2026-01-01T12:00:00Z"}
         ({}, False),  # its controller has not seen it
         (STARTED | {"active": 1}, False),
         (STARTED | {"ready": 0, "terminating": 0}, True),
+        (STARTED | {"terminating": 1}, False),  # of a node that is drained, say: the next comes when it is over
         (STARTED | {"failed": 1}, False),  # it waits before the next
         (STARTED | {"succeeded": 1}, False),
         (STARTED | {"conditions": [{"type": "Failed", "status": "True"}]}, False),
