@@ -311,8 +311,11 @@ class Reason(StrEnum):
         "do as the message says if it lasts")
     POD_REFUSED = _person("PodRefused", _C, "the API server refuses the pods", "do as the message says")
     QUOTA_EXCEEDED = _person(
-        "QuotaExceeded", _C, "the namespace's quota is used up",
+        "QuotaExceeded", _C, "the namespace's quota has no room for it, whatever else ends",
         "raise the quota, or lower replicas, parallelism or resources")
+    QUOTA_USED_UP = _passes(
+        "QuotaUsedUp", _C, "others use the namespace's quota up, or servers that end; pods are tried again",
+        "nothing, where what uses it ends; else raise the quota")
     POD_SECURITY_VIOLATION = _person(
         "PodSecurityViolation", _C, "the namespace's Pod Security level forbids the pods",
         "change spec.podTemplatePatch, or the namespace's label")

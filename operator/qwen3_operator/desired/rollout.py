@@ -16,7 +16,7 @@ from qwen3_operator.api.conditions import condition_of, is_current
 from qwen3_operator.api.deployment import Rollout
 from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.quantity import quantity
-from qwen3_operator.engine.diagnosis import gpus_wanted, has_ended, is_gpu, short_of, waits_for_room
+from qwen3_operator.engine.diagnosis import gpus_wanted, has_ended, is_gpu, quota_allows, short_of, waits_for_room
 
 Object = Mapping[str, Any]
 REFUSED = f"{GROUP}/rolled-back"
@@ -89,7 +89,7 @@ def must_delete_first(
         return True  # also while there is none of the old ones: a new one has to come first
     if not is_rolling(server):
         return False
-    if _quota_is_held(pods_refused):
+    if quota_allows(pods_refused):
         return True
     living = [pod for pod in pods if _holds_its_place(pod)]
     if len({template_hash(pod) for pod in living}) < 2:
@@ -199,22 +199,3 @@ def create_failure(of: Object) -> str:
     what befalls ReplicaSets of templates before, as long as it befalls these."""
     failure = condition_of(of, "ReplicaFailure")
     return str(failure.get("message", "")) if failure.get("status") == "True" else ""
-
-
-_QUOTA = re.compile(
-    r"exceeded quota: [^,\n]{1,253}, requested: (?P<wanted>\S{1,500}), used: \S{1,500}, limited: (?P<most>\S{1,500})"
-)
-
-
-def _quota_is_held(pods_refused: str) -> bool:
-    """Whether the API server refuses one more pod for a quota that one pod alone would not exceed."""
-    match = _QUOTA.search(pods_refused[:4096])
-    if match is None:
-        return False
-    wanted, most = (
-        dict(part.split("=", 1) for part in match[name].split(",") if "=" in part) for name in ("wanted", "most")
-    )
-    try:
-        return all(name in most and quantity(value) <= quantity(most[name]) for name, value in wanted.items())
-    except ValueError:
-        return False

@@ -232,7 +232,7 @@ def _set_servers(
     else:
         conditions.set(Type.SCHEDULED, "Unknown", Reason.SCHEDULING, f"{placed} of {wanted} servers have a node")
     if view.pods_refused:
-        why = trouble_of_refused(view.pods_refused)
+        why = trouble_of_refused(view.pods_refused, wanted)
         conditions.set(Type.AVAILABLE, "False", why.reason, why.message, stalled=why.needs_a_person)
     elif other := pod_trouble([pod for pod in telling if not pod.unplaced]):
         stalled = other.needs_a_person or (other.reason in FAULTS and is_in_order(verified_copy(view.model)))

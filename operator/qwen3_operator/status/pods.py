@@ -87,9 +87,10 @@ def pod_trouble(
     return None
 
 
-def trouble_of_refused(words: str) -> Trouble:
-    """Why there are no pods, by the words of the API server for which their controller could make none."""
-    cause = diagnose_create_failure(words)
+def trouble_of_refused(words: str, pods: int = 1) -> Trouble:
+    """Why there are no pods, by the words of the API server for which their controller could make none. `pods`: how
+    many are wanted at once, at the least."""
+    cause = diagnose_create_failure(words, pods)
     return Trouble(cause.reason, f"{cause.message}. To do: {cause.remedy}" if cause.remedy else cause.message)
 
 

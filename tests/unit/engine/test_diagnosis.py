@@ -440,12 +440,29 @@ def test_mounts_that_fail_are_known_from_events() -> None:
     assert cause_of(pod(**waiting("ContainerCreating")), events=events).reason == "VolumeInUse"
 
 
+@pytest.mark.parametrize(
+    ("limited", "pods", "reason"),
+    [
+        ("requests.nvidia.com/gpu=1", 1, "QuotaExceeded"),
+        ("requests.nvidia.com/gpu=2", 1, "QuotaUsedUp"),
+        ("requests.nvidia.com/gpu=4", 2, "QuotaUsedUp"),
+        ("requests.nvidia.com/gpu=4", 3, "QuotaExceeded"),
+        ("requests.nvidia.com/gpu=words", 1, "QuotaExceeded"),
+        ("pods=9", 1, "QuotaExceeded"),  # not what was asked for
+    ],
+)
+def test_a_quota_that_others_use_up_needs_no_person(limited: str, pods: int, reason: str) -> None:
+    words = "exceeded quota: gpus, requested: requests.nvidia.com/gpu=2, used: requests.nvidia.com/gpu=1"
+    assert diagnose_create_failure(f'pods "chat-1" is forbidden: {words}, limited: {limited}', pods).reason == reason
+
+
 def test_pods_the_api_server_refuses() -> None:
     quota = diagnose_create_failure(TEXTS["create"][0]["text"])
     assert quota.message == (
         "the namespace's quota gpus allows requests.nvidia.com/gpu=1, of which requests.nvidia.com/gpu=0 are used; "
         "requests.nvidia.com/gpu=2 more are needed"
     )
+    assert quota.reason == "QuotaExceeded"
     refused = diagnose_create_failure('pods "weights-x2b7p" is forbidden: something new')
     assert (refused.reason, refused.message) == ("PodRefused", "pods are forbidden: something new")
 

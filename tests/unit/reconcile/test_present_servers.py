@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from tests.monitoring.operator_at_work import NAMESPACE, SERVED
 from tests.unit.reconcile.served import Served
 
-from qwen3_operator.controller.kinds import DEPLOYMENTS, REPLICA_SETS
+from qwen3_operator.controller.kinds import DEPLOYMENTS, PODS, REPLICA_SETS
 from qwen3_operator.desired.made_from import ANNOTATION
 from qwen3_operator.naming import DEPLOYMENT_LABEL, QWEN3_DEPLOYMENTS, server_labels
 from qwen3_operator.reconcile import Key
 from qwen3_operator.reconcile.deployment import reconcile_deployment
 
 REFUSED = 'pods "chat-1-" is forbidden: violates PodSecurity "restricted:latest": host namespaces'
+
+USED_UP = 'pods "chat-1-" is forbidden: exceeded quota: small, requested: pods=1, used: pods=1, limited: pods=1'
 
 
 class World(Served):
@@ -124,3 +127,20 @@ async def test_what_a_replica_set_says_next_is_asked_for() -> None:
     assert await world.observed(REFUSED, replicas=0) == STARTING
     key = Key(QWEN3_DEPLOYMENTS.kind, NAMESPACE, SERVED)
     assert await reconcile_deployment(world.operator._context, key) is not None
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_quota_that_a_server_which_ends_still_uses_calls_nobody(replaced: bool) -> None:
+    """It drains: of a node that is drained, or because the only one went first."""
+    world = World()
+    await world.served()
+    world.replica_set(1)
+    world.pod_without_image(1)
+    if replaced:
+        await world.change(engine={"maxModelLen": 2048})
+    world.replica_set(2 if replaced else 1, USED_UP)
+    world.changed(PODS, f"{SERVED}-1-a")["metadata"]["deletionTimestamp"] = "2999-01-01T00:00:00Z"
+    assert await world.observed(USED_UP, replicas=0) == {"Available": "QuotaUsedUp", "Stalled": "False"}
+    world.replica_set(2 if replaced else 1, USED_UP.replace("limited: pods=1", "limited: pods=0"))
+    found = await world.observed(USED_UP.replace("limited: pods=1", "limited: pods=0"), replicas=0)
+    assert found == {"Available": "QuotaExceeded", "Stalled": "True"}

@@ -11,6 +11,7 @@ from qwen3_operator.engine.diagnosis.pod import (
     short_of,
     waits_for_room,
 )
+from qwen3_operator.engine.diagnosis.quota import quota_allows
 
 __all__ = [
     "Cause",
@@ -20,6 +21,7 @@ __all__ = [
     "gpus_wanted",
     "has_ended",
     "is_gpu",
+    "quota_allows",
     "short_of",
     "waits_for_room",
 ]

@@ -16,13 +16,20 @@ from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.engine.diagnosis.log import Weight, first_error
 from qwen3_operator.engine.diagnosis.patterns import Cause, first_cause, patterns
+from qwen3_operator.engine.diagnosis.quota import quota_allows
 from qwen3_operator.engine.text import bounded
 
 
-def diagnose_create_failure(message: str) -> Cause:
-    """Why the API server refuses the pods of a Deployment or Job (condition ReplicaFailure, event FailedCreate)."""
-    # Not the name of the pod: that of the next try is another.
-    return first_cause("create", message) or Cause(Reason.POD_REFUSED, _A_POD.sub("pods are forbidden:", message), "")
+def diagnose_create_failure(message: str, pods: int = 1) -> Cause:
+    """Why the API server refuses the pods of a Deployment or Job (condition ReplicaFailure, event FailedCreate).
+    ``pods``: how many are wanted at once, at the least."""
+    cause = first_cause("create", message)
+    if cause is None:
+        # Not the name of the pod: that of the next try is another.
+        return Cause(Reason.POD_REFUSED, _A_POD.sub("pods are forbidden:", message), "")
+    if cause.reason is Reason.QUOTA_EXCEEDED and quota_allows(message, pods):
+        return Cause(Reason.QUOTA_USED_UP, cause.message, "nothing, where what uses it ends; else raise the quota")
+    return cause
 
 
 _A_POD = re.compile(r'^\s{0,8}pods "[^"\n]{0,253}+" is forbidden:')
