@@ -80,7 +80,7 @@ class Operator:
         front = Front(settings.front_first_port, settings.front_ports)
         front.changed = self._reconcile_deployments
         self._context = Context(cluster, self._store, settings, recorder, Nodes(self._store), users, front)
-        self._store.listeners.append(Triggers(self._enqueue, users).observe)
+        self._store.listeners.append(Triggers(self._enqueue, users, self._store).observe)
 
     def stop(self) -> None:
         """End `run`."""

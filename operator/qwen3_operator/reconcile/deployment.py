@@ -109,6 +109,7 @@ class _Reconciliation(Servers):
             pods=self.pods,
             present_template=present.template if present is not None else None,
             pods_refused=present.pods_refused if present is not None else "",
+            pods_refused_since=present.since if present is not None else None,
             ending=self._ending(),
             preempted=any(map(is_preempted, self.server_pods())),
             gpus_by_node=self.gpus_by_node,

@@ -78,13 +78,18 @@ class Present:
     """Its pod-template-hash; empty before there is one."""
     pods_refused: str
     """The API server's words, where it takes no pod of it."""
+    since: datetime | None = None
+    """When it did first."""
 
 
 async def present_servers(context: Context, server: Object) -> Present:
     """The present template's servers, as their ReplicaSet knows them: a Deployment's own status mixes all. Raises
     ApiError."""
     newest = _of_present(server, await _replica_sets(context, server))
-    return Present("", "") if newest is None else Present(template_hash(newest), create_failure(newest))
+    if newest is None:
+        return Present("", "")
+    since = parse_time(condition_of(newest, "ReplicaFailure").get("lastTransitionTime"))
+    return Present(template_hash(newest), create_failure(newest), since)
 
 
 async def _replica_sets(context: Context, server: Object) -> list[Object]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from qwen3_operator.controller.kinds import DEPLOYMENTS, PODS, SCALED_OBJECTS, Kind
-from qwen3_operator.controller.store import Object
+from qwen3_operator.controller.store import Object, Store
 from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.reconcile.key import Key, key_of
 from qwen3_operator.reconcile.users import ModelUsers
-from qwen3_operator.reconcile.watched import CHILDREN, owner_of, served_model
+from qwen3_operator.reconcile.watched import BY_DEPLOYMENT, CHILDREN, in_namespace, owner_of, served_model
 
 PATIENCE = {PODS: 2.0, DEPLOYMENTS: 1.0}
 """Seconds that a child's status may wait: a start brings a dozen changes, and one reconcile is for all. Edits and
@@ -31,8 +31,8 @@ class Enqueue(Protocol):
 class Triggers:
     """Listens to the store and enqueues what a change concerns."""
 
-    def __init__(self, enqueue: Enqueue, users: ModelUsers) -> None:
-        self._enqueue, self._users = enqueue, users
+    def __init__(self, enqueue: Enqueue, users: ModelUsers, store: Store) -> None:
+        self._enqueue, self._users, self._store = enqueue, users, store
 
     def observe(self, kind: Kind, before: Object | None, after: Object | None, own: bool) -> None:
         """A change of the store; `own`: it is a write of ours."""
@@ -49,6 +49,8 @@ class Triggers:
         if _spec_version(before) != _spec_version(after):
             self._enqueue(key, 0.0, edited=before is not None)
             models |= set(self._users.models_of(key))
+            if kind == QWEN3_DEPLOYMENTS:
+                self._batches_of(key)
         elif (served_model(before), _status(before, "modelFaultAt")) == (
             served_model(after),
             _status(after, "modelFaultAt"),
@@ -56,6 +58,12 @@ class Triggers:
             return
         for name in models:
             self._enqueue(Key(QWEN3_MODELS.kind, key.namespace, str(name)), USERS_SECONDS)
+
+    def _batches_of(self, deployment: Key) -> None:
+        """The Qwen3Batches that run by the spec of a Qwen3Deployment, or wait until they can."""
+        wanted = in_namespace(deployment.namespace, deployment.name)
+        for namespace, name in self._store.names_with(QWEN3_BATCHES, BY_DEPLOYMENT, wanted):
+            self._enqueue(Key(QWEN3_BATCHES.kind, namespace, name), 0.0)
 
     def _model(self, before: Object | None, after: Object | None) -> None:
         key = key_of(QWEN3_MODELS, after or before or {})

@@ -66,6 +66,8 @@ wait for ever, and end with one that goes."""
 JOB_LABEL = "batch.kubernetes.io/job-name"
 """What the Job controller writes on its pods (Kubernetes 1.27)."""
 BY_OWNER, BY_MODEL, BY_WANTED, BY_ID, BY_OUTPUT, BY_JOB = "ownerName", "model", "wanted", "id", "output", "job"
+BY_DEPLOYMENT = "deployment"
+"""Of batches: the Qwen3Deployment that they refer to."""
 BY_RETAINING = "retaining"
 """Of users: the namespace of those who want their weights kept."""
 BY_PORT = "port"
@@ -137,6 +139,13 @@ def _by_output(batch: Object) -> Iterator[str]:
     yield in_namespace(batch["metadata"]["namespace"], ":".join(file_on_claim(claim.get("name"), claim.get("path"))))
 
 
+def _by_deployment(batch: Object) -> Iterator[str]:
+    """Nothing for a batch that has ended: what it refers to concerns it no more."""
+    name = ((batch.get("spec") or {}).get("deploymentRef") or {}).get("name")
+    if name and not ((batch.get("status") or {}).get("job") or {}).get("result"):
+        yield in_namespace(batch["metadata"]["namespace"], str(name))
+
+
 def _by_job(pod: Object) -> Iterator[str]:
     if job := (pod["metadata"].get("labels") or {}).get(JOB_LABEL):
         yield in_namespace(pod["metadata"]["namespace"], job)
@@ -174,7 +183,14 @@ def _fields(obj: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 WATCHED: dict[Kind, Kept] = {
     QWEN3_DEPLOYMENTS: Kept(indices={BY_MODEL: _by_model, BY_WANTED: _by_wanted, BY_RETAINING: _by_retaining}),
-    QWEN3_BATCHES: Kept(indices={BY_MODEL: _by_model, BY_OUTPUT: _by_output, BY_RETAINING: _by_retaining}),
+    QWEN3_BATCHES: Kept(
+        indices={
+            BY_MODEL: _by_model,
+            BY_OUTPUT: _by_output,
+            BY_DEPLOYMENT: _by_deployment,
+            BY_RETAINING: _by_retaining,
+        }
+    ),
     QWEN3_MODELS: Kept(indices={BY_ID: _by_id}),
     **{kind: Kept(indices={BY_OWNER: _by_owner}) for kind in CHILDREN},
     ENDPOINT_SLICES: Kept(indices={BY_OWNER: _by_owner, BY_PORT: _by_port}),

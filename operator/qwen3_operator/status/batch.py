@@ -19,7 +19,7 @@ from qwen3_operator.status.accepted import set_accepted
 from qwen3_operator.status.batch_outcome import failure, outcome_now, why
 from qwen3_operator.status.batch_progress import final, last_words, lines_of_input, progress, shards
 from qwen3_operator.status.conditions import Before, Conditions, Idle
-from qwen3_operator.status.jobs import job_result, lacks_pods
+from qwen3_operator.status.jobs import job_result, lacks_pods, started_at
 from qwen3_operator.status.model_fault import fault_at
 from qwen3_operator.status.model_ready import set_model_ready, verified_copy
 from qwen3_operator.status.pods import PodView, pod_trouble, trouble_of_refused
@@ -255,7 +255,7 @@ def _set_pods(conditions: Conditions, fields: Object, view: BatchView) -> None:
     """Scheduled and Completed while the Job goes on."""
     living = [pod for pod in view.pods if last_words(pod.pod) is None]
     if trouble := pod_trouble([pod for pod in living if pod.unplaced], view.gpus_by_node):
-        conditions.set(Type.SCHEDULED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
+        conditions.set_trouble(Type.SCHEDULED, trouble)
     elif any(pod.placed for pod in living):
         conditions.set(
             Type.SCHEDULED, "True", Reason.SCHEDULED, f"{sum(pod.placed for pod in living)} shards have a node"
@@ -266,10 +266,9 @@ def _set_pods(conditions: Conditions, fields: Object, view: BatchView) -> None:
     failed = next((pod for pod in view.pods if (last_words(pod.pod) or {}).get("result", "Failed") == "Failed"), None)
     running = any(view.log_tails.get(pod.name) for pod in living)
     if view.pods_refused:
-        refused = trouble_of_refused(view.pods_refused)
-        conditions.set(Type.COMPLETED, "False", refused.reason, refused.message, stalled=refused.needs_a_person)
+        conditions.set_trouble(Type.COMPLETED, trouble_of_refused(view.pods_refused, started_at(view.job)))
     elif waiting:
-        conditions.set(Type.COMPLETED, "False", waiting.reason, waiting.message, stalled=waiting.needs_a_person)
+        conditions.set_trouble(Type.COMPLETED, waiting)
     elif view.servers_missing is not None:
         _set_servers_missing(conditions, view.servers_missing, fields)
     elif failed is not None and last_words(failed.pod) is not None and not running:

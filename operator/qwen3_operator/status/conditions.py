@@ -10,6 +10,7 @@ from typing import Any
 from qwen3_operator.api.conditions import Condition, Status, Type, carry_over
 from qwen3_operator.api.reasons import Act, Reason
 from qwen3_operator.api.times import parse_time, timestamp
+from qwen3_operator.status.pods import Trouble
 
 GRACE = {Act.PERSON_LATER: timedelta(seconds=10), Act.PERSON_WITHOUT_NODE: timedelta(seconds=30)}
 """How long something may be missing before a person must act: what a new spec refers to may be applied a moment later,
@@ -36,22 +37,25 @@ class Before:
         """A condition as it was; empty where there was none."""
         return next((c for c in self.status.get("conditions") or [] if c.get("type") == kind), {})
 
-    def missing_until(self, kind: Type, grace: timedelta) -> datetime | None:
+    def missing_until(self, kind: Type, grace: timedelta, since: datetime | None) -> datetime | None:
         """The end of the `grace` for something that `kind` finds missing now; None where it is over.
 
-        It begins when a new generation is seen first, or when `kind` became False; it is not given a second time to
-        an object that is stalled already.
+        It begins when a new generation is seen first, or when `kind` became False, and not before what is missing is
+        missed, where that is known (`since`): `kind` may be False for something else. It is not given a second time
+        to an object that is stalled already.
         """
         now = self.now.replace(microsecond=0)
-        since = now
+        began = now
         if self.status.get("observedGeneration") == self.generation:
             stalled, was = self.condition(Type.STALLED), self.condition(kind)
             if stalled.get("status") == "True":
                 return None
             changes = [stalled, was] if was.get("status") == "False" else []
             moments = [moment for c in changes if (moment := parse_time(c.get("lastTransitionTime")))]
-            since = max(moments, default=now)
-        return since + grace if self.now < since + grace else None
+            if since is not None and moments:
+                moments.append(min(since, now))
+            began = max(moments, default=now)
+        return began + grace if self.now < began + grace else None
 
 
 class Conditions:
@@ -66,15 +70,31 @@ class Conditions:
         self._set: dict[Type, Condition] = {}
         self._stalled: Condition | None = None
 
-    def set(self, kind: Type, status: Status, reason: Reason, message: str = "", *, stalled: bool = False) -> None:
+    def set_trouble(self, kind: Type, trouble: Trouble) -> None:
+        """Set `kind` to what is wrong with pods."""
+        self.set(
+            kind, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person, since=trouble.since
+        )
+
+    def set(
+        self,
+        kind: Type,
+        status: Status,
+        reason: Reason,
+        message: str = "",
+        *,
+        stalled: bool = False,
+        since: datetime | None = None,
+    ) -> None:
         """Set `kind`; set twice, the second holds. Raises ValueError for a word that is no Reason.
 
-        What may still be on its way is not stalled yet; the message says until when that is hoped.
+        What may still be on its way is not stalled yet; the message says until when that is hoped. `since`: when it
+        began at the earliest, where that is known.
         """
         reason = Reason.of(reason)
         # A Qwen3Model has had its own grace.
         if stalled and reason.act in GRACE and self._before and kind != Type.MODEL_READY:
-            until = self._before.missing_until(kind, GRACE[reason.act])
+            until = self._before.missing_until(kind, GRACE[reason.act], since)
             stalled = until is None
             message += f" (it may still be on its way: waited for until {timestamp(until)})" if until else ""
         condition = Condition(type=str(kind), status=status, reason=reason, message=message)

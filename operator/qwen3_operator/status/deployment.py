@@ -55,6 +55,7 @@ class DeploymentView:
     """pod-template-hash of the present template; None where the servers are all of it."""
     pods_refused: str = ""
     """The API server's words, where it takes no server of the present template."""
+    pods_refused_since: datetime | None = None
     ending: int = 0
     """Servers that are ending, and hold their GPUs until then."""
     preempted: bool = False
@@ -223,7 +224,7 @@ def _set_servers(
     elif trouble and preempted and trouble.reason in _NO_ROOM:
         conditions.set(Type.SCHEDULED, "False", Reason.PREEMPTED, f"{_MADE_WAY}. {trouble.message}")
     elif trouble:
-        conditions.set(Type.SCHEDULED, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
+        conditions.set_trouble(Type.SCHEDULED, trouble)
     elif placed >= wanted:
         conditions.set(Type.SCHEDULED, "True", Reason.SCHEDULED, f"{wanted} of {wanted} servers have a node")
     elif preempted:
@@ -232,11 +233,10 @@ def _set_servers(
     else:
         conditions.set(Type.SCHEDULED, "Unknown", Reason.SCHEDULING, f"{placed} of {wanted} servers have a node")
     if view.pods_refused:
-        why = trouble_of_refused(view.pods_refused, wanted)
-        conditions.set(Type.AVAILABLE, "False", why.reason, why.message, stalled=why.needs_a_person)
+        conditions.set_trouble(Type.AVAILABLE, trouble_of_refused(view.pods_refused, view.pods_refused_since, wanted))
     elif other := pod_trouble([pod for pod in telling if not pod.unplaced]):
         stalled = other.needs_a_person or (other.reason in FAULTS and is_in_order(verified_copy(view.model)))
-        conditions.set(Type.AVAILABLE, "False", other.reason, other.message, stalled=stalled)
+        conditions.set(Type.AVAILABLE, "False", other.reason, other.message, stalled=stalled, since=other.since)
     else:
         conditions.set(Type.AVAILABLE, "False", Reason.STARTING, _progress(server, wanted, current=current))
 

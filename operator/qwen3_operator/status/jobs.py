@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
+
+from qwen3_operator.api.times import parse_time
 
 Object = Mapping[str, Any]
 
@@ -12,6 +15,11 @@ def job_result(job: Object | None) -> str | None:
     """ "Complete", "Failed", or None while the Job goes on."""
     conditions = (job or {}).get("status", {}).get("conditions") or []
     return next((c["type"] for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), None)
+
+
+def started_at(job: Object | None) -> datetime | None:
+    """When the Job's controller began with it."""
+    return parse_time(((job or {}).get("status") or {}).get("startTime"))
 
 
 def lacks_pods(job: Object | None) -> bool:

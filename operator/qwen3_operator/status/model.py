@@ -17,7 +17,7 @@ from qwen3_operator.naming import claim_name, model_path
 from qwen3_operator.status.accepted import in_words, set_accepted
 from qwen3_operator.status.conditions import Before, Conditions, Idle
 from qwen3_operator.status.download import download_status, enough_volume, job_failed, needed_volume
-from qwen3_operator.status.jobs import job_result
+from qwen3_operator.status.jobs import job_result, started_at
 from qwen3_operator.status.pods import Trouble, pod_trouble, trouble_of_refused
 from qwen3_operator.status.report import final_report
 from qwen3_operator.status.sizes import readable
@@ -182,10 +182,9 @@ def _set_download(
     elif job_failed(view.job, view.pods):
         _set_failure(conditions, spec, download, view)
     elif trouble := _pod_trouble(view):
-        conditions.set(kind, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person)
+        conditions.set_trouble(kind, trouble)
     elif view.pods_refused:
-        refused = trouble_of_refused(view.pods_refused)
-        conditions.set(kind, "False", refused.reason, refused.message, stalled=refused.needs_a_person)
+        conditions.set_trouble(kind, trouble_of_refused(view.pods_refused, started_at(view.job)))
     elif download.get("failure"):
         _set_failure_before(conditions, download)
     elif view.job is None:

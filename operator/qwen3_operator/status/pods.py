@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from qwen3_operator.api.conditions import condition_of
 from qwen3_operator.api.reasons import Reason
+from qwen3_operator.api.times import parse_time
 from qwen3_operator.engine.diagnosis import Cause, diagnose_create_failure, diagnose_pod, has_ended
 
 Object = Mapping[str, Any]
@@ -19,6 +21,8 @@ class Trouble:
 
     reason: Reason
     message: str
+    since: datetime | None = None
+    """When it began at the earliest."""
 
     @property
     def needs_a_person(self) -> bool:
@@ -83,15 +87,21 @@ def pod_trouble(
             words = f"pod {view.name} gets a node ({view.autoscaler}). Until it is there: {cause.message}"
             return Trouble(Reason.NODE_COMING, words)
         if cause is not None:
-            return Trouble(cause.reason, _words(view, cause, remedy or {}))
+            return Trouble(cause.reason, _words(view, cause, remedy or {}), _since(view))
     return None
 
 
-def trouble_of_refused(words: str, pods: int = 1) -> Trouble:
+def trouble_of_refused(words: str, since: datetime | None, pods: int = 1) -> Trouble:
     """Why there are no pods, by the words of the API server for which their controller could make none. `pods`: how
     many are wanted at once, at the least."""
     cause = diagnose_create_failure(words, pods)
-    return Trouble(cause.reason, f"{cause.message}. To do: {cause.remedy}" if cause.remedy else cause.message)
+    return Trouble(cause.reason, f"{cause.message}. To do: {cause.remedy}" if cause.remedy else cause.message, since)
+
+
+def _since(view: PodView) -> datetime | None:
+    """When the trouble of a pod began at the earliest: with the pod, or when the scheduler found no node for it."""
+    unplaced = condition_of(view.pod, "PodScheduled").get("lastTransitionTime") if view.unplaced else None
+    return parse_time(unplaced or view.pod["metadata"].get("creationTimestamp"))
 
 
 def is_preempted(pod: Object) -> bool:

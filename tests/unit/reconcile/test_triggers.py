@@ -24,7 +24,7 @@ class Watch:
         self.edited: set[Key] = set()
         self.users = ModelUsers()
         self.store = Store(WATCHED)
-        self.store.listeners.append(Triggers(self._enqueue, self.users).observe)
+        self.store.listeners.append(Triggers(self._enqueue, self.users, self.store).observe)
         self._versions = itertools.count(1)
 
     def _enqueue(self, key: Key, seconds: float, *, edited: bool = False) -> None:
@@ -193,3 +193,16 @@ def test_a_user_hears_of_every_model_while_it_is_reconciled() -> None:
     assert chat in watch.see(QWEN3_MODELS, platform, deleted=True)
     watch.users.note(chat, {"one-of-its-own"})  # and ends with what it is served from
     assert watch.users.of("team", "platform") == []
+
+
+def test_a_batch_hears_of_the_deployment_that_it_refers_to(watch: Watch) -> None:
+    """It may wait for a model that the deployment named before."""
+    batch = obj("chat", spec={"deploymentRef": {"name": "chat"}})
+    watch.see(QWEN3_BATCHES, batch)
+    watch.see(QWEN3_BATCHES, obj("another", spec={"deploymentRef": {"name": "another"}}))
+    assert watch.see(QWEN3_DEPLOYMENTS, obj("chat")) == [BATCH, DEPLOYMENT]
+    assert watch.see(QWEN3_DEPLOYMENTS, obj("chat", status={"conditions": []})) == []
+    assert watch.see(QWEN3_DEPLOYMENTS, obj("chat", generation=2)) == [BATCH, DEPLOYMENT]
+    assert watch.see(QWEN3_DEPLOYMENTS, obj("chat", generation=2), deleted=True) == [BATCH, DEPLOYMENT]
+    watch.see(QWEN3_BATCHES, batch | {"status": {"job": {"result": "Complete"}}})
+    assert watch.see(QWEN3_DEPLOYMENTS, obj("chat")) == [DEPLOYMENT], "it has ended"

@@ -14,6 +14,7 @@ from qwen3_operator.api.conditions import DEPLOYMENT_TYPES, MAX_MESSAGE, Type
 from qwen3_operator.api.reasons import Act, Reason
 from qwen3_operator.api.times import parse_time, timestamp
 from qwen3_operator.status.conditions import GRACE, Before, Conditions, Idle
+from qwen3_operator.status.pods import Trouble
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DETAILS = DEPLOYMENT_TYPES[:5]
@@ -152,6 +153,27 @@ def test_an_autoscaler_has_time_to_see_a_pod_without_a_node() -> None:
         before = {"observedGeneration": 1, "conditions": written}
         seen.append(stalled(before))
     assert seen == [False, False, True]
+
+
+def test_a_new_pod_has_its_time_where_one_before_waited_for_something_else() -> None:
+    """A server waited for a free GPU for an hour; its spec is changed to a pool that is scaled from zero."""
+    before: dict[str, Any] = {}
+    seen = []
+    for seconds, generation, trouble in (
+        (-3600, 1, Trouble(Reason.INSUFFICIENT_GPU, "no GPU is free", NOW - timedelta(hours=1))),
+        (0, 2, Trouble(Reason.INSUFFICIENT_GPU, "no GPU is free", NOW - timedelta(hours=1))),
+        (2, 2, Trouble(Reason.NODE_SELECTOR_MISMATCH, "no node takes it", NOW + timedelta(seconds=2))),
+        (31, 2, Trouble(Reason.NODE_SELECTOR_MISMATCH, "no node takes it", NOW + timedelta(seconds=2))),
+        (32, 2, Trouble(Reason.NODE_SELECTOR_MISMATCH, "no node takes it", NOW + timedelta(seconds=2))),
+    ):
+        now = NOW + timedelta(seconds=seconds)
+        conditions = Conditions(DEPLOYMENT_TYPES, Before(before, generation, now))
+        conditions.set_trouble(Type.SCHEDULED, trouble)
+        conditions.summarize(Reason.SERVING, "")
+        written = conditions.as_status(before, generation=generation, now=now)
+        before = {"observedGeneration": generation, "conditions": written}
+        seen.append(stalled(before))
+    assert seen == [False, False, False, False, True]
 
 
 def test_other_faults_have_no_grace() -> None:
