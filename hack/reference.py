@@ -22,6 +22,7 @@ OF_PODS = {"affinity", "topologySpreadConstraints", "valueFrom"}
 SECTIONS = {
     "scheduling": "The scheduler finds no node",
     "volume": "The volume is in the way",
+    "claim": "The claim gets no volume",
     "image": "The image cannot be pulled",
     "container": "The container cannot be made",
     "create": "The API server refuses the pods",

@@ -329,6 +329,9 @@ class Reason(StrEnum):
     VOLUME_NOT_BOUND = _missing(
         "VolumeNotBound", _W, "the claim gets no volume",
         "create what is missing, or name another storageClassName")
+    PROVISIONER_FAILED = _passes(
+        "ProvisionerFailed", _W, "the provisioner of the volume failed, and tries again",
+        "see the storage driver if it lasts")
     VOLUME_LOST = _person("VolumeLost", _W, "the volume of the claim is gone", "delete the claim: it is made anew")
     LISTING = _well("Listing", _W, "the hub is asked how large the repository is")
     DOWNLOADING = _well("Downloading", _W, "the download is under way")

@@ -12,6 +12,7 @@ from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.desired.claim import requested
 from qwen3_operator.desired.download import Step
+from qwen3_operator.engine.diagnosis import diagnose_claim
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import claim_name, model_path
 from qwen3_operator.status.accepted import in_words, set_accepted
@@ -156,11 +157,9 @@ def _set_volume(conditions: Conditions, view: ModelView) -> None:
         words = f"the volume of claim {name} is gone: delete the claim"
         conditions.set(kind, "False", Reason.VOLUME_LOST, words, stalled=True)
     elif view.claim_events:
-        words = (
-            f"claim {name} is not bound: {view.claim_events[-1]}. To do: make what is missing, or name another"
-            " spec.model.storage.storageClassName"
-        )
-        conditions.set(kind, "False", Reason.VOLUME_NOT_BOUND, words, stalled=True)
+        cause = diagnose_claim(view.claim_events[-1])
+        words = f"claim {name} is not bound: {cause.message}. To do: {cause.remedy}"
+        conditions.set(kind, "False", cause.reason, words, stalled=cause.reason.needs_person)
     else:
         # WaitForFirstConsumer: it binds when the Job's pod is scheduled.
         conditions.set(kind, "Unknown", Reason.PENDING, f"claim {name} waits to be bound")

@@ -18,7 +18,7 @@ from qwen3_operator.engine.diagnosis.patterns import first_cause, patterns
 
 DATA = Path(__file__).parent / "data"
 TEXTS: dict[str, list[dict[str, str]]] = yaml.safe_load((DATA / "texts.yaml").read_text(encoding="utf-8"))
-SECTIONS = ("log", "scheduling", "volume", "image", "container", "event", "create")
+SECTIONS = ("log", "scheduling", "volume", "claim", "image", "container", "event", "create")
 ALL_TEXTS = [
     pytest.param(section, row["reason"], row["text"], id=f"{section}-{row['reason']}-{number}")
     for section in SECTIONS

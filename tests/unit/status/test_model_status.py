@@ -86,6 +86,19 @@ SITUATIONS: dict[str, tuple[ModelView, dict[str, tuple[str, str]]]] = {
             "Stalled": ("False", "NotStalled"),
         },
     ),
+    "the provisioner tries again": (
+        ModelView(
+            NOW + timedelta(minutes=5),
+            claim=PENDING,
+            claim_events=["ProvisioningFailed: rpc error: code = DeadlineExceeded desc = context deadline exceeded"],
+            job=job(),
+        ),
+        {
+            "VolumeBound": ("False", "ProvisionerFailed"),
+            "Reconciling": ("True", "ProvisionerFailed"),
+            "Stalled": ("False", "NotStalled"),
+        },
+    ),
     "the volume is lost": (
         ModelView(NOW, claim={**PENDING, "status": {"phase": "Lost"}}),
         {"VolumeBound": ("False", "VolumeLost"), "Stalled": ("True", "VolumeLost")},

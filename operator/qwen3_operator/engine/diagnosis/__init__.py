@@ -3,6 +3,7 @@
 from qwen3_operator.engine.diagnosis.log import diagnose_log
 from qwen3_operator.engine.diagnosis.patterns import Cause
 from qwen3_operator.engine.diagnosis.pod import (
+    diagnose_claim,
     diagnose_create_failure,
     diagnose_pod,
     gpus_wanted,
@@ -15,6 +16,7 @@ from qwen3_operator.engine.diagnosis.quota import quota_allows
 
 __all__ = [
     "Cause",
+    "diagnose_claim",
     "diagnose_create_failure",
     "diagnose_log",
     "diagnose_pod",

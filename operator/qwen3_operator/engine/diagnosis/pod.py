@@ -35,6 +35,12 @@ def diagnose_create_failure(message: str, pods: int = 1) -> Cause:
 _A_POD = re.compile(r'^\s{0,8}pods "[^"\n]{0,253}+" is forbidden:')
 
 
+def diagnose_claim(event: str) -> Cause:
+    """Why a claim has no volume, by the newest of its warning events."""
+    remedy = "make what is missing, or name another spec.model.storage.storageClassName"
+    return first_cause("claim", event) or Cause(Reason.VOLUME_NOT_BOUND, event, remedy)
+
+
 def diagnose_pod(
     pod: Mapping[str, Any],
     log: str | None = None,
