@@ -88,6 +88,8 @@ ACTS = {
     Act.PERSON: "**a person**",
     Act.PERSON_LATER: "**a person**, after 10 s",
     Act.PERSON_WITHOUT_NODE: "**a person**, after 30 s, where no node is being added",
+    Act.PERSON_IF_AGAIN: "**a person**, if it comes a third time",
+    Act.PERSON_IF_LASTS: "**a person**, after 5 min",
 }
 
 

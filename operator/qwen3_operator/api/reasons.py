@@ -35,6 +35,8 @@ class Act(Enum):
     PERSON = "a person"
     PERSON_LATER = "a person, if it is still so 10 s after the spec was applied"
     PERSON_WITHOUT_NODE = "a person, if after 30 s nothing has begun to add a node for it"
+    PERSON_IF_AGAIN = "a person, if it comes a third time"
+    PERSON_IF_LASTS = "a person, if it lasts for 5 minutes"
 
 
 def _well(word: str, topic: Topic, meaning: str) -> tuple[str, Topic, Act, str, str]:
@@ -60,6 +62,16 @@ def _person(word: str, topic: Topic, meaning: str, remedy: str) -> tuple[str, To
 def _missing(word: str, topic: Topic, meaning: str, remedy: str) -> tuple[str, Topic, Act, str, str]:
     """A reference to what is not there; it may have been applied together with the object, and be on its way."""
     return word, topic, Act.PERSON_LATER, meaning, remedy
+
+
+def _again(word: str, topic: Topic, meaning: str, remedy: str) -> tuple[str, Topic, Act, str, str]:
+    """A container ended, and is started again: one node, or bad luck, may be all that it was."""
+    return word, topic, Act.PERSON_IF_AGAIN, meaning, remedy
+
+
+def _lasting(word: str, topic: Topic, meaning: str, remedy: str) -> tuple[str, Topic, Act, str, str]:
+    """The kubelet tries it again and again; what fails is perhaps not ours."""
+    return word, topic, Act.PERSON_IF_LASTS, meaning, remedy
 
 
 def _unplaced(word: str, meaning: str, remedy: str) -> tuple[str, Topic, Act, str, str]:
@@ -90,7 +102,7 @@ class Reason(StrEnum):
     @property
     def needs_person(self) -> bool:
         """Whether nothing moves until a person acts."""
-        return self.act in (Act.PERSON, Act.PERSON_LATER, Act.PERSON_WITHOUT_NODE)
+        return self.act not in (Act.NOBODY, Act.ITSELF)
 
     @classmethod
     def of(cls, word: object) -> Reason:
@@ -444,9 +456,9 @@ class Reason(StrEnum):
         "ImagePullUnauthorized", _I, "the registry refuses the image to this node", "give imagePullSecrets")
     IMAGE_NOT_FOUND = _person(
         "ImageNotFound", _I, "the image does not exist, or not for this architecture", "correct spec.engine.image")
-    IMAGE_PULL_NO_SPACE = _person(
+    IMAGE_PULL_NO_SPACE = _lasting(
         "ImagePullNoSpace", _I, "the node has no room for the image", "free the node's disk")
-    IMAGE_PULL_FAILED = _person("ImagePullFailed", _I, "the image cannot be pulled", "correct spec.engine.image")
+    IMAGE_PULL_FAILED = _lasting("ImagePullFailed", _I, "the image cannot be pulled", "correct spec.engine.image")
     INVALID_IMAGE_NAME = _person(
         "InvalidImageName", _I, "the image's name is not a name", "correct spec.engine.image")
     ERR_IMAGE_NEVER_PULL = _person(
@@ -459,15 +471,15 @@ class Reason(StrEnum):
         "CommandNotInImage", _I, "the image lacks the command", "use an image of vLLM")
     CREATE_CONTAINER_CONFIG_ERROR = _person(
         "CreateContainerConfigError", _I, "the container cannot be configured", "do as the message says")
-    CREATE_CONTAINER_ERROR = _person(
+    CREATE_CONTAINER_ERROR = _lasting(
         "CreateContainerError", _I, "the container cannot be created", "do as the message says")
-    RUN_CONTAINER_ERROR = _person(
+    RUN_CONTAINER_ERROR = _again(
         "RunContainerError", _I, "the container cannot be started", "do as the message says")
     CONTAINER_RUNTIME_FAILED = _passes(
         "ContainerRuntimeFailed", _I, "the node failed at the container, and tries again", "see the node if it lasts")
     CONTAINER_CANNOT_RUN = _person(
         "ContainerCannotRun", _I, "the container's command cannot run", "correct spec.engine.image")
-    GPU_RUNTIME_FAILED = _person(
+    GPU_RUNTIME_FAILED = _again(
         "GpuRuntimeFailed", _I, "the node's NVIDIA runtime cannot hand over the GPU",
         "check driver and container toolkit on the node")
     VOLUME_IN_USE = _passes(
@@ -513,12 +525,12 @@ class Reason(StrEnum):
     GATED_MODEL = _person("GatedModel", _V, "vLLM wants to fetch a model that needs a login", "name a local folder")
     SHARED_MEMORY_TOO_SMALL = _person(
         "SharedMemoryTooSmall", _V, "/dev/shm is too small", "leave the operator's volume in place, or enlarge it")
-    NCCL_FAILED = _person("NcclFailed", _V, "the GPUs cannot reach each other", "set NCCL_DEBUG=INFO, read the log")
+    NCCL_FAILED = _again("NcclFailed", _V, "the GPUs cannot reach each other", "set NCCL_DEBUG=INFO, read the log")
     DRIVER_TOO_OLD = _person(
         "DriverTooOld", _V, "the node's NVIDIA driver is too old for the image", "update it, or use an older image")
     NO_GPU_IN_CONTAINER = _person(
         "NoGpuInContainer", _V, "the container sees no GPU", "check resourceName and runtimeClassName")
-    GPU_FAILED = _person("GpuFailed", _V, "the GPU failed", "drain the node and test the GPU if it comes back")
+    GPU_FAILED = _again("GpuFailed", _V, "the GPU failed", "drain the node and test the GPU if it comes back")
     TOO_MANY_SEQUENCES = _person(
         "TooManySequences", _V, "the states of so many sequences do not fit beside the weights",
         "lower spec.engine.maxNumSeqs")
@@ -555,14 +567,14 @@ class Reason(StrEnum):
     STARTUP_PROBE_FAILED = _person(
         "StartupProbeFailed", _U, "the server was not up within its start-up budget",
         "use faster storage if the log shows progress")
-    LIVENESS_PROBE_FAILED = _person(
+    LIVENESS_PROBE_FAILED = _again(
         "LivenessProbeFailed", _U, "the server stopped answering, and was restarted", "read the previous log")
     OUT_OF_HOST_MEMORY = _person(
         "OutOfHostMemory", _U, "the container used more memory than its limit", "raise spec.resources.limits.memory")
-    SERVER_FAILED = _person("ServerFailed", _U, "the server ended with an error", "read the previous log")
-    ABORTED = _person("Aborted", _U, "the server was aborted, often by CUDA or NCCL", "read the previous log")
-    KILLED = _person("Killed", _U, "the server was killed", "read the previous log, and see the node")
-    SEGMENTATION_FAULT = _person("SegmentationFault", _U, "the server crashed", "read the previous log")
+    SERVER_FAILED = _again("ServerFailed", _U, "the server ended with an error", "read the previous log")
+    ABORTED = _again("Aborted", _U, "the server was aborted, often by CUDA or NCCL", "read the previous log")
+    KILLED = _again("Killed", _U, "the server was killed", "read the previous log, and see the node")
+    SEGMENTATION_FAULT = _again("SegmentationFault", _U, "the server crashed", "read the previous log")
     TERMINATED = _passes("Terminated", _U, "the server was asked to end, and is started again")
     ANSWERS_WRONG = _person(
         "AnswersWrong", _U, "the engine does not answer as its model, and got no user, or no line of a batch",

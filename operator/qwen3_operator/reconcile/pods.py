@@ -70,7 +70,7 @@ async def views_of(context: Context, pods: Iterable[Object], container: str) -> 
     """Pods, newest first, those that are being deleted left out."""
     living = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
     living.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)
-    views = [PodView(pod, lost=context.nodes.is_lost(str(pod["spec"].get("nodeName", "")))) for pod in living]
+    views = [_seen(context, pod) for pod in living]
     for index in range(min(len(views), MOST_EXAMINED)):
         views[index] = await _examine(context, views[index].pod["metadata"]["namespace"], views[index], container)
     return views
@@ -130,6 +130,12 @@ async def newest_startup(context: Context, pods: Sequence[Object], before: Mappi
         if stage.endswith("Seconds"):
             metrics.STARTUP_SECONDS.labels(stage.removesuffix("Seconds")).observe(seconds)
     return startup
+
+
+def _seen(context: Context, pod: Object) -> PodView:
+    now = context.now()
+    lost = context.nodes.is_lost(str(pod["spec"].get("nodeName", "")))
+    return PodView(pod, lost=lost, age=now - (_made_at(pod) or now))
 
 
 async def _examine(context: Context, namespace: str, view: PodView, container: str) -> PodView:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from qwen3_operator.api.conditions import condition_of, shorten
 from qwen3_operator.api.reasons import Reason
@@ -18,23 +18,6 @@ from qwen3_operator.naming import DEPLOYMENT_LABEL
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.status.pods import PodView, Trouble, pod_trouble
 
-REPEATED = 3
-"""A server that failed so often does not heal by another start."""
-PULLED_BY = timedelta(minutes=5)
-"""A registry that fails for so long."""
-_MAY_PASS = {
-    Reason.KILLED,
-    Reason.SERVER_FAILED,
-    Reason.ABORTED,
-    Reason.SEGMENTATION_FAULT,
-    Reason.GPU_FAILED,
-    Reason.NCCL_FAILED,
-    Reason.GPU_RUNTIME_FAILED,
-    Reason.LIVENESS_PROBE_FAILED,
-    Reason.RUN_CONTAINER_ERROR,
-    Reason.CREATE_CONTAINER_ERROR,
-}
-_OF_REGISTRY = {Reason.IMAGE_PULL_FAILED, Reason.IMAGE_PULL_NO_SPACE}
 _REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -48,7 +31,7 @@ async def failed_rollout(
     spec that was gone back from already, while this one is not tried.
     """
     present, late = made_from(server), timed_out(server)
-    if present is None or has_completed(server) or not (late or _final(pods, context.now())):
+    if present is None or has_completed(server) or not (late or _final(pods)):
         return None
     ours = await _replica_sets(context, server)
     newest = _of_present(server, ours)
@@ -57,7 +40,7 @@ async def failed_rollout(
     new = [view for view in pods if template_hash(view.pod) == template_hash(newest)]
     if any(condition_of(view.pod, "Ready").get("status") == "True" for view in new):
         return None  # the spec serves: what fails is one server, or its node
-    trouble = _final(new, context.now()) or (_never_came(new) if late == newest["metadata"]["name"] else None)
+    trouble = _final(new) or (_never_came(new) if late == newest["metadata"]["name"] else None)
     before = [(it, made) for it in ours if it is not newest and (made := made_from(it)) is not None]
     if trouble is None or (before and before[0][1].inputs == present.inputs):
         return None  # kubectl rollout restart: it is not the spec that changed
@@ -111,22 +94,10 @@ def _record(obj: Object) -> str | None:
     return (obj["metadata"].get("annotations") or {}).get(ANNOTATION)
 
 
-def _final(pods: Sequence[PodView], now: datetime) -> Trouble | None:
-    """The trouble of servers that have a node, where time will not heal it: one without is the scheduler's matter.
-
-    What one node, a registry or a crash may cause counts only when it has come again, or lasts.
-    """
-    for view in pods:
-        trouble = pod_trouble([view]) if view.placed else None
-        if trouble is None or not trouble.needs_a_person:
-            continue
-        age = now - (parse_time(view.pod["metadata"].get("creationTimestamp")) or now)
-        passes = (trouble.reason in _MAY_PASS and _restarts(view) < REPEATED) or (
-            trouble.reason in _OF_REGISTRY and age < PULLED_BY
-        )
-        if not passes:
-            return trouble
-    return None
+def _final(pods: Sequence[PodView]) -> Trouble | None:
+    """The trouble of servers that have a node, where time will not heal it: one without is the scheduler's matter."""
+    found = (pod_trouble([view]) for view in pods if view.placed)
+    return next((trouble for trouble in found if trouble is not None and trouble.needs_a_person), None)
 
 
 def _never_came(pods: Sequence[PodView]) -> Trouble | None:
@@ -137,10 +108,6 @@ def _never_came(pods: Sequence[PodView]) -> Trouble | None:
     # A node that is being added is too late: the old ones have room now.
     unplaced = [replace(view, node_coming=False) for view in pods if view.unplaced]
     return pod_trouble(unplaced) or Trouble(Reason.ENGINE_NOT_READY_IN_TIME, words)
-
-
-def _restarts(view: PodView) -> int:
-    return max((int(c.get("restartCount") or 0) for c in view.pod["status"].get("containerStatuses") or ()), default=0)
 
 
 def _revision(replica_set: Object) -> int:

@@ -72,9 +72,7 @@ class Conditions:
 
     def set_trouble(self, kind: Type, trouble: Trouble) -> None:
         """Set `kind` to what is wrong with pods."""
-        self.set(
-            kind, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person, since=trouble.since
-        )
+        self.set(kind, "False", trouble.reason, trouble.message, stalled=trouble.needs_a_person, since=trouble.since)
 
     def set(
         self,

@@ -247,7 +247,7 @@ def _telling(view: DeploymentView) -> list[PodView]:
 
     def counts(pod: PodView) -> bool:
         trouble = pod_trouble([pod]) if template_hash(pod.pod) != view.present_template else None
-        return trouble is None or not (trouble.needs_a_person or trouble.reason in FAULTS)
+        return trouble is None or not (trouble.reason.needs_person or trouble.reason in FAULTS)
 
     return list(view.pods) if view.present_template is None else list(filter(counts, view.pods))
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from qwen3_operator.api.conditions import condition_of
-from qwen3_operator.api.reasons import Reason
+from qwen3_operator.api.reasons import Act, Reason
 from qwen3_operator.api.times import parse_time
 from qwen3_operator.engine.diagnosis import Cause, diagnose_create_failure, diagnose_pod, has_ended
 
 Object = Mapping[str, Any]
+AGAIN = 3
+"""A container that ended so often does not heal by another start (Act.PERSON_IF_AGAIN)."""
+LASTS = timedelta(minutes=5)
+"""What a kubelet has tried for so long needs a person (Act.PERSON_IF_LASTS)."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,13 @@ class Trouble:
     message: str
     since: datetime | None = None
     """When it began at the earliest."""
+    may_pass: bool = False
+    """It is tried again, and has not come or lasted often enough to need a person."""
 
     @property
     def needs_a_person(self) -> bool:
         """Whether it goes on only when a person acts."""
-        return self.reason.needs_person
+        return self.reason.needs_person and not self.may_pass
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,8 @@ class PodView:
     """What the cluster's autoscaler said last of a pod without a node."""
     node_coming: bool = False
     """Whether that is that it adds one."""
+    age: timedelta = timedelta.max
+    """For how long it has been there."""
 
     @property
     def name(self) -> str:
@@ -87,7 +95,7 @@ def pod_trouble(
             words = f"pod {view.name} gets a node ({view.autoscaler}). Until it is there: {cause.message}"
             return Trouble(Reason.NODE_COMING, words)
         if cause is not None:
-            return Trouble(cause.reason, _words(view, cause, remedy or {}), _since(view))
+            return Trouble(cause.reason, _words(view, cause, remedy or {}), _since(view), _may_pass(view, cause.reason))
     return None
 
 
@@ -102,6 +110,16 @@ def _since(view: PodView) -> datetime | None:
     """When the trouble of a pod began at the earliest: with the pod, or when the scheduler found no node for it."""
     unplaced = condition_of(view.pod, "PodScheduled").get("lastTransitionTime") if view.unplaced else None
     return parse_time(unplaced or view.pod["metadata"].get("creationTimestamp"))
+
+
+def _may_pass(view: PodView, reason: Reason) -> bool:
+    """Whether what befalls a pod may pass: what a node, a registry or a crash causes counts when it comes again, or
+    lasts."""
+    starts = view.pod.get("status", {}).get("containerStatuses") or ()
+    often = max((int(container.get("restartCount") or 0) for container in starts), default=0)
+    return (reason.act is Act.PERSON_IF_AGAIN and often < AGAIN) or (
+        reason.act is Act.PERSON_IF_LASTS and view.age < LASTS
+    )
 
 
 def is_preempted(pod: Object) -> bool:

@@ -79,7 +79,7 @@ def pulling_pod(of: MadeFrom, created: datetime) -> PodView:
     state = {"name": "vllm", "state": {"waiting": {"reason": "ErrImagePull", "message": "registry: EOF"}}}
     status = {"phase": "Pending", "conditions": [PLACED], "containerStatuses": [state]}
     meta = {"name": "p", "labels": {"pod-template-hash": of.inputs}, "creationTimestamp": created.isoformat()}
-    return PodView({"metadata": meta, "status": status})
+    return PodView({"metadata": meta, "status": status}, age=NOW - created)
 
 
 def ready_pod(of: MadeFrom) -> PodView:
