@@ -166,6 +166,8 @@ def test_it_waits_for_servers_that_are_suspended(there: World) -> None:
     assert the_job(there)["spec"]["suspend"] is True and the_job(there)["metadata"]["uid"] == job["metadata"]["uid"]
     there.patch("Qwen3Deployment", "chat", {"spec": {"replicas": 1}})
     there.wait(lambda: the_job(there)["spec"]["suspend"] is False, "it goes on", within=60)
+    there.delete("Qwen3Deployment", "chat")
+    wait(there, "Completed", "False", "DeploymentNotFound")
 
 
 def test_what_it_came_to_outlives_pods_and_status(there: World) -> None:

@@ -80,7 +80,7 @@ class BatchJob(BatchReferences):
     async def _make_job(self, spec: Qwen3BatchSpec) -> None:
         """Make the Job once its model is there. One of the spec before runs until then."""
         server, before, view = await self._resolve(spec), self.view.job, self.view
-        missing = await self._servers_missing(spec)
+        missing = self._servers_missing(spec)
         if before is None:
             view.model, view.servers_missing = self.wanted_model, missing
         else:

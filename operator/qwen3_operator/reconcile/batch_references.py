@@ -54,12 +54,12 @@ class BatchReferences(Reconciliation):
         self.problems.append(replace(problem, message=f"Qwen3Deployment {name}: {problem.message}", field=where))
         return None
 
-    async def _servers_missing(self, spec: Qwen3BatchSpec) -> Problem | None:
+    def _servers_missing(self, spec: Qwen3BatchSpec) -> Problem | None:
         """Why the servers that run take no lines now; None where they do, or where the batch has its own engine."""
         if spec.target != RUNNING or spec.deployment_ref is None:
             return None
         name, where = spec.deployment_ref.name, "spec.deploymentRef.name"
-        found = await self.context.observe(QWEN3_DEPLOYMENTS, self._namespace, name)
+        found = self.context.store.get(QWEN3_DEPLOYMENTS, self._namespace, name)
         if found is None:
             words = f"Qwen3Deployment {name} does not exist: the lines wait for its servers. Create it"
             return Problem(Reason.DEPLOYMENT_NOT_FOUND, words, where)
