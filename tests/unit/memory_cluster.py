@@ -6,7 +6,11 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path as File
 from typing import Any
+
+import yaml
+from tests.cluster.rights import Right, granted
 
 from qwen3_operator.controller.cluster import ApiError
 from qwen3_operator.controller.kinds import Kind
@@ -17,9 +21,16 @@ from qwen3_operator.reconcile.watched import CHILDREN, WATCHED
 Object = dict[str, Any]
 Path = tuple[str, ...]
 
+_MANIFESTS = File(__file__).parents[2] / "deploy/base/operator.yaml"
+_RIGHTS = granted(yaml.safe_load_all(_MANIFESTS.read_text()), "qwen3-operator")
+_WITH_RIGHTS = {(right.group, right.resource) for right in _RIGHTS}
+
 
 class MemoryCluster:
-    """What `Cluster` does, on objects in a dict. Label selectors are of equality; ownerReferences merge by uid."""
+    """What `Cluster` does, on objects in a dict. Label selectors are of equality; ownerReferences merge by uid.
+
+    A request for which the installed operator has no right fails the test.
+    """
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str, str], Object] = {}
@@ -61,6 +72,7 @@ class MemoryCluster:
         return kind not in self.unknown
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
+        _need("get", kind)
         self.reads[f"get {kind.kind}"] += 1
         return copy.deepcopy(self.objects.get((kind.kind, namespace or "", name)))
 
@@ -74,6 +86,7 @@ class MemoryCluster:
         limit: int | None = None,
         only: Callable[[Object], bool] = lambda _: True,
     ) -> list[Object]:
+        _need("list", kind)
         self.reads[f"list {kind.kind}"] += 1
         wanted = dict(pair.split("=", 1) for pair in labels.split(",") if pair)
         found = (
@@ -96,7 +109,9 @@ class MemoryCluster:
         dry_run: bool = False,
     ) -> Object:
         meta = obj["metadata"]
+        _need("patch", kind, subresource)
         if dry_run:
+            _need("create", kind)
             return copy.deepcopy(obj)
         key = (kind.kind, meta["namespace"], meta["name"])
         live = self.objects.get(key)
@@ -104,6 +119,7 @@ class MemoryCluster:
         if live is None and (subresource or meta.get("uid")):
             raise ApiError(404 if subresource else 409, "NotFound", "it is not there")
         if live is None:
+            _need("create", kind)
             live = self.put(kind, {"metadata": {"namespace": meta["namespace"], "name": meta["name"]}})
         if not subresource and meta.get("uid", live["metadata"]["uid"]) != live["metadata"]["uid"]:
             raise ApiError(409, "Conflict", "it is another object")
@@ -119,6 +135,7 @@ class MemoryCluster:
 
     async def merge(self, kind: Kind, obj: Object, *, manager: str) -> Object:
         """Lists are replaced whole, whoever applied what was in them."""
+        _need("patch", kind)
         meta = obj["metadata"]
         live = self.objects.get((kind.kind, meta["namespace"], meta["name"]))
         self.writes.append(("patch", kind.kind, meta["name"]))
@@ -139,6 +156,7 @@ class MemoryCluster:
 
     async def create(self, kind: Kind, obj: Object, *, manager: str) -> Object:
         meta = obj["metadata"]
+        _need("create", kind)
         self.writes.append(("create", kind.kind, meta["name"]))
         if (kind.kind, meta.get("namespace"), meta["name"]) in self.objects:
             raise ApiError(409, "AlreadyExists", "it is there")
@@ -146,6 +164,7 @@ class MemoryCluster:
 
     async def replace(self, kind: Kind, obj: Object, *, manager: str) -> Object:
         meta = obj["metadata"]
+        _need("update", kind)
         self.writes.append(("update", kind.kind, meta["name"]))
         live = self.objects.get((kind.kind, meta.get("namespace"), meta["name"]))
         if live is None:
@@ -156,6 +175,7 @@ class MemoryCluster:
         return copy.deepcopy(self.put(kind, obj))
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str) -> None:
+        _need("delete", kind)
         live = self.objects.get((kind.kind, namespace, name))
         self.writes.append(("delete", kind.kind, name))
         if live is None or live["metadata"]["uid"] != uid:
@@ -197,6 +217,14 @@ class MemoryCluster:
 
 
 _APPLIED = ("metadata", "spec", "data", "addressType", "endpoints", "ports")
+
+
+def _need(verb: str, kind: Kind, subresource: str | None = None) -> None:
+    """Check a right against what every installation has; a chart value's is for tests/cluster."""
+    group = kind.api_version.rpartition("/")[0]
+    resource = kind.plural + (f"/{subresource}" if subresource else "")
+    right = Right(verb, group, resource)
+    assert right in _RIGHTS or (group, kind.plural) not in _WITH_RIGHTS, f"the operator may not {right}"
 
 
 def _has(obj: Object, path: str, value: str) -> bool:

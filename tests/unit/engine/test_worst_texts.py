@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import pytest
@@ -37,15 +36,27 @@ def seconds(work: Callable[[], Any]) -> float:
     return best
 
 
-@cache
 def slowness() -> float:
-    """How much slower than the machine on which the limits were set, at least 1."""
+    """How much slower than the machine on which the limits were set it is now, at least 1."""
     text = "abc def " * (SIZE // 8)
     return max(1.0, seconds(lambda: re.findall(r"[a-c]{1,9} [d-f]{1,9}x", text)) / 0.005)
 
 
-def dearest(pattern: re.Pattern[str]) -> tuple[float, str]:
-    """(seconds, text) of the worst text."""
+def cost(work: Callable[[], Any]) -> float:
+    """Seconds of `work` on the machine on which the limits were set, the best of up to five.
+
+    Both are measured at once: neighbours that share a core's caches come and go.
+    """
+    best = float("inf")
+    for _ in range(5):
+        best = min(best, seconds(work) / slowness())
+        if best < LIMIT:
+            break
+    return best
+
+
+def dearest(pattern: re.Pattern[str]) -> str:
+    """The worst text of a pattern."""
     texts = [bounded(text) for text in worst_texts(pattern)]
 
     def once(text: str) -> float:
@@ -53,21 +64,21 @@ def dearest(pattern: re.Pattern[str]) -> tuple[float, str]:
         pattern.search(text)
         return time.process_time() - started
 
-    text = max(texts, key=once)
-    return seconds(lambda: pattern.search(text)), text
+    return max(texts, key=once)
 
 
 @pytest.mark.parametrize("pattern", ROWS)
 def test_the_worst_text_of_each_pattern(pattern: Pattern) -> None:
-    took, text = dearest(pattern.match)
-    assert took < LIMIT * slowness(), f"{took:.3f} s for {text[:100]!r}"
+    text = dearest(pattern.match)
+    took = cost(lambda: pattern.match.search(text))
+    assert took < LIMIT, f"{took:.3f} s for {text[:100]!r}"
 
 
 @pytest.mark.parametrize("pattern", STARTUP)
 def test_the_worst_text_of_a_start(pattern: re.Pattern[str]) -> None:
-    _, text = dearest(pattern)
-    took = seconds(lambda: parse_startup_log(text.splitlines()))
-    assert took < LIMIT * slowness(), f"{took:.3f} s for {text[:100]!r}"
+    text = dearest(pattern)
+    took = cost(lambda: parse_startup_log(text.splitlines()))
+    assert took < LIMIT, f"{took:.3f} s for {text[:100]!r}"
 
 
 @pytest.mark.parametrize("pattern", ROWS + STARTUP)
@@ -111,14 +122,14 @@ LOGS = {
 def test_a_whole_log(name: str) -> None:
     log = LOGS[name]
     pod = {"status": {"containerStatuses": [{"name": "vllm", "state": {"terminated": {"exitCode": 1}}}]}}
-    assert seconds(lambda: diagnose_log(log)) < LIMIT * slowness()
-    assert seconds(lambda: diagnose_pod(pod, log)) < LIMIT * slowness()
+    assert cost(lambda: diagnose_log(log)) < LIMIT
+    assert cost(lambda: diagnose_pod(pod, log)) < LIMIT
 
 
 @pytest.mark.parametrize("pattern", [row for row in ROWS if str(row.id).startswith("log-")])
 def test_a_whole_log_of_a_patterns_worst_text(pattern: Pattern) -> None:
-    _, text = dearest(pattern.match)
-    assert seconds(lambda: diagnose_log(text)) < LIMIT * slowness()
+    text = dearest(pattern.match)
+    assert cost(lambda: diagnose_log(text)) < LIMIT
 
 
 MESSAGES = {
@@ -134,8 +145,8 @@ MESSAGES = {
 def test_what_a_scheduler_says(name: str) -> None:
     """Another scheduler may say anything."""
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": MESSAGES[name]}
-    assert seconds(lambda: diagnose_pod({"status": {"conditions": [condition]}})) < LIMIT * slowness()
-    assert seconds(lambda: diagnose_create_failure(MESSAGES[name])) < LIMIT * slowness()
+    assert cost(lambda: diagnose_pod({"status": {"conditions": [condition]}})) < LIMIT
+    assert cost(lambda: diagnose_create_failure(MESSAGES[name])) < LIMIT
 
 
 def test_lines_are_cut_and_the_last_are_read() -> None:

@@ -143,16 +143,6 @@ async def test_a_job_of_the_spec_before_does_not_wait_for_the_servers_of_the_nex
     assert reported(status, "Completed")[1] == "Starting"
 
 
-async def test_a_deployment_that_the_watch_has_not_shown_is_asked_for(world: World) -> None:
-    """To suspend a Job kills its pods: a gap in what was seen is no reason."""
-    chat(world, ready=1)
-    await world.running(**RUNNING)
-    world.cluster.reads.clear()
-    world.remove(QWEN3_DEPLOYMENTS, "chat")
-    await world.reconcile()
-    assert world.cluster.reads["get Qwen3Deployment"] >= 1
-
-
 async def test_where_an_autoscaler_has_the_number_spec_replicas_says_nothing(world: World) -> None:
     """What there is of servers does: spec.replicas is only what is gone back to."""
     scaled: dict[str, Any] = {
