@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -36,10 +37,11 @@ TROUBLE_GROWTH = 0.25
 @dataclass(frozen=True)
 class Requeue:
     """Reconcile again in `after` seconds. `trouble`: something is in the way, and no event will say when it is gone;
-    the longer that lasts, the less often it is tried."""
+    the longer that lasts, the less often it is tried, but not later than `by` seconds from now."""
 
     after: float
     trouble: bool = False
+    by: float = math.inf
 
 
 class _Why(IntEnum):
@@ -139,7 +141,8 @@ class KeyedQueue(Generic[K]):
             since = self._trouble.setdefault(key, _now())
             late = (_now() - since - TROUBLE_PATIENCE) * TROUBLE_GROWTH
             # Never later than asked for while a person may be waiting for it.
-            self.add_after(key, min(LAST_DELAY, max(again.after, late)) * random.uniform(0.75, 1.0))
+            delay = min(LAST_DELAY, max(again.after, late)) * random.uniform(0.75, 1.0)
+            self.add_after(key, min(again.by, delay))
             return
         self._trouble.pop(key, None)
         if again is not None:

@@ -15,7 +15,7 @@ from qwen3_operator.naming import INSTANCE, model_labels, owner_reference
 Object = Mapping[str, Any]
 
 UNKNOWN_SIZE = "50Gi"
-"""Of a model whose size is not known."""
+"""Of a model whose size is not known, and which has no claim yet."""
 
 
 def model_claim(namespace: str, name: str, uid: str, spec: Qwen3ModelSpec, size: str, retention: str) -> dict[str, Any]:
@@ -54,10 +54,9 @@ def claim_size(
     if spec.storage.size is not None:
         sizes = [str(spec.storage.size)]
     else:
-        sizes = [_model_size(spec.id, repository_bytes)]
-        if needed_bytes:
-            sizes.append(gibibytes(volume_bytes(needed_bytes)))
-    return max([*([has] if has else []), *sizes], key=quantity)
+        known = [_catalogue_bytes(spec.id) or repository_bytes, needed_bytes]
+        sizes = [gibibytes(volume_bytes(it)) for it in known if it]
+    return max([*([has] if has else []), *sizes], key=quantity, default=UNKNOWN_SIZE)
 
 
 def size_is_known(spec: Qwen3ModelSpec, live: Object | None) -> bool:
@@ -73,11 +72,6 @@ def requested(live: Object | None) -> str:
 def is_bound(live: Object | None) -> bool:
     """Whether a claim has its volume."""
     return bool((live or {}).get("status", {}).get("phase") == "Bound")
-
-
-def _model_size(model_id: str, repository_bytes: int | None) -> str:
-    known = _catalogue_bytes(model_id) or repository_bytes
-    return gibibytes(volume_bytes(known)) if known else UNKNOWN_SIZE
 
 
 def _catalogue_bytes(model_id: str) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -24,6 +24,7 @@ from qwen3_operator.naming import (
 from qwen3_operator.plan.endpoint import hub_of, sends_token_in_clear
 from qwen3_operator.settings import Settings
 
+Object = Mapping[str, Any]
 CONTAINER = "download"
 USER, GROUP = 65532, 2000
 """The downloader's user, and the group that servers share with it (vllm's own user is 2000 in the official image)."""
@@ -37,6 +38,8 @@ PERMANENT_EXITS = [2, 10, 11, 12, 13, 20]
 TRIES = 6
 """Pods of one Job; a pod continues where the one before stopped."""
 KEEP_FINISHED_SECONDS = 24 * 3600
+MOST_BESIDE = 100
+"""Qwen3Deployments whose node a Job prefers."""
 
 
 class Step(StrEnum):
@@ -70,7 +73,7 @@ def model_job(
     cannot change.
 
     `causes`: what else makes a new Job when it changes, because a failure may be mended by it: the claim's uid and
-    size, the Secret's and the ConfigMap's resourceVersion, the moment of a fault in the copy. `beside`:
+    size, the Secret's and the ConfigMap's resourceVersion, when the copy that is doubted was verified. `beside`:
     Qwen3Deployments whose servers may run on the volume now; the Job prefers their node, and is the same Job whoever
     they are. `revision`, `path`: what REMOVE frees.
     """
@@ -112,6 +115,13 @@ def model_job(
             "template": template,
         },
     }
+
+
+def fetches_another(job: Object, spec: Qwen3ModelSpec) -> bool:
+    """Whether a Job of a Qwen3Model fetches another folder than that of its present spec."""
+    pod = ((job.get("spec") or {}).get("template") or {}).get("spec") or {}
+    said = {word for container in pod.get("containers") or () for word in container.get("args") or ()}
+    return not said & {_target(model_path(spec)), *_MODES[Step.REMOVE]}
 
 
 def ca_bundle(spec: Qwen3ModelSpec, settings: Settings) -> tuple[str, str] | None:
@@ -162,7 +172,8 @@ def _pod(name: str, spec: Qwen3ModelSpec, settings: Settings, step: Step, revisi
 
 def _beside(servers: Sequence[str], affinity: dict[str, Any]) -> dict[str, Any]:
     """`affinity` and a preference for the node of these servers: there a ReadWriteOnce volume is attached."""
-    selector = {"matchExpressions": [{"key": DEPLOYMENT_LABEL, "operator": "In", "values": sorted(servers)}]}
+    some = sorted(servers)[:MOST_BESIDE]
+    selector = {"matchExpressions": [{"key": DEPLOYMENT_LABEL, "operator": "In", "values": some}]}
     near = {"weight": 100, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": selector}}
     pods = affinity.get("podAffinity") or {}
     key = "preferredDuringSchedulingIgnoredDuringExecution"
@@ -180,7 +191,7 @@ _MODES = {
 
 def _arguments(spec: Qwen3ModelSpec, settings: Settings, step: Step, revision: str, path: str) -> list[str]:
     mode = _MODES[step]
-    target = [] if step is Step.LIST else [f"--target={'/'.join(part for part in (MODELS_DIR, path) if part)}"]
+    target = [] if step is Step.LIST else [_target(path)]
     options, wanted = spec.download, []
     if options.allow_patterns:
         wanted.append(f"--allow={','.join(options.allow_patterns)}")
@@ -203,6 +214,10 @@ def _arguments(spec: Qwen3ModelSpec, settings: Settings, step: Step, revision: s
         *wanted,
         "--json",
     ]
+
+
+def _target(path: str) -> str:
+    return f"--target={'/'.join(part for part in (MODELS_DIR, path) if part)}"
 
 
 def _environment(spec: Qwen3ModelSpec, settings: Settings, step: Step) -> list[dict[str, Any]]:

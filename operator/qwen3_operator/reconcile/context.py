@@ -225,7 +225,7 @@ class Context:
 
     async def warnings_about(self, obj: Mapping[str, Any]) -> list[str]:
         """Warning Events about one object, oldest first, each with its reason."""
-        return [f"{e.get('reason', '')}: {e.get('note', '')}" for e in await self.events_about(obj, "Warning")]
+        return [event_words(event) for event in await self.events_about(obj, "Warning")]
 
 
 def refused(kind: Kind, name: str, error: ApiError) -> Problem:
@@ -245,6 +245,11 @@ def _identity(desired: Object) -> dict[str, str]:
     """The labels that say for what an object was made."""
     labels = desired["metadata"].get("labels") or {}
     return {key: value for key, value in labels.items() if key == MANAGED_BY or key in OWNER_LABELS}
+
+
+def event_words(event: Object) -> str:
+    """What an Event says, with its reason."""
+    return f"{event.get('reason', '')}: {event.get('note', '')}"
 
 
 def last_seen(event: Object) -> str:

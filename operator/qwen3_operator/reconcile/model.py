@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,17 +13,17 @@ from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, JOBS, SECRETS
-from qwen3_operator.controller.ownership import NameTaken, OwnerGoing, is_controlled_by
+from qwen3_operator.controller.ownership import OwnerGoing, is_controlled_by
 from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.controller.store import OWNER
 from qwen3_operator.desired.claim import claim_size, is_bound, model_claim, requested, size_is_known
-from qwen3_operator.desired.download import CONTAINER, Step, ca_bundle, model_job
+from qwen3_operator.desired.download import CONTAINER, Step, ca_bundle, fetches_another, model_job
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import QWEN3_MODELS, claim_name
 from qwen3_operator.plan.endpoint import check_endpoint
 from qwen3_operator.reconcile.compile_cache import class_without_growth
-from qwen3_operator.reconcile.context import Context, refused
+from qwen3_operator.reconcile.context import Context, event_words, last_seen, refused
 from qwen3_operator.reconcile.holders import holders_of, is_made_for_users, retention, users_of
 from qwen3_operator.reconcile.key import Key
 from qwen3_operator.reconcile.pods import pods_of_job, views_of, why_no_pods
@@ -40,6 +40,9 @@ from qwen3_operator.status.model_ready import verified_copy
 from qwen3_operator.status.pods import PodView
 from qwen3_operator.status.report import final_report
 from qwen3_operator.status.view import ModelView
+
+_WAITS_FOR_POD = {"WaitForFirstConsumer", "WaitForPodScheduled"}
+"""Reasons of Events about a claim whose class binds it for a pod."""
 
 
 async def reconcile_model(context: Context, key: Key) -> Requeue | float | None:
@@ -68,6 +71,7 @@ async def reconcile_model(context: Context, key: Key) -> Requeue | float | None:
 class _Reconciliation(Reconciliation):
     claim: Object | None = None
     claim_events: list[str] = field(default_factory=list)
+    claim_waits: bool = False
     grows_to: str = ""
     fixed_class: str = ""
     step: Step = Step.DOWNLOAD
@@ -90,6 +94,7 @@ class _Reconciliation(Reconciliation):
             problems=self.problems,
             claim=self.claim,
             claim_events=self.claim_events,
+            claim_waits=self.claim_waits,
             grows_to=self.grows_to,
             fixed_class=self.fixed_class,
             step=self.step,
@@ -113,21 +118,26 @@ class _Reconciliation(Reconciliation):
         self.retention = retention(self.context, self.obj)
         self.endpoint = spec.endpoint or self.context.settings.hub_endpoint
         await self._find_claim(spec)
+        if spec.suspend:
+            await self._delete_jobs(lambda job: job_result(job) != "Complete")
         if spec.adapter_of is not None and not await self._base_is_ready(spec.adapter_of.name):
             return
+        listed = None
         if not spec.suspend and not self.problems and not self._knows_size(spec):
             await self._work(spec, Step.LIST)
             listed = (final_report(self.pods, "Complete") or {}).get("bytes")
-            if listed is None:
+            if not listed:
                 return
-            await self._ensure_claim(spec, repository_bytes=int(listed))
-            return  # the claim's own event brings the next reconcile
-        await self._ensure_claim(spec)
+        await self._ensure_claim(spec, repository_bytes=listed)
         if self._is_in_place(spec, self._status):
-            await self._free_superseded(spec)
+            # A revision that was wanted in between is not fetched any more.
+            await self._delete_jobs(lambda job: job_result(job) is None and fetches_another(job, spec))
+            if not spec.suspend:
+                freed = await free_superseded(self.context, self.obj, spec, self.used_by)
+                self.removed = freed.removed
+                self.problems += freed.problems
             return
         if spec.suspend:
-            await self._delete_jobs(keep="")
             return
         await self._work(spec, self._next_step(spec))
         if job_failed(self.job, self.pods) and (needed := needed_volume(self.pods, self.claim)):
@@ -144,12 +154,16 @@ class _Reconciliation(Reconciliation):
         retry: datetime | None = parse_time((status.get("download") or {}).get("retryAt"))
         if job_failed(self.job, self.pods) and retry is not None and not self.grows_to:
             wait = max(1.0, (retry - self.context.now()).total_seconds())
-            unwatched = spec.token_secret_ref or ca_bundle(spec, self.context.settings)  # nobody watches these
-            return min(wait, TROUBLE_SECONDS) if unwatched else wait
+            return Requeue(TROUBLE_SECONDS, trouble=True, by=wait) if self._may_mend_unseen(spec) else wait
         if any(view.pod.get("status", {}).get("phase") == "Running" for view in self.pods):
             return PROGRESS_SECONDS
         unexplained = lacks_pods(self.job) and not self.pods and not self.pods_refused
         return Requeue(EVENT_SECONDS if unexplained else TROUBLE_SECONDS, trouble=True)
+
+    def _may_mend_unseen(self, spec: Qwen3ModelSpec) -> bool:
+        """Whether another content of a Secret or ConfigMap, which nobody watches, would make another Job."""
+        settings = self.context.settings
+        return bool((spec.token_secret_ref and settings.read_secrets) or ca_bundle(spec, settings))
 
     def _is_in_place(self, spec: Qwen3ModelSpec, status: Object) -> bool:
         """Whether the copy is complete by `status`, and no user has met a fault in it since it was verified."""
@@ -221,7 +235,7 @@ class _Reconciliation(Reconciliation):
 
     async def _work(self, spec: Qwen3ModelSpec, step: Step) -> None:
         """Have the Job for one step, and see what it says."""
-        self.step = step
+        self.step, self.job, self.pods = step, None, []
         if not self.problems:
             await self._ensure_job(spec, step)
         if self.job is not None:
@@ -231,7 +245,7 @@ class _Reconciliation(Reconciliation):
         claim = (self.claim or {}).get("metadata", {}).get("uid", "")
         causes = [claim, requested(self.claim), *await self._references(spec)]
         if self.suspected_at:
-            causes.append(self.suspected_at)
+            causes.append(self._status["model"].get("verifiedAt", ""))
         if self.problems:
             return
         settings = self.context.settings
@@ -248,22 +262,16 @@ class _Reconciliation(Reconciliation):
         name = wanted["metadata"]["name"]
         self.job = self.context.own(JOBS, self._namespace, name, self._uid)
         if self.job is not None and self._retry_is_due(name):
-            await self._delete_jobs(keep="")
+            await self._delete_jobs()
             self.job = None
         if self.job is None:
-            await self._delete_jobs(keep=name)
+            await self._delete_jobs(lambda job: job["metadata"]["name"] != name)
             try:
                 self.job = await self.context.ensure(JOBS, wanted)
             except OwnerGoing:
                 pass  # of a deleted model of this name: the event of its end brings the next reconcile
             except ApiError as error:
                 self.problems.append(refused(JOBS, name, error))
-
-    async def _free_superseded(self, spec: Qwen3ModelSpec) -> None:
-        try:
-            self.removed = await free_superseded(self.context, self.obj, spec, self.used_by)
-        except NameTaken as error:
-            self.problems.append(refused(JOBS, error.name, error))
 
     async def _references(self, spec: Qwen3ModelSpec) -> list[str]:
         """Versions of Secret and ConfigMap that the Job needs; they change with the content. Or problems."""
@@ -287,7 +295,7 @@ class _Reconciliation(Reconciliation):
 
     async def _observe_job(self) -> None:
         assert self.job is not None
-        self.pods = await views_of(self.context, await pods_of_job(self.context, self.job), CONTAINER)
+        self.pods = await views_of(self.context, await pods_of_job(self.context, self.job), None)
         if not self.pods:
             self.pods_refused = await why_no_pods(self.context, self.job)
         for view in self.pods:
@@ -295,15 +303,21 @@ class _Reconciliation(Reconciliation):
                 self.log_tail = await self.context.cluster.logs(self._namespace, view.name, CONTAINER, tail=5)
 
     async def _observe_claim_trouble(self) -> None:
-        if self.claim is not None and not is_bound(self.claim):
-            self.claim_events = await self.context.warnings_about(self.claim)
+        if self.claim is None or is_bound(self.claim):
+            return
+        warnings = await self.context.events_about(self.claim, "Warning")
+        if not warnings:
+            return
+        self.claim_events = [event_words(event) for event in warnings]
+        others = await self.context.events_about(self.claim, "Normal")
+        waits = [last_seen(event) for event in others if event.get("reason") in _WAITS_FOR_POD]
+        self.claim_waits = bool(waits) and waits[-1] > last_seen(warnings[-1])
 
-    async def _delete_jobs(self, keep: str) -> None:
-        """Remove the Jobs of this model other than `keep`: of a spec before, or failed and due again."""
+    async def _delete_jobs(self, which: Callable[[Object], bool] = lambda _: True) -> None:
+        """Remove Jobs of this model: of a spec before, or failed and due again."""
         for job in self.context.store.find(JOBS, OWNER, self._uid):
-            meta = job["metadata"]
-            ours = is_controlled_by(job, self._uid)
-            if ours and meta["name"] != keep and not meta.get("deletionTimestamp"):
+            ours = is_controlled_by(job, self._uid) and not job["metadata"].get("deletionTimestamp")
+            if ours and which(job):
                 await self.context.delete(JOBS, job)
 
 

@@ -66,8 +66,9 @@ async def why_no_pods(context: Context, job: Object) -> str:
     return str(said[-1].get("note", "")).partition("Error creating: ")[2] if said else ""
 
 
-async def views_of(context: Context, pods: Iterable[Object], container: str) -> list[PodView]:
-    """Pods, newest first, those that are being deleted left out."""
+async def views_of(context: Context, pods: Iterable[Object], container: str | None) -> list[PodView]:
+    """Pods, newest first, those that are being deleted left out. `container`: whose log says why one ended; None where
+    its termination message does."""
     living = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
     living.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)
     views = [_seen(context, pod) for pod in living]
@@ -138,8 +139,10 @@ def _seen(context: Context, pod: Object) -> PodView:
     return PodView(pod, lost=lost, age=now - (_made_at(pod) or now))
 
 
-async def _examine(context: Context, namespace: str, view: PodView, container: str) -> PodView:
-    if view.failed and view.pod.get("status", {}).get("phase") != "Succeeded":
+async def _examine(context: Context, namespace: str, view: PodView, container: str | None) -> PodView:
+    if view.failed and container is None:
+        return view
+    if view.failed and container is not None and view.pod.get("status", {}).get("phase") != "Succeeded":
         restarted = not _ended_now(view.pod, container)
         log = await context.cluster.logs(namespace, view.name, container, tail=LOG_LINES, previous=restarted)
         return replace(view, log=log, events=await context.warnings_about(view.pod))

@@ -3,53 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from qwen3_operator.api.model import Qwen3ModelSpec
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.times import parse_time
-from qwen3_operator.controller.cluster import Object
+from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import DEPLOYMENTS, JOBS, PODS
+from qwen3_operator.controller.ownership import OwnerGoing
 from qwen3_operator.controller.store import UNDECODABLE
 from qwen3_operator.desired.download import Step, model_job
 from qwen3_operator.desired.rollout import has_completed
-from qwen3_operator.naming import (
-    MODEL_LABEL,
-    QWEN3_MODELS,
-    claim_name,
-    model_path,
-)
-from qwen3_operator.reconcile.context import Context
+from qwen3_operator.engine.problem import Problem
+from qwen3_operator.naming import MODEL_LABEL, QWEN3_MODELS, claim_name, model_path
+from qwen3_operator.reconcile.context import Context, refused
 from qwen3_operator.reconcile.in_use import may_use_another, mounts
+from qwen3_operator.reconcile.pods import pods_of_job
 from qwen3_operator.status.download import LONGEST_RETRY
 from qwen3_operator.status.jobs import job_result
+from qwen3_operator.status.pods import PodView
+from qwen3_operator.status.report import final_report
 
 
-async def free_superseded(context: Context, model: Object, spec: Qwen3ModelSpec, users: Sequence[str]) -> list[str]:
-    """Have a Job remove the folders that `status.superseded` of the Qwen3Model names, one after the other, once nothing
-    uses any of them. Returns those that are gone. Raises NameTaken, ApiError."""
-    superseded = (model.get("status") or {}).get("superseded") or []
-    if not superseded or spec.suspend:
-        return []
-    meta, first = model["metadata"], superseded[0]
-    wanted = model_job(
-        meta["namespace"],
-        meta["name"],
-        meta["uid"],
-        spec,
-        context.settings,
-        Step.REMOVE,
-        beside=users,
-        revision=first.get("revision") or spec.revision,
-        path=first["path"],
-    )
-    job = context.own(JOBS, meta["namespace"], wanted["metadata"]["name"], meta["uid"])
-    if job is None:
-        if await _servers_are_elsewhere(context, model, spec):
-            return []
-        job = await context.ensure(JOBS, wanted)
-    if job_result(job) == "Failed" and _rested(context, job):
-        await context.delete(JOBS, job, wanted)
-    return [first["path"]] if job_result(job) == "Complete" else []
+@dataclass
+class Freed:
+    """What came of the folders of revisions before."""
+
+    removed: list[str] = field(default_factory=list)
+    """Paths of those that are gone."""
+    problems: list[Problem] = field(default_factory=list)
+    """Why others are not."""
+
+
+async def free_superseded(context: Context, model: Object, spec: Qwen3ModelSpec, users: Sequence[str]) -> Freed:
+    """Have Jobs remove the folders that `status.superseded` of the Qwen3Model names, one after the other, once nothing
+    uses any of them; one that cannot be removed is not in the way of the others. Raises ApiError that may pass."""
+    meta, freed = model["metadata"], Freed()
+    for folder in (model.get("status") or {}).get("superseded") or []:
+        path, revision = folder["path"], folder.get("revision") or spec.revision
+        wanted = model_job(
+            meta["namespace"],
+            meta["name"],
+            meta["uid"],
+            spec,
+            context.settings,
+            Step.REMOVE,
+            beside=users,
+            revision=revision,
+            path=path,
+        )
+        job = context.own(JOBS, meta["namespace"], wanted["metadata"]["name"], meta["uid"])
+        if job is None:
+            if not await _servers_are_elsewhere(context, model, spec):
+                await _make(context, wanted, freed)
+            break
+        if job_result(job) == "Complete":
+            freed.removed.append(path)
+        if job_result(job) != "Failed":
+            break
+        freed.problems.append(await _why(context, job, path))
+        if _rested(context, job):
+            await context.delete(JOBS, job, wanted)
+            break
+    return freed
+
+
+async def _make(context: Context, wanted: Object, freed: Freed) -> None:
+    try:
+        await context.ensure(JOBS, wanted)
+    except OwnerGoing:
+        pass  # of a deleted model of this name: the event of its end brings the next reconcile
+    except ApiError as error:
+        freed.problems.append(refused(JOBS, wanted["metadata"]["name"], error))
+
+
+async def _why(context: Context, job: Object, path: str) -> Problem:
+    """Why a folder could not be removed, in the words of its Job's last pod."""
+    pods = [PodView(pod) for pod in await pods_of_job(context, job)]
+    report = final_report(pods, "Failed") or {}
+    words = report.get("message") or "its Job ended without a report"
+    reason = Reason.of(report.get("reason") or Reason.DOWNLOAD_FAILED)
+    return Problem(reason, f"the folder {path} of a revision before is not removed (it is tried again): {words}")
 
 
 async def _servers_are_elsewhere(context: Context, model: Object, spec: Qwen3ModelSpec) -> bool:

@@ -12,7 +12,7 @@ from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.quantity import quantity
 from qwen3_operator.desired.claim import requested
 from qwen3_operator.desired.download import Step
-from qwen3_operator.engine.diagnosis import diagnose_claim
+from qwen3_operator.engine.diagnosis import Cause, diagnose_claim
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import claim_name, model_path
 from qwen3_operator.status.accepted import in_words, set_accepted
@@ -29,6 +29,8 @@ Object = Mapping[str, Any]
 
 SHOWN_USERS = 20
 """Users whose names are in the status."""
+MOST_SUPERSEDED = 64
+"""Folders in the status."""
 
 
 def is_complete(spec: Qwen3ModelSpec, status: Object, claim: Object | None) -> bool:
@@ -53,6 +55,8 @@ def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Obj
     """The status of the Qwen3Model `name`, from its `previous` status and what was seen."""
     conditions = Conditions(MODEL_TYPES, Before(previous, generation, view.now))
     download = download_status(spec, previous.get("download") or {}, view)
+    if download.get("path") in view.removed:
+        download = {}  # nothing is there of it any more
     in_place = is_complete(spec, previous, view.claim) and not view.suspected_at
     copy = dict(previous["model"]) if in_place else _verified_copy(name, spec, view)
     _set_accepted(conditions, spec, copy, view)
@@ -69,7 +73,9 @@ def model_status(name: str, spec: Qwen3ModelSpec, generation: int, previous: Obj
     if view.used_by:  # the API server drops a set that becomes empty, and it would be written again and again
         result["usedBy"] = sorted(set(view.used_by[:SHOWN_USERS]))
     result |= {"users": len(view.used_by), "retentionPolicy": view.retention}
-    result |= {key: it for key, it in (("decidedBy", view.decided_by), ("endpoint", view.endpoint)) if it}
+    # The files that are in place come from where they came from, whatever the spec says since.
+    endpoint = (in_place and previous.get("endpoint")) or view.endpoint
+    result |= {key: it for key, it in (("decidedBy", view.decided_by), ("endpoint", endpoint)) if it}
     if copy:
         result["model"] = copy
     elif _still_there(previous.get("model"), view.claim):
@@ -107,17 +113,17 @@ def _still_there(copy: Object | None, claim: Object | None) -> bool:
 
 def _superseded(spec: Qwen3ModelSpec, previous: Object, served: Object | None, view: ModelView) -> list[dict[str, str]]:
     """Folders of revisions before, whole or in part, that nobody removed yet. A claim of others is left alone, and an
-    adapter's is its model's."""
+    adapter's is its model's. Of more than the status has room for, the last are left on the volume."""
     if spec.storage.existing_claim or spec.adapter_of:
         return []
     in_use = {model_path(spec), (served or {}).get("path")}
-    known = [*(previous.get("superseded") or []), previous.get("model") or {}, previous.get("download") or {}]
+    known = [previous.get("model") or {}, *(previous.get("superseded") or []), previous.get("download") or {}]
     found = {
         copy["path"]: {"revision": str(copy.get("revision") or ""), "path": copy["path"]}
         for copy in known
         if copy.get("path") and copy["path"] not in in_use and copy["path"] not in view.removed
     }
-    return [found[path] for path in sorted(found)]
+    return [found[path] for path in sorted(list(found)[:MOST_SUPERSEDED])]
 
 
 _WITNESS = {
@@ -156,13 +162,21 @@ def _set_volume(conditions: Conditions, view: ModelView) -> None:
     elif phase == "Lost":
         words = f"the volume of claim {name} is gone: delete the claim"
         conditions.set(kind, "False", Reason.VOLUME_LOST, words, stalled=True)
-    elif view.claim_events:
-        cause = diagnose_claim(view.claim_events[-1])
+    elif (cause := _claim_trouble(view)) is not None:
         words = f"claim {name} is not bound: {cause.message}. To do: {cause.remedy}"
         conditions.set(kind, "False", cause.reason, words, stalled=cause.reason.needs_person)
     else:
         # WaitForFirstConsumer: it binds when the Job's pod is scheduled.
         conditions.set(kind, "Unknown", Reason.PENDING, f"claim {name} waits to be bound")
+
+
+def _claim_trouble(view: ModelView) -> Cause | None:
+    """Why the claim is not bound. What a person had to mend, like a class that is missing, is mended where the claim
+    waits for a pod since; its Event is there for an hour."""
+    if not view.claim_events:
+        return None
+    cause = diagnose_claim(view.claim_events[-1])
+    return None if view.claim_waits and cause.reason.needs_person else cause
 
 
 def _set_download(

@@ -36,13 +36,13 @@ def fault_at(previous: Object, pods: Sequence[PodView], copy: Object | None) -> 
 
 
 def suspected_at(copy: Object, users: Iterable[Object], model: str) -> str:
-    """When users of the Qwen3Model `model` last met a fault in its verified `copy` that is worth another verification;
+    """When users of the Qwen3Model `model` first met a fault in its verified `copy` that is worth another verification;
     empty where there is none."""
     named = [status for user in users if ((status := user.get("status") or {}).get("model") or {}).get("name") == model]
     faults = [moment for status in named if (moment := parse_time(status.get("modelFaultAt")))]
     rest = REST if is_in_order(copy) else timedelta()
     worth = [moment for moment in faults if moment > _verified_at(copy) + rest]
-    return timestamp(max(worth)) if worth else ""
+    return timestamp(min(worth)) if worth else ""
 
 
 def is_in_order(copy: Object | None) -> bool:

@@ -27,6 +27,8 @@ class ModelView:
     claim: Object | None = None
     claim_events: Sequence[str] = ()
     """Warnings about the claim, newest last."""
+    claim_waits: bool = False
+    """Whether it is said since to wait for a pod."""
     grows_to: str = ""
     """The size that the claim was given because the download found it too small."""
     fixed_class: str = ""

@@ -234,6 +234,13 @@ def test_trouble_that_lasts_is_tried_less_and_less_often(loop: ManualLoop) -> No
     assert all(0.75 * LAST_DELAY <= gap <= LAST_DELAY + 1 for begin, gap in gaps.items() if begin > 3600)
 
 
+def test_trouble_is_tried_at_the_moment_that_is_asked_for(loop: ManualLoop) -> None:
+    queue: KeyedQueue[str] = KeyedQueue()
+    in_trouble(loop, queue, 3600)
+    run(loop, queue.succeeded, "a", Requeue(10, trouble=True, by=20))
+    assert queue._timers["a"].when() <= loop.time() + 20
+
+
 def test_news_and_an_end_of_the_trouble_start_it_afresh(loop: ManualLoop) -> None:
     queue: KeyedQueue[str] = KeyedQueue()
     in_trouble(loop, queue, 3600)

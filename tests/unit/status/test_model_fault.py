@@ -77,8 +77,8 @@ def user(at: str, model: str = "m") -> dict[str, Any]:
     return {"status": {"modelFaultAt": at, "model": {"name": model}}}
 
 
-def test_the_newest_fault_since_the_verification_counts() -> None:
-    assert suspected_at(COPY, [user(LATER), user(LATEST), {"metadata": {}}], "m") == LATEST
+def test_the_first_fault_since_the_verification_counts() -> None:
+    assert suspected_at(COPY, [user(LATER), user(LATEST), {"metadata": {}}], "m") == LATER
     assert suspected_at(COPY, [user(VERIFIED)], "m") == ""
     assert suspected_at(COPY, [user(LATER, "other")], "m") == ""
 

@@ -62,6 +62,7 @@ DONE = {"result": "Complete", "commit": "c0ffee", "bytes": 100, "files": 3, "ver
         ({}, None, {}, "18Gi"),
         ({"storage": {"size": "99Gi"}}, None, {"needed_bytes": 200 * GIB}, "99Gi"),
         ({"id": "a/b"}, None, {}, "50Gi"),
+        ({"id": "a/b"}, claim("3Gi"), {}, "3Gi"),
         ({"id": "a/b"}, None, {"repository_bytes": 100 * 10**9}, "104Gi"),
         ({}, claim("10Gi"), {}, "18Gi"),
         ({}, claim("20Gi"), {}, "20Gi"),
