@@ -13,6 +13,7 @@ from qwen3_operator.api.source import ModelSource
 from qwen3_operator.catalog import AdapterFacts, ModelFacts
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CONFIG_MAPS
+from qwen3_operator.controller.store import UNDECODABLE
 from qwen3_operator.desired.adapters import adapters_config_map, adapters_name, list_version, paths_in
 from qwen3_operator.desired.made_from import MadeFrom
 from qwen3_operator.desired.model import adapter_model, adapter_source
@@ -153,7 +154,7 @@ async def _model(
         return await make_held(context, QWEN3_DEPLOYMENTS, user, wanted)
     if not is_made_for_users(live):
         return live
-    if decides(live, uid):
+    if decides(live, uid) and UNDECODABLE not in live:
         live = await context.change(QWEN3_MODELS, live, wanted)
     if not holds(live, uid):
         live = await add_holders(context, QWEN3_MODELS, live, [reference_to(QWEN3_DEPLOYMENTS, user)])

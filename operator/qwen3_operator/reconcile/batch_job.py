@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
-from qwen3_operator.api.source import ModelSource
 from qwen3_operator.catalog import ConfigError
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CONFIG_MAPS, JOBS
@@ -35,10 +34,9 @@ from qwen3_operator.plan.batch import BatchPlan, as_server, make_batch_plan
 from qwen3_operator.reconcile.batch_references import BatchReferences
 from qwen3_operator.reconcile.context import Context, refused
 from qwen3_operator.reconcile.models import referred_model, shared_model_for, wanted_name, weights_of
-from qwen3_operator.reconcile.reconciliation import undecodable
 from qwen3_operator.status.batch import BatchView
 from qwen3_operator.status.jobs import job_result
-from qwen3_operator.status.model_ready import verified_copy
+from qwen3_operator.status.model_ready import source_of, verified_copy
 
 SCALE_MANAGER = f"{MANAGER}-batch"
 """Field manager of what may change in a Job that is there; the rest is applied once, when it is made."""
@@ -146,11 +144,11 @@ class BatchJob(BatchReferences):
             words = f"Qwen3Model {model}, to which that Qwen3Deployment refers, does not exist: create it"
             self.problems.append(Problem(Reason.QWEN3_MODEL_NOT_FOUND, words, "spec.deploymentRef.name"))
             return None
-        if problem := undecodable(self.wanted_model):
-            words = f"Qwen3Model {model}, to which that Qwen3Deployment refers: {problem.message}"
-            self.problems.append(replace(problem, message=words, field="spec.deploymentRef.name"))
+        source = source_of(self.wanted_model)
+        if source is None:
+            words = f"Qwen3Model {model}, to which that Qwen3Deployment refers, cannot be read: see its Accepted"
+            self.problems.append(Problem(Reason.INVALID_SPEC, words, "spec.deploymentRef.name"))
             return None
-        source = ModelSource.model_validate(self.wanted_model["spec"])
         return as_server(spec, deployment.model_copy(update={"model": source}))
 
     async def _is_free(self, name: str, spec: Qwen3BatchSpec) -> bool:

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
-from qwen3_operator.api.source import ModelSource
 from qwen3_operator.catalog import ConfigError
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES
@@ -53,6 +52,7 @@ from qwen3_operator.status.accepted import unreadable
 from qwen3_operator.status.adapters import ServersView
 from qwen3_operator.status.capacity import not_measured
 from qwen3_operator.status.deployment import DeploymentView, deployment_status
+from qwen3_operator.status.model_ready import source_of
 from qwen3_operator.status.pods import is_preempted
 
 STARTING_SECONDS = 10.0
@@ -246,9 +246,8 @@ class _Reconciliation(Servers):
 
     def _with_source(self, spec: Qwen3DeploymentSpec) -> Qwen3DeploymentSpec:
         """The spec with the checkpoint that its modelRef stands for; as it is where that cannot be read."""
-        if spec.model is not None or self.model is None or undecodable(self.model):
-            return spec
-        return spec.model_copy(update={"model": ModelSource.model_validate(self.model["spec"])})
+        source = source_of(self.model) if spec.model is None and self.model is not None else None
+        return spec if source is None else spec.model_copy(update={"model": source})
 
     async def _ensure_service(self, spec: Qwen3DeploymentSpec) -> None:
         try:

@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from qwen3_operator.api.source import ModelSource
 from qwen3_operator.controller.cluster import Object
-from qwen3_operator.controller.store import UNDECODABLE
 from qwen3_operator.naming import MODELS_DIR, claim_name, model_path
+from qwen3_operator.status.model_ready import source_of
 
 PodSpec = Mapping[str, Any]
 
@@ -37,11 +36,11 @@ def claims_of(pod: PodSpec) -> list[str]:
 
 
 def _uses(pod: PodSpec, model: Object) -> bool:
-    if UNDECODABLE in model:
-        return True  # as far as anybody knows
-    if model["spec"].get("adapterOf"):
+    if (model.get("spec") or {}).get("adapterOf"):
         return False  # its files go with the claim of the model, and a server reads from a list which it has
-    source = ModelSource.model_validate(model["spec"])
+    source = source_of(model)
+    if source is None:
+        return True  # as far as anybody knows
     if not mounts(pod, claim_name(model["metadata"]["name"], source)):
         return False
     if source.storage.existing_claim is None:  # the claim is the model's alone

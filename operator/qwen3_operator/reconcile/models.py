@@ -30,7 +30,7 @@ from qwen3_operator.reconcile.holders import (
 )
 from qwen3_operator.reconcile.key import key_of
 from qwen3_operator.reconcile.watched import BY_ID, BY_WANTED, in_namespace
-from qwen3_operator.status.model_ready import verified_copy
+from qwen3_operator.status.model_ready import source_of, verified_copy
 
 
 async def shared_model_for(context: Context, kind: Kind, user: Object, spec: Qwen3DeploymentSpec) -> Object:
@@ -110,7 +110,7 @@ def weights_of(model: Object | None, name: str, source: ModelSource) -> Weights:
         facts = ModelFacts.from_config(config, copy.get("weightsBytes"), files) if config else None
         others = bool(((model or {}).get("spec") or {}).get("storage", {}).get("existingClaim"))
         return Weights(copy["claim"], copy["path"], facts, others, commit=str(copy.get("commit") or ""))
-    theirs = ModelSource.model_validate(model["spec"]) if model and UNDECODABLE not in model else source
+    theirs = (source_of(model) if model else None) or source
     claim = claim_name(model["metadata"]["name"] if model else name, theirs)
     return Weights(claim, model_path(theirs), claim_is_others=claim_is_others(theirs))
 
@@ -156,9 +156,10 @@ def _made_ahead(context: Context, namespace: str, source: ModelSource) -> Object
             is_made_for_users(model)
             or model["spec"].get("adapterOf")
             or _hub_of_model(context, model) != hub_of(context, source)
+            or (theirs := source_of(model)) is None
         ):
             continue
-        theirs = ModelSource.model_validate(model["spec"]).normal()
+        theirs = theirs.normal()
         # The default branch is whatever the platform team has pinned.
         if source.revision not in (theirs.revision, DEFAULT_REVISION):
             continue

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from qwen3_operator.api.conditions import Type, condition_of, is_current
 from qwen3_operator.api.reasons import Reason
-from qwen3_operator.api.source import DEFAULT_REVISION
+from qwen3_operator.api.source import DEFAULT_REVISION, ModelSource
 from qwen3_operator.status.conditions import Conditions
 
 Object = Mapping[str, Any]
@@ -22,6 +24,15 @@ def verified_copy(model: Object | None) -> Mapping[str, Any] | None:
     """The copy of a Qwen3Model that may be served: of its revision, or of the one before while that downloads."""
     copy: Mapping[str, Any] | None = ((model or {}).get("status") or {}).get("model")
     return copy if copy and copy.get("commit") else None
+
+
+def source_of(model: Object) -> ModelSource | None:
+    """The checkpoint that a Qwen3Model names; None where that cannot be read, though the API server took it: what is
+    wrong with it is its own status' to say, and no failure of those who use it."""
+    try:
+        return ModelSource.model_validate(model.get("spec"))
+    except ValidationError:
+        return None
 
 
 def is_stalled(model: Object | None) -> bool:

@@ -232,6 +232,19 @@ async def test_adapters_come_and_go_without_a_restart() -> None:
     assert world.template() == before
 
 
+async def test_an_adapters_model_that_cannot_be_read_is_not_written_again_and_again() -> None:
+    world = await with_sql()
+    deep: Any = {}
+    for _ in range(230):
+        deep = {"a": deep}
+    world.models()["me/sql"]["spec"]["scheduling"] = {"affinity": deep}
+    world.cluster.put(QWEN3_MODELS, world.models()["me/sql"])
+    await world.reconcile()
+    world.cluster.writes.clear()
+    await world.reconcile()
+    assert world.cluster.writes == []
+
+
 async def test_another_revision_is_served_once_it_is_there() -> None:
     world = await with_sql()
     before = world.template()
