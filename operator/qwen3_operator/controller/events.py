@@ -45,22 +45,24 @@ class Recorder:
             },
         }
         try:
-            await self._cluster.create(EVENTS, event, manager="qwen3-operator")
+            await self._write(event)
         except NamespaceEnding:
             pass
         except ApiError as error:
-            if error.reason == "AlreadyExists":
-                await self._repeat(meta["namespace"], name, now)
-            else:
-                log.warning("event %s on %s/%s was not written: %s", reason, meta["namespace"], meta["name"], error)
+            log.warning("event %s on %s/%s was not written: %s", reason, meta["namespace"], meta["name"], error)
+
+    async def _write(self, event: Object) -> None:
+        """Have `event` there, or its count raised. Raises ApiError."""
+        try:
+            await self._cluster.create(EVENTS, event, manager="qwen3-operator")
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            await self._repeat(event["metadata"]["namespace"], event["metadata"]["name"], event["eventTime"])
 
     async def _repeat(self, namespace: str, name: str, now: str) -> None:
         event = await self._cluster.get(EVENTS, namespace, name)
         if event is None:
             return
-        count = event.get("series", {}).get("count", 1) + 1
-        try:
-            series = {"count": count, "lastObservedTime": now}
-            await self._cluster.replace(EVENTS, event | {"series": series}, manager="qwen3-operator")
-        except ApiError as error:
-            log.warning("event %s/%s was not repeated: %s", namespace, name, error)
+        series = {"count": event.get("series", {}).get("count", 1) + 1, "lastObservedTime": now}
+        await self._cluster.replace(EVENTS, event | {"series": series}, manager="qwen3-operator")

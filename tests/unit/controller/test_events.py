@@ -79,6 +79,19 @@ async def test_an_event_that_cannot_be_written_stops_nothing(
     assert "somebody was faster" in caplog.text
 
 
+async def test_an_event_that_cannot_be_repeated_stops_nothing(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await say(cluster)
+
+    async def fails(*_: Any) -> Any:
+        raise ApiError(500, "InternalError", "etcd is away")
+
+    monkeypatch.setattr(cluster, "get", fails)
+    await say(cluster)
+    assert "etcd is away" in caplog.text
+
+
 async def test_a_warning_is_marked(cluster: FakeCluster) -> None:
     await Recorder(cluster, "i" * 300).say(ABOUT, reason="Stalled", note="no", warning=True)  # type: ignore[arg-type]
     (event,) = events(cluster)
