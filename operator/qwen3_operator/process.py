@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections.abc import Iterable, Iterator
+from http import HTTPStatus
 
 import kopf
 
@@ -52,6 +53,8 @@ RECONCILE_SECONDS = 120.0
 """A reconcile that takes longer has failed: what it waits for must not hold a worker."""
 SPARE_WORKERS = 12
 """Beyond the queue's limit: for kinds and namespaces that have no key in work, and for edits."""
+LIST_TRIES, LIST_SECONDS = 3, 1.0
+"""How often, and how far apart, a kind of others is asked for before it is left out."""
 STUCK_SECONDS = 60.0
 """A queue of which no worker has taken a key for so long is not being worked on."""
 
@@ -75,7 +78,7 @@ class Operator:
         self._workers = settings.workers + SPARE_WORKERS
         self._store = Store(_watched(settings))
         self._scopes = _scopes(settings, self._store.kinds)
-        self._resync = Resync(cluster, self._store, self._scopes)
+        self._resync = Resync(cluster, self._store, self._scopes, MAY_BE_MISSING)
         recorder, users = Recorder(cluster, settings.identity), ModelUsers()
         front = Front(settings.front_first_port, settings.front_ports)
         front.changed = self._reconcile_deployments
@@ -185,11 +188,26 @@ class Operator:
                 )
 
     async def _leave_out_missing(self) -> None:
-        """Wait for no kind that is not served. It is watched once it is; until then nothing asks for it."""
-        for kind in set(MAY_BE_MISSING) & set(self._store.kinds):
-            if not await self.cluster.serves(kind):
-                log.warning("the API server does not serve %s", kind)
-                self._store.leave_out(kind)
+        """Wait for no kind of others that is not served, or cannot be listed: its conversion webhook may be gone. It is
+        watched once it can be; until then nothing asks for it."""
+        for scope in self._scopes:
+            if scope.kind in MAY_BE_MISSING and (why := await self._cannot_be_listed(scope)):
+                log.warning("%s", why)
+                self._store.leave_out(scope.kind)
+
+    async def _cannot_be_listed(self, scope: Scope) -> str:
+        """Why not; empty where it can."""
+        why = ""
+        for attempt in range(LIST_TRIES):
+            await asyncio.sleep(LIST_SECONDS if attempt else 0)
+            try:
+                await self.cluster.names(scope.kind, scope.namespace, labels=scope.labels)
+                return ""
+            except Exception as error:  # whatever it is that a broken one answers
+                if isinstance(error, ApiError) and error.status == HTTPStatus.NOT_FOUND:
+                    return f"the API server does not serve {scope.kind}"
+                why = f"{scope.kind} is left out until it can be listed: {error}"
+        return why
 
     async def _handle(self, key: Key) -> None:
         """Reconcile `key`, and have the queue do it again as the result says."""

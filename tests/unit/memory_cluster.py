@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path as File
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from tests.cluster.rights import Right, granted
 
-from qwen3_operator.controller.cluster import ApiError
+from qwen3_operator.controller.cluster import ApiError, Name
 from qwen3_operator.controller.kinds import Kind
 from qwen3_operator.controller.store import Store
 from qwen3_operator.naming import MANAGED_BY, MANAGER
@@ -68,8 +68,11 @@ class MemoryCluster:
         """All objects of a kind, as they are kept."""
         return [obj for (name, _, _), obj in self.objects.items() if name == kind.kind]
 
-    async def serves(self, kind: Kind) -> bool:
-        return kind not in self.unknown
+    async def names(self, kind: Kind, namespace: str | None, *, labels: str) -> Sequence[Name]:
+        if kind in self.unknown:
+            raise ApiError(404, "NotFound", "404 page not found")
+        metas = [obj["metadata"] for obj in await self.list(kind, namespace, labels=labels)]
+        return [Name(m.get("namespace", ""), m["name"], m["uid"], m["resourceVersion"]) for m in metas]
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
         _need("get", kind)

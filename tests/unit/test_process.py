@@ -59,6 +59,8 @@ class ApiServer(FakeCluster):
         return live
 
     async def names(self, kind: Kind, namespace: str | None, *, labels: str) -> list[Name]:
+        if not await self.serves(kind):
+            raise ApiError(404, "NotFound", "404 page not found")
         self.namespaces.add(namespace)
         return []
 
@@ -381,6 +383,38 @@ async def test_a_kind_of_others_comes_and_goes(
     served = False
     await until(lambda: HTTP_ROUTES not in it._store.kinds)
     assert is_ready(it) and "does not serve httproutes.gateway.networking.k8s.io/v1 any more" in caplog.text
+    it.stop()
+    await running
+
+
+async def test_a_kind_of_others_that_cannot_be_listed_keeps_nobody_from_starting(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = ApiError(500, "InternalError", "conversion webhook failed: no endpoints available")
+    names, listed = server.names, server.listed
+
+    async def names_or_not(kind: Kind, namespace: str | None, *, labels: str) -> list[Name]:
+        if kind == HTTP_ROUTES and broken:
+            raise gone
+        return await names(kind, namespace, labels=labels)
+
+    async def listed_or_not(kind: Kind, namespace: str | None, *, labels: str) -> AsyncIterator[tuple[list[Any], str]]:
+        if kind == HTTP_ROUTES and broken:
+            raise gone
+        async for page in listed(kind, namespace, labels=labels):
+            yield page
+
+    monkeypatch.setattr(server, "names", names_or_not)
+    monkeypatch.setattr(server, "listed", listed_or_not)
+    monkeypatch.setattr(follow, "MOST_BACKOFF", 0.01)
+    monkeypatch.setattr(process_module, "LIST_SECONDS", 0.0)
+    broken = True
+    it = operator(server, gateway=True)
+    running = asyncio.create_task(it.run())
+    await until(partial(is_ready, it))
+    assert HTTP_ROUTES not in it._store.kinds and "left out until it can be listed: InternalError" in caplog.text
+    broken = False
+    await until(lambda: HTTP_ROUTES in it._store.kinds)
     it.stop()
     await running
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from qwen3_operator.controller.cluster import ApiError, Cluster
@@ -21,6 +21,8 @@ SETTLE_SECONDS = 1.0
 """What a listing shows, the watches have brought by then."""
 POLL_SECONDS = 0.05
 RETRY_SECONDS = 1.0
+OTHERS_SECONDS = 10.0
+"""What cannot be listed of a kind of others is waited for no longer."""
 
 
 class Scope(NamedTuple):
@@ -36,18 +38,22 @@ class Scope(NamedTuple):
 
 class Resync:
     """Keeps `store` right in `scopes`, but for kinds that it has left out. What it changes there, its listeners hear of
-    as of any event."""
+    as of any event. `others`: kinds that somebody else brings, and may break."""
 
-    def __init__(self, cluster: Cluster, store: Store, scopes: Sequence[Scope]) -> None:
-        self._cluster, self._store, self._scopes = cluster, store, scopes
+    def __init__(self, cluster: Cluster, store: Store, scopes: Sequence[Scope], others: Collection[Kind] = ()) -> None:
+        self._cluster, self._store, self._scopes, self._others = cluster, store, scopes, others
         self.relisted = asyncio.Event()
         """Set by a watch that began anew after a gap: what vanished in the gap brings no event."""
 
     async def fill(self) -> None:
-        """Wait until the watches have brought all that exists; the store is ready then."""
+        """Wait until the watches have brought all that exists, a while for kinds of others; the store is ready then."""
         for scope in self._scopes:
-            while self._is_kept(scope) and not await self._is_here(scope):
-                pass
+            try:
+                async with asyncio.timeout(OTHERS_SECONDS if scope.kind in self._others else None):
+                    while self._is_kept(scope) and not await self._is_here(scope):
+                        pass
+            except TimeoutError:
+                log.warning("%s are waited for no longer", scope)
         self._store.ready.set()
 
     async def run(self, period: float, then: Callable[[], None]) -> None:

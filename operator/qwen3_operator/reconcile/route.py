@@ -69,6 +69,6 @@ async def remove_route(context: Context, owner: Object) -> list[Problem]:
 
 
 def _missing() -> Problem:
-    words = f"the API server serves no {HTTP_ROUTES.kind} of {HTTP_ROUTES.api_version}."
+    words = f"the API server serves no {HTTP_ROUTES.kind} of {HTTP_ROUTES.api_version}, or cannot list any."
     words += f" To do: {Reason.GATEWAY_API_MISSING.remedy}"
     return Problem(Reason.GATEWAY_API_MISSING, words, FIELD)

@@ -9,8 +9,8 @@ import pytest
 from tests.unit.clock import jumping
 
 from qwen3_operator.controller.cluster import ApiError, Name
-from qwen3_operator.controller.kinds import DEPLOYMENTS, PODS, Kind
-from qwen3_operator.controller.resync import Resync, Scope
+from qwen3_operator.controller.kinds import DEPLOYMENTS, HTTP_ROUTES, PODS, Kind
+from qwen3_operator.controller.resync import OTHERS_SECONDS, Resync, Scope
 from qwen3_operator.controller.store import Kept, Object, Store
 
 LABELS = "managed=by-us"
@@ -183,3 +183,17 @@ async def test_a_server_that_asks_to_wait_is_not_asked_before(cluster: Cluster) 
     cluster.failures = [busy]
     await cluster.resync.fill()
     assert asyncio.get_running_loop().time() == 20
+
+
+@jumping
+async def test_a_kind_of_others_is_waited_for_a_while_only() -> None:
+    class Broken:
+        async def names(self, kind: Kind, namespace: str | None, *, labels: str) -> list[Name]:
+            if kind == HTTP_ROUTES:
+                raise ApiError(500, "InternalError", "conversion webhook failed: no endpoints available")
+            return []
+
+    store = Store({DEPLOYMENTS: Kept(), HTTP_ROUTES: Kept()})
+    scopes = [Scope(HTTP_ROUTES), Scope(DEPLOYMENTS)]
+    await Resync(Broken(), store, scopes, [HTTP_ROUTES]).fill()  # type: ignore[arg-type]
+    assert store.ready.is_set() and asyncio.get_running_loop().time() == OTHERS_SECONDS
