@@ -142,12 +142,43 @@ def test_who_met_the_fault_waits_and_others_go_on(fault: str | None, stalled: st
         {"type": "Stalled", "status": stalled, "reason": "Verifying", "message": "words"},
     ]
     model = {"metadata": {"name": "m"}, "spec": {}, "status": {"conditions": of_model, "model": COPY}}
+    assert seen_by_a_user(model, fault) == expected
+
+
+def seen_by_a_user(model: dict[str, Any], fault: str | None = None) -> tuple[str, ...]:
+    """ModelReady, its reason, and Stalled."""
     conditions = Conditions(DEPLOYMENT_TYPES)
     set_model_ready(conditions, model, fault)
     conditions.summarize(Reason.SERVING, "")
     reported = {c["type"]: c for c in conditions.as_status({}, generation=1, now=NOW)}
-    assert (
-        reported["ModelReady"]["status"],
-        reported["ModelReady"]["reason"],
-        reported["Stalled"]["status"],
-    ) == expected
+    ready = reported["ModelReady"]
+    return ready["status"], ready["reason"], reported["Stalled"]["status"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "bound", "spec", "expected"),
+    [
+        ("VolumeLost", "False", {"id": "Qwen/Qwen3-8B"}, ("False", "VolumeLost", "True")),
+        ("VolumeLost", "False", {"id": "Qwen/Qwen3-8B", "revision": "v2"}, ("False", "VolumeLost", "True")),
+        ("InvalidSpec", "True", {"id": "Qwen/Qwen3-8B", "revision": ["v2"]}, ("True", "InvalidSpec", "False")),
+        ("ReconcileFailed", "True", {"id": "Qwen/Qwen3-8B"}, ("True", "ReconcileFailed", "False")),
+        (
+            "Downloading",
+            "True",
+            {"id": "Qwen/Qwen3-8B", "download": {"allowPatterns": ["*.json"]}},
+            ("True", "ServesRevisionBefore", "False"),
+        ),
+    ],
+)
+def test_what_else_is_wrong_with_a_model_is_no_verification(
+    reason: str, bound: str, spec: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    """Its copy is served for as long as there is a volume."""
+    of_model = [
+        {"type": "VolumeBound", "status": bound, "reason": reason, "message": "words"},
+        {"type": "Ready", "status": "False", "reason": reason, "message": "words"},
+        {"type": "Stalled", "status": "True", "reason": reason, "message": "words"},
+    ]
+    status = {"conditions": of_model, "model": COPY, "observedGeneration": 1}
+    model = {"metadata": {"name": "m", "generation": 1}, "spec": spec, "status": status}
+    assert seen_by_a_user(model) == expected
