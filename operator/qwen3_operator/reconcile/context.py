@@ -162,10 +162,15 @@ class Context:
             self.forget(kind, meta)
             return
         self.prove(kind, live, desired or seen)
-        if not live["metadata"].get("deletionTimestamp"):
-            version = live["metadata"]["resourceVersion"]
-            await self.cluster.delete(kind, meta["namespace"], meta["name"], uid=meta["uid"], resource_version=version)
-            self.forget(kind, live["metadata"])
+        await self.delete_as_read(kind, live)
+
+    async def delete_as_read(self, kind: Kind, live: Object) -> None:
+        """Delete what was read as `live` to decide that. Raises ApiError (409 where it has changed since)."""
+        meta = live["metadata"]
+        if not meta.get("deletionTimestamp"):
+            exactly = {"uid": meta["uid"], "resource_version": meta["resourceVersion"]}
+            await self.cluster.delete(kind, meta["namespace"], meta["name"], **exactly)
+            self.forget(kind, meta)
 
     def keep(self, kind: Kind, answer: Object) -> Object:
         """Put the answer to a write into the store, which is never older than that."""

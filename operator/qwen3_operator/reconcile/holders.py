@@ -178,7 +178,7 @@ async def _release(context: Context, kind: Kind, seen: Object, uid: str) -> None
         if len(others) == len(holders_of(live)):
             return live
         if kind == QWEN3_MODELS and not others and is_made_for_users(live):
-            await context.delete(kind, live)
+            await context.delete_as_read(kind, live)
             return live
         # No apply: a reference stays while any field manager wants it, and beside that of all holders these may be the
         # one that made the model and, in an earlier release, one for each user.

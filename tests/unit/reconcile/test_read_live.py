@@ -109,6 +109,26 @@ async def test_a_holder_that_comes_at_the_moment_of_the_write_is_kept(
     assert SERVED not in (world.holders(kind) or ())
 
 
+async def test_a_holder_that_comes_while_the_last_one_reads_is_kept(
+    world: Moved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it decides by is what it deletes: no later version."""
+    get = world.cluster.get
+    reads: list[str] = []
+
+    async def held_meanwhile(kind: Kind, namespace: str | None, name: str) -> Any:
+        found = await get(kind, namespace, name)
+        if kind == QWEN3_MODELS and name == world.model:
+            reads.append(name)
+            if len(reads) == 1:
+                world.hold(kind)
+        return found
+
+    monkeypatch.setattr(world.cluster, "get", held_meanwhile)
+    await world.moves()
+    assert world.holders(QWEN3_MODELS) == ["other"]
+
+
 async def test_the_status_of_what_was_deleted_is_not_given_to_what_was_made_anew() -> None:
     """A batch that has ended, say, is deleted and applied again to run once more. For the API server's status
     subresource a uid is no precondition (tests/faults/test_users.py)."""
