@@ -184,7 +184,7 @@ class Asker:
             if self._config.include_prompt and isinstance(answer, dict):
                 content = await self._with_prompt(server, request, body, answer)
             line = answer_line(self._batch, request, content)
-        except (ValueError, KeyError, Unreachable) as error:
+        except (ValueError, KeyError) as error:
             words = f"line {request.index + 1}: the server's answer cannot be read: {error}"
             self.fail(request.index, BadLine("server_error", words, request.custom_id))
             return

@@ -82,20 +82,25 @@ class Server(ABC):
         return self._known.get(path, frozenset())
 
     async def answers(self) -> bool:
-        """Whether it answers something small."""
+        """Whether it answers something small. Raises Unreachable."""
         path, asked = "/v1/completions", {"prompt": "1", "max_tokens": 1}
         if self._config.task != "generate":
             path, asked = "/pooling", {"input": "1"}
-        return (await self._ask_for_us(path, asked)).status < 500
+        return (await self._address.ask("POST", path, self._of_our_own(asked))).status < 500
 
     async def text_of(self, tokens: list[int]) -> str:
-        """The text of tokens. Raises Unreachable, ValueError."""
-        return str((await self._ask_for_us("/detokenize", {"tokens": tokens})).json()["prompt"])
+        """The text of tokens, asked for like a line's answer: the server may go in between. Raises EngineDied, Stop,
+        ValueError."""
+        reply = await self.ask("/detokenize", self._of_our_own({"tokens": tokens}))
+        said = reply.json() if reply.status == 200 else None
+        if not isinstance(said, dict) or "prompt" not in said:
+            raise ValueError(f"no text of the prompt: {reply.words()}")
+        return str(said["prompt"])
 
-    async def _ask_for_us(self, path: str, fields: Mapping[str, Any]) -> Answer:
-        """The answer to a question of the runner's own. Raises Unreachable."""
+    def _of_our_own(self, fields: Mapping[str, Any]) -> bytes:
+        """A question of the runner's own."""
         model = {"model": self._config.models[0]} if self._config.models else {}
-        return await self._address.ask("POST", path, json.dumps({**model, **fields}).encode())
+        return json.dumps({**model, **fields}).encode()
 
     async def _learn(self) -> None:
         """What requests may have, from the server's own description of its API."""

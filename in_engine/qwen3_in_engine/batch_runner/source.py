@@ -6,6 +6,7 @@ again by where they begin, when their turn comes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sys
 from array import array
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from qwen3_in_engine.batch_runner.contract import AGAIN, BAD_INPUT, Stop
+from qwen3_in_engine.batch_runner.volume import stop_of
 
 MOST_KEPT = 256 << 20
 """Bytes of memory for lines that are kept."""
@@ -49,24 +51,18 @@ class Source:
         """Read the whole file, and show each line of the shard to `seen`. Raises Stop for a file that is not there,
         cannot be read, or is empty."""
         digest, index, begins, bytes_kept = hashlib.sha256(), 0, 0, 0
-        try:
-            with self.path.open("rb") as file:
-                for index, line in enumerate(file, 1):
-                    digest.update(line)
-                    if self.closed:
-                        raise Stop(AGAIN, "Terminated", "told to end while the input was read")
-                    if (index - 1) % self.shards == self.shard:
-                        self._begins.append(begins)
-                        bytes_kept += sys.getsizeof(line) + _POINTER
-                        if bytes_kept <= MOST_KEPT:
-                            self._kept.append(line)
-                        seen(index - 1, _text(index - 1, line))
-                    begins += len(line)
-        except FileNotFoundError:
-            raise Stop(BAD_INPUT, "InputNotFound", f"the input {self.path} does not exist on the volume") from None
-        except OSError as error:
-            words = f"the input {self.path} cannot be read: {error.strerror}"
-            raise Stop(BAD_INPUT, "InputNotReadable", words) from error
+        with self._errors(), self.path.open("rb") as file:
+            for index, line in enumerate(file, 1):
+                digest.update(line)
+                if self.closed:
+                    raise Stop(AGAIN, "Terminated", "told to end while the input was read")
+                if (index - 1) % self.shards == self.shard:
+                    self._begins.append(begins)
+                    bytes_kept += sys.getsizeof(line) + _POINTER
+                    if bytes_kept <= MOST_KEPT:
+                        self._kept.append(line)
+                    seen(index - 1, _text(index - 1, line))
+                begins += len(line)
         if index == 0:
             raise Stop(BAD_INPUT, "InputEmpty", f"the input {self.path} is empty: there is nothing to answer")
         return Summary(index, digest.hexdigest())
@@ -77,13 +73,14 @@ class Source:
             yield self.index_of(place), self.line(place)
 
     def line(self, place: int) -> bytes:
-        """The line at this place in the shard, without its end."""
+        """The line at this place in the shard, without its end. Raises Stop, as `read` does."""
         if place < len(self._kept):
             return _text(self.index_of(place), self._kept[place])
-        if self._file is None:
-            self._file = self.path.open("rb")
-        self._file.seek(self._begins[place])
-        return _text(self.index_of(place), self._file.readline())
+        with self._errors():
+            if self._file is None:
+                self._file = self.path.open("rb")
+            self._file.seek(self._begins[place])
+            return _text(self.index_of(place), self._file.readline())
 
     def index_of(self, place: int) -> int:
         """Index in the whole input of the line at this place in the shard."""
@@ -92,6 +89,17 @@ class Source:
     def place_of(self, index: int) -> int:
         """The other way round."""
         return index // self.shards
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn the file system's refusals into a Stop that says what to do."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise Stop(BAD_INPUT, "InputNotFound", f"the input {self.path} does not exist on the volume") from None
+        except OSError as error:
+            what = f"the input {self.path}"
+            raise stop_of(error, what, BAD_INPUT, "InputNotReadable", f"{what} cannot be read") from error
 
 
 def _text(index: int, line: bytes) -> bytes:

@@ -26,8 +26,8 @@ from typing import Any, BinaryIO
 
 from qwen3_in_engine.batch_runner.contract import AGAIN, BAD_OUTPUT, Config, Stop
 from qwen3_in_engine.batch_runner.source import Summary
+from qwen3_in_engine.batch_runner.volume import stop_of
 
-_PERMANENT_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR}
 _NOWHERE = (1 << 64) - 1
 
 
@@ -39,9 +39,8 @@ def volume_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason, words = ("OutputFull", "is full") if full else ("OutputNotWritable", "cannot be written")
-        code = BAD_OUTPUT if error.errno in _PERMANENT_ERRORS else AGAIN
-        message = f"the volume of the output {path} {words}: {error.strerror}"
-        raise Stop(code, reason, message) from error
+        what = f"the output {path}"
+        raise stop_of(error, what, BAD_OUTPUT, reason, f"the volume of {what} {words}") from error
 
 
 class Store:

@@ -94,10 +94,8 @@ def test_reasons_of_the_downloader(reason: DownloadReason) -> None:
 
 def test_reasons_of_the_batch_runner() -> None:
     found = {text for path in (ROOT / "in_engine").rglob("*.py") for _, text in reasons_in(path)}
-    words = {text for text in found if re.fullmatch(r"[A-Z][a-z]+[A-Za-z]*", text)} | {
-        "OutputFull",
-        "OutputNotWritable",
-    }
+    of_volumes = {"InputNotReadable", "OutputFull", "OutputNotWritable", "VolumeError"}
+    words = {text for text in found if re.fullmatch(r"[A-Z][a-z]+[A-Za-z]*", text)} | of_volumes
     assert len(words) > 10
     for word in words:
         assert Reason.of(word).act is not Act.NOBODY

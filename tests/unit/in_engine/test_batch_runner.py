@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from qwen3_in_engine.batch_runner import engine
 from qwen3_in_engine.batch_runner.answers import Tally
-from qwen3_in_engine.batch_runner.contract import Config, Stop
+from qwen3_in_engine.batch_runner.asking import Asker
+from qwen3_in_engine.batch_runner.contract import AGAIN, BAD_INPUT, BAD_OUTPUT, Config, Stop
 from qwen3_in_engine.batch_runner.ledger import Ledger
 from qwen3_in_engine.batch_runner.meter import Meter, totals
 from qwen3_in_engine.batch_runner.report import Progress
 from qwen3_in_engine.batch_runner.source import Source
+from qwen3_in_engine.batch_runner.store import volume_errors
 from qwen3_in_engine.batch_runner.wire import Address, Unreachable
 from qwen3_in_engine.verify.answer import Answer
 
@@ -160,6 +166,15 @@ def test_what_was_made_before_the_first_line_counts_for_none() -> None:
     assert (meter.generated, meter.tokens_per_second()) == (50, 50)
 
 
+VOLUME_ERRORS = [
+    (errno.EIO, AGAIN, "VolumeError"),
+    (errno.ESTALE, AGAIN, "VolumeError"),
+    (errno.ETIMEDOUT, AGAIN, "VolumeError"),
+    (errno.EACCES, BAD_INPUT, "InputNotReadable"),
+    (errno.ENOENT, BAD_INPUT, "InputNotFound"),
+]
+
+
 @pytest.mark.parametrize("kept", [True, False], ids=["in memory", "read again"])
 def test_the_lines_of_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
     if not kept:
@@ -197,6 +212,40 @@ def test_reading_ends_on_a_signal(tmp_path: Path) -> None:
     source.closed = True
     with pytest.raises(Stop):
         source.read(lambda index, line: None)
+
+
+@pytest.mark.parametrize(("number", "code", "reason"), VOLUME_ERRORS)
+def test_what_a_volume_refuses_for_a_moment_is_the_next_pods_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int, reason: str
+) -> None:
+    path = tmp_path / "in"
+    path.write_bytes(b"a\nb\n")
+    monkeypatch.setattr("qwen3_in_engine.batch_runner.source.MOST_KEPT", 0)
+    source = Source(path, 0, 1)
+    source.read(lambda index, line: None)
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "open", fails)
+    for read in (lambda: Source(path, 0, 1).read(lambda index, line: None), lambda: source.line(1)):
+        with pytest.raises(Stop) as stop:
+            read()
+        assert (stop.value.code, stop.value.reason) == (code, reason) and str(path) in str(stop.value)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "reason"),
+    [
+        (errno.EIO, AGAIN, "VolumeError"),
+        (errno.ENOSPC, BAD_OUTPUT, "OutputFull"),
+        (errno.EROFS, BAD_OUTPUT, "OutputNotWritable"),
+    ],
+)
+def test_so_it_is_with_the_output(number: int, code: int, reason: str) -> None:
+    with pytest.raises(Stop) as stop, volume_errors(Path("/out")):
+        raise OSError(number, os.strerror(number))
+    assert (stop.value.code, stop.value.reason) == (code, reason)
 
 
 ANSWERS = [
@@ -256,3 +305,95 @@ def test_a_line_whose_answer_never_comes_whole_is_given_up_though_the_queue_was_
 
     assert asyncio.run(answer()).status == 429
     assert asked == 1 + engine.TRIES
+
+
+Ask = Callable[[], Answer]
+
+
+def gone() -> Answer:
+    raise Unreachable("ConnectionRefusedError")
+
+
+def without_prompt(status: int) -> Ask:
+    return lambda: Answer(status, b'{"error": {"message": "no"}}')
+
+
+class Chats:
+    """A server's API: it answers each chat; `/detokenize` as `texts` say one after the other, and then well."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *texts: Ask) -> None:
+        self.texts = list(texts)
+        self.asked: list[str] = []
+        monkeypatch.setattr(Address, "ask", self.ask)
+        monkeypatch.setattr(engine, "AGAIN_SECONDS", 0.0)
+
+    async def ask(self, method: str, path: str, body: bytes = b"") -> Answer:
+        self.asked.append(path)
+        if path == "/detokenize":
+            return self.texts.pop(0)() if self.texts else Answer(200, b'{"prompt": "<|im_start|>user hello"}')
+        said = {"choices": [{"message": {"content": "hi"}, "token_ids": [1]}], "prompt_token_ids": [1, 2]}
+        return Answer(200, json.dumps(said).encode())
+
+
+class Kept:
+    """What was written, by index."""
+
+    def __init__(self) -> None:
+        self.lines: dict[int, Any] = {}
+
+    def put(self, index: int, line: str) -> None:
+        self.lines[index] = json.loads(line)
+
+
+async def answered(folder: Path, server: Callable[[Config], engine.Server]) -> Any:
+    """The line that one chat comes to, with its prompt."""
+    (folder / "in").write_text('{"prompt": "hello"}\n')
+    config = Config(
+        namespace="n",
+        name="b",
+        fingerprint="",
+        input=str(folder / "in"),
+        output=str(folder / "out"),
+        include_prompt=True,
+        models=("m",),
+        url="http://chat:8000",
+        concurrency=1,
+    )
+    source, kept = Source(folder / "in", 0, 1), Kept()
+    source.read(lambda index, line: None)
+    asker = Asker(config, source, bytearray(1), ledger(folder / "asked"), Tally(), kept)  # type: ignore[arg-type]
+    async with asyncio.timeout(5):
+        await asker.answer(lambda: server(config), lambda _: None, server(config))
+    return kept.lines[0]
+
+
+@pytest.mark.parametrize("trouble", [gone, without_prompt(503), without_prompt(429), without_prompt(500)])
+async def test_a_server_that_goes_between_answer_and_prompt_costs_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Ask
+) -> None:
+    Chats(monkeypatch, trouble)
+    line = await answered(tmp_path, engine.RunningServer)
+    assert line["error"] is None and line["response"]["body"]["prompt"] == "<|im_start|>user hello"
+
+
+async def test_what_is_no_text_of_the_prompt_is_the_lines_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Chats(monkeypatch, without_prompt(404))
+    line = await answered(tmp_path, engine.RunningServer)
+    assert line["error"]["code"] == "server_error" and "no text of the prompt: HTTP 404" in line["error"]["message"]
+
+
+async def test_an_engine_that_dies_between_answer_and_prompt_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Mortal(engine.OwnEngine):
+        async def start(self) -> None: ...
+
+        async def _is_alive(self) -> bool:
+            return False
+
+    it = Chats(monkeypatch, gone)
+    line = await answered(tmp_path, Mortal)
+    assert line["error"] is None
+    assert it.asked == ["/v1/chat/completions", "/detokenize"] * 2, "the line of the engine that died is asked again"
