@@ -633,7 +633,8 @@ class Reason(StrEnum):
         "GoesOnMeanwhile", _B, "the Job of the spec before goes on until its successor can be made", "wait")
     NOT_MERGED = _person("NotMerged", _B, "no shard has put the parts together", "delete the Job: the next one does")
     DEADLINE_EXCEEDED = _person(
-        "DeadlineExceeded", _B, "spec.activeDeadlineSeconds are over", "raise them: finished lines are kept")
+        "DeadlineExceeded", _B, "spec.activeDeadlineSeconds are over",
+        "delete the Qwen3Batch and apply it again with more of them: finished lines are kept")
     JOB_FAILED = _person("JobFailed", _B, "the Job failed", "do as the message says")
     BACKOFF_LIMIT_EXCEEDED = _person(
         "BackoffLimitExceeded", _B, "more pods failed than spec.backoffLimit allows", "read the pods' logs")
