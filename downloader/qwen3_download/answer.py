@@ -92,7 +92,7 @@ class Answer:
         if text.startswith("HTTP/"):
             self._headers.clear()
             fields = text.split()
-            self.status = int(fields[1]) if len(fields) > 1 and fields[1].isdigit() else 0
+            self.status = int(fields[1]) if len(fields) > 1 and fields[1].isdecimal() else 0
         elif ":" in text:
             name, _, value = text.partition(":")
             self._headers[name.strip().lower()] = value.strip()
@@ -191,7 +191,7 @@ class Answer:
         if match:  # with 206, and from ModelScope with 200 too
             first, total = int(match[1]), int(match[3]) if match[3] != "*" else size
         else:
-            first, total = 0, int(length) if length.isdigit() and encoding == "identity" else size
+            first, total = 0, int(length) if length.isdecimal() and encoding == "identity" else size
         if total != size:
             if "text/html" in self._headers.get("content-type", ""):
                 raise FetchError(Kind.WEB_PAGE, "a web page came instead of the file; is a proxy in between?")
@@ -210,4 +210,4 @@ class Answer:
 
     def _retry_after(self) -> float | None:
         value = self._headers.get("retry-after", "")
-        return float(value) if value.isdigit() else None
+        return float(value) if value.isdecimal() else None

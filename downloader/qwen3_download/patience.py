@@ -58,8 +58,7 @@ class Patience:
             raise Failure(Reason.UNAUTHORIZED, f"{path} on {self._where} is refused: {error}")
         if final and error.status in (404, 410) and str(error).startswith(f"HTTP {error.status} {{"):
             raise Failure(Reason.INVALID_REPOSITORY, f"{path} is listed but not there on {self._where}: {error}")
-        if error.retry_after is not None:
-            return min(error.retry_after, 120.0)
         if error.kind in (Kind.RANGE_IGNORED, Kind.NETWORK) and attempt == 1:
             return 0.0  # a connection that broke off is opened again at once
-        return float(min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(attempt - 1, 10)) * random.uniform(0.5, 1.0))
+        wait = float(min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(attempt - 1, 10)) * random.uniform(0.5, 1.0))
+        return max(wait, min(error.retry_after or 0.0, 120.0))  # a hub that says "at once" says so to each connection

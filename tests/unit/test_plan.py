@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
+from qwen3_operator.desired.server import CONTAINER, length_in
+from qwen3_operator.engine.lora import lora_in
 from qwen3_operator.plan import NodeGpus, Weights, make_plan
 from qwen3_operator.settings import Settings
 
@@ -54,6 +56,15 @@ def test_any_spec_has_a_plan_with_reasons(model: str, engine: dict[str, Any], no
     assert all(problem.reason and problem.message for problem in (*one.problems, *one.warnings))
     if one.fit.blocks:
         assert one.fit.status == "False" and not one.servable
+
+
+@pytest.mark.parametrize("value", ["\u00b2", "\u00b2G", "9" * 400], ids=["digit", "unit", "large"])
+def test_what_looks_like_a_number_and_is_none_is_vllms_to_refuse(value: str) -> None:
+    flags = ["--kv-cache-memory-bytes", "--max-model-len", "--max-lora-rank", "--max-loras"]
+    args = [word for flag in flags for word in (flag, value)]
+    assert value in plan({"model": {"id": "Qwen/Qwen3-8B"}, "engine": {"extraArgs": args}}, [H100]).command
+    lora_in(args)
+    length_in({"spec": {"containers": [{"name": CONTAINER, "args": args}]}})
 
 
 @given(model=MODELS, engine=ENGINES)

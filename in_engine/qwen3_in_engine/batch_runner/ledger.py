@@ -46,10 +46,10 @@ class Ledger:
             elif kind == "T":
                 self._asked.clear()
                 alone = None
-            elif kind == "A" and rest.isdigit():
+            elif kind == "A" and rest.isdecimal():
                 alone = int(rest)
                 self._asked = {alone}
-            elif words.isdigit():
+            elif words.isdecimal():
                 self._asked.add(int(words))
         self._blame(alone, finished)
         for index in [index for index in self.deaths if finished(index)]:

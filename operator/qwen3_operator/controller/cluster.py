@@ -369,7 +369,7 @@ class Cluster:
         except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
             return 0, None, f"{type(error).__name__}: {error}".encode()
         wait = response.headers.get("Retry-After", "")
-        return response.status, min(float(wait), 30.0) if wait.isdigit() else None, data
+        return response.status, min(float(wait), 30.0) if wait.isdecimal() else None, data
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -104,7 +104,7 @@ def length_in(template: Mapping[str, Any]) -> int | None:
     for container in template["spec"]["containers"]:
         words = container.get("args") or ()
         for flag, value in itertools.pairwise(words):
-            if container.get("name") == CONTAINER and flag == "--max-model-len" and str(value).isdigit():
+            if container.get("name") == CONTAINER and flag == "--max-model-len" and str(value).isdecimal():
                 return int(value)
     return None
 

@@ -42,7 +42,7 @@ def rank_for(needed: int) -> int:
 def lora_in(command: Sequence[str]) -> Lora | None:
     """The room for adapters that a server's command line makes."""
     values = {flag: command[at + 1] for flag in FLAGS[1:3] if flag in command[:-1] and (at := command.index(flag))}
-    if len(values) < 2 or not all(value.isdigit() for value in values.values()):
+    if len(values) < 2 or not all(value.isdecimal() for value in values.values()):
         return None
     return Lora(int(values["--max-lora-rank"]), int(values["--max-loras"]))
 

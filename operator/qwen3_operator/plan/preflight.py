@@ -143,4 +143,5 @@ def _as_fit(report: FitReport, *, enforced: bool) -> Fit:
 def _bytes(text: str) -> int | None:
     """A size as vLLM's flags take it: 64M is decimal in lower case, binary in upper case."""
     number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "")
-    return int(float(number) * _UNITS.get(unit, 1)) if number.replace(".", "", 1).isdigit() else None
+    known = number.replace(".", "", 1).isdecimal() and len(number) < 30
+    return int(float(number) * _UNITS.get(unit, 1)) if known else None

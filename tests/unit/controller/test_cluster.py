@@ -176,7 +176,7 @@ async def test_no_worker_waits_for_what_passes(cluster: Cluster, server: Server,
     assert len(server.seen) == 1 and not error.value.final and cluster.waits == []  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("2", 2.0), ("9999", 30.0), ("soon", None)])
+@pytest.mark.parametrize(("header", "seconds"), [("2", 2.0), ("9999", 30.0), ("soon", None), ("\xb2", None)])
 async def test_retry_after_is_handed_on_up_to_a_limit(
     cluster: Cluster, server: Server, header: str, seconds: float | None
 ) -> None:

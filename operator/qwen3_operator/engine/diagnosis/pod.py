@@ -208,7 +208,7 @@ def gpus_wanted(pod: Mapping[str, Any]) -> int:
     wanted = 0
     for container in pod.get("spec", {}).get("containers") or ():
         limits = (container.get("resources") or {}).get("limits") or {}
-        wanted += sum(int(value) for name, value in limits.items() if is_gpu(name) and str(value).isdigit())
+        wanted += sum(int(value) for name, value in limits.items() if is_gpu(name) and str(value).isdecimal())
     return wanted
 
 
