@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ def last_words(report: dict[str, Any]) -> None:
         target.write_text(json.dumps(report, ensure_ascii=False), encoding="utf-8")
 
 
-def failure(shard: int, stop: Stop) -> dict[str, Any]:
-    """The last words of a shard that cannot go on."""
+def failure(shard: int, stop: Stop, counts: Mapping[str, Any]) -> dict[str, Any]:
+    """The last words of a shard that cannot go on. `counts`: what is finished of it, as far as that is known."""
     words = stop.message.encode()[:LONGEST_MESSAGE].decode(errors="ignore")
-    return {"result": "Failed", "shard": shard, "reason": stop.reason, "message": words}
+    return {"result": "Failed", "shard": shard, "reason": stop.reason, "message": words, **counts}

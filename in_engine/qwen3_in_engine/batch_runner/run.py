@@ -8,7 +8,7 @@ import os
 import resource
 import signal
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,25 +31,23 @@ def main(argv: Sequence[str]) -> int:
     """Run the shard $JOB_COMPLETION_INDEX of the configuration argv[1], or deliver what is finished of all shards.
     Returns the exit code."""
     config = Config.from_json(json.loads(Path(argv[1]).read_text(encoding="utf-8")))
-    shard = int(os.environ.get("JOB_COMPLETION_INDEX", "0"))
+    shard = Shard(config, int(os.environ.get("JOB_COMPLETION_INDEX", "0")))
     try:
         if argv[2:3] == [DELIVER]:
             last_words(deliver(config, code=argv[3], why=argv[4]))
         else:
             _allow_many_files()
-            last_words(asyncio.run(_until_terminated(Shard(config, shard))))
-    except Stop as stop:
-        last_words(failure(shard, stop))
-        return stop.code
+            last_words(asyncio.run(_until_terminated(shard)))
+        return SUCCESS
+    except Stop as error:
+        stop = error
     except Exception as error:
         traceback.print_exc()
-        last_words(failure(shard, Stop(AGAIN, "RunnerFailed", f"{type(error).__name__}: {error}")))
-        return AGAIN
+        stop = Stop(AGAIN, "RunnerFailed", f"{type(error).__name__}: {error}")
     except asyncio.CancelledError:
-        words = "told to end; what is finished is on the volume, the next pod continues"
-        last_words(failure(shard, Stop(AGAIN, "Terminated", words)))
-        return AGAIN
-    return SUCCESS
+        stop = Stop(AGAIN, "Terminated", "told to end; what is finished is on the volume, the next pod continues")
+    last_words(failure(shard.shard, stop, shard.counts()))
+    return stop.code
 
 
 async def _until_terminated(shard: Shard) -> dict[str, Any]:
@@ -72,6 +70,8 @@ class Shard:
         self.store, self.tally = Store(config, shard), Tally()
         self.source = Source(Path(config.input), shard, config.shards)
         self.ledger = Ledger(self.store.ledger)
+        self.counts: Callable[[], dict[str, Any]] = dict
+        """What is finished of the shard; nothing before its part is read."""
         self._finished = bytearray()
         """1 for each line of the shard that is finished, by its place in the shard."""
 
@@ -82,6 +82,8 @@ class Shard:
         first_good, engine = asyncio.Event(), None
         if counts is None:
             engine = asyncio.ensure_future(self._engine_when(first_good))
+        else:
+            self.counts = lambda: dict(counts)
         try:
             summary = await self._read(first_good)
             self.store.claim(summary)
@@ -131,6 +133,7 @@ class Shard:
         """Answer the lines that are not finished. Returns the rates, counted from when the engine was ready."""
         self._finished = bytearray(len(self.source))
         self.store.open_part(self._resume)
+        self.counts = progress.counts
         with volume_errors(self.store.output):
             self.ledger.open(self._is_finished)
         if self.tally.finished:

@@ -9,7 +9,7 @@ from typing import Any
 from qwen3_operator.api.reasons import Reason
 from qwen3_operator.desired.batch_outcome import BatchOutcome
 from qwen3_operator.engine.diagnosis import diagnose_log
-from qwen3_operator.status.batch_progress import last_words, progress_line
+from qwen3_operator.status.batch_progress import last_words, said_of_shard
 from qwen3_operator.status.jobs import job_result
 from qwen3_operator.status.pods import PodView, pod_trouble
 
@@ -20,13 +20,12 @@ _SEE_LOG = {Reason.ENGINE_START_FAILED, Reason.ENGINE_ARGUMENTS_REFUSED, Reason.
 
 def outcome_now(noted: BatchOutcome, job: Object, pods: Sequence[PodView], tails: Mapping[str, str]) -> BatchOutcome:
     """What was `noted` of the Job, and what is seen beyond it. `tails`: pod name -> the end of its log."""
-    said = [(view, last_words(view.pod)) for view in pods]
     if not noted.answered:
-        lines = [words or progress_line(tails.get(view.name) or view.log or "") for view, words in said]
-        answered = any(line.get("done") or line.get("failed") for line in lines)
+        said = (said_of_shard(view, tails) for view in pods)
+        answered = any(shard.get("done") or shard.get("failed") for shard in said)
         noted = replace(noted, answered=answered or bool(job.get("status", {}).get("succeeded")))
     if not noted.merged:
-        noted = replace(noted, merged=any(words and words.get("merged") for _, words in said))
+        noted = replace(noted, merged=any((last_words(view.pod) or {}).get("merged") for view in pods))
     if not noted.reason and job_result(job) == "Failed" and (found := _reason_of(job, pods)):
         noted = replace(noted, reason=found[0].value, message=found[1])
     return noted

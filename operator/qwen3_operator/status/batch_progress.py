@@ -34,22 +34,27 @@ def progress_line(log_tail: str) -> dict[str, Any]:
     return _of_its_types(newest_event(log_tail, {"progress", "resumed"}))
 
 
-def shards(previous: Sequence[Object], pods: Sequence[PodView], tails: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Each shard that has begun: by its pods, or where they have not spoken yet, as it was `previous`ly.
+def said_of_shard(view: PodView, tails: Mapping[str, str]) -> dict[str, Any]:
+    """What a pod says of its shard: its last words where they have counts, for one may end without; else its log does.
 
-    `tails`: pod name -> the end of its log.
+    `tails`: pod name -> the end of its log, of those that run.
     """
+    words = last_words(view.pod) or {}
+    return words if "done" in words else progress_line(tails.get(view.name) or view.log or "")
+
+
+def shards(previous: Sequence[Object], pods: Sequence[PodView], tails: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Each shard that has begun: by its pods, or where they have not spoken yet, as it was `previous`ly."""
     known = {int(shard["index"]): dict(shard) for shard in previous}
     for view in reversed(pods):  # the newest pod of a shard has the last word
         index = view.pod["metadata"].get("annotations", {}).get("batch.kubernetes.io/job-completion-index", "")
-        ended = last_words(view.pod)
-        said = progress_line(tails.get(view.name, "")) if ended is None else ended
+        said = said_of_shard(view, tails)
         if not (index.isascii() and index.isdecimal() and len(index) < 9 and int(index) < MAX_SHARDS):
             continue
-        shard = known.get(int(index), {})
         if "total" in said:
             known[int(index)] = {"index": int(index)} | counts(said, FIELDS)
-        elif ended is not None and shard:
+        shard, words = known.get(int(index), {}), last_words(view.pod)
+        if words is not None and words.get("result") != "Complete":  # nothing goes on at a pace
             shard.pop("tokensPerSecond", None)
             shard.pop("etaSeconds", None)
     return [known[index] for index in sorted(known)]
@@ -97,7 +102,7 @@ def final(before: Object, job: Object) -> dict[str, Any]:
 def lines_of_input(pods: Sequence[PodView], tails: Mapping[str, str]) -> int | None:
     """Lines of the whole input, which every shard counts."""
     for view in pods:
-        said = last_words(view.pod) or progress_line(tails.get(view.name, ""))
+        said = said_of_shard(view, tails)
         if said.get("lines"):
             return int(said["lines"])
     return None

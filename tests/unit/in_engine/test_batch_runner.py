@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from qwen3_in_engine.batch_runner import engine
+from qwen3_in_engine.batch_runner import engine, run
 from qwen3_in_engine.batch_runner.answers import Tally
 from qwen3_in_engine.batch_runner.asking import Asker
 from qwen3_in_engine.batch_runner.contract import AGAIN, BAD_INPUT, BAD_OUTPUT, Config, Stop
@@ -397,3 +397,23 @@ async def test_an_engine_that_dies_between_answer_and_prompt_is_asked_again(
     line = await answered(tmp_path, Mortal)
     assert line["error"] is None
     assert it.asked == ["/v1/chat/completions", "/detokenize"] * 2, "the line of the engine that died is asked again"
+
+
+def test_the_last_words_of_a_shard_say_what_is_finished_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_server(*_: object) -> None:
+        raise Stop(AGAIN, "KeyRefused", "the servers refuse the key")
+
+    words, config = tmp_path / "words", tmp_path / "config.json"
+    words.touch()
+    monkeypatch.setenv("TERMINATION_LOG", str(words))
+    monkeypatch.setattr(run, "first_server", no_server)
+    (tmp_path / "in").write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+    (tmp_path / ".out.parts").mkdir()
+    answered = {"response": {"body": {"usage": {"prompt_tokens": 3, "completion_tokens": 4}}}, "error": None}
+    (tmp_path / ".out.parts/shard-00000").write_text(f"0\t{json.dumps(answered)}\n")
+    it = Config(namespace="team", name="nightly", fingerprint="", input=str(tmp_path / "in"), output=f"{tmp_path}/out")
+    config.write_text(json.dumps(it.as_json()))
+    assert run.main(["runner", str(config)]) == AGAIN
+    said = json.loads(words.read_text())
+    counts = {"total": 2, "lines": 2, "done": 1, "failed": 0, "promptTokens": 3, "completionTokens": 4}
+    assert said | counts == said and said["reason"] == "KeyRefused"

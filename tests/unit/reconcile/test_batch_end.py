@@ -8,6 +8,8 @@ import json
 import pytest
 from tests.unit.reconcile.batch_world import EDITS, NS, SMALL, Object, World, deployment, reported
 
+from qwen3_in_engine.batch_runner.contract import Stop
+from qwen3_in_engine.batch_runner.report import failure as runners_words
 from qwen3_operator.api.source import ModelSource
 from qwen3_operator.controller.kinds import JOBS, PODS
 from qwen3_operator.desired.batch_outcome import ANNOTATION as OUTCOME
@@ -187,6 +189,22 @@ async def test_what_is_finished_is_delivered_though_nobody_remembers_it(world: W
     world.delivery()["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
     status = await world.reconcile()
     assert (status["job"]["result"], status["output"]) == ("Failed", "answers:out.jsonl")
+
+
+@pytest.mark.parametrize("counts", [{}, {"total": 5, "lines": 5, "done": 2, "failed": 0}], ids=["log", "words"])
+@pytest.mark.parametrize("reason", ["RunnerFailed", "KeyRefused", "Terminated", "EngineStartFailed"])
+async def test_what_is_finished_is_delivered_though_nobody_watched(world: World, reason: str, counts: Object) -> None:
+    """All ended while the operator was away: what is finished stands in the runner's last words, or in its log."""
+    job = await world.running()
+    pod = world.pod(job, report=runners_words(0, Stop(1, reason, "see there"), counts))
+    pod["status"]["phase"] = "Failed"
+    if not counts:
+        progress = {"event": "progress", "total": 5, "lines": 5, "done": 2, "failed": 0, "tokensPerSecond": 9}
+        world.cluster.pod_logs[pod["metadata"]["name"]] = json.dumps(progress)
+    job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}
+    status = await world.reconcile()
+    assert status["job"]["delivery"] == "Running"
+    assert status["requests"] == {"total": 5, "done": 2, "failed": 0} and "tokensPerSecond" not in status
 
 
 async def test_counts_that_a_hand_wrote_into_the_status_deliver_nothing(world: World) -> None:
