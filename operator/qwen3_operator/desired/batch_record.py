@@ -19,7 +19,7 @@ from qwen3_operator.api.conditions import Type
 from qwen3_operator.desired.batch import job_name
 from qwen3_operator.desired.patch import canonical
 from qwen3_operator.naming import digest, model_name
-from qwen3_operator.plan.batch import BatchPlan
+from qwen3_operator.plan.batch import RUNNING, BatchPlan
 
 ANNOTATION = f"{GROUP}/made-from"
 MOST_BYTES = 200_000
@@ -48,6 +48,8 @@ class BatchRecord:
     """Status, reason and message of the condition Fits."""
     warnings: Sequence[str] = ()
     """What the author of the spec was warned of."""
+    servers: str = ""
+    """The Qwen3Deployment whose servers answer; empty: an engine of the batch's own does."""
 
     def written(self) -> str:
         """As the annotation's text."""
@@ -66,7 +68,7 @@ class BatchRecord:
 
     def asked_for_by(self, spec: Qwen3BatchSpec, generation: int) -> BatchRecord:
         """The record of a Job that serves this spec."""
-        return replace(self, generation=generation, inputs=inputs_of(spec))
+        return replace(self, generation=generation, inputs=inputs_of(spec), servers=servers_of(spec))
 
 
 _RECORD = TypeAdapter(BatchRecord)
@@ -81,6 +83,11 @@ def inputs_of(spec: Qwen3BatchSpec) -> str:
     return digest([source, lender, said, canonical(spec.pod_template_patch)], 16)
 
 
+def servers_of(spec: Qwen3BatchSpec) -> str:
+    """The Qwen3Deployment whose servers a batch of this spec asks; empty: it has an engine of its own."""
+    return spec.deployment_ref.name if spec.target == RUNNING and spec.deployment_ref else ""
+
+
 def record_of_plan(spec: Qwen3BatchSpec, generation: int, plan: BatchPlan, model: str, copy: Object) -> BatchRecord:
     """What a Job is made from: `plan`, and the verified `copy` of the Qwen3Model called `model`."""
     fit = plan.engine.fit
@@ -92,6 +99,7 @@ def record_of_plan(spec: Qwen3BatchSpec, generation: int, plan: BatchPlan, model
         plan=[value.as_status() for value in plan.engine.values],
         fits={"status": fit.status, "reason": fit.reason, "message": fit.message},
         warnings=[warning.message for warning in plan.engine.warnings],
+        servers=servers_of(spec),
     )
 
 

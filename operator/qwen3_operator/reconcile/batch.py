@@ -94,7 +94,6 @@ class _Reconciliation(BatchEnd):
         elif spec is None:
             pass  # what runs goes on
         elif self.view.made_from is not None and self.view.made_from.serves(spec, self._generation):
-            self.view.servers_missing = self._servers_missing(spec)
             await self._adjust(spec)
         else:
             await self._make_job(spec)

@@ -25,6 +25,7 @@ from qwen3_operator.desired.batch_record import (
     record_of,
     record_of_earlier_release,
     record_of_plan,
+    servers_of,
 )
 from qwen3_operator.desired.drift import holds_all_of
 from qwen3_operator.desired.patch import PatchError
@@ -78,7 +79,7 @@ class BatchJob(BatchReferences):
     async def _make_job(self, spec: Qwen3BatchSpec) -> None:
         """Make the Job once its model is there. One of the spec before runs until then."""
         server, before, view = await self._resolve(spec), self.view.job, self.view
-        missing = self._servers_missing(spec)
+        missing = self._servers_missing(servers_of(spec))
         if before is None:
             view.model, view.servers_missing = self.wanted_model, missing
         else:
@@ -93,6 +94,9 @@ class BatchJob(BatchReferences):
                 view.warnings.append(Problem(Reason.GOES_ON_MEANWHILE, words, severity="warning"))
             return
         if missing is not None and not spec.suspend:
+            if before is not None and missing != view.servers_missing:
+                words = f"the Job of the spec before goes on meanwhile: {missing.message}"
+                view.warnings.append(Problem(Reason.GOES_ON_MEANWHILE, words, severity="warning"))
             return
         record = record_of_plan(spec, self._generation, view.plan, self.wanted_model["metadata"]["name"], copy)
         if await self._is_free(job_name(self._name, self._uid, spec), spec):
@@ -200,6 +204,7 @@ class BatchJob(BatchReferences):
         """Apply to the Job what may change in it, and note what may not. `hold`: see `changeable`."""
         job, made_from = self.view.job, self.view.made_from
         assert job is not None and made_from is not None
+        self.view.servers_missing = self._servers_missing(made_from.servers or servers_of(spec))
         ended = job_result(job) is not None
         annotation = (job["metadata"].get("annotations") or {}).get(ANNOTATION)
         if not ended and made_from.serves(spec, self._generation):

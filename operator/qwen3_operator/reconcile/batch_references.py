@@ -15,7 +15,6 @@ from qwen3_operator.controller.cluster import Object
 from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import QWEN3_BATCHES, QWEN3_DEPLOYMENTS, file_on_claim
-from qwen3_operator.plan.batch import RUNNING
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.reconciliation import Reconciliation, undecodable
 from qwen3_operator.reconcile.references import Reference, find_references
@@ -54,11 +53,12 @@ class BatchReferences(Reconciliation):
         self.problems.append(replace(problem, message=f"Qwen3Deployment {name}: {problem.message}", field=where))
         return None
 
-    def _servers_missing(self, spec: Qwen3BatchSpec) -> Problem | None:
-        """Why the servers that run take no lines now; None where they do, or where the batch has its own engine."""
-        if spec.target != RUNNING or spec.deployment_ref is None:
+    def _servers_missing(self, name: str) -> Problem | None:
+        """Why the servers of the Qwen3Deployment `name` take no lines now; None where they do, or where there is no
+        name: the batch has its own engine."""
+        if not name:
             return None
-        name, where = spec.deployment_ref.name, "spec.deploymentRef.name"
+        where = "spec.deploymentRef.name"
         found = self.context.store.get(QWEN3_DEPLOYMENTS, self._namespace, name)
         if found is None:
             words = f"Qwen3Deployment {name} does not exist: the lines wait for its servers. Create it"

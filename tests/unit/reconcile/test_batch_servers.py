@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
-from tests.unit.reconcile.batch_world import NAME, NS, SMALL, Object, World, reported
+from tests.unit.reconcile.batch_world import LARGE, NAME, NS, SMALL, Object, World, of_earlier_release, reported
 
 from qwen3_operator.controller.kinds import DEPLOYMENTS, JOBS
 from qwen3_operator.naming import MANAGED_BY, MANAGER, QWEN3_DEPLOYMENTS, owner_reference
@@ -141,6 +142,41 @@ async def test_a_job_of_the_spec_before_does_not_wait_for_the_servers_of_the_nex
     status = await world.reconcile()
     assert world.job()["metadata"]["uid"] == job["metadata"]["uid"] and world.job()["spec"]["suspend"] is False
     assert reported(status, "Completed")[1] == "Starting"
+    assert "goes on meanwhile: Qwen3Deployment other is suspended" in reported(status, "Accepted")[2]
+
+
+@pytest.mark.parametrize("edit", [{"concurrency": 4}, {"deploymentRef": {"name": "other"}}], ids=str)
+async def test_a_job_that_waits_for_its_servers_goes_on_waiting_after_an_edit(world: World, edit: Object) -> None:
+    chat(world, ready=1)
+    await world.running(**RUNNING)
+    chat(world, ready=1, suspend=True)
+    await world.reconcile()
+    other = {"metadata": {"namespace": NS, "name": "other"}, "spec": {"model": {"id": LARGE}}}
+    world.cluster.put(QWEN3_DEPLOYMENTS, other)
+    world.edit(**edit)
+    status = await world.reconcile()
+    assert world.job()["spec"]["suspend"] is True
+    assert reported(status, "Completed")[1] == "ServersSuspended" and world.wait == TROUBLE_SECONDS
+
+
+async def test_another_job_that_asks_other_servers_is_made_though_the_one_before_waits(world: World) -> None:
+    chat(world, ready=1)
+    job = await world.running(**RUNNING)
+    of_earlier_release(job)
+    await world.reconcile()
+    other = copy.deepcopy(world.cluster.objects["Qwen3Deployment", NS, "chat"])
+    other["metadata"] = {"namespace": NS, "name": "other", "uid": "uid-of-other"}
+    server = copy.deepcopy(world.cluster.objects["Deployment", NS, "chat"])
+    server["metadata"] |= {"name": "other", "uid": "uid-of-its-server"}
+    server["metadata"]["ownerReferences"][0] |= {"name": "other", "uid": "uid-of-other"}
+    world.cluster.put(QWEN3_DEPLOYMENTS, other)
+    world.cluster.put(DEPLOYMENTS, server)
+    chat(world, ready=1, suspend=True)
+    await world.reconcile()
+    assert world.job()["spec"]["suspend"] is True
+    world.edit(deploymentRef={"name": "other"})
+    await world.reconcile()
+    assert world.job()["metadata"]["uid"] != job["metadata"]["uid"] and world.job()["spec"]["suspend"] is False
 
 
 async def test_where_an_autoscaler_has_the_number_spec_replicas_says_nothing(world: World) -> None:
