@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic.alias_generators import to_camel
 from tests.unit.test_batch_plan import SETTINGS, batch_spec, plan
 
 from qwen3_in_engine.batch_runner.contract import PERMANENT
@@ -20,7 +22,7 @@ from qwen3_operator.commands.output import to_yaml
 from qwen3_operator.desired.batch import batch_job, job_name
 from qwen3_operator.desired.batch_config import PACKAGE, batch_config_map, runner_items
 from qwen3_operator.desired.batch_delivery import delivery_job
-from qwen3_operator.desired.batch_record import inputs_of
+from qwen3_operator.desired.batch_record import OF_SHARDS, inputs_of
 from qwen3_operator.desired.modules import SHARED
 from qwen3_operator.plan.batch import as_server
 
@@ -126,6 +128,21 @@ def test_a_job_that_runs_is_that_of_this_release_too() -> None:
     off = batch_spec(verify={"mode": "Off"})
     assert job_name("nightly", "u", off) != job_name("nightly", "u", spec) and inputs_of(off) != inputs_of(spec)
     assert inputs_of(batch_spec(verify={"mode": "Auto"})) != inputs_of(off)
+
+
+ASK_FOR_A_JOB = {"model", "deployment_ref", "pod_template_patch"} | OF_SHARDS
+CHANGE_IN_A_JOB = {"suspend", "parallelism", "active_deadline_seconds", "ttl_seconds_after_finished"}
+FOR_THE_NEXT_JOB = {"preflight", "backoff_limit"}
+
+
+def test_what_an_edit_comes_to_is_known_of_every_field() -> None:
+    rules = str(Qwen3BatchSpec.model_config["json_schema_extra"])
+    fixed = {name for name in Qwen3BatchSpec.model_fields if f"'{to_camel(name)} is immutable" in rules}
+    ways = [fixed, ASK_FOR_A_JOB, CHANGE_IN_A_JOB, FOR_THE_NEXT_JOB]
+    assert sorted(itertools.chain(*ways)) == sorted(Qwen3BatchSpec.model_fields), "each is edited in one way"
+    running: dict[str, Any] = {"model": None, "deploymentRef": {"name": "chat"}, "target": "Running"}
+    keys = [batch_spec(**running, apiKeySecretRef={"name": name, "key": "k"}) for name in ("old", "new")]
+    assert len({inputs_of(spec) for spec in keys}) == 2
 
 
 def test_a_patch_of_the_pod() -> None:

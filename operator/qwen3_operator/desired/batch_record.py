@@ -26,7 +26,10 @@ MOST_BYTES = 200_000
 """An object takes 256 KiB of annotations; what is too long for that is left to the status."""
 Object = Mapping[str, Any]
 
-_OF_SHARDS = {"engine", "gpu", "resources", "scheduling", "verify", "concurrency", "stall_seconds"}
+OF_SHARDS = {
+    *("engine", "gpu", "resources", "scheduling", "verify"),
+    *("concurrency", "stall_seconds", "api_key_secret_ref"),
+}
 """Fields of the spec that reach a pod, beside the model, the patch and what is immutable."""
 
 
@@ -77,7 +80,7 @@ _RECORD = TypeAdapter(BatchRecord)
 def inputs_of(spec: Qwen3BatchSpec) -> str:
     """Digest of what reaches a pod, or decides the answers, and may be edited. Defaults count as unset. Fields that a
     running Job takes over, or that only matter when it is made (preflight), are left out."""
-    said = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=_OF_SHARDS)
+    said = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=OF_SHARDS)
     source = model_name(spec.model) if spec.model else ""
     lender = spec.deployment_ref.name if spec.deployment_ref else ""
     return digest([source, lender, said, canonical(spec.pod_template_patch)], 16)

@@ -179,6 +179,15 @@ async def test_another_job_that_asks_other_servers_is_made_though_the_one_before
     assert world.job()["metadata"]["uid"] != job["metadata"]["uid"] and world.job()["spec"]["suspend"] is False
 
 
+async def test_another_key_makes_another_job(world: World) -> None:
+    chat(world, ready=1)
+    await world.running(**RUNNING, apiKeySecretRef={"name": "old", "key": "k"})
+    world.edit(apiKeySecretRef={"name": "new", "key": "k"})
+    await world.reconcile()
+    (key,) = [it for it in world.job()["spec"]["template"]["spec"]["containers"][0]["env"] if "valueFrom" in it]
+    assert key["valueFrom"]["secretKeyRef"]["name"] == "new"
+
+
 async def test_where_an_autoscaler_has_the_number_spec_replicas_says_nothing(world: World) -> None:
     """What there is of servers does: spec.replicas is only what is gone back to."""
     scaled: dict[str, Any] = {
