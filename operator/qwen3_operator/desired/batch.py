@@ -35,17 +35,16 @@ GRACE_SECONDS = 60
 """What is finished is on the volume already; this is for the engine to end."""
 ASKING = {"cpu": "500m", "memory": "1Gi"}
 """Requests of a pod that only asks servers: the lines in flight, and a part of the input."""
-HOLD_SECONDS = 86400
-"""How long a Job that failed is kept at least while the batch is not over."""
 NO_DEADLINE = 2**31 - 1
 """A deadline that is taken away from a Job: a field that a Job has can be changed, not left out."""
 
 
-def job_name(name: str, uid: str, spec: Qwen3BatchSpec) -> str:
-    """Name of the Job as it is made, with a hash of the spec: a Job that replaces another has another name. A Job that
-    exists is never found by this name, but by its controller."""
+def job_name(name: str, uid: str, spec: Qwen3BatchSpec, ended: Mapping[str, Any] | None = None) -> str:
+    """Name of the Job as it is made, with a hash of the spec: a Job that replaces another has another name, also one
+    that has `ended` and goes on. A Job that exists is never found by this name, but by its controller."""
     changeable = {"suspend", "parallelism"}
-    return f"{name}-{digest([uid, spec.model_dump(by_alias=True, exclude_defaults=True, exclude=changeable)])}"
+    of = [uid, spec.model_dump(by_alias=True, exclude_defaults=True, exclude=changeable)]
+    return f"{name}-{digest([*of, ended['metadata']['uid']] if ended else of)}"
 
 
 def queue_labels(labels: Mapping[str, str]) -> dict[str, str]:
@@ -109,21 +108,24 @@ def in_queue(job: Mapping[str, Any]) -> bool:
     return QUEUE_LABEL in (job["metadata"].get("labels") or {})
 
 
-def changeable(
-    spec: Qwen3BatchSpec, job: Mapping[str, Any], *, ended: bool, hold: bool = False, pause: bool = False
-) -> dict[str, Any]:
-    """What may change in the spec of a `job` that is there, as the Qwen3Batch wants it: of one that has `ended` only
-    how long it is kept. `hold`: it is needed yet, to deliver what it finished or to go on. `pause`: it waits for
+def changeable(spec: Qwen3BatchSpec, job: Mapping[str, Any], *, pause: bool = False) -> dict[str, Any]:
+    """What may change in the spec of a `job` that goes on, as the Qwen3Batch wants it. `pause`: it waits for
     servers."""
     live, wanted = job["spec"], {"parallelism": spec.parallelism, "suspend": spec.suspend or pause}
     if spec.active_deadline_seconds is not None or "activeDeadlineSeconds" in live:
         wanted["activeDeadlineSeconds"] = spec.active_deadline_seconds or NO_DEADLINE
-    if ended:
-        wanted = {key: live[key] for key in wanted if key in live}
     if in_queue(job):
         wanted.pop("suspend", None)
-    kept = spec.ttl_seconds_after_finished
-    return wanted | {"ttlSecondsAfterFinished": max(kept, HOLD_SECONDS) if hold else kept}
+    return wanted | {"ttlSecondsAfterFinished": spec.ttl_seconds_after_finished}
+
+
+def kept(job: Mapping[str, Any], seconds: int | None = None) -> dict[str, Any]:
+    """The same of a `job` that has ended: all is as it was, but for how many `seconds` it is kept."""
+    names = {"parallelism", "suspend", "activeDeadlineSeconds", "ttlSecondsAfterFinished"}
+    if in_queue(job):
+        names.remove("suspend")
+    wanted = {name: job["spec"][name] for name in sorted(names) if name in job["spec"]}
+    return wanted if seconds is None else wanted | {"ttlSecondsAfterFinished": seconds}
 
 
 def unchangeable(spec: Qwen3BatchSpec, job: Mapping[str, Any]) -> list[Problem]:

@@ -53,6 +53,8 @@ async def reconcile_batch(context: Context, key: Key) -> Requeue | float | None:
     status = batch_status(spec, labels, obj["metadata"]["generation"], status, it.view)
     await it.let_go(over=is_over(status))
     await context.write_status(QWEN3_BATCHES, obj, status, [view.pod for view in it.view.pods])
+    if is_over(status):
+        await it.keep_for(spec)
     return it.requeue_after()
 
 
@@ -90,7 +92,8 @@ class _Reconciliation(BatchEnd):
         if jobs:
             self._take(jobs[0], spec)
         if job_result(self.view.job):
-            await self._keep_result(spec)
+            if spec is None:
+                self.problems.clear()  # its result stays, whatever the spec says by now
         elif spec is None:
             pass  # what runs goes on
         elif self.view.made_from is not None and self.view.made_from.serves(spec, self._generation):
@@ -100,20 +103,23 @@ class _Reconciliation(BatchEnd):
         if self.view.job is not None:
             await self._observe_pods(self.view.job)
             await self._note_outcome(self.view.job)
-            if job_result(self.view.job) == "Failed":
-                await self._after_failure(self.view.job, spec)
+            if job_result(self.view.job):
+                await self._after_end(self.view.job, spec)
 
     async def rest(self) -> None:
         """Nothing is left to do for a batch that is over, but to keep its Job for as long as it says now."""
-        if self._status.get("observedGeneration") != self._generation:
-            spec, jobs = self.read_spec(), jobs_of(self.context, self.obj)
-            if spec is not None and jobs:
-                self._take(jobs[0], spec)
-                await self._adjust(spec)
+        if jobs := jobs_of(self.context, self.obj):
+            self.view.job = jobs[0]
+            await self.keep_for(self.read_spec())
         await self.let_go(over=True)
         await self.context.write_status(
             QWEN3_BATCHES, self.obj, status_at_rest(self._status, self._generation), pods=()
         )
+
+    async def keep_for(self, spec: Qwen3BatchSpec | None) -> None:
+        """Keep the Job of a batch that is over for as long as the spec says: what it came to is in the status."""
+        if spec is not None and self.view.job is not None:
+            await self._keep(spec.ttl_seconds_after_finished)
 
     async def let_go(self, *, over: bool) -> None:
         """Release every model but those that the Job runs on or the spec asks for; all, once the batch is over."""

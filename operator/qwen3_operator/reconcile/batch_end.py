@@ -12,6 +12,7 @@ from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, JOBS
 from qwen3_operator.controller.quantity import quantity
+from qwen3_operator.desired.batch import NO_DEADLINE
 from qwen3_operator.desired.batch_delivery import delivery_job, delivery_name
 from qwen3_operator.desired.batch_outcome import ANNOTATION, outcome_on
 from qwen3_operator.engine.problem import Problem
@@ -29,18 +30,6 @@ OUTCOME_MANAGER = f"{MANAGER}-outcome"
 class BatchEnd(BatchJob):
     """What becomes of a Job that has ended."""
 
-    async def _keep_result(self, spec: Qwen3BatchSpec | None) -> None:
-        """The Job has ended: its result stays, whatever the spec says by now."""
-        assert self.view.made_from is not None
-        if spec is None:
-            self.problems.clear()
-            return
-        if not self.view.made_from.serves(spec, self._generation):
-            words = "the spec was edited too late: the batch has ended. Make another Qwen3Batch"
-            self.view.warnings.append(Problem(Reason.EDITED_TOO_LATE, words, severity="warning"))
-        if job_result(self.view.job) == "Complete":
-            await self._adjust(spec)
-
     async def _note_outcome(self, job: Object) -> None:
         """Write on the Job what it has come to: its pods may go, and the status may be lost."""
         outcome = self.view.outcome
@@ -57,18 +46,26 @@ class BatchEnd(BatchJob):
         except ApiError as error:
             self.problems.append(refused(JOBS, meta["name"], error))
 
-    async def _after_failure(self, job: Object, spec: Qwen3BatchSpec | None) -> None:
-        """Nothing is lost: what is finished is delivered; where only room was missing, the batch goes on with more."""
-        noted = self.view.noted
-        reason, message = failure(noted, job)
-        if noted.capacity:
-            if spec is not None and await self._has_grown(job, noted.capacity):
-                await self._go_on(job, spec)
-                return
-        elif reason not in _NOTHING_TO_DELIVER and (noted.answered or reason in _AMID_THE_LINES):
-            await self._deliver(job, *_words_of_missing(reason, message))
-        if spec is not None:
-            await self._adjust(spec, hold=not self.view.is_over)
+    async def _after_end(self, job: Object, spec: Qwen3BatchSpec | None) -> None:
+        """Nothing is lost: what is finished is delivered; where only room was missing, the batch goes on with more.
+        Its Job is held until it is over, and until its status says so."""
+        view = self.view
+        if job_result(job) == "Failed":
+            reason, message = failure(view.noted, job)
+            if view.noted.capacity:
+                if spec is not None and await self._has_grown(job, view.noted.capacity):
+                    await self._go_on(job, spec)
+                    return
+            elif reason not in _NOTHING_TO_DELIVER and (view.noted.answered or reason in _AMID_THE_LINES):
+                await self._deliver(job, *_words_of_missing(reason, message))
+            if not view.is_over:
+                await self._keep(NO_DEADLINE)
+        elif view.result is None and spec is not None:  # its parts wait for the next Job, not for this one
+            await self._keep(spec.ttl_seconds_after_finished)
+        assert view.made_from is not None
+        if view.result and spec is not None and not view.made_from.serves(spec, self._generation):
+            words = "the spec was edited too late: the batch has ended. Make another Qwen3Batch"
+            view.warnings.append(Problem(Reason.EDITED_TOO_LATE, words, severity="warning"))
 
     async def _deliver(self, job: Mapping[str, Any], code: str, why: str) -> None:
         try:
@@ -94,12 +91,11 @@ class BatchEnd(BatchJob):
             return False
 
     async def _go_on(self, job: Object, spec: Qwen3BatchSpec) -> None:
-        """Another Job in the place of one that found no room."""
+        """Another Job in the place of one that found no room, which is there until the other can be made."""
         view = self.view
-        await self.context.delete(JOBS, job)
         view.job = view.made_from = None
         view.pods, view.log_tails, view.noted = (), {}, replace(view.noted, reason="", message="", capacity="")
-        await self._make_job(spec)
+        await self._make_job(spec, job)
 
 
 _NOTHING_TO_DELIVER = {

@@ -15,7 +15,7 @@ from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CONFIG_MAPS, JOBS
 from qwen3_operator.controller.ownership import NameTaken, controller_of
 from qwen3_operator.controller.store import OWNER
-from qwen3_operator.desired.batch import batch_job, changeable, job_name, unchangeable
+from qwen3_operator.desired.batch import batch_job, changeable, job_name, kept, unchangeable
 from qwen3_operator.desired.batch_config import batch_config_map
 from qwen3_operator.desired.batch_outcome import ANNOTATION as OUTCOME_ANNOTATION
 from qwen3_operator.desired.batch_outcome import BatchOutcome, outcome_on
@@ -76,8 +76,9 @@ class BatchJob(BatchReferences):
         if name := made_from.model.get("name"):
             self.view.model = self.context.store.get(QWEN3_MODELS, self._namespace, name)
 
-    async def _make_job(self, spec: Qwen3BatchSpec) -> None:
-        """Make the Job once its model is there. One of the spec before runs until then."""
+    async def _make_job(self, spec: Qwen3BatchSpec, ended: Object | None = None) -> None:
+        """Make the Job once its model is there. One of the spec before runs until then, and one that has `ended` and
+        is to be replaced is there until then, with what is noted on it."""
         server, before, view = await self._resolve(spec), self.view.job, self.view
         missing = self._servers_missing(servers_of(spec))
         if before is None:
@@ -99,8 +100,9 @@ class BatchJob(BatchReferences):
                 view.warnings.append(Problem(Reason.GOES_ON_MEANWHILE, words, severity="warning"))
             return
         record = record_of_plan(spec, self._generation, view.plan, self.wanted_model["metadata"]["name"], copy)
-        if await self._is_free(job_name(self._name, self._uid, spec), spec):
-            await self._create(spec, server, view.plan, record, before)
+        name = job_name(self._name, self._uid, spec, ended)
+        if await self._is_free(name, spec):
+            await self._create(name, spec, server, view.plan, record, before or ended)
 
     async def _resolve(self, spec: Qwen3BatchSpec) -> Qwen3DeploymentSpec | None:
         """What the spec comes to now: the Qwen3Model, and the plan for a Job."""
@@ -172,6 +174,7 @@ class BatchJob(BatchReferences):
 
     async def _create(
         self,
+        name: str,
         spec: Qwen3BatchSpec,
         server: Qwen3DeploymentSpec,
         plan: BatchPlan,
@@ -188,7 +191,7 @@ class BatchJob(BatchReferences):
             annotations, noted = {ANNOTATION: record.written()}, BatchOutcome(answered=self.view.noted.answered)
             if noted.answered:  # by a Job before: it is on the volume
                 annotations[OUTCOME_ANNOTATION] = noted.written()
-            kind, wanted = JOBS, job | {"metadata": job["metadata"] | {"annotations": annotations}}
+            kind, wanted = JOBS, job | {"metadata": job["metadata"] | {"name": name, "annotations": annotations}}
             if before is not None:
                 await self.context.delete(JOBS, dict(before))
                 self.view.job = self.view.made_from = None
@@ -200,21 +203,30 @@ class BatchJob(BatchReferences):
         except ApiError as error:
             self.problems.append(refused(kind, wanted["metadata"]["name"], error))
 
-    async def _adjust(self, spec: Qwen3BatchSpec, *, hold: bool = False) -> None:
-        """Apply to the Job what may change in it, and note what may not. `hold`: see `changeable`."""
+    async def _adjust(self, spec: Qwen3BatchSpec) -> None:
+        """Apply to the Job what may change in it, and note what may not. In one that has ended nothing may."""
         job, made_from = self.view.job, self.view.made_from
         assert job is not None and made_from is not None
+        if job_result(job) is not None:
+            await self._keep()
+            return
         self.view.servers_missing = self._servers_missing(made_from.servers or servers_of(spec))
-        ended = job_result(job) is not None
-        annotation = (job["metadata"].get("annotations") or {}).get(ANNOTATION)
-        if not ended and made_from.serves(spec, self._generation):
-            annotation = made_from.asked_for_by(spec, self._generation).written()
+        record = None
+        if made_from.serves(spec, self._generation):
+            record = made_from.asked_for_by(spec, self._generation).written()
             self.view.warnings += unchangeable(spec, job)
-        annotations = {} if annotation is None else {ANNOTATION: annotation}
-        wanted: Object = {
-            "metadata": {"labels": batch_labels(self._name), "annotations": annotations},
-            "spec": changeable(spec, job, ended=ended, hold=hold, pause=self._pauses(job)),
-        }
+        await self._change(job, changeable(spec, job, pause=self._pauses(job)), record)
+
+    async def _keep(self, seconds: int | None = None) -> None:
+        """Keep a Job that has ended for so many seconds after its end; None: for as long as it says."""
+        assert self.view.job is not None
+        await self._change(self.view.job, kept(self.view.job, seconds))
+
+    async def _change(self, job: Object, spec: Object, record: str | None = None) -> None:
+        """Apply these fields of the spec to the Job, and the `record`; None: it stays."""
+        record = record or (job["metadata"].get("annotations") or {}).get(ANNOTATION)
+        annotations = {} if record is None else {ANNOTATION: record}
+        wanted: Object = {"metadata": {"labels": batch_labels(self._name), "annotations": annotations}, "spec": spec}
         if holds_all_of(job, wanted):
             return
         meta = {key: job["metadata"][key] for key in ("namespace", "name", "uid")}

@@ -65,6 +65,13 @@ class BatchView:
         return self.noted if self.job is None else outcome_now(self.noted, self.job, self.pods, self.log_tails)
 
     @property
+    def result(self) -> str | None:
+        """How the batch ended; None while it goes on, or may."""
+        ended = job_result(self.job)
+        last = self.outcome.merged if ended == "Complete" else not self.noted.capacity
+        return ended if last else None
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing comes after the end of the Job: what it finished is delivered, and it may not go on."""
         delivered = self.delivery is None or job_result(self.delivery) is not None
@@ -331,12 +338,11 @@ def _job(view: BatchView) -> dict[str, Any]:
     result: dict[str, Any] = {"name": job["metadata"]["name"]}
     if status.get("startTime"):
         result["startedAt"] = status["startTime"]
-    ended = job_result(job)
     if view.delivery_waits:
         result["delivery"] = "Waiting"
     elif view.delivery is not None:
         result["delivery"] = job_result(view.delivery) or "Running"
-    if (ended == "Failed" and not view.noted.capacity) or (ended == "Complete" and view.outcome.merged):
+    if ended := view.result:
         moment = next(c.get("lastTransitionTime") for c in status["conditions"] if c["type"] == ended)
         result |= {"result": ended} | ({"finishedAt": moment} if moment else {})
     return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from typing import Any
 
 import pytest
 from tests.unit.reconcile.batch_world import EDITS, NS, SMALL, Object, World, deployment, reported
@@ -11,7 +12,9 @@ from tests.unit.reconcile.batch_world import EDITS, NS, SMALL, Object, World, de
 from qwen3_in_engine.batch_runner.contract import Stop
 from qwen3_in_engine.batch_runner.report import failure as runners_words
 from qwen3_operator.api.source import ModelSource
-from qwen3_operator.controller.kinds import JOBS, PODS
+from qwen3_operator.controller.cluster import ApiError
+from qwen3_operator.controller.kinds import JOBS, PODS, Kind
+from qwen3_operator.desired.batch import NO_DEADLINE
 from qwen3_operator.desired.batch_outcome import ANNOTATION as OUTCOME
 from qwen3_operator.desired.batch_outcome import BatchOutcome, outcome_on
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS, model_name, owner_reference
@@ -90,7 +93,9 @@ async def test_what_is_finished_of_a_job_that_failed_is_delivered(world: World) 
     delivery["status"] = {"startTime": "2026-01-01T00:00:00Z"}
     waits = reported(await world.reconcile(), "Completed")[2]
     assert f"waits for a pod of Job {delivery['metadata']['name']}: its Events say" in waits
-    assert world.job()["spec"]["ttlSecondsAfterFinished"] >= 86400, "the parts' Job stays until they are delivered"
+    assert world.job()["spec"]["ttlSecondsAfterFinished"] == NO_DEADLINE, (
+        "the parts' Job stays until they are delivered"
+    )
     delivery["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
     status = await world.reconcile()
     assert (status["job"]["delivery"], status["output"]) == ("Complete", "answers:out.jsonl")
@@ -110,9 +115,57 @@ async def test_a_batch_whose_delivery_was_deleted_does_not_run_again(world: Worl
     assert world.jobs() == []
 
 
+async def crash(world: World) -> None:
+    """Reconcile once; the status cannot be written, and the operator is started again."""
+    apply = world.cluster.apply
+
+    async def refuses(kind: Kind, obj: Object, **more: Any) -> Object:
+        if more.get("subresource"):
+            raise ApiError(500, "InternalError", "away")
+        return await apply(kind, obj, **more)
+
+    world.cluster.apply = refuses  # type: ignore[method-assign]
+    with pytest.raises(ApiError):
+        await world.reconcile_once()
+    world.cluster.apply = apply  # type: ignore[method-assign]
+    world.restart()
+
+
+async def test_the_job_is_there_until_the_delivery_is_in_the_status(world: World) -> None:
+    job = await world.running(ttlSecondsAfterFinished=60)
+    world.end(job, "Failed")
+    await world.reconcile()
+    world.delivery()["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    await crash(world)
+    assert world.job()["spec"]["ttlSecondsAfterFinished"] == NO_DEADLINE
+    status = await world.reconcile()
+    assert (status["job"]["delivery"], status["output"]) == ("Complete", "answers:out.jsonl")
+    assert world.job()["spec"]["ttlSecondsAfterFinished"] == 60
+
+
+async def test_the_job_is_there_until_its_result_is_in_the_status(world: World) -> None:
+    job = await world.running(ttlSecondsAfterFinished=86400)
+    world.end(job)
+    world.edit(ttlSecondsAfterFinished=60)
+    await crash(world)
+    assert world.job()["spec"]["ttlSecondsAfterFinished"] == 86400
+    await world.reconcile_once()
+    assert world.job()["spec"]["ttlSecondsAfterFinished"] == 60
+
+
+async def test_a_spec_that_cannot_be_read_does_not_end_the_delivery(world: World) -> None:
+    job = await world.running(ttlSecondsAfterFinished=60)
+    world.end(job, "Failed")
+    world.batch()["spec"]["completions"] = "many"
+    status = await world.reconcile()
+    assert status["job"]["delivery"] == "Running"
+    assert world.job()["spec"]["ttlSecondsAfterFinished"] == NO_DEADLINE
+
+
 def full(world: World, job: Object) -> None:
-    """The Job has failed for its output's volume."""
-    world.pod(job, report={"result": "Failed", "reason": "OutputFull", "message": "the volume is full"})
+    """The Job has failed for its output's volume, and a line is finished."""
+    words = {"result": "Failed", "reason": "OutputFull", "message": "the volume is full", "done": 3, "total": 5}
+    world.pod(job, report=words)
     job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "PodFailurePolicy"}]}
 
 
@@ -132,6 +185,36 @@ async def test_a_batch_goes_on_when_the_claim_of_its_output_has_grown(world: Wor
     status = await world.reconcile()
     assert world.job()["metadata"]["uid"] != job["metadata"]["uid"]
     assert "outputCapacity" not in status
+
+
+async def test_a_batch_that_waits_for_room_waits_until_it_is_there(world: World) -> None:
+    world.cluster.objects["PersistentVolumeClaim", NS, "answers"]["status"] = {"capacity": {"storage": "1Gi"}}
+    job = await world.running()
+    full(world, job)
+    await world.reconcile()
+    assert world.job()["spec"]["ttlSecondsAfterFinished"] == NO_DEADLINE
+    world.edit(engine={"maxNumSeqs": 4})
+    assert "has ended" not in reported(await world.reconcile(), "Accepted")[2], "the next Job has it"
+
+
+async def test_a_job_that_found_no_room_is_there_until_the_next_can_be_made(world: World) -> None:
+    claim = world.cluster.objects["PersistentVolumeClaim", NS, "answers"]
+    claim["status"] = {"capacity": {"storage": "1Gi"}}
+    job = await world.running()
+    full(world, job)
+    await world.reconcile()
+    claim["status"] = {"capacity": {"storage": "2Gi"}}
+    model = world.cluster.of(QWEN3_MODELS)[0]
+    ready = model.pop("status")
+    status = await world.reconcile()
+    assert world.job()["metadata"]["uid"] == job["metadata"]["uid"]
+    assert reported(status, "ModelReady")[0] != "True" and reported(status, "Stalled")[0] == "False"
+    lost(world)
+    model["status"] = ready
+    await world.reconcile()
+    assert world.job()["metadata"]["uid"] != job["metadata"]["uid"]
+    world.job()["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}
+    assert (await world.reconcile())["job"]["delivery"] == "Running", "it knows what was answered"
 
 
 @pytest.mark.parametrize("reason", ["InputEmpty", "AnswersWrong"])
@@ -247,19 +330,6 @@ async def test_an_end_that_a_hand_wrote_into_the_status_ends_nothing(world: Worl
     await world.ended(job)
     world.batch()["status"]["job"]["result"] = "Failed"
     assert (await world.reconcile())["job"]["result"] == "Complete"
-
-
-async def test_a_batch_that_goes_on_knows_that_it_has_answered(world: World) -> None:
-    job = await world.running()
-    world.pod(job, report={"result": "Failed", "reason": "OutputFull", "message": "full", "done": 3, "total": 5})
-    job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "PodFailurePolicy"}]}
-    await world.reconcile()
-    claim = world.cluster.objects["PersistentVolumeClaim", NS, "answers"]
-    claim["status"] = {"capacity": {"storage": "2Gi"}}
-    await world.reconcile()
-    lost(world)
-    world.job()["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}
-    assert (await world.reconcile())["job"]["delivery"] == "Running"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"capacity": []}', '{"answered": "perhaps"}', "[" * 100_000])
