@@ -83,7 +83,7 @@ class Shard:
         if counts is None:
             engine = asyncio.ensure_future(self._engine_when(first_good))
         else:
-            self.counts = lambda: dict(counts)
+            self.counts = counts.copy
         try:
             summary = await self._read(first_good)
             self.store.claim(summary)

@@ -142,11 +142,26 @@ def unchangeable(spec: Qwen3BatchSpec, job: Mapping[str, Any]) -> list[Problem]:
 
 def nodes_of(job: Mapping[str, Any]) -> tuple[Mapping[str, str], str]:
     """Labels of the nodes that the pods of a Job ask for, and their resource name of a GPU."""
-    pod = job["spec"]["template"]["spec"]
-    container: Mapping[str, Any] = next((c for c in pod["containers"] if c["name"] == CONTAINER), {})
-    limits = (container.get("resources") or {}).get("limits") or {}
+    limits = (_container(job).get("resources") or {}).get("limits") or {}
     devices = sorted((name for name in limits if "/" in name), key=lambda name: (not name.endswith("gpu"), name))
-    return pod.get("nodeSelector") or {}, devices[0] if devices else ""
+    return job["spec"]["template"]["spec"].get("nodeSelector") or {}, devices[0] if devices else ""
+
+
+def mounts_of(job: Mapping[str, Any], paths: Collection[str]) -> list[Mapping[str, Any]]:
+    """What the container of a Job's pods has at these paths: a podTemplatePatch may put another volume there."""
+    return [mount for mount in _container(job).get("volumeMounts") or [] if mount["mountPath"] in paths]
+
+
+def output_claim(job: Mapping[str, Any]) -> str:
+    """The claim that the output of a Job is on; empty where a podTemplatePatch has put it on a volume without one."""
+    mounted = {mount["name"] for mount in mounts_of(job, (BATCH_OUTPUT_DIR,))}
+    volumes = job["spec"]["template"]["spec"].get("volumes") or []
+    claims = [volume.get("persistentVolumeClaim") for volume in volumes if volume["name"] in mounted]
+    return claims[0]["claimName"] if claims and claims[0] else ""
+
+
+def _container(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((c for c in job["spec"]["template"]["spec"].get("containers") or [] if c["name"] == CONTAINER), {})
 
 
 def _pod(

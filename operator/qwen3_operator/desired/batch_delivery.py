@@ -1,7 +1,8 @@
 """The Job that delivers a batch which was given up: what is finished, and an error line for each line that is not.
 
 It needs no GPU. It belongs to the batch's Job, with which it goes, and takes volumes and configuration from it, for
-these are what the parts were written with.
+these are what the parts were written with, and runs where its pods may: a volume may be on one node alone. A
+podTemplatePatch may have changed any of it.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from qwen3_in_engine.batch_runner.contract import DELIVER, PERMANENT
-from qwen3_operator.desired.batch import ASKING, QUEUE_PREFIX
+from qwen3_operator.desired.batch import ASKING, QUEUE_PREFIX, mounts_of
 from qwen3_operator.desired.batch_config import CONFIG_KEY, MAIN
 from qwen3_operator.desired.pod import CONTAINER_SECURITY, pull_secrets
 from qwen3_operator.desired.server import CONTAINER, SCRATCH
-from qwen3_operator.naming import BATCH_DIR, owner_reference
+from qwen3_operator.naming import BATCH_DIR, BATCH_INPUT_DIR, BATCH_OUTPUT_DIR, owner_reference
 from qwen3_operator.settings import Settings
 
 Object = Mapping[str, Any]
 TRIES = 6
 LONGEST_SECONDS, LONGEST_WHY = 86400, 500
-_VOLUMES = {"runner", "input", "output", *SCRATCH}
+_PATHS = {BATCH_DIR, BATCH_INPUT_DIR, BATCH_OUTPUT_DIR, *SCRATCH.values()}
+_WHERE = ("nodeSelector", "tolerations", "affinity")
 
 
 def delivery_name(job: Object) -> str:
@@ -32,7 +34,8 @@ def delivery_job(job: Object, code: str, why: str, settings: Settings) -> dict[s
     """The Job. `code` and `why`: of the lines that are not finished."""
     meta, template = job["metadata"], job["spec"]["template"]
     pod = template["spec"]
-    container = next(c for c in pod["containers"] if c["name"] == CONTAINER)
+    mounts = mounts_of(job, _PATHS)
+    mounted = {mount["name"] for mount in mounts}
     labels = {key: value for key, value in meta["labels"].items() if not key.startswith(QUEUE_PREFIX)}
     return {
         "metadata": {
@@ -58,7 +61,8 @@ def delivery_job(job: Object, code: str, why: str, settings: Settings) -> dict[s
                     "restartPolicy": "Never",
                     "enableServiceLinks": False,
                     "automountServiceAccountToken": False,
-                    "securityContext": pod["securityContext"],
+                    "securityContext": pod.get("securityContext") or {},
+                    **{field: pod[field] for field in _WHERE if field in pod},
                     **pull_secrets(settings.image_pull_secrets),
                     "containers": [
                         {
@@ -69,10 +73,10 @@ def delivery_job(job: Object, code: str, why: str, settings: Settings) -> dict[s
                             "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}],
                             "resources": {"requests": dict(ASKING)},
                             "securityContext": CONTAINER_SECURITY,
-                            "volumeMounts": [m for m in container["volumeMounts"] if m["name"] in _VOLUMES],
+                            "volumeMounts": mounts,
                         }
                     ],
-                    "volumes": [v for v in pod["volumes"] if v["name"] in _VOLUMES],
+                    "volumes": [v for v in pod.get("volumes") or [] if v["name"] in mounted],
                 },
             },
         },

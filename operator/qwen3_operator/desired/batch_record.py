@@ -138,7 +138,8 @@ def record_of_earlier_release(job: Object, meta: Object, spec: Qwen3BatchSpec | 
 def _model_of_pods(job: Object, recorded: Object) -> Object:
     """The copy that `status.model` records, if it is the one that the pods mount; else what their specs say."""
     volumes = job["spec"]["template"]["spec"].get("volumes") or []
-    mounted = [v["persistentVolumeClaim"]["claimName"] for v in volumes if v["name"] == "models"]
+    claims = [v["persistentVolumeClaim"] for v in volumes if v["name"] == "models" and v.get("persistentVolumeClaim")]
+    mounted = [claim["claimName"] for claim in claims]
     if not mounted or recorded.get("claim") == mounted[0]:
         return recorded
     return {"name": mounted[0], "claim": mounted[0]}

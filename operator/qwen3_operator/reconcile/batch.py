@@ -138,9 +138,12 @@ class _Reconciliation(BatchEnd):
             return PROGRESS_SECONDS
         if view.noted.capacity or view.servers_missing is not None:
             return TROUBLE_SECONDS
-        if lacks_pods(view.job) and not view.pods:
-            return Requeue(TROUBLE_SECONDS if view.pods_refused else EVENT_SECONDS, trouble=True)
-        return TROUBLE_SECONDS if view.job is not None and job_result(view.job) is None and view.pods else None
+        job, pods, refused = view.job, view.pods, view.pods_refused
+        if view.delivery is not None:
+            job, pods, refused = view.delivery, view.delivery_pods, view.delivery_refused
+        if lacks_pods(job) and not pods:
+            return Requeue(TROUBLE_SECONDS if refused else EVENT_SECONDS, trouble=True)
+        return TROUBLE_SECONDS if job is not None and job_result(job) is None and pods else None
 
     async def _observe_pods(self, job: Mapping[str, Any]) -> None:
         view = self.view

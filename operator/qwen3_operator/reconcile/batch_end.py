@@ -12,13 +12,15 @@ from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, JOBS
 from qwen3_operator.controller.quantity import quantity
-from qwen3_operator.desired.batch import NO_DEADLINE
+from qwen3_operator.desired.batch import NO_DEADLINE, output_claim
 from qwen3_operator.desired.batch_delivery import delivery_job, delivery_name
 from qwen3_operator.desired.batch_outcome import ANNOTATION, outcome_on
+from qwen3_operator.desired.server import CONTAINER
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import MANAGER
 from qwen3_operator.reconcile.batch_job import BatchJob
 from qwen3_operator.reconcile.context import refused
+from qwen3_operator.reconcile.pods import pods_of_job, views_of, why_no_pods
 from qwen3_operator.status.batch_outcome import failure
 from qwen3_operator.status.jobs import job_result
 
@@ -75,11 +77,20 @@ class BatchEnd(BatchJob):
         except ApiError as error:
             self.problems.append(refused(JOBS, delivery_name(job), error))
             self.view.delivery_waits = True
+        else:
+            await self._observe_delivery(self.view.delivery)
+
+    async def _observe_delivery(self, delivery: Object) -> None:
+        if job_result(delivery) is None:
+            self.view.delivery_pods = await views_of(self.context, await pods_of_job(self.context, delivery), CONTAINER)
+            if not self.view.delivery_pods:
+                self.view.delivery_refused = await why_no_pods(self.context, delivery)
 
     async def _capacity(self, job: Object) -> str:
-        """Size of the claim that the Job's output is on."""
-        volumes = job["spec"]["template"]["spec"].get("volumes") or []
-        name = next(v["persistentVolumeClaim"]["claimName"] for v in volumes if v["name"] == "output")
+        """Size of the claim that the Job's output is on; empty where it is on none, and nobody sees it grow."""
+        name = output_claim(job)
+        if not name:
+            return ""
         claim = await self.context.observe(CLAIMS, self._namespace, name) or {}
         return str(((claim.get("status") or {}).get("capacity") or {}).get("storage") or "0")
 

@@ -22,7 +22,7 @@ from qwen3_operator.status.conditions import Before, Conditions, Idle
 from qwen3_operator.status.jobs import job_result, lacks_pods, started_at
 from qwen3_operator.status.model_fault import fault_at
 from qwen3_operator.status.model_ready import set_model_ready, verified_copy
-from qwen3_operator.status.pods import PodView, pod_trouble, trouble_of_refused
+from qwen3_operator.status.pods import PodView, Trouble, pod_trouble, trouble_of_refused
 
 Object = Mapping[str, Any]
 
@@ -50,8 +50,12 @@ class BatchView:
     log_tails: Mapping[str, str] = field(default_factory=dict)
     """Pod name -> the end of its log, of those that run."""
     gpus_by_node: Mapping[str, int] | None = None
-    delivery: Object | None = None
+    delivery: dict[str, Any] | None = None
     """The Job that delivers what is finished of a Job that failed."""
+    delivery_pods: Sequence[PodView] = ()
+    """Pods of that Job while it goes on."""
+    delivery_refused: str = ""
+    """The API server's words, where it takes none."""
     delivery_waits: bool = False
     """Whether that Job cannot be made yet."""
     servers_missing: Problem | None = None
@@ -241,8 +245,12 @@ def _set_job(
         return None
     if ended == "Failed":
         reason, message = failure(view.outcome, job)
-        words = f"{message}. {_words_of(fields)}. {_what_next(view)}"
-        conditions.set(Type.COMPLETED, "False", reason, words, stalled=view.is_over or bool(view.noted.capacity))
+        trouble, unplaced = _trouble_of_delivery(view), any(pod.unplaced for pod in view.delivery_pods)
+        if trouble and unplaced:
+            conditions.set_trouble(Type.SCHEDULED, trouble)
+        words = f"{message}. {_words_of(fields)}. {_what_next(view, trouble)}"
+        waits = bool(view.noted.capacity) or (trouble is not None and trouble.needs_a_person and not unplaced)
+        conditions.set(Type.COMPLETED, "False", reason, words, stalled=view.is_over or waits)
         return None
     if job.get("spec", {}).get("suspend"):
         queue, ours = labels.get(QUEUE_LABEL), spec is None or spec.suspend
@@ -293,7 +301,14 @@ def _set_servers_missing(conditions: Conditions, missing: Problem, fields: Objec
     conditions.set(Type.COMPLETED, "False", missing.reason, words, stalled=missing.needs_person)
 
 
-def _what_next(view: BatchView) -> str:
+def _trouble_of_delivery(view: BatchView) -> Trouble | None:
+    """Why the Job that delivers does not go on."""
+    if view.delivery_refused:
+        return trouble_of_refused(view.delivery_refused, started_at(view.delivery))
+    return pod_trouble([pod for pod in view.delivery_pods if last_words(pod.pod) is None])
+
+
+def _what_next(view: BatchView, trouble: Trouble | None) -> str:
     """What becomes of a batch whose Job has failed, in words."""
     again = "To run it again, delete the Qwen3Batch and apply it again: it goes on with what is finished"
     if view.noted.capacity:
@@ -307,6 +322,8 @@ def _what_next(view: BatchView) -> str:
         return f"What is finished is delivered, with an error line for each line that is not. {again}"
     if ended == "Failed":
         return f"What is finished could not be delivered: see the log of Job {name}. {again}"
+    if trouble is not None:
+        return f"What is finished waits for Job {name}: {trouble.message}"
     if lacks_pods(view.delivery):
         return f"What is finished waits for a pod of Job {name}: its Events say what it lacks"
     return f"What is finished is being delivered by Job {name}"

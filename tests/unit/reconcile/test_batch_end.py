@@ -13,11 +13,12 @@ from qwen3_in_engine.batch_runner.contract import Stop
 from qwen3_in_engine.batch_runner.report import failure as runners_words
 from qwen3_operator.api.source import ModelSource
 from qwen3_operator.controller.cluster import ApiError
-from qwen3_operator.controller.kinds import JOBS, PODS, Kind
+from qwen3_operator.controller.kinds import EVENTS, JOBS, PODS, Kind
 from qwen3_operator.desired.batch import NO_DEADLINE
 from qwen3_operator.desired.batch_outcome import ANNOTATION as OUTCOME
 from qwen3_operator.desired.batch_outcome import BatchOutcome, outcome_on
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS, model_name, owner_reference
+from qwen3_operator.reconcile.requeue import TROUBLE_SECONDS
 
 
 @pytest.mark.parametrize("how", ["Complete", "Failed"])
@@ -102,6 +103,69 @@ async def test_what_is_finished_of_a_job_that_failed_is_delivered(world: World) 
     state, reason, words = reported(status, "Completed")
     assert (state, reason) == ("False", "DeadlineExceeded")
     assert "What is finished is delivered, with an error line for each line that is not" in words
+
+
+async def test_the_delivery_runs_where_the_batch_may_and_says_why_it_does_not(world: World) -> None:
+    """A volume may be on one node alone."""
+    where = {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}], "nodeSelector": {"pool": "gpu"}}
+    job = await world.running(scheduling=where)
+    world.end(job, "Failed")
+    await world.reconcile()
+    found = world.delivery()["spec"]["template"]["spec"]
+    assert {field: found[field] for field in where} == where
+    pod = world.pod(world.delivery())
+    words = "0/2 nodes are available: 2 node(s) had volume node affinity conflict."
+    no_node = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
+    pod["status"] = {"phase": "Pending", "conditions": [no_node]}
+    status = await world.reconcile()
+    assert reported(status, "Scheduled")[0] == "False" and world.wait == TROUBLE_SECONDS
+    assert (
+        reported(status, "Completed")[1] == "EngineDied" and pod["metadata"]["name"] in reported(status, "Completed")[2]
+    )
+    assert status["job"]["delivery"] == "Running"
+
+
+async def test_a_quota_that_takes_no_delivery_is_named(world: World) -> None:
+    job = await world.running()
+    world.end(job, "Failed")
+    await world.reconcile()
+    delivery = world.delivery()
+    delivery["status"] = {"startTime": "2026-01-01T12:00:00Z"}
+    note = 'Error creating: pods "x" is forbidden: exceeded quota: small, requested: cpu=1, used: cpu=4, limited: cpu=4'
+    about = {"name": "e", "namespace": NS}
+    event = {
+        "type": "Warning",
+        "reason": "FailedCreate",
+        "note": note,
+        "regarding": {"uid": delivery["metadata"]["uid"]},
+    }
+    world.cluster.put(EVENTS, {"metadata": about} | event)
+    status = await world.reconcile()
+    assert "raise the quota" in reported(status, "Completed")[2] and world.wait is not None
+
+
+async def test_an_output_that_a_patch_put_elsewhere_may_be_full(world: World) -> None:
+    patch = "spec:\n  volumes:\n  - name: output\n    persistentVolumeClaim: null\n    hostPath: {path: /data}\n"
+    job = await world.running(podTemplatePatch=patch)
+    full(world, job)
+    status = await world.reconcile()
+    assert reported(status, "Completed")[1] == reported(status, "Stalled")[1] == "OutputFull"
+    assert status["job"]["result"] == "Failed" and "outputCapacity" not in status, "nobody sees it grow"
+
+
+async def test_what_is_on_a_volume_of_a_patch_is_delivered_from_there(world: World) -> None:
+    patch = """
+      spec:
+        securityContext: null
+        volumes: [{name: output, $patch: delete}, {name: mine, hostPath: {path: /data}}]
+        containers: [{name: vllm, volumeMounts: [{name: mine, mountPath: /batch/output}]}]
+    """
+    job = await world.running(podTemplatePatch=patch)
+    world.end(job, "Failed")
+    await world.reconcile()
+    pod = world.delivery()["spec"]["template"]["spec"]
+    assert {"name": "mine", "hostPath": {"path": "/data"}} in pod["volumes"]
+    assert {m["name"] for m in pod["containers"][0]["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
 
 
 async def test_a_batch_whose_delivery_was_deleted_does_not_run_again(world: World) -> None:
