@@ -154,10 +154,17 @@ def mounts_of(job: Mapping[str, Any], paths: Collection[str]) -> list[Mapping[st
 
 def output_claim(job: Mapping[str, Any]) -> str:
     """The claim that the output of a Job is on; empty where a podTemplatePatch has put it on a volume without one."""
-    mounted = {mount["name"] for mount in mounts_of(job, (BATCH_OUTPUT_DIR,))}
-    volumes = job["spec"]["template"]["spec"].get("volumes") or []
-    claims = [volume.get("persistentVolumeClaim") for volume in volumes if volume["name"] in mounted]
-    return claims[0]["claimName"] if claims and claims[0] else ""
+    return str((_volume_at(job, BATCH_OUTPUT_DIR).get("persistentVolumeClaim") or {}).get("claimName", ""))
+
+
+def config_map_of(job: Mapping[str, Any]) -> str:
+    """The ConfigMap that a Job's runner comes from."""
+    return str((_volume_at(job, BATCH_DIR).get("configMap") or {}).get("name", ""))
+
+
+def _volume_at(job: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    mounted = {mount["name"] for mount in mounts_of(job, {path})}
+    return next((v for v in job["spec"]["template"]["spec"].get("volumes") or [] if v["name"] in mounted), {})
 
 
 def _container(job: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -105,6 +105,8 @@ class _Reconciliation(BatchEnd):
             await self._note_outcome(self.view.job)
             if job_result(self.view.job):
                 await self._after_end(self.view.job, spec)
+        if self.view.job is not None and spec is not None:
+            await self._keep_config(self.view.job, spec)
 
     async def rest(self) -> None:
         """Nothing is left to do for a batch that is over, but to keep its Job for as long as it says now."""

@@ -15,7 +15,7 @@ from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CONFIG_MAPS, JOBS
 from qwen3_operator.controller.ownership import NameTaken, controller_of
 from qwen3_operator.controller.store import OWNER
-from qwen3_operator.desired.batch import batch_job, changeable, job_name, kept, unchangeable
+from qwen3_operator.desired.batch import batch_job, changeable, config_map_of, job_name, kept, unchangeable
 from qwen3_operator.desired.batch_config import batch_config_map
 from qwen3_operator.desired.batch_outcome import ANNOTATION as OUTCOME_ANNOTATION
 from qwen3_operator.desired.batch_outcome import BatchOutcome, outcome_on
@@ -202,6 +202,31 @@ class BatchJob(BatchReferences):
             self.problems.append(Problem(Reason.INVALID_PATCH, str(error), "spec.podTemplatePatch"))
         except ApiError as error:
             self.problems.append(refused(kind, wanted["metadata"]["name"], error))
+
+    async def _keep_config(self, job: Object, spec: Qwen3BatchSpec) -> None:
+        """Make the ConfigMap of a Job again that was deleted, where a pod waits for its volumes. Its name says what
+        was in it: where the spec comes to something else by now, that is lost, and only another Job goes on."""
+        name, pods = config_map_of(job), [*self.view.pods, *self.view.delivery_pods]
+        if not name or not any(pod.events and pod.placed and not pod.over for pod in pods):
+            return
+        if await self.context.observe(CONFIG_MAPS, self._namespace, name) is not None:
+            return
+        before, problems = self.view.plan, [*self.problems]
+        await self._resolve(spec)
+        plan, self.view.plan, self.problems[:] = self.view.plan, before, problems  # they are not of this Job
+        wanted = plan and batch_config_map(self._namespace, self._name, self._uid, spec, plan.runner)
+        if wanted is None or wanted["metadata"]["name"] != name:
+            words = (
+                f"ConfigMap {name}, from which Job {job['metadata']['name']} runs, was deleted and cannot be made again"
+            )
+            which = "Qwen3Batch, and apply it again: it" if job_result(job) else "Job: the next one"
+            remedy = f"delete the {which} goes on with what is finished"
+            self.problems.append(Problem(Reason.CONFIG_MAP_NOT_FOUND, f"{words}. To do: {remedy}"))
+            return
+        try:
+            await self.context.change(CONFIG_MAPS, None, wanted)
+        except ApiError as error:
+            self.problems.append(refused(CONFIG_MAPS, name, error))
 
     async def _adjust(self, spec: Qwen3BatchSpec) -> None:
         """Apply to the Job what may change in it, and note what may not. In one that has ended nothing may."""

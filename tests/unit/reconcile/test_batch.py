@@ -7,12 +7,12 @@ import json
 from datetime import timedelta
 
 import pytest
-from tests.unit.reconcile.batch_world import LARGE, NAME, NS, SMALL, World, deployment, lent, reported
+from tests.unit.reconcile.batch_world import LARGE, NAME, NS, SMALL, Object, World, deployment, lent, reported
 
 from qwen3_in_engine.batch_runner.contract import PROGRESS_SECONDS
 from qwen3_operator.api.batch import Qwen3BatchSpec
 from qwen3_operator.api.source import ModelSource
-from qwen3_operator.controller.kinds import JOBS
+from qwen3_operator.controller.kinds import CONFIG_MAPS, EVENTS, JOBS
 from qwen3_operator.desired.batch import job_name
 from qwen3_operator.desired.batch_record import ANNOTATION, MOST_BYTES, BatchRecord, record_of
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, model_name
@@ -151,3 +151,44 @@ def test_a_record_too_long_for_an_annotation_leaves_out_what_the_status_has() ->
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"model": []}', '{"generation": "x"}', "[" * 100_000])
 def test_a_record_of_another_hand_counts_as_none(text: str) -> None:
     assert record_of({"metadata": {"annotations": {ANNOTATION: text}}}) is None
+
+
+def no_volumes(world: World, job: Object) -> None:
+    """The next pod of a Job waits for a ConfigMap, which somebody has deleted."""
+    pod = world.pod(job)
+    state = {"waiting": {"reason": "ContainerCreating"}}
+    pod["status"] |= {"phase": "Pending", "containerStatuses": [{"name": "vllm", "state": state}]}
+    note = 'MountVolume.SetUp failed for volume "runner" : configmap "nightly-batch" not found'
+    event = {"type": "Warning", "reason": "FailedMount", "note": note, "regarding": {"uid": pod["metadata"]["uid"]}}
+    world.cluster.put(EVENTS, {"metadata": {"name": "e", "namespace": NS}} | event)
+
+
+@pytest.mark.parametrize("delivers", [False, True], ids=["runs", "delivers"])
+async def test_the_config_map_of_a_job_is_made_again_for_the_next_pod(world: World, delivers: bool) -> None:
+    job = await world.running()
+    (found,) = copy.deepcopy(world.cluster.of(CONFIG_MAPS))
+    if delivers:
+        world.end(job, "Failed")
+        await world.reconcile()
+    world.remove(CONFIG_MAPS, found["metadata"]["name"])
+    no_volumes(world, world.delivery() if delivers else job)
+    status = await world.reconcile()
+    (again,) = world.cluster.of(CONFIG_MAPS)
+    assert (again["metadata"]["name"], again["data"]) == (found["metadata"]["name"], found["data"])
+    assert reported(status, "Accepted")[0] == "True" and world.job()["metadata"]["uid"] == job["metadata"]["uid"]
+
+
+async def test_a_config_map_that_cannot_be_made_again_is_named(world: World) -> None:
+    """What the Qwen3Deployment lends is something else by now."""
+    job = await lent(world)
+    deployment(world, SMALL, maxModelLen=2048)
+    (found,) = world.cluster.of(CONFIG_MAPS)
+    world.remove(CONFIG_MAPS, found["metadata"]["name"])
+    no_volumes(world, job)
+    status = await world.reconcile()
+    assert reported(status, "Accepted")[:2] == ("False", "ConfigMapNotFound")
+    assert found["metadata"]["name"] in reported(status, "Accepted")[2]
+    assert "delete the Job" in reported(status, "Accepted")[2] and world.wait is not None
+    world.remove(JOBS, job["metadata"]["name"])
+    assert reported(await world.reconcile(), "Accepted")[0] == "True"
+    assert len(world.jobs()) == 1
