@@ -214,7 +214,7 @@ class BatchJob(BatchReferences):
         before, problems = self.view.plan, [*self.problems]
         await self._resolve(spec)
         plan, self.view.plan, self.problems[:] = self.view.plan, before, problems  # they are not of this Job
-        wanted = plan and batch_config_map(self._namespace, self._name, self._uid, spec, plan.runner)
+        wanted = batch_config_map(self._namespace, self._name, self._uid, spec, plan.runner) if plan else None
         if wanted is None or wanted["metadata"]["name"] != name:
             words = (
                 f"ConfigMap {name}, from which Job {job['metadata']['name']} runs, was deleted and cannot be made again"
