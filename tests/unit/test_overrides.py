@@ -52,7 +52,9 @@ def test_maps_are_merged_map_by_map() -> None:
     assert merged(ours, own) == {"text_config": {"rope_parameters": {"a": 3}, "max_position_embeddings": 8}}
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "1", '{"a":' * 9 + "1" + "}" * 9, "[" * 5000])
+@pytest.mark.parametrize(
+    "text", ["{", "[1]", "1", '{"a":' * 9 + "1" + "}" * 9, "[" * 5000, '{"a": NaN}', '{"a": "\\ud800"}']
+)
 def test_what_is_no_json_object_is_refused_at_its_field(text: str) -> None:
     found, (problem,) = read_overrides(text)
     assert found == {} and problem.field == "spec.engine.hfOverrides"

@@ -23,6 +23,19 @@ MERGE_KEYS = {
     "topologySpreadConstraints": "topologyKey",
     "resourceClaims": "name",
 }
+# What the operator itself reads of a template that a patch has changed; the rest is the API server's to refuse.
+_REFERENCES = ("valueFrom", "secretKeyRef", "configMapKeyRef", "secretRef", "configMapRef", "persistentVolumeClaim")
+_MAPS = (*_REFERENCES, "secret", "configMap", "resources", "securityContext", "affinity")
+_MAPS_OF_TEXTS = ("limits", "requests", "nodeSelector")
+_LISTS_OF_MAPS = (*MERGE_KEYS, "envFrom", "items", "tolerations")
+_LISTS_OF_TEXTS = ("args", "command")
+_TEXTS = ("name", "value", "key", "claimName", "image", "mountPath")
+_SHAPES = {
+    **dict.fromkeys((*_MAPS, *_MAPS_OF_TEXTS), dict),
+    **dict.fromkeys((*_LISTS_OF_MAPS, *_LISTS_OF_TEXTS), list),
+    **dict.fromkeys(_TEXTS, str),
+}
+_ITEMS = {**dict.fromkeys(_LISTS_OF_MAPS, dict), **dict.fromkeys((*_LISTS_OF_TEXTS, *_MAPS_OF_TEXTS), str)}
 FIELD = "podTemplatePatch"
 
 
@@ -40,6 +53,7 @@ def patched(template: dict[str, Any], patch: str | dict[str, Any] | None) -> dic
             raise PatchError(f"{FIELD}.{part}: it cannot be taken away")
     for part in ("labels", "annotations"):
         _require_strings(result["metadata"].get(part, {}), f"{FIELD}.metadata.{part}")
+    _require_shapes(result["spec"], f"{FIELD}.spec")
     return result
 
 
@@ -81,6 +95,26 @@ def _require_strings(texts: Any, field: str) -> None:
     for key, value in texts.items():
         if not isinstance(value, str):
             raise PatchError(f"{field}.{key} is {_kind(value)}, and has to be a string")
+
+
+def _require_shapes(value: Any, field: str, key: str = "") -> None:
+    """Check that maps, lists and texts are where the operator reads them. Raises PatchError."""
+    if key in _SHAPES:
+        _require(value, _SHAPES[key], field)
+    if isinstance(value, dict):
+        inner = [(f"{field}.{name}", name, item) for name, item in value.items()]
+    else:
+        inner = [(f"{field}[{at}]", "", item) for at, item in enumerate(value if isinstance(value, list) else ())]
+    for where, name, item in inner:
+        if key in _ITEMS:
+            _require(item, _ITEMS[key], where)
+        _require_shapes(item, where, name)
+
+
+def _require(value: Any, shape: type, field: str) -> None:
+    if _shape(value) is not shape:
+        wanted = "a map" if shape is dict else "a list" if shape is list else "a text or a number"
+        raise PatchError(f"{field} is {_kind(value)}, and has to be {wanted}")
 
 
 def _merged(base: Any, value: Any, key: str, field: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -93,6 +94,9 @@ def server_deployment(
     }
 
 
+_LENGTH = re.compile(r"[0-9]{1,9}")
+
+
 def _progress_seconds(made_from: MadeFrom) -> int:
     """The longest start that is no failure, what it measures, and ten minutes."""
     benchmark = capacity.benchmark_in(made_from.template)
@@ -104,7 +108,7 @@ def length_in(template: Mapping[str, Any]) -> int | None:
     for container in template["spec"]["containers"]:
         words = container.get("args") or ()
         for flag, value in itertools.pairwise(words):
-            if container.get("name") == CONTAINER and flag == "--max-model-len" and str(value).isdecimal():
+            if container.get("name") == CONTAINER and flag == "--max-model-len" and _LENGTH.fullmatch(str(value)):
                 return int(value)
     return None
 

@@ -13,8 +13,8 @@ class Problem:
     """Why a spec is refused, or what its author should know.
 
     ``message``: names the thing and the remedy. ``field``: path in the CR (``spec.engine.extraArgs[2]``), empty when no
-    single field is to blame. A ``warning`` is only reported, an ``error`` stops. ``retried``: an error that passes, or
-    that the operator tries again by itself.
+    single field is to blame. A ``warning`` is only reported, an ``error`` stops. ``retried``: it passes, or the
+    operator tries again by itself.
     """
 
     reason: Reason

@@ -21,6 +21,8 @@ def read_overrides(text: str | None) -> tuple[dict[str, Any], list[Problem]]:
         return {}, []
     try:
         found = json.loads(text)
+        # Python reads more than others do: NaN, and half of a character where it is escaped.
+        json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         return {}, [Problem(Reason.WRONG_ARGUMENT_VALUE, f"it is not JSON: {str(error)[:200]}", FIELD)]
     if not isinstance(found, dict) or depth(found, _DEEPEST) > _DEEPEST:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from qwen3_operator.api.engine import CompileCache
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, STORAGE_CLASSES
-from qwen3_operator.controller.ownership import NameTaken
+from qwen3_operator.controller.ownership import NameTaken, is_controlled_by
 from qwen3_operator.desired.compile_cache import cache_claim, cache_claim_name, wants_more
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.reconcile.context import Context, refused
@@ -19,13 +21,15 @@ async def ensure_compile_cache(context: Context, owner: Object, cache: CompileCa
     """
     meta = owner["metadata"]
     namespace, name, uid = meta["namespace"], meta["name"], meta["uid"]
-    live = context.own(CLAIMS, namespace, cache_claim_name(name), uid)
     if cache is None or not cache.enabled:
-        return of_compile_cache(cache, live)
+        return of_compile_cache(cache, context.own(CLAIMS, namespace, cache_claim_name(name), uid))
+    seen = await context.observe(CLAIMS, namespace, cache_claim_name(name))
+    live = seen if is_controlled_by(seen, uid) else None
     fixed_class = await class_without_growth(context, live) if live is not None and wants_more(cache, live) else ""
-    warnings = of_compile_cache(cache, live, fixed_class)
+    # Nobody watches the class: it is read again while it is in the way.
+    warnings = [replace(it, retried=bool(fixed_class)) for it in of_compile_cache(cache, live, fixed_class)]
     try:
-        await context.ensure(CLAIMS, cache_claim(namespace, name, uid, cache, live, grows=not fixed_class))
+        await context.change(CLAIMS, seen, cache_claim(namespace, name, uid, cache, live, grows=not fixed_class))
     except NameTaken as error:
         return [refused(CLAIMS, cache_claim_name(name), error)]
     except ApiError as error:
@@ -33,7 +37,8 @@ async def ensure_compile_cache(context: Context, owner: Object, cache: CompileCa
         if live is None:
             return [problem]
         # The servers have a cache, though not the one that was asked for.
-        return [*warnings, Problem(problem.reason, problem.message, "spec.engine.compileCache", "warning")]
+        field = "spec.engine.compileCache"
+        return [*warnings, replace(problem, field=field, severity="warning", retried=True)]
     return warnings
 
 

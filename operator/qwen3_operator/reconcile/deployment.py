@@ -52,7 +52,7 @@ from qwen3_operator.status.accepted import unreadable
 from qwen3_operator.status.adapters import ServersView
 from qwen3_operator.status.capacity import not_measured
 from qwen3_operator.status.deployment import DeploymentView, deployment_status
-from qwen3_operator.status.model_ready import source_of
+from qwen3_operator.status.model_ready import source_of, verified_copy
 from qwen3_operator.status.pods import is_preempted
 
 STARTING_SECONDS = 10.0
@@ -152,6 +152,8 @@ class _Reconciliation(Servers):
         )
         if self.context.settings.read_cluster:
             self.gpus_by_node = {node: gpus.count for node, gpus in self._nodes(spec).items()}
+        if verified_copy(self.model) is not None:
+            await self._find_server()
         await self._settle_whose_replicas(spec)
         spec = self._with_source(spec)
         if spec.model is None:
@@ -205,6 +207,9 @@ class _Reconciliation(Servers):
             return Requeue(TROUBLE_SECONDS, trouble=True)  # what they say is in their logs
         if self.unmeasured:
             return Requeue(TROUBLE_SECONDS, trouble=True)  # the same
+        in_the_way = [*self.warnings, *([self.route.problem] if self.route and self.route.problem else [])]
+        if any(it.retried for it in in_the_way):
+            return Requeue(TROUBLE_SECONDS, trouble=True)
         reads = self.reads_secrets or (spec is not None and spec.engine.chat_template is not None)
         return TEMPLATE_SECONDS if reads else None
 

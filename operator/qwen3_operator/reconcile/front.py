@@ -18,7 +18,8 @@ from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.desired.front import front_slice, slice_name
 from qwen3_operator.engine.problem import Problem
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS
-from qwen3_operator.reconcile.context import Context, refused
+from qwen3_operator.reconcile.context import Context
+from qwen3_operator.reconcile.optional import warning
 from qwen3_operator.reconcile.watched import BY_OWNER, owner_key
 
 Object = Mapping[str, Any]
@@ -47,7 +48,7 @@ async def ensure_front(context: Context, owner: Object, spec: Qwen3DeploymentSpe
     try:
         await context.ensure(ENDPOINT_SLICES, wanted)
     except ApiError as error:
-        return [replace(refused(ENDPOINT_SLICES, slice_name(name), error), severity="warning")]
+        return [warning(ENDPOINT_SLICES, slice_name(name), error, "")]
     finally:
         ports.made(port, namespace, name)
     return []

@@ -23,7 +23,7 @@ class Pool:
 
     live: Object | None = None
     warning: Problem | None = None
-    """Why there is none."""
+    """Why there is none, or not the one that is asked for."""
 
 
 async def ensure_pool(context: Context, owner: Object, picker: EndpointPicker) -> Pool:
@@ -39,7 +39,9 @@ async def ensure_pool(context: Context, owner: Object, picker: EndpointPicker) -
     except ApiError as error:
         if error.status == 404:  # the CRD went at this very moment
             return Pool(warning=_without(Reason.INFERENCE_EXTENSION_MISSING))
-        return Pool(warning=warning(INFERENCE_POOLS, meta["name"], error, FIELD))
+        # The one that is there is as good as it was.
+        live = context.own(INFERENCE_POOLS, meta["namespace"], meta["name"], meta["uid"])
+        return Pool(live, warning(INFERENCE_POOLS, meta["name"], error, FIELD))
 
 
 async def remove_pool(context: Context, owner: Object) -> list[Problem]:

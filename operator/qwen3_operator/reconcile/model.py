@@ -147,7 +147,7 @@ class _Reconciliation(Reconciliation):
     def requeue_after(self, spec: Qwen3ModelSpec, status: Object) -> Requeue | float | None:
         """When it is reconciled again, where no watch brings the news."""
         if self._is_in_place(spec, status):
-            waits = status.get("superseded") and not spec.suspend
+            waits = self.problems or (status.get("superseded") and not spec.suspend)
             return Requeue(TROUBLE_SECONDS, trouble=True) if waits else None
         if spec.suspend:
             return None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from http import HTTPStatus
 
+from qwen3_operator.api.reasons import Reason
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import Kind
 from qwen3_operator.controller.ownership import is_controlled_by
@@ -19,13 +21,21 @@ async def remove_own(context: Context, kind: Kind, owner: Object, field: str) ->
     live = context.store.get(kind, meta["namespace"], meta["name"])
     if live is None or not is_controlled_by(live, meta["uid"]) or live["metadata"].get("deletionTimestamp"):
         return []
-    try:
-        await context.delete(kind, live)
-    except ApiError as error:
-        return [warning(kind, meta["name"], error, field)]
+    for tries_left in (1, 0):
+        try:
+            await context.delete(kind, live)
+            break
+        except ApiError as error:
+            if error.status != HTTPStatus.CONFLICT or not tries_left:  # it is changed at any moment, as by KEDA
+                return [warning(kind, meta["name"], error, field)]
     return []
 
 
 def warning(kind: Kind, name: str, error: ApiError, field: str) -> Problem:
-    """A child that cannot be had, or not be let go. Raises an `error` that may pass."""
-    return replace(refused(kind, name, error), severity="warning", field=field)
+    """A child that cannot be had, or not be let go: it is tried again, and the servers do not wait for it."""
+    try:
+        found = refused(kind, name, error)
+    except ApiError:
+        words = f"the {kind.kind} {name} is not as it has to be: {error}. It is tried again"
+        found = Problem(Reason.RECONCILE_FAILED, words)
+    return replace(found, severity="warning", field=field, retried=True)

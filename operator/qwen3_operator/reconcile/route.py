@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from qwen3_operator.api.deployment import Qwen3DeploymentSpec
 from qwen3_operator.api.reasons import Reason
@@ -11,9 +11,9 @@ from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import HTTP_ROUTES
 from qwen3_operator.desired.route import http_route
 from qwen3_operator.engine.problem import Problem
-from qwen3_operator.reconcile.context import Context, refused
+from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.inference_pool import Pool, ensure_pool, remove_pool
-from qwen3_operator.reconcile.optional import remove_own
+from qwen3_operator.reconcile.optional import remove_own, warning
 
 FIELD = "spec.service.gateway"
 
@@ -57,7 +57,7 @@ async def ensure_route(context: Context, owner: Object, spec: Qwen3DeploymentSpe
         return Route(live, pool=pool.live, warnings=warnings)
     except ApiError as error:
         gone = error.status == 404  # the CRD, at this very moment
-        problem = _missing() if gone else replace(refused(HTTP_ROUTES, meta["name"], error), field=FIELD)
+        problem = _missing() if gone else warning(HTTP_ROUTES, meta["name"], error, FIELD)
         return Route(problem=problem, warnings=warnings)
 
 

@@ -13,6 +13,7 @@ from qwen3_operator.api.reasons import Reason
 from qwen3_operator.api.times import parse_time
 from qwen3_operator.controller.cluster import ApiError, Object
 from qwen3_operator.controller.kinds import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS
+from qwen3_operator.controller.ownership import is_controlled_by
 from qwen3_operator.desired.autoscaling import is_given_away, servers_wanted
 from qwen3_operator.desired.capacity import benchmark_in, capacity_name
 from qwen3_operator.desired.disruption import is_of_one_node
@@ -61,6 +62,9 @@ class Servers(Reconciliation):
     plan: Plan | None = None
     model: Object | None = None
     server: Object | None = None
+    """The Deployment, where it is ours."""
+    found: Object | None = None
+    """What has its name, where none of ours was seen."""
     pods: list[PodView] = field(default_factory=list)
     present: Present | None = None
     """What is known of the servers of the present template. None: there are no others, and none is refused."""
@@ -117,17 +121,28 @@ class Servers(Reconciliation):
         if self.refused is not None and made is not None:
             await self._apply_server(spec, made)
             return
-        blocked = bool(self.problems) or not self.plan.servable
         waits = self.adapters.waits or verified_copy(self.model) is None
-        try:
-            if not blocked and not waits:
-                await self._apply_server(spec, kept or self._made_of(spec, inputs, self.plan))
-                return
+        wanted = kept
+        if wanted is None and not self.problems and self.plan.servable:
+            try:
+                wanted = self._made_of(spec, inputs, self.plan)
+            except PatchError as error:
+                self.problems.append(Problem(Reason.INVALID_PATCH, str(error), "spec.podTemplatePatch"))
+        if wanted is None or self.problems or not self.plan.servable:
             await self._ensure_replicas(spec)
-            if not blocked and self.server is None and not spec.suspend:
-                await self._rehearse(spec, self._made_of(spec, inputs, self.plan))
-        except PatchError as error:
-            self.problems.append(Problem(Reason.INVALID_PATCH, str(error), "spec.podTemplatePatch"))
+        elif not waits:
+            await self._apply_server(spec, wanted)
+        else:
+            await self._ensure_replicas(spec)
+            if self.server is None and not spec.suspend:
+                await self._rehearse(spec, wanted)
+
+    async def _find_server(self) -> None:
+        """Ask for the Deployment where none was seen: one that lost our label is shown by no watch. What servers are
+        made from, and how many there are, is read from it before anything is applied."""
+        if self.server is None:
+            self.found = await self.context.observe(DEPLOYMENTS, self._namespace, self._name)
+            self.server = self.found if is_controlled_by(self.found, self._uid) else None
 
     async def _rehearse(self, spec: Qwen3DeploymentSpec, made: MadeFrom) -> None:
         """What the API server will refuse of the first servers is reported while their model is on its way: that may
@@ -227,8 +242,11 @@ class Servers(Reconciliation):
 
     async def _ensure_replicas(self, spec: Qwen3DeploymentSpec) -> None:
         """Servers stop when they are to stop, whatever else is wrong; all else stays as it is."""
+        if not (spec.suspend or (spec.autoscaling is None and spec.replicas == 0)):
+            return
+        await self._find_server()
         made = made_from(self.server)
-        if made is not None and (spec.suspend or (spec.autoscaling is None and spec.replicas == 0)):
+        if made is not None:
             self.refused = self.refused or rolled_back(self.server)
             await self._apply_server(spec, made)
 
@@ -257,7 +275,7 @@ class Servers(Reconciliation):
         )
         try:
             await self._ensure_middleware(config_map_of(made.template))
-            self.server = await self.context.ensure(DEPLOYMENTS, wanted)
+            self.server = await self.context.change(DEPLOYMENTS, self.server or self.found, wanted)
         except ApiError as error:
             self.problems.append(refused(DEPLOYMENTS, self._name, error))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -118,6 +119,30 @@ REFUSED: dict[str, tuple[Any, str]] = {
 def test_a_patch_that_is_none_is_refused_by_its_field(name: str) -> None:
     patch, words = REFUSED[name]
     with pytest.raises(PatchError, match=rf"^podTemplatePatch.*{words}"):
+        patched(BASE, patch)
+
+
+@pytest.mark.parametrize(
+    ("patch", "words"),
+    [
+        (
+            container(env=[{"name": "X", "valueFrom": "oops"}]),
+            "[2].valueFrom is the value 'oops', and has to be a map",
+        ),
+        (container(env=[{"name": "X", "valueFrom": {"secretKeyRef": []}}]), "valueFrom.secretKeyRef is a list"),
+        (container(env=[{"name": "X", "value": {"a": 1}}]), "env[2].value is a map, and has to be a text or a number"),
+        (container(envFrom=[{"secretRef": "oops"}]), "envFrom[0].secretRef is the value 'oops'"),
+        (container(envFrom=["oops"]), "envFrom[0] is the value 'oops', and has to be a map"),
+        (container(command="run"), "command is the value 'run', and has to be a list"),
+        (container(args=["--x", {"a": 1}]), "args[1] is a map, and has to be a text or a number"),
+        (container(resources={"limits": {"cpu": []}}), "limits.cpu is a list, and has to be a text or a number"),
+        ({"spec": {"volumes": [{"name": "x", "persistentVolumeClaim": 1}]}}, "persistentVolumeClaim is the value 1"),
+        ({"spec": {"volumes": [{"name": "x", "configMap": {"name": []}}]}}, "configMap.name is a list"),
+    ],
+)
+def test_what_the_operator_reads_has_its_shape(patch: dict[str, Any], words: str) -> None:
+    """A wrong indentation is enough; the API server would say it after the download alone."""
+    with pytest.raises(PatchError, match=re.escape(words)):
         patched(BASE, patch)
 
 

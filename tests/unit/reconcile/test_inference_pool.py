@@ -225,5 +225,12 @@ def test_what_the_api_server_refuses_is_reported() -> None:
 def test_what_may_pass_is_tried_again() -> None:
     it = Bench()
     it.cluster.refusal = ApiError(503, "ServiceUnavailable", "busy")
-    with pytest.raises(ApiError):
-        it.ensure()
+    (warning,) = it.ensure().warnings
+    assert warning.retried and "busy" in warning.message
+
+
+def test_a_pool_that_cannot_be_changed_at_this_moment_stays_in_use() -> None:
+    it = Bench()
+    it.ensure()
+    it.cluster.refusal = ApiError(503, "ServiceUnavailable", "busy")
+    assert it.ensure({"name": "another"}).warnings and it.leads_to == TO_POOL
