@@ -15,6 +15,7 @@ from qwen3_operator.plugin.api import Api, ApiFailure, Listing, Object, allowed,
 from qwen3_operator.plugin.failure import Failure
 from qwen3_operator.plugin.find import find
 from qwen3_operator.plugin.names import CONTAINER, KINDS, LABELS, MODEL_LABEL, QWEN3_DEPLOYMENTS, QWEN3_MODELS
+from qwen3_operator.plugin.objects import condition
 from qwen3_operator.plugin.show import as_data, console, print_json
 from qwen3_operator.plugin.status_show import one_line, print_overview, renderable
 from qwen3_operator.plugin.status_view import Seen, View, lines, newest_starting, view
@@ -31,7 +32,7 @@ LOG_LINES = 2000
 
 
 def run(arguments: argparse.Namespace, api: Api, namespace: str) -> int:
-    """0, or 1 where something is stalled that was named. Raises Failure."""
+    """0, or 1 where what was named is stalled. Raises Failure."""
     if not arguments.name:
         return _overview(arguments, api, namespace)
     kind, obj = find(api, namespace, arguments.name)
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace, api: Api, namespace: str) -> int:
     else:
         out = console()
         out.print(renderable(shown, terminal=out.is_terminal))
-    return 0
+    return int(condition(obj, "Stalled").get("status") == "True")
 
 
 def observe(api: Api, kind: Kind, obj: Object) -> Seen:

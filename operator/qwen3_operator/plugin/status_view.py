@@ -232,11 +232,18 @@ def _deployment_facts(seen: Seen) -> dict[str, Any]:
         "length": f"{engine['maxModelLen']:,} tokens" if engine.get("maxModelLen") else "",
         "KV cache": f"{tokens:,} tokens" if tokens else "",
         "one bears": _bears(status.get("capacity") or {}),
-        "servers": f"{status.get('readyReplicas') or 0} of {spec.get('replicas', 1)} ready",
+        "servers": f"{_servers(seen.obj)} ready",
         "endpoint": status.get("endpoint"),
         "at the gateway": status.get("gatewayEndpoint"),
         "key": "from a Secret" if spec.get("auth") else "",
     }
+
+
+def _servers(obj: Object) -> str:
+    """How many are ready, of those that are wanted: where the load decides, spec.replicas is only how it began."""
+    status = status_of(obj)
+    wanted = (status.get("autoscaling") or {}).get("desiredReplicas", (obj.get("spec") or {}).get("replicas", 1))
+    return f"{status.get('readyReplicas') or 0} of {wanted}"
 
 
 def _bears(capacity: Mapping[str, Any]) -> str:
@@ -434,5 +441,5 @@ def _progress(obj: Object) -> str:
         total = f" of {requests['total']:,}" if requests.get("total") else ""
         return f"{int(requests.get('done') or 0) + int(requests.get('failed') or 0):,}{total} lines"
     if obj["kind"] == "Qwen3Deployment" and condition(obj, "ModelReady").get("status") == "True":
-        return f"{status.get('readyReplicas') or 0} of {(obj.get('spec') or {}).get('replicas', 1)} servers"
+        return f"{_servers(obj)} servers"
     return clean((status.get("download") or {}).get("progress") or "")

@@ -108,6 +108,15 @@ def test_status_of_one(full: ApiServer, shell: Shell) -> None:
     assert "1 × NVIDIA-H100-80GB-HBM3" in out
 
 
+@pytest.mark.parametrize("output", [[], ["-o", "json"]])
+def test_a_script_sees_that_something_waits_for_a_person(full: ApiServer, shell: Shell, output: list[str]) -> None:
+    (chat,) = [it for it in full.objects if (it["kind"], it["metadata"]["name"]) == ("Qwen3Deployment", "chat")]
+    next(c for c in chat["status"]["conditions"] if c["type"] == "Stalled")["status"] = "True"
+    code, out, err = shell("status", "chat", *output)
+    assert (code, err) == (1, "") and "chat" in out
+    assert shell("status", "q3d/long", *output)[0] == 0
+
+
 def test_status_as_json(full: ApiServer, shell: Shell) -> None:
     shown = json.loads(shell("status", "q3d/long", "-o", "json")[1])
     download = next(stage for stage in shown["stages"] if stage["name"] == "download")

@@ -9,7 +9,7 @@ from qwen3_operator.plugin import redact
 from qwen3_operator.plugin.arguments import make_parser
 from qwen3_operator.plugin.completion import main, suggestions
 from qwen3_operator.plugin.show import clean, duration
-from qwen3_operator.plugin.status_view import Seen, view
+from qwen3_operator.plugin.status_view import Seen, lines, view
 
 
 def stages(state: str, log: str = "") -> dict[str, tuple[str, int | None]]:
@@ -32,6 +32,14 @@ def test_a_server_that_is_ready() -> None:
         "CUDA graphs": ("done", 6),
         "answers": ("done", 50),
     }
+
+
+def test_of_how_many_servers_that_the_load_decides_on() -> None:
+    obj = recorded.deployment("chat")[0]
+    assert view(Seen(obj, recorded.NOW)).facts["servers"] == "1 of 1 ready"
+    obj["status"] |= {"readyReplicas": 5, "autoscaling": {"desiredReplicas": 6}}
+    assert view(Seen(obj, recorded.NOW)).facts["servers"] == "5 of 6 ready"
+    assert lines([obj], recorded.NOW)[0].progress == "5 of 6 servers"
 
 
 def test_a_download() -> None:
