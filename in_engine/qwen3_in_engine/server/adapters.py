@@ -23,6 +23,7 @@ from qwen3_in_engine.server.mounted import Mounted
 MOST_BYTES = 1 << 20
 MOST_ADAPTERS = 256
 LONGEST_WORDS = 200
+NOT_FOUND = 404
 MOST_FAILURES = 16
 """Whose words are in one line of the log."""
 READ_SECONDS = 2.0
@@ -64,7 +65,7 @@ class Adapters:
     def __init__(self, file: Path, now: Callable[[], float] = time.monotonic) -> None:
         self._file, self._now = file, now
         self._mounted = Mounted(file.parent, now)
-        self._wanted = Wanted("", {})
+        self._wanted, self._was_read = Wanted("", {}), False
         self._served: dict[str, str] = {}
         self._failed: dict[str, str] = {}
         self._said: tuple[float, str] = (0.0, "")
@@ -75,21 +76,24 @@ class Adapters:
     async def watch(self, models: Callable[[], Any]) -> None:
         """Follow the list for ever. `models` gives vLLM's handler of models."""
         while True:
+            followed = True
             try:
-                await self.follow(models())
+                followed = await self.follow(models())
             except Exception as error:  # the next try may do better, and the server serves all the same
                 log(f"adapters: {error!r}")
-            self.settled = True
+            self.settled = self.settled or followed
             await asyncio.sleep(READ_SECONDS)
 
-    async def follow(self, models: Any) -> None:
-        """Bring what is served to what the list says, where one of them changed."""
+    async def follow(self, models: Any) -> bool:
+        """Bring what is served to what the list says, where one of them changed. Returns whether a list was ever read:
+        servers without it must not take the place of those that have it."""
         changed = self._mounted.changed() and self._read()
         again = bool(self._failed) and self._now() - self._tried >= RETRY_SECONDS
         if changed or again:
             self._tried = self._now()
             await self._follow(models)
         self._say()
+        return self._was_read
 
     def _read(self) -> bool:
         try:
@@ -98,14 +102,15 @@ class Adapters:
             log(f"the list of adapters cannot be read, that of before holds: {error!r}"[: 2 * LONGEST_WORDS])
             self._mounted.forget()
             return False
+        self._was_read = True
         return True
 
     async def _follow(self, models: Any) -> None:
         wanted = self._wanted.paths
         self._failed = {}
         for name in [name for name in self._served if name not in wanted]:
-            await self._try(name, models.unload_lora_adapter, _unload(name))
-            self._served.pop(name)
+            if await self._try(name, models.unload_lora_adapter, _unload(name)):
+                self._served.pop(name)
         for name, path in wanted.items():
             if self._served.get(name) == path:
                 continue
@@ -122,9 +127,12 @@ class Adapters:
             answer = await handler(request)
         except Exception as error:
             answer = error
-        if isinstance(answer, str):
+        said = getattr(answer, "error", None)
+        # What is to be unloaded and is not there is gone, as it was to be.
+        gone = name not in self._wanted.paths and getattr(said or answer, "code", None) == NOT_FOUND
+        if isinstance(answer, str) or gone:
             return True
-        words = getattr(getattr(answer, "error", None), "message", None) or repr(answer)
+        words = getattr(said, "message", None) or repr(answer)
         self._failed[name] = " ".join(str(words).split())[:LONGEST_WORDS]
         return False
 

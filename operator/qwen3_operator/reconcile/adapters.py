@@ -34,7 +34,8 @@ from qwen3_operator.status.words import json_object
 
 LOG_LINES = 1000
 MOST_LOGS = 8
-"""Servers whose logs are read in one reconcile; more than that take turns."""
+"""Servers whose logs are read in one reconcile. Of more, the first by name that have yet to say it: Ready waits for all
+of them, and words that came and went with turns would be a write each time."""
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,8 @@ async def ask_servers(context: Context, user: Object, pods: Sequence[Object], pa
         said = await _said(context, ready[name]["metadata"]["namespace"], name)
         if said.get("version") != version:
             continue
-        refusals = said.get("failed")
-        if isinstance(refusals, dict) and refusals:
-            failed |= {str(key)[:128]: str(words)[:512] for key, words in list(refusals.items())[:32]}
+        if refusals := _refusals(said, paths):
+            failed |= refusals
         elif isinstance(served := said.get("served"), list) and set(paths) <= set(map(str, served)):
             have.add(name)
     context.adapters_heard.note(key, version, [ready[name] for name in have])
@@ -167,6 +167,12 @@ def _verified(name: str, model: Object | None) -> Adapter | None:
         return None
     facts = AdapterFacts.from_record(copy.get("config") or {}, copy.get("checkpoint"), copy.get("weightsBytes") or 0)
     return Adapter(name, str(copy["path"]), facts)
+
+
+def _refusals(said: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, str]:
+    """Name of an adapter of the list -> why vLLM does not load it. That another is still there disturbs nobody."""
+    given = said.get("failed")
+    return {name: str(given[name])[:512] for name in paths if name in given} if isinstance(given, dict) else {}
 
 
 async def _said(context: Context, namespace: str, pod: str) -> Mapping[str, Any]:

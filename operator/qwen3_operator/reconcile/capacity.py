@@ -56,11 +56,12 @@ async def hear_results(
 
 
 def to_ask(pods: Sequence[Object], heard: Container[str], *, known: bool) -> list[Object]:
-    """The servers whose logs may have what is not known: the newest ready ones. `known`: whether something of their
-    kind is; then only one that was not asked yet (`heard`: names of those that were) may be on another GPU."""
+    """The servers whose logs may have what is not known: the newest ready ones, those first that were not asked yet
+    (`heard`: names of those that were). `known`: whether something of their kind is; then only such a one may be on
+    another GPU."""
     ready = sorted(filter(is_ready, pods), key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)
     if not known:
-        return ready
+        return sorted(ready, key=lambda pod: pod["metadata"]["name"] in heard)
     return [pod for pod in ready[:1] if pod["metadata"]["name"] not in heard]
 
 

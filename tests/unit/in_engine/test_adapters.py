@@ -37,6 +37,10 @@ class Models:
 
     async def unload_lora_adapter(self, request: Any) -> Any:
         self.calls.append(f"unload {request.lora_name}")
+        if self.served.get(request.lora_name) in self.broken:
+            raise RuntimeError("the engine is busy")
+        if request.lora_name not in self.served:
+            return SimpleNamespace(error=SimpleNamespace(message="cannot be found", code=404))
         del self.served[request.lora_name]
         return "Success"
 
@@ -117,6 +121,24 @@ def test_another_copy_that_is_refused_leaves_the_one_before(bench: Bench) -> Non
     assert bench.models.served == {"sql": "/m/sql"}
 
 
+def test_an_adapter_that_could_not_be_taken_away_is_tried_again_and_known(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.want(sql="/m/sql", law="/m/law")
+    bench.follow()
+    bench.models.broken = {"/m/sql"}
+    bench.want("2", law="/m/law")
+    bench.follow()
+    assert said(capsys)[-1]["served"] == ["law", "sql"], "as it is"
+    bench.want("3", sql="/m/sql2", law="/m/law")
+    bench.follow()
+    assert bench.models.served == {"sql": "/m/sql2", "law": "/m/law"}, "in the place of the one that is there"
+    bench.models.broken, bench.models.served = set(), {"law": "/m/law"}
+    bench.want("4", law="/m/law")
+    bench.follow()
+    assert said(capsys)[-1] == {"version": "4", "served": ["law"], "failed": {}}, "what is not there is gone"
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"adapters": [1]}', '{"adapters": {"a": 1}}'])
 def test_a_list_that_cannot_be_read_leaves_that_of_before(bench: Bench, text: str) -> None:
     bench.want(sql="/m/sql")
@@ -136,6 +158,30 @@ def test_a_vllm_that_we_do_not_know_serves_all_the_same(bench: Bench, monkeypatc
         task = asyncio.create_task(bench.adapters.watch(lambda: None))
         while not bench.adapters.settled:  # noqa: ASYNC110
             await asyncio.sleep(0)
+        task.cancel()
+
+    monkeypatch.setattr(module, "READ_SECONDS", 0)
+    asyncio.run(scenario())
+
+
+def test_a_server_is_not_ready_before_a_list_was_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.volume.write({"adapters.json": "{"})
+
+    async def turns(number: int) -> None:
+        for _ in range(number):
+            bench.clock.now += READ_SECONDS
+            await asyncio.sleep(0)
+
+    async def scenario() -> None:
+        task = asyncio.create_task(bench.adapters.watch(lambda: bench.models))
+        await turns(9)
+        assert not bench.adapters.settled
+        bench.want(sql="/m/sql")
+        await turns(9)
+        assert bench.adapters.settled and bench.models.served == {"sql": "/m/sql"}
+        bench.volume.write({"adapters.json": "{"})
+        await turns(9)
+        assert bench.adapters.settled
         task.cancel()
 
     monkeypatch.setattr(module, "READ_SECONDS", 0)

@@ -324,6 +324,16 @@ async def test_what_vllm_refuses_is_reported() -> None:
     assert "vLLM says: expected target modules" in message(status, "Available")
 
 
+async def test_that_one_could_not_be_taken_away_disturbs_nobody() -> None:
+    world = await with_sql()
+    world.edit(loraAdapters=[SQL, LAW])
+    await world.reconcile()
+    world.adapter_ready("me/law")
+    await world.reconcile()
+    status = await world.serving(served=["law", "old", "sql"], old="the engine is busy")
+    assert condition(status, "Ready") == ("True", "Serving")
+
+
 async def test_a_claim_of_others_has_no_place_for_adapters() -> None:
     world = World(loraAdapters=[SQL])
     world.obj["spec"]["model"]["storage"] = {"existingClaim": {"name": "theirs"}}

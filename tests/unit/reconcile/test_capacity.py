@@ -208,6 +208,21 @@ async def test_a_server_on_another_gpu_is_heard_and_the_slowest_counts(world: Me
     assert world.reported["capacity"]["concurrencyAtTarget"] == 4 and world.reported["capacity"]["gpu"] == "Tesla T4"
 
 
+async def test_servers_that_never_say_it_are_not_in_the_way_of_one_that_does(world: Measuring) -> None:
+    await world.made()
+    world.server_is_ready()
+    world.cluster.pod_logs[POD] = LOG + world.line()
+    pod = world.cluster.objects[PODS.kind, NAMESPACE, POD]
+    for letter in "bcde":  # newer ones
+        meta = {key: pod["metadata"][key] for key in ("namespace", "labels", "ownerReferences")}
+        world.cluster.put(PODS, pod | {"metadata": meta | {"name": f"{SERVED}-1-{letter}"}})
+        world.cluster.pod_logs[f"{SERVED}-1-{letter}"] = LOG
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
+    assert world.config_map is None
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
+    assert [it["gpu"] for it in world.results] == ["NVIDIA L4"]
+
+
 async def test_a_server_that_started_anew_is_asked_again(world: Measuring) -> None:
     await world.made()
     await world.serves(world.line())
