@@ -14,8 +14,8 @@ from qwen3_in_engine.batch_runner.contract import PROGRESS_SECONDS, Stop
 from qwen3_in_engine.batch_runner.meter import Meter
 
 TERMINATION_LOG = Path("/dev/termination-log")
-LONGEST_MESSAGE = 3000
-"""Characters; the kubelet takes 4096 bytes of termination message in all."""
+LONGEST_WORDS = 4096
+"""Bytes that the kubelet takes of a termination message."""
 WORDS_SECONDS = 30.0
 """Least time between two lines for a person."""
 
@@ -116,7 +116,7 @@ def _duration(seconds: float) -> str:
 
 def say(event: dict[str, Any]) -> None:
     """One JSON line in the log."""
-    print(json.dumps(event, ensure_ascii=False), flush=True)
+    print(_text(event).decode(), flush=True)
 
 
 def last_words(report: dict[str, Any]) -> None:
@@ -124,10 +124,24 @@ def last_words(report: dict[str, Any]) -> None:
     say({"event": "end"} | report)
     target = Path(os.environ.get("TERMINATION_LOG", TERMINATION_LOG))
     if target.exists():
-        target.write_text(json.dumps(report, ensure_ascii=False), encoding="utf-8")
+        target.write_bytes(_fitting(report))
 
 
 def failure(shard: int, stop: Stop, counts: Mapping[str, Any]) -> dict[str, Any]:
     """The last words of a shard that cannot go on. `counts`: what is finished of it, as far as that is known."""
-    words = stop.message.encode()[:LONGEST_MESSAGE].decode(errors="ignore")
-    return {"result": "Failed", "shard": shard, "reason": stop.reason, "message": words, **counts}
+    return {"result": "Failed", "shard": shard, "reason": stop.reason, "message": stop.message, **counts}
+
+
+def _fitting(report: dict[str, Any]) -> bytes:
+    """`report` as the kubelet takes it: what is cut there can be read by nobody, so its message is shortened."""
+    while len(text := _text(report)) > LONGEST_WORDS:
+        message = str(report.get("message", ""))
+        if not message:
+            break
+        report = report | {"message": message[: len(message) * 3 // 4]}
+    return text
+
+
+def _text(said: dict[str, Any]) -> bytes:
+    """JSON; a name may have half of a character, which cannot be written."""
+    return json.dumps(said, ensure_ascii=False).encode(errors="replace")

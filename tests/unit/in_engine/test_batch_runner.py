@@ -19,7 +19,7 @@ from qwen3_in_engine.batch_runner.asking import Asker
 from qwen3_in_engine.batch_runner.contract import AGAIN, BAD_INPUT, BAD_OUTPUT, Config, Stop
 from qwen3_in_engine.batch_runner.ledger import Ledger
 from qwen3_in_engine.batch_runner.meter import Meter, totals
-from qwen3_in_engine.batch_runner.report import Progress
+from qwen3_in_engine.batch_runner.report import Progress, failure, last_words
 from qwen3_in_engine.batch_runner.source import Source
 from qwen3_in_engine.batch_runner.store import volume_errors
 from qwen3_in_engine.batch_runner.wire import Address, Unreachable
@@ -417,3 +417,21 @@ def test_the_last_words_of_a_shard_say_what_is_finished_of_it(tmp_path: Path, mo
     said = json.loads(words.read_text())
     counts = {"total": 2, "lines": 2, "done": 1, "failed": 0, "promptTokens": 3, "completionTokens": 4}
     assert said | counts == said and said["reason"] == "KeyRefused"
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["x" * 9000, '"\n' * 3000, "中" * 3000, "\ud800 half of a character"],
+    ids=["long", "escaped", "wide", "no text"],
+)
+def test_the_last_words_are_whole_for_the_kubelet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
+    target = tmp_path / "words"
+    target.touch()
+    monkeypatch.setenv("TERMINATION_LOG", str(target))
+    last_words(failure(3, Stop(1, "RunnerFailed", message), {"done": 2}))
+    text = target.read_bytes()
+    assert len(text) <= 4096
+    said = json.loads(text)
+    assert (said["reason"], said["done"]) == ("RunnerFailed", 2) and len(said["message"]) > 20
