@@ -44,7 +44,7 @@ class References:
     versions: tuple[str, ...] = ()
     """resourceVersions: they change with the content. Empty for what is not there or may not be read."""
     digests: tuple[str, ...] = ()
-    """Hash of a ConfigMap's text under the key; empty for what is not there, and always for a Secret."""
+    """Hash of what a ConfigMap has under the key; empty for what is not there, and always for a Secret."""
     fingerprints: tuple[str, ...] = ()
     """Of a Secret's value under the key, or of all that is in it: another value has another one. Empty for what is not
     there or may not be read, and always for a ConfigMap."""
@@ -82,7 +82,7 @@ def _problem(wanted: Reference, obj: Object | None) -> Problem | None:
     if obj is None:
         words = f"{kind} {name} does not exist: create it, or correct its name"
         return Problem(Reason.of(f"{kind}NotFound"), words, wanted.field)
-    keys = {**(obj.get("data") or {}), **(obj.get("binaryData") or {})}
+    keys = _content(obj)
     if not wanted.key and not keys:
         return Problem(Reason.of(f"{kind}KeyNotFound"), f"{kind} {name} is empty: add a key", wanted.field)
     if not wanted.key or wanted.key in keys:
@@ -93,7 +93,12 @@ def _problem(wanted: Reference, obj: Object | None) -> Problem | None:
 def _digest(wanted: Reference, obj: Object | None) -> str:
     if wanted.kind != CONFIG_MAPS or obj is None or _problem(wanted, obj) is not None:
         return ""
-    return digest((obj.get("data") or {}).get(wanted.key))
+    return digest(_content(obj).get(wanted.key))
+
+
+def _content(obj: Object) -> dict[str, str]:
+    """What is in it, by key; what is no UTF-8 text a ConfigMap has elsewhere, in base64."""
+    return {**(obj.get("data") or {}), **(obj.get("binaryData") or {})}
 
 
 def _fingerprint(wanted: Reference, obj: Object | None) -> str:

@@ -105,6 +105,16 @@ def test_versions_and_digests_are_in_the_order_of_what_was_wanted() -> None:
     assert found.digests == ("", digest("{{ a }}")), "nothing follows from a Secret's content"
 
 
+def test_what_is_no_text_is_seen_to_change_too() -> None:
+    def seen(content: str) -> tuple[str, ...]:
+        it, meta = cluster(), {"namespace": "ns", "name": "template", "uid": "u"}
+        there = {"metadata": meta, "binaryData": {"chat.jinja": content}}
+        asyncio.run(it.create(CONFIG_MAPS, there, manager="test"))
+        return find(it, TEMPLATE).digests
+
+    assert seen("b25l") == seen("b25l") != seen("dHdv")
+
+
 def test_an_object_is_read_once_however_many_keys_are_wanted() -> None:
     it = cluster(Secret__db={"x": ""})
     found = find(it, TOKEN, Reference(SECRETS, "db", "y", "spec.other"))
