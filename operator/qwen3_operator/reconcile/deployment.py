@@ -271,7 +271,7 @@ class _Reconciliation(Servers):
             self.warnings += self.route.warnings
 
     async def _ensure_budget(self, spec: Qwen3DeploymentSpec) -> None:
-        self.warnings += await ensure_budget(self.context, self.obj, spec)
+        self.warnings += await ensure_budget(self.context, self.obj, spec, self.server)
 
     async def _ensure_compile_cache(self, spec: Qwen3DeploymentSpec) -> None:
         found = await ensure_compile_cache(self.context, self.obj, spec.engine.compile_cache)
