@@ -25,7 +25,7 @@ from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.plan import Weights
 from qwen3_operator.reconcile.adapters import ask_servers, ensure_list, find_adapters
 from qwen3_operator.reconcile.autoscaling import autoscales
-from qwen3_operator.reconcile.capacity import MOST_LOGS, hear_results, read_results, to_ask
+from qwen3_operator.reconcile.capacity import having_reported, hear_results, read_results, to_ask
 from qwen3_operator.reconcile.compile_cache import ensure_compile_cache
 from qwen3_operator.reconcile.context import Context, refused
 from qwen3_operator.reconcile.disruption import ensure_budget
@@ -91,8 +91,10 @@ class _Reconciliation(Servers):
     adapter_servers: ServersView = field(default_factory=ServersView)
     results_live: Object | None = None
     """The ConfigMap with what servers have measured."""
+    results_refused: bool = False
+    """Whether that one is not there for us."""
     unmeasured: bool = False
-    """Whether a server is ready that has not reported yet what it measured."""
+    """Whether a server is ready whose log is to be read yet for what it measured."""
     newly_measured: bool = False
 
     def view(self) -> DeploymentView:
@@ -300,25 +302,26 @@ class _Reconciliation(Servers):
             self.results_live, self.measured = await read_results(self.context, self.obj)
         except ApiError as error:
             self.problems.append(refused(CONFIG_MAPS, capacity_name(self._name), error))
+            self.results_refused = True
 
     async def _hear_results(self, spec: Qwen3DeploymentSpec) -> None:
         """What they have measured since, and that an autoscaler waits for it."""
         seen = self.capacity_of(made_from(self.server))
-        if spec.benchmark is not None and seen.key:
+        if spec.benchmark is not None and seen.key and not self.results_refused:
             user, pods, heard = key_of(QWEN3_DEPLOYMENTS, self.obj), self.server_pods(), self.context.results_heard
             reported = heard.of(user, seen.key, pods)
             asked = to_ask(pods, reported, known=bool(seen.own))
             before = len(self.measured)
-            self.measured, problems = await hear_results(
+            self.measured, spoke, problems = await hear_results(
                 self.context, self.obj, self.results_live, self.measured, seen.key, asked
             )
-            reported |= {pod["metadata"]["name"] for pod in asked[:MOST_LOGS]}
+            known = bool(self.capacity_of(made_from(self.server)).own)
+            reported = having_reported(reported, spoke, asked, known_before=bool(seen.own), known=known)
             heard.note(user, seen.key, [pod for pod in pods if pod["metadata"]["name"] in reported])
             self.problems += problems
             self.newly_measured = len(self.measured) > before
             has_no_middleware = (self._status.get("startup") or {}).get("withoutMiddleware")
-            silent = not self.capacity_of(made_from(self.server)).own and not has_no_middleware
-            self.unmeasured = bool(asked) and silent
+            self.unmeasured = len(spoke) < len(asked) if known else bool(asked) and not has_no_middleware
         if autoscales(spec) and self._waits_for_target(spec):
             self.warnings.append(not_measured())
 

@@ -11,8 +11,10 @@ from tests.monitoring.operator_at_work import LOG, NAMESPACE, SERVED, World, dow
 
 from qwen3_operator.api.deployment import Qwen3DeploymentStatus
 from qwen3_operator.controller.kinds import DEPLOYMENTS, PODS, SCALED_OBJECTS
+from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.desired.capacity import benchmark_in
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS
+from qwen3_operator.reconcile import Key, reconcile_deployment
 
 POD = f"{SERVED}-1-a"
 AUTO: dict[str, Any] = {"maxReplicas": 4, "target": {"auto": True}}
@@ -234,6 +236,26 @@ async def test_a_server_that_started_anew_is_asked_again(world: Measuring) -> No
     assert {it["gpu"] for it in world.results} == {"NVIDIA L4", "Tesla T4"}
 
 
+async def test_a_server_whose_log_did_not_come_is_asked_until_it_does(world: Measuring) -> None:
+    await world.made()
+    await world.serves(world.line())
+    pod = world.cluster.objects[PODS.kind, NAMESPACE, POD]
+    for name in ("b", "c", "d", "e"):  # newer ones, ready at once
+        meta = {key: pod["metadata"][key] for key in ("namespace", "labels", "ownerReferences")}
+        world.cluster.put(PODS, pod | {"metadata": meta | {"name": f"{SERVED}-1-{name}"}})
+        world.cluster.pod_logs[f"{SERVED}-1-{name}"] = LOG
+    world.cluster.pod_logs[f"{SERVED}-1-b"] = ""  # its kubelet is slow
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
+    again = await reconcile_deployment(world.operator._context, Key(QWEN3_DEPLOYMENTS.kind, NAMESPACE, SERVED))
+    assert isinstance(again, Requeue), "of the log no watch tells"
+    world.cluster.pod_logs[f"{SERVED}-1-b"] = LOG + world.line(gpu="Tesla T4", steps=STEPS[:3])
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
+    assert {it["gpu"] for it in world.results} == {"NVIDIA L4", "Tesla T4"}
+    read = len(world.cluster.logs_read)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
+    assert len(world.cluster.logs_read) == read, "each is heard once"
+
+
 async def test_not_even_one_request_is_fast_enough(world: Measuring) -> None:
     await world.made(autoscaling=AUTO)
     await world.serves(world.line(steps=[[1, 2, 9000]]))
@@ -250,6 +272,18 @@ async def test_a_config_map_of_somebody_else_is_left_alone(world: Measuring) -> 
     await world.serves(world.line())
     assert world.status(QWEN3_DEPLOYMENTS, SERVED)["Accepted"][:2] == ("False", "NameTaken")
     assert world.config_map is not None and world.config_map["data"] == {"a": "b"}
+
+
+async def test_what_a_config_map_of_somebody_else_says_is_not_believed(world: Measuring) -> None:
+    await world.made()
+    await world.serves(world.line())
+    assert world.config_map is not None
+    world.config_map["metadata"]["ownerReferences"] = []
+    writes = len(world.cluster.writes)
+    await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
+    assert "capacity" not in world.reported
+    assert "ConfigMap" not in [kind for _, kind, _ in world.cluster.writes[writes:]]
+    assert world.status(QWEN3_DEPLOYMENTS, SERVED)["Accepted"][:2] == ("False", "NameTaken")
 
 
 async def test_without_it_nothing_is_read(world: Measuring) -> None:
