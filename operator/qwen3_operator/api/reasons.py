@@ -560,7 +560,7 @@ class Reason(StrEnum):
     STARTING = _well("Starting", _U, "servers start or are replaced")
     ADAPTERS_PENDING = _well(
         "AdaptersPending", _U, "servers are ready, and not all of them have said that they have every LoRA adapter")
-    ADAPTER_REFUSED = _person(
+    ADAPTER_REFUSED = _passes(
         "AdapterRefused", _U, "vLLM does not load a LoRA adapter; it is tried again each minute",
         "read vLLM's words in the message; name another adapter or revision")
     STOPPING = _well("Stopping", _U, "servers end, because spec.replicas is 0")

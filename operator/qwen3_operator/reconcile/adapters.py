@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,11 +48,14 @@ class Adapters:
     """The room that servers have, or are to have."""
     waits: bool = False
     """Whether the first servers wait: how much room they need is not known before every adapter is there."""
+    known: bool = False
+    """Whether it is known which they are: not while what they are for is not. What there is of them then stays."""
 
-    @property
-    def models(self) -> set[str]:
-        """Names of their Qwen3Models."""
-        return {view.model for view in self.views}
+    def models(self, held: Iterable[Object]) -> set[str]:
+        """Names of their Qwen3Models; of all adapters among the `held` ones where it is not known which they are."""
+        if self.known:
+            return {view.model for view in self.views}
+        return {model["metadata"]["name"] for model in held if (model.get("spec") or {}).get("adapterOf")}
 
 
 async def find_adapters(
@@ -64,14 +67,15 @@ async def find_adapters(
     made: MadeFrom | None,
 ) -> tuple[Adapters, list[Problem]]:
     """Have the Qwen3Models of the spec's adapters, and see which are there and can be served. `base`: the model that
-    they are for. `made`: what the servers that there are were made from."""
+    they are for; None where it is not there, or makes no sense. `made`: what the servers that there are were made
+    from."""
     wanted = spec.engine.lora_adapters
     before = lora_in(made.plan.command) if made else None
     if not wanted or base is None:
-        return Adapters(lora=lora_for(spec.engine, (), before)), []
+        return Adapters(lora=lora_for(spec.engine, (), before), known=not wanted), []
     if ((base.get("spec") or {}).get("storage") or {}).get("existingClaim"):
         words = f"adapters lie beside their model, and nothing is written to its existingClaim: leave {FIELD} out"
-        return Adapters(), [Problem(Reason.ADAPTER_WITHOUT_PLACE, words, FIELD)]
+        return Adapters(known=True), [Problem(Reason.ADAPTER_WITHOUT_PLACE, words, FIELD)]
     problems: list[Problem] = []
     models: dict[str, tuple[str, Object | None]] = {}
     for adapter in wanted:
@@ -94,7 +98,7 @@ async def find_adapters(
     waits = before is None and spec.engine.max_lora_rank is None and len(verified) < len(wanted)
     good = [adapter for adapter in verified if wrong[adapter.name] is None]
     lora = None if waits else lora_for(spec.engine, good, before)
-    return Adapters(views, verified, lora, waits and made is None), problems
+    return Adapters(views, verified, lora, waits and made is None, known=True), problems
 
 
 async def ensure_list(context: Context, user: Object, adapters: Adapters) -> tuple[dict[str, str], list[Problem]]:
@@ -102,12 +106,12 @@ async def ensure_list(context: Context, user: Object, adapters: Adapters) -> tup
 
     Of an adapter whose copy is not there yet, or cannot be served, the one before stays in the list.
     """
-    if adapters.lora is None:
+    if adapters.lora is None or not adapters.known:
         return {}, []
     meta = user["metadata"]
     namespace, name = meta["namespace"], meta["name"]
     try:
-        live = await context.observe(CONFIG_MAPS, namespace, adapters_name(name))
+        live = await context.found(CONFIG_MAPS, adapters_config_map(namespace, name, meta["uid"], {}))
         before = paths_in(live)
         paths = {view.name: path for view in adapters.views if (path := view.path or before.get(view.name))}
         await context.change(CONFIG_MAPS, live, adapters_config_map(namespace, name, meta["uid"], paths))

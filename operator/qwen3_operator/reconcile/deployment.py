@@ -105,7 +105,7 @@ class _Reconciliation(Servers):
             problems=self.problems,
             warnings=self.warnings,
             model=self.model,
-            adapters=self.adapters.views,
+            adapters=self.adapters.views if self.adapters.known else None,
             adapter_servers=self.adapter_servers,
             server=self.server,
             pods=self.pods,
@@ -158,17 +158,12 @@ class _Reconciliation(Servers):
             await self._find_server()
         await self._settle_whose_replicas(spec)
         spec = self._with_source(spec)
-        if spec.model is None:
+        weights = self._weights(spec)
+        paths = await self._ensure_adapters(spec, weights)
+        if weights is None:
             await self._ensure_replicas(spec)
-            return
-        try:
-            weights = weights_of(self.model, self.model_name, spec.model)
-        except ConfigError as error:
-            self.problems.append(Problem(Reason.INVALID_MODEL_CONFIG, str(error), "spec.model.id"))
-            await self._ensure_replicas(spec)
-            return
-        paths, weights = await self._ensure_adapters(spec, weights)
-        await self._ensure_server(spec, weights)
+        else:
+            await self._ensure_server(spec, replace(weights, adapters=self.adapters.verified, lora=self.adapters.lora))
         if self.server is None:
             return
         await self._hear_results(spec)
@@ -178,7 +173,8 @@ class _Reconciliation(Servers):
         if not is_rolled_out(self.server):
             pods = without_replaced(self.server_pods(), self.context.now())
             self.pods = await views_of(self.context, pods, CONTAINER)
-            await self._go_back(spec)
+            if weights is not None:
+                await self._go_back(spec)
         elif self.server["spec"].get("replicas"):
             await self._read_startup()
 
@@ -187,7 +183,8 @@ class _Reconciliation(Servers):
         held = self.context.store.find(QWEN3_MODELS, OWNER, self._uid)
         makers = [self.server["spec"]["template"]["spec"]] if self.server is not None else []
         makers += [pod["spec"] for pod in self.seeming_pods() if not has_ended(pod)]
-        keep = models_in_use(held, makers) | ({self.model_name} if self.model_name else set()) | self.adapters.models
+        keep = models_in_use(held, makers) | ({self.model_name} if self.model_name else set())
+        keep |= self.adapters.models(held)
         if self.server is not None and not is_rolled_out(self.server):
             keep |= {model["metadata"]["name"] for model in held}  # it may have to go back to what served
         note_models(self.context, QWEN3_DEPLOYMENTS, self.obj, keep)
@@ -255,6 +252,16 @@ class _Reconciliation(Servers):
         """The spec with the checkpoint that its modelRef stands for; as it is where that cannot be read."""
         source = source_of(self.model) if spec.model is None and self.model is not None else None
         return spec if source is None else spec.model_copy(update={"model": source})
+
+    def _weights(self, spec: Qwen3DeploymentSpec) -> Weights | None:
+        """Of the model; None where it is not known which it is, or where it makes no sense: then what runs goes on."""
+        if spec.model is None:
+            return None
+        try:
+            return weights_of(self.model, self.model_name, spec.model)
+        except ConfigError as error:
+            self.problems.append(Problem(Reason.INVALID_MODEL_CONFIG, str(error), "spec.model.id"))
+            return None
 
     async def _ensure_service(self, spec: Qwen3DeploymentSpec) -> None:
         try:
@@ -341,10 +348,11 @@ class _Reconciliation(Servers):
         if spec.engine.chat_template:
             self.template_hash = found.digests[-1]
 
-    async def _ensure_adapters(self, spec: Qwen3DeploymentSpec, weights: Weights) -> tuple[dict[str, str], Weights]:
-        """Have the adapters, and the list of them. Returns the list, and `weights` with what servers need to know."""
+    async def _ensure_adapters(self, spec: Qwen3DeploymentSpec, weights: Weights | None) -> dict[str, str]:
+        """Have the adapters, and the list of them, which is returned. `weights`: of the model that they are for."""
+        base, facts = (self.model, weights.facts) if weights is not None else (None, None)
         made = made_from(self.server)
-        self.adapters, problems = await find_adapters(self.context, self.obj, spec, self.model, weights.facts, made)
+        self.adapters, problems = await find_adapters(self.context, self.obj, spec, base, facts, made)
         paths, refusals = await ensure_list(self.context, self.obj, self.adapters)
         self.problems += [*problems, *refusals]
-        return paths, replace(weights, adapters=self.adapters.verified, lora=self.adapters.lora)
+        return paths

@@ -58,10 +58,10 @@ class _Trouble:
 
 
 def set_adapters(
-    conditions: Conditions, adapters: Sequence[AdapterView], servers: ServersView, *, has_servers: bool
+    conditions: Conditions, adapters: Sequence[AdapterView], servers: ServersView | None, *, has_servers: bool
 ) -> None:
     """Say in Available, or before there are servers in ModelReady, what keeps an adapter from being served. What is
-    wrong with the model or the servers themselves counts more."""
+    wrong with the model or the servers themselves counts more. `servers`: None where none is wanted."""
     kind = Type.AVAILABLE if has_servers else Type.MODEL_READY
     found = [trouble for view in adapters if (trouble := _trouble(view, servers))]
     if not found or not conditions.holds(kind):
@@ -71,8 +71,8 @@ def set_adapters(
     conditions.set(kind, "False", worst.reason, worst.words + more, stalled=worst.stalled)
 
 
-def adapters_status(adapters: Sequence[AdapterView], servers: ServersView) -> dict[str, Any]:
-    """`status.adapters`."""
+def adapters_status(adapters: Sequence[AdapterView], servers: ServersView | None) -> dict[str, Any]:
+    """`status.adapters`. `servers`: None where none is wanted."""
     return {"adapters": [_entry(view, _trouble(view, servers)) for view in adapters]} if adapters else {}
 
 
@@ -85,7 +85,7 @@ def _entry(view: AdapterView, trouble: _Trouble | None) -> dict[str, Any]:
     return entry | ({"message": trouble.words[:1024]} if trouble else {})
 
 
-def _trouble(view: AdapterView, servers: ServersView) -> _Trouble | None:
+def _trouble(view: AdapterView, servers: ServersView | None) -> _Trouble | None:
     name = f"adapter {view.name}"
     if view.problem is not None:
         return _Trouble(view.problem.reason, view.problem.message, stalled=True)
@@ -93,8 +93,10 @@ def _trouble(view: AdapterView, servers: ServersView) -> _Trouble | None:
         ready = model_condition(view.live)
         words = f"{name}: Qwen3Model {view.model}: {ready.get('message') or 'nothing is known yet'}"
         return _Trouble(Reason.known(ready.get("reason"), Reason.WAITING), words, is_stalled(view.live))
+    if servers is None:
+        return None
     if view.name in servers.failed:
-        return _Trouble(Reason.ADAPTER_REFUSED, f"{name}: vLLM says: {servers.failed[view.name]}", stalled=True)
+        return _Trouble(Reason.ADAPTER_REFUSED, f"{name}: vLLM says: {servers.failed[view.name]}")
     if view.name not in servers.listed or not servers.ready or servers.have != servers.ready:
         words = f"{name}: {len(servers.have)} of {len(servers.ready)} ready servers have said that they have it"
         return _Trouble(Reason.ADAPTERS_PENDING, words)

@@ -45,7 +45,8 @@ class DeploymentView:
     """What cannot take effect, beside the plan's own."""
     model: Object | None = None
     """The Qwen3Model."""
-    adapters: Sequence[AdapterView] = ()
+    adapters: Sequence[AdapterView] | None = ()
+    """None: it is not known which they are, as long as the model is not."""
     adapter_servers: ServersView = field(default_factory=ServersView)
     server: Object | None = None
     """The Deployment."""
@@ -103,8 +104,8 @@ def deployment_status(
             idle = _set_suspended(conditions)
         elif view.server is not None:
             _set_servers(conditions, spec, view.server, view, preempted=view.preempted or _was_preempted(before))
-        if not spec.suspend and spec.replicas:
-            set_adapters(conditions, view.adapters, view.adapter_servers, has_servers=view.server is not None)
+        if not spec.suspend:
+            set_adapters(conditions, view.adapters or (), _asked(spec, view), has_servers=view.server is not None)
     if conditions.trouble(upto=Type.FITS):
         idle = None  # what is wrong is worth more than that nothing runs
     conditions.summarize(*_when_ready(spec, view), idle=idle)
@@ -124,7 +125,10 @@ def deployment_status(
     if spec.service.gateway and conditions.holds(Type.ROUTED):
         result["gatewayEndpoint"] = gateway_endpoint(spec.service.gateway)
     _add_model(result, spec, previous, view)
-    result |= adapters_status(view.adapters, view.adapter_servers)
+    if view.adapters is not None:
+        result |= adapters_status(view.adapters, _asked(spec, view))
+    elif known := previous.get("adapters"):
+        result["adapters"] = known  # they are left as they are
     if fault:
         result["modelFaultAt"] = fault
     if startup:
@@ -137,6 +141,11 @@ def deployment_status(
         result["engine"] = view.plan.engine_status()
         result["plan"] = [entry.as_status() for entry in view.plan.values]
     return result
+
+
+def _asked(spec: Qwen3DeploymentSpec, view: DeploymentView) -> ServersView | None:
+    """What servers say of their adapters; None where none is wanted: then none has to have them."""
+    return view.adapter_servers if servers_wanted(spec, view.server) else None
 
 
 def _autoscaling(spec: Qwen3DeploymentSpec, server: Object, scaler: Object | None) -> dict[str, Any]:

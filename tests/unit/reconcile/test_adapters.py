@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from tests.monitoring.operator_at_work import replica_set
 from tests.unit.memory_cluster import MemoryCluster
 
 from qwen3_operator.api.deployment import Qwen3DeploymentStatus
-from qwen3_operator.controller.cluster import Cluster
+from qwen3_operator.controller.cluster import ApiError, Cluster
 from qwen3_operator.controller.events import Recorder
 from qwen3_operator.controller.kinds import CLAIMS, DEPLOYMENTS, NODES, PODS, REPLICA_SETS
 from qwen3_operator.controller.store import Store
@@ -332,6 +333,88 @@ async def test_that_one_could_not_be_taken_away_disturbs_nobody() -> None:
     await world.reconcile()
     status = await world.serving(served=["law", "old", "sql"], old="the engine is busy")
     assert condition(status, "Ready") == ("True", "Serving")
+
+
+async def test_what_vllm_is_asked_again_each_minute_waits_for_nobody() -> None:
+    world = World(loraAdapters=[SQL])
+    await world.base_ready()
+    world.adapter_ready("me/sql")
+    await world.reconcile()
+    status = await world.serving(sql="No adapter found for /models/sql-master")
+    assert condition(status, "Stalled") == ("False", "NotStalled") and world.again is not None
+    assert condition(status, "Reconciling") == ("True", "AdapterRefused")
+    status = await world.serving(served=["sql"])
+    assert condition(status, "Ready") == ("True", "Serving")
+
+
+@pytest.mark.parametrize("keda", [True, False])
+async def test_servers_that_are_not_wanted_have_no_adapter_to_say(keda: bool) -> None:
+    world = await with_sql()
+    server = world.server()
+    if keda:
+        target = {"concurrency": 8}
+        world.obj["spec"]["autoscaling"] = {"minReplicas": 0, "maxReplicas": 4, "target": target}
+        server["metadata"].setdefault("annotations", {})["serving.qwen3.dev/scaled-by"] = "keda"
+    else:
+        world.obj["spec"]["replicas"] = 0
+    world.edit()
+    server["spec"]["replicas"] = 0
+    server["metadata"]["generation"] += 1
+    server["status"] = {"observedGeneration": server["metadata"]["generation"]}
+    del world.cluster.objects["Pod", NS, POD]
+    status = await world.reconcile()
+    assert condition(status, "Ready") == ("True", "ScaledToZero")
+    assert [entry["ready"] for entry in status["adapters"]] == [True]
+    world.edit(loraAdapters=[SQL, LAW])
+    status = await world.reconcile()
+    assert condition(status, "Available") == ("False", "Waiting"), "they would not start with it"
+
+
+def no_sense(world: World) -> None:
+    world.models()[BASE]["status"]["model"]["config"] = {"model_type": "qwen3", "num_hidden_layers": "many"}
+
+
+def not_to_be_read(world: World) -> None:
+    model = world.models()[BASE]
+    named(world, model)
+    model["spec"]["revision"] = {"a": "b"}
+    world.cluster.put(QWEN3_MODELS, model)
+
+
+def away(world: World) -> None:
+    model = world.models()[BASE]
+    named(world, model)
+    del world.cluster.objects["Qwen3Model", NS, model["metadata"]["name"]]
+
+
+def named(world: World, model: Object) -> None:
+    """By spec.modelRef: it is a platform team's."""
+    world.obj["spec"]["modelRef"] = {"name": model["metadata"]["name"]}
+    world.obj["spec"].pop("model")
+    world.edit()
+
+
+def refused(world: World) -> None:
+    """The API server takes no change of the model."""
+    apply = world.cluster.apply
+
+    async def refuses(kind: Any, obj: Object, **more: Any) -> Object:
+        if kind == QWEN3_MODELS and not obj["spec"].get("adapterOf"):
+            raise ApiError(403, "Forbidden", "a policy")
+        return await apply(kind, obj, **more)
+
+    world.cluster.apply = refuses  # type: ignore[method-assign]
+    world.obj["spec"]["scheduling"] = {"nodeSelector": {"a": "b"}}
+    world.edit()
+
+
+@pytest.mark.parametrize("trouble", [no_sense, not_to_be_read, away, refused])
+async def test_adapters_stay_while_it_is_not_known_which_they_are(trouble: Callable[[World], None]) -> None:
+    world = await with_sql()
+    trouble(world)
+    status = await world.reconcile()
+    assert "me/sql" in world.models() and world.listed() == {"sql": "sql-master"}
+    assert [entry["name"] for entry in status["adapters"]] == ["sql"]
 
 
 async def test_a_claim_of_others_has_no_place_for_adapters() -> None:

@@ -12,7 +12,7 @@ from tests.unit.reconcile.served import Served
 from qwen3_operator.controller.cluster import ApiError
 from qwen3_operator.controller.kinds import DEPLOYMENTS, SCALED_OBJECTS
 from qwen3_operator.desired.front import waiting_trigger
-from qwen3_operator.naming import QWEN3_DEPLOYMENTS
+from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 
 PROMETHEUS = "http://prometheus:9090"
 AUTOSCALING: dict[str, Any] = {"minReplicas": 1, "maxReplicas": 4, "target": {"concurrency": 8}}
@@ -157,6 +157,15 @@ async def test_a_hands_edit_and_a_deletion_are_repaired(world: Scaled) -> None:
     world.operator._store.remove(SCALED_OBJECTS, world.scaler["metadata"] if world.scaler else live["metadata"])
     await world.reconcile(QWEN3_DEPLOYMENTS, SERVED)
     assert world.scaler is not None
+
+
+async def test_it_follows_the_spec_while_the_model_makes_no_sense(world: Scaled) -> None:
+    await world.served()
+    model = world.changed(QWEN3_MODELS, world.model_of(SERVED))
+    model["status"]["model"]["config"] = {"model_type": "qwen3", "num_hidden_layers": "many"}
+    await world.change(autoscaling=AUTOSCALING | {"maxReplicas": 2})
+    assert world.says("Accepted")[1] == "InvalidModelConfig"
+    assert world.scaler is not None and world.scaler["spec"]["maxReplicaCount"] == 2
 
 
 async def test_another_ones_scaled_object_is_left_alone(world: Scaled) -> None:
