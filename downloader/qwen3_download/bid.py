@@ -9,6 +9,9 @@ Who finds no file creates it, which the server gives to one only. Who finds one 
 dead: it ran under this kernel, which has released its flock, or the file has not changed for `STALE` seconds of the
 waiter's own clock. Then it waits whether another did the same. An owner that could not beat for `FENCE` seconds
 does not believe that it owns anything any more, before others begin to.
+
+A full volume takes a file, but not what is in it. What was created is owned all the same, for it is what frees room, or
+says how much is missing: others see an empty record, and wait for `STALE` seconds as for any that does not change.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
+
+from qwen3_download.volume import FULL
 
 BEAT = 3.0
 FENCE = 60.0
@@ -59,20 +64,12 @@ class Bid:
         self._beaten_at = 0.0
         self._seen, self._seen_at = b"", -1.0
         self._took_over_at: float | None = None
+        self._unwritten = False  # it is ours, but the volume is full
 
     def try_take(self, now: float) -> bool:
         """Whether the lock is ours now. Raises OSError."""
         try:
-            if self._took_over_at is not None:
-                ours = self._has_settled(now)
-            elif self._create():
-                self._write(now)
-                ours = self._is_ours()
-            else:
-                ours = False
-                self._take_over_the_dead(now)
-        except FileNotFoundError:  # its owner has just removed it
-            ours, self._took_over_at = False, None
+            ours = self._try(now)
         except OSError:
             self._close()
             raise
@@ -115,6 +112,18 @@ class Bid:
                 self._system.unlink(self._path)
         self._close()
 
+    def _try(self, now: float) -> bool:
+        if self._took_over_at is None and self._create():
+            self._write_if_room(now)
+            return self._is_ours()
+        try:
+            if self._took_over_at is not None:
+                return self._has_settled(now)
+            self._take_over_the_dead(now)
+        except FileNotFoundError:  # its owner has just removed it
+            self._took_over_at = None
+        return False
+
     def _take_over_the_dead(self, now: float) -> None:
         """Take over what a dead owner left."""
         self._fd = self._system.open(self._path, os.O_RDWR | os.O_CLOEXEC)
@@ -124,7 +133,8 @@ class Bid:
         stale = now - self._seen_at > STALE
         if flock is not False and (stale or (flock and self._is_of_this_kernel(record))):
             self._took_over_at = now
-            self._write(now)
+            # Where the record is empty and flock keeps others out, no block is needed to own it.
+            self._write_if_room(now) if flock and _is_empty(record) else self._write(now)
 
     def _has_settled(self, now: float) -> bool:
         if self._took_over_at is None or now - self._took_over_at < SETTLE:
@@ -133,6 +143,7 @@ class Bid:
         return self._is_ours()
 
     def _create(self) -> bool:
+        """Whether there was none. Raises OSError, also where there is no folder for it."""
         try:
             self._fd = self._system.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o664)
         except FileExistsError:
@@ -152,13 +163,22 @@ class Bid:
             raise
         return True
 
+    def _write_if_room(self, now: float) -> None:
+        """Without room, a beat writes it as soon as there is some."""
+        try:
+            self._write(now)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            self._unwritten, self._beaten_at = True, now
+
     def _write(self, now: float) -> None:
         self._beats += 1
         record = {"owner": self._owner, "host": socket.gethostname(), "pid": os.getpid(), "kernel": self._kernel}
         text = json.dumps(record | {"beat": self._beats}).encode()
         self._system.pwrite(self._fd, text.ljust(512), 0)
         self._system.fdatasync(self._fd)
-        self._beaten_at = now
+        self._unwritten, self._beaten_at = False, now
 
     def _read(self) -> bytes:
         """The record as the server has it. Raises OSError."""
@@ -181,9 +201,10 @@ class Bid:
 
     def _is_ours(self) -> bool:
         try:
-            return _parse(self._read()).get("owner") == self._owner
+            record = self._read()
         except FileNotFoundError:
             return False
+        return (self._unwritten and _is_empty(record)) or _parse(record).get("owner") == self._owner
 
     def _is_of_this_kernel(self, record: bytes) -> bool:
         return bool(self._kernel) and _parse(record).get("kernel") == self._kernel
@@ -200,6 +221,11 @@ def kernel_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+def _is_empty(record: bytes) -> bool:
+    """Also a hole, as a write leaves it that found no room."""
+    return not record.strip(b"\0")
 
 
 def _parse(record: bytes) -> dict[str, object]:

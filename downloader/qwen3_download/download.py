@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -202,8 +202,10 @@ class Download:
         records = {f.path: FileRecord(f.size, f.sha256) for f in files}
         wanted = self._damaged(files, records, digest(listing.files))
         self._tidy_removed()
-        plan = Plan(options.model, options.revision, listing.commit, repairs=options.target.is_dir())
-        self._staging.begin(plan, wanted)
+        repairs = options.target.is_dir()
+        ours = sorted({*self._ours(), *records}) if repairs else ()
+        plan = Plan(options.model, options.revision, listing.commit, repairs, tuple(ours))
+        self._begin(plan, wanted)
         parts = reuse.take(self._staging, wanted, self._progress, self._stopped)
         fetched = {p.remote.path for p in parts}
         kept = [records[f.path] for f in wanted if f.path not in fetched]
@@ -214,6 +216,21 @@ class Download:
         lock.confirm()
         self._staging.publish(done)
         return self._report(done, received, fetched_files=len(parts), kept=kept)
+
+    def _ours(self) -> Iterator[str]:
+        """Files in a target to repair that it has from this program: by its marker, and by a repair that was killed
+        after it had taken the marker away."""
+        done, plan = marker.read(self._options.target), self._staging.plan()
+        yield from done.files if done else ()
+        yield from plan.ours if plan and plan.names(self._options.model, self._options.revision) else ()
+
+    def _begin(self, plan: Plan, wanted: Sequence[RemoteFile]) -> None:
+        try:
+            self._staging.begin(plan, wanted)
+        except Failure as failure:
+            if failure.reason is Reason.DISK_FULL:  # which is more use with the size that would be enough
+                self._staging.check_space(reuse.lacking(self._staging, wanted))
+            raise
 
     def _list(self, hub: Hub) -> Listing:
         """The commit of an earlier try, or of a target to repair, goes first: a moving branch must not mix two."""
@@ -238,7 +255,8 @@ class Download:
             return list(files)
         before = marker.read(target)
         if before and before.listing not in ("", listed):
-            text = f"the hub lists other files for {self._options.revision} than when {target} was made: it gets these"
+            text = f"the hub lists other files for {self._options.revision} than when {target} was made: it gets these,"
+            text += " and loses what is not among them"
             self._progress.event("moved", text, message=text)
         unsure = {path: record for path, record in records.items() if self._right.get(path) != record}
         wrong = set(existing.wrong_files(target, unsure, self._progress, self._stopped, among=records))

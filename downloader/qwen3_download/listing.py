@@ -13,6 +13,7 @@ from typing import Any
 
 from qwen3_download import marker
 from qwen3_download.errors import Failure, Reason
+from qwen3_download.paths import is_safe
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 ADAPTER = "adapter_config.json"
@@ -82,11 +83,9 @@ def parse(entries: Iterable[Mapping[str, Any]]) -> tuple[RemoteFile, ...]:
 
 def check_path(path: str) -> None:
     """Refuse a path that could leave the target folder, or that this program uses itself."""
-    parts = path.split("/")
-    bad = not path or path.startswith("/") or any(p in ("", ".", "..") for p in parts)
-    if bad or "\\" in path or any(ord(c) < 32 for c in path) or len(path.encode()) > 1024:
+    if not is_safe(path):
         raise Failure(Reason.INVALID_REPOSITORY, f"the listing has an unsafe path: {path!r}")
-    if parts[0] in (marker.NAME, f"{marker.NAME}.tmp"):
+    if path.partition("/")[0] in (marker.NAME, f"{marker.NAME}.tmp"):
         raise Failure(Reason.INVALID_REPOSITORY, f"the repository has a file {path!r}, a name this program needs")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from qwen3_download.paths import is_safe
 from qwen3_download.volume import fsync_folder, reading
 
 NAME = ".complete.json"
@@ -101,10 +102,12 @@ def read(folder: Path) -> Marker | None:
         return None
     try:
         files = {name: FileRecord(int(f["size"]), str(f["sha256"])) for name, f in data["files"].items()}
+        if not all(map(is_safe, files)):
+            return None
         patterns = Patterns.of(map(str, data["allow"]), map(str, data["ignore"])) if "allow" in data else None
         listing = str(data.get("listing") or "")
         return Marker(str(data["model"]), str(data["revision"]), str(data["commit"]), files, patterns, listing)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -20,12 +20,14 @@ def remove(options: Options, progress: Progress, stopped: threading.Event) -> di
     Whoever is ended in the middle of it is followed by a run that goes on: the folder loses its name first, and what
     has that other name is ours without a marker.
 
-    Raises Failure: Usage for a link or a mount point, no marker, or a marker of another model or revision; Stopped;
-    VolumeError where a pod has files of it open.
+    Raises Failure: Usage for a link, a mount point, no folder above it, no marker, or a marker of another model or
+    revision; Stopped; VolumeError where a pod has files of it open.
     """
     target = options.target
     if target.is_symlink() or target.parent.resolve() / target.name != target.resolve():
         raise Failure(Reason.USAGE, f"{target} leads out of its folder: it is not removed")
+    if not target.parent.is_dir():
+        raise Failure(Reason.USAGE, f"the folder {target.parent} does not exist")
     if target.is_mount():
         raise Failure(Reason.USAGE, f"{target} is a mount point: it is not removed")
     staging = Staging(target)
@@ -33,13 +35,16 @@ def remove(options: Options, progress: Progress, stopped: threading.Event) -> di
         target.parent / f".{target.name}.lock", stopped, lambda owner: _report_waiting(progress, options, owner)
     )
     try:
+        # Nobody's any more, so it needs no lock: on a full volume it makes the room for one.
+        freed = staging.free(stopped)
         with lock.held():
-            freed = staging.free(stopped)
+            freed += staging.free(stopped)
             if target.exists():
                 done = marker.read(target)
                 if done is None or not done.names(options.model, options.revision):
                     holds = f"holds {done.model} at {done.revision}" if done else f"has no {marker.NAME} of ours"
                     raise Failure(Reason.USAGE, f"{target} {holds}: it is not removed")
+                lock.confirm()
                 staging.retire()
                 freed += staging.free(stopped)
             plan = staging.plan()

@@ -16,7 +16,7 @@ from pathlib import Path
 from qwen3_download import marker
 from qwen3_download.errors import Failure, Reason
 from qwen3_download.existing import wrong_files
-from qwen3_download.listing import RemoteFile, check_path
+from qwen3_download.listing import RemoteFile
 from qwen3_download.marker import FileRecord
 from qwen3_download.partial import PartialFile
 from qwen3_download.progress import Progress, human
@@ -54,14 +54,19 @@ def take(
     return [p for p in parts if p.remote not in kept]
 
 
+def lacking(staging: Staging, wanted: Sequence[RemoteFile]) -> list[PartialFile]:
+    """What `take` would leave to be fetched, if what the markers beside it say is right."""
+    offers = _offers_beside(staging.target)
+    return staging.parts([f for f in wanted if _record(f) not in offers])
+
+
 def _offers_beside(target: Path) -> _Offers:
     """What the markers beside `target` say; of very many folders the newest."""
     found: dict[FileRecord, list[Path]] = {}
     for folder in _folders_beside(target):
-        with contextlib.suppress(Failure):  # not ours to read, or a marker of others
+        with contextlib.suppress(Failure):  # not ours to read
             done = marker.read(folder)
             for path, record in done.files.items() if done else ():
-                check_path(path)
                 found.setdefault(record, []).append(folder / path)
     return found
 

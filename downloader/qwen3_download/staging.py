@@ -6,6 +6,7 @@ more (other folders may share them), `plan.json` what it is for.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -20,6 +21,7 @@ from qwen3_download.errors import Failure, Reason
 from qwen3_download.listing import RemoteFile
 from qwen3_download.marker import Marker
 from qwen3_download.partial import PartialFile
+from qwen3_download.paths import is_safe
 from qwen3_download.progress import human
 from qwen3_download.volume import disk_failure, fsync_folder, named, reading
 
@@ -34,6 +36,7 @@ class Plan:
     revision: str
     commit: str
     repairs: bool = False  # the target was complete once, and loses its marker while its files are replaced
+    ours: tuple[str, ...] = ()  # in a target to repair, files of its commit, and of those that repairs began with
 
     def names(self, model: str, revision: str) -> bool:
         """Whether this plan is for the asked model at the asked branch, tag or commit."""
@@ -62,7 +65,8 @@ class Staging:
         try:
             with reading(path, missing=True):
                 data = json.loads(path.read_text(encoding="utf-8"))
-            return Plan(str(data["model"]), str(data["revision"]), str(data["commit"]), bool(data.get("repairs")))
+            words = (str(data["model"]), str(data["revision"]), str(data["commit"]))
+            return Plan(*words, bool(data.get("repairs")), tuple(filter(is_safe, map(str, data.get("ours", ())))))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
@@ -88,7 +92,7 @@ class Staging:
     def check_space(self, files: Sequence[PartialFile]) -> None:
         """Raises Failure(DiskFull) when the missing bytes do not fit; its fact `volumeBytes` would be enough."""
         missing = sum(f.size - f.bytes_present() for f in files)
-        usage = shutil.disk_usage(self.root)
+        usage = shutil.disk_usage(self.target.parent)
         free = usage.free
         if missing + MARGIN > free:
             total = sum(f.size for f in files)
@@ -141,10 +145,23 @@ class Staging:
         return freed
 
     def _repair(self, done: Marker) -> None:
+        """What another commit had goes: vLLM would load its weights too, or by its index the wrong ones."""
+        plan = self.plan()
         (self.target / marker.NAME).unlink(missing_ok=True)
+        for path in set(plan.ours if plan else ()) - set(done.files):
+            self._remove_from_target(path)
         _move(self.whole, self.target)
         _sync_folders(self.target)
         done.write(self.target)
+
+    def _remove_from_target(self, path: str) -> None:
+        """With the folders that are empty then: the name of one may be that of a file now."""
+        place = self.target / path
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            place.unlink()
+        with contextlib.suppress(OSError):  # not empty
+            for folder in place.relative_to(self.target).parents[:-1]:
+                (self.target / folder).rmdir()
 
 
 def _move(source: Path, target: Path) -> None:
@@ -171,6 +188,8 @@ def _remove_folder(folder: Path) -> None:
     try:
         folder.rmdir()
     except OSError as error:
+        if error.errno == errno.ENOENT:  # another process removes it as well
+            return
         if error.errno != errno.ENOTEMPTY:
             raise
         words = f"files in {folder} are still open in a pod: what is left of it goes when they are closed"

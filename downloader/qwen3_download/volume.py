@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qwen3_download.errors import Failure, Reason
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _IMPOSSIBLE = {
     errno.EFBIG: "its file system takes no file of this size",
@@ -32,7 +32,10 @@ def disk_failure(error: OSError, path: Path, doing: str = "write") -> Failure:
 
     What is neither full nor refused is the volume's own trouble (EIO, ESTALE, ETIMEDOUT …), which passes.
     """
-    if error.errno in _FULL:
+    if error.errno in FULL:
+        if doing == "remove":
+            words = "no space left on its volume, not even to remove something: make some room there by hand"
+            return Failure(Reason.DISK_FULL, f"cannot remove {path}: {words}")
         return Failure(Reason.DISK_FULL, f"no space left for {path}: make the volume larger; what is there is kept")
     words = f"cannot {doing} {path}: {error.strerror or error}"
     if error.errno in _REFUSED:

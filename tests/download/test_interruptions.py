@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -238,6 +239,21 @@ def test_disk_that_runs_full_and_is_grown(setup: Setup, serve: Serve, small_volu
     assert setup.run().code == 0
     setup.assert_complete()
     assert sum(e["sent"] for e in hub.log("file")) < 20 * MIB - before + 6 * MIB
+
+
+@needs_root
+def test_a_volume_that_is_full_to_the_last_byte(setup: Setup, serve: Serve, small_volume: Path) -> None:
+    """What is on it can be removed, and a download says how large it would have to be."""
+    setup.write(model=20 * MIB)
+    serve()
+    assert setup.run().code == 0
+    with contextlib.suppress(OSError), (small_volume / "other").open("wb", buffering=0) as other:
+        while other.write(bytes(4096)):
+            pass
+    refused = setup.run("--target", str(small_volume / "second")).report
+    assert refused["reason"] == "DiskFull" and refused["volumeBytes"] > refused["fileSystemBytes"] == 40 * MIB
+    assert setup.run("--remove").report["bytes"] > 20 * MIB
+    assert sorted(p.name for p in small_volume.iterdir()) == [".second.partial", "other"]
 
 
 @needs_root

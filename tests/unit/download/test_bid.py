@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.download.nfs import Client, Server
+from tests.unit.download.nfs import Client, Inode, Server
 
 from qwen3_download import bid
 from qwen3_download.bid import BEAT, FENCE, STALE, Bid
@@ -181,6 +181,58 @@ def test_a_volume_that_fails_leaves_nothing_open() -> None:
         other.bid.try_take(0)
     assert caught.value.errno == errno.ETIMEDOUT
     assert other.bid._fd == -1
+
+
+def full(*_: Any) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+def test_on_a_full_volume_who_creates_it_has_it(mount: dict[str, bool]) -> None:
+    server = Server()
+    nodes = [Node(server, name, **mount) for name in "ab"]
+    write = nodes[0].client.pwrite
+    nodes[0].client.pwrite = full  # type: ignore[method-assign]
+    assert [owners for _, owners in run(server, nodes, FENCE - 10)] == [[0]]
+    nodes[0].client.pwrite = write  # type: ignore[method-assign] # there is room
+    assert [owners for _, owners in run(server, nodes, 1000)] == [[0]]
+    nodes[0].bid.release()
+    assert PATH not in server.names
+
+
+def test_on_a_volume_that_stays_full_its_owner_stops_before_another_begins() -> None:
+    server = Server()
+    nodes = [Node(server, name) for name in "ab"]
+    nodes[0].client.pwrite = full  # type: ignore[method-assign]
+    assert most(run(server, nodes, 300)) == 1 and nodes[1].owns
+    nodes[0].bid.release()
+    assert PATH in server.names, "another owner's lock is not removed"
+
+
+def test_an_empty_one_that_was_left_on_a_full_volume_is_taken_over() -> None:
+    server = Server()
+    server.names[PATH] = Inode()
+    nodes = [Node(server, "a"), Node(server, "a")]
+    nodes[1].client = nodes[0].client
+    nodes[1].bid = Bid(PATH, nodes[0].client, kernel="a")
+    nodes[0].client.pwrite = full  # type: ignore[method-assign]
+    steps = run(server, nodes, STALE + 10)
+    assert most(steps) == 1 and steps[-1][1] in ([0], [1]), "flock keeps the other out"
+
+
+def test_a_record_of_others_is_not_taken_over_without_room() -> None:
+    server = Server()
+    node = Node(server, "a")
+    server.names[PATH] = Inode(b"{}")
+    node.client.pwrite = full  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="No space left"):
+        run(server, [node], STALE + 10)
+
+
+def test_without_a_folder_there_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    with pytest.raises(FileNotFoundError):
+        Bid(tmp_path / "not there" / "lock").try_take(0)
 
 
 def test_real_files_are_read_past_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

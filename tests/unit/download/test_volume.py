@@ -85,10 +85,23 @@ def test_a_marker_that_cannot_be_read_is_not_missing(tmp_path: Path, monkeypatch
     assert caught.value.reason is Reason.VOLUME_NOT_READABLE
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", "nonsense", '{"files": 3}', "[" * 100_000])
+def of_a_file(path: str = "a", size: str = "1") -> str:
+    record = f'{{"size": {size}, "sha256": ""}}'
+    return f'{{"model": "a/b", "revision": "master", "commit": "c", "files": {{"{path}": {record}}}}}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "[]", "{}", "nonsense", '{"files": 3}', "[" * 100_000),
+        *(of_a_file(size="Infinity"), of_a_file("../a"), of_a_file("a\\u0000b"), of_a_file("\\ud800")),
+    ],
+)
 def test_a_marker_of_others(tmp_path: Path, content: str) -> None:
     (tmp_path / marker.NAME).write_text(content)
     assert marker.read(tmp_path) is None
+    (tmp_path / marker.NAME).write_text(of_a_file())
+    assert marker.read(tmp_path) is not None
 
 
 @pytest.fixture
