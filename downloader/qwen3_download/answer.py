@@ -10,7 +10,7 @@ from typing import Any
 
 from qwen3_download.partial import Writer
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _HOLD_SECONDS = 0.05  # what counts as received must follow what arrives: the number of connections is judged by it
 _LEFT_BEHIND_SECONDS = 4.0
 _LEFT_BEHIND_BYTES = 16 * 1024 * 1024
@@ -92,7 +92,7 @@ class Answer:
         if text.startswith("HTTP/"):
             self._headers.clear()
             fields = text.split()
-            self.status = int(fields[1]) if len(fields) > 1 and fields[1].isdecimal() else 0
+            self.status = (_number(fields[1]) or 0) if len(fields) > 1 else 0
         elif ":" in text:
             name, _, value = text.partition(":")
             self._headers[name.strip().lower()] = value.strip()
@@ -191,7 +191,8 @@ class Answer:
         if match:  # with 206, and from ModelScope with 200 too
             first, total = int(match[1]), int(match[3]) if match[3] != "*" else size
         else:
-            first, total = 0, int(length) if length.isdecimal() and encoding == "identity" else size
+            said = _number(length) if encoding == "identity" else None
+            first, total = 0, size if said is None else said
         if total != size:
             if "text/html" in self._headers.get("content-type", ""):
                 raise FetchError(Kind.WEB_PAGE, "a web page came instead of the file; is a proxy in between?")
@@ -211,3 +212,8 @@ class Answer:
     def _retry_after(self) -> float | None:
         value = self._headers.get("retry-after", "")
         return float(value) if value.isdecimal() else None
+
+
+def _number(text: str) -> int | None:
+    """None for what is none, and what is too long to be a size."""
+    return int(text) if text.isdecimal() and len(text) <= 18 else None

@@ -40,7 +40,7 @@ class Asker:
         body = self._body(url)
         try:
             content = json.loads(body) if body else None
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         data = content.get("Data") if isinstance(content, dict) and content.get("Success") is True else None
         files = data.get("Files") if isinstance(data, dict) else None

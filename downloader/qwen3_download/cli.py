@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         result = _run(args, options, progress, stopped)
-    except Failure as failure:
+    except Exception as error:
+        failure = error if isinstance(error, Failure) else _mistake(error)
         if stopped.is_set():
             failure = Failure(Reason.STOPPED, str(failure))
         result = report.failure_report(failure)
@@ -177,6 +179,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress.event("complete", _summary(args, options, result), **result)
     _leave_report(mask.value(result), args.termination_log)
     return 0
+
+
+def _mistake(error: Exception) -> Failure:
+    """What nobody thought of is said as well, where the operator reads it."""
+    traceback.print_exc()
+    return Failure(Reason.DOWNLOAD_FAILED, f"a mistake of qwen3-download: {type(error).__name__}: {error}")
 
 
 def _leave_report(result: dict[str, Any], path: Path | None) -> None:

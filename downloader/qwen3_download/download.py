@@ -329,6 +329,15 @@ class Download:
         }
 
     def _facts(self) -> dict[str, Any]:
+        """The copy is what was asked for, whatever can be read of it: a server is planned without facts, too."""
+        try:
+            return self._read_facts()
+        except Exception as error:
+            text = f"what {self._options.target} says of its model cannot be read: {type(error).__name__}: {error}"
+            self._progress.event("noFacts", text, message=text)
+            return {}
+
+    def _read_facts(self) -> dict[str, Any]:
         target = self._options.target
         if self._options.adapter:
             return {"config": read_adapter(target), "checkpoint": {"lora": read_shapes(target)}}

@@ -27,9 +27,11 @@ class Reason(StrEnum):
     HUB_UNAVAILABLE = "HubUnavailable"
     PROXY_UNAVAILABLE = "ProxyUnavailable"
     STOPPED = "Stopped"
+    DOWNLOAD_FAILED = "DownloadFailed"
 
 
 EXIT_CODES = {
+    Reason.DOWNLOAD_FAILED: 1,
     Reason.USAGE: 2,
     Reason.INVALID_TOKEN: 2,
     Reason.INSECURE_ENDPOINT: 2,
@@ -55,6 +57,7 @@ PASSING = frozenset({Reason.HUB_UNAVAILABLE, Reason.PROXY_UNAVAILABLE})
 EXIT_CODES_HELP = """\
 exit codes:
   0    complete: every file verified, the marker written
+  1    DownloadFailed: a mistake of this program, which shows where on stderr
   2    Usage, InvalidToken, InsecureEndpoint, InvalidProxy, InvalidCertificates: what is wrong on this side
   10   ModelNotFound, RevisionNotFound: the hub does not know the model or the revision
   11   Unauthorized: the token is missing, or not accepted

@@ -7,6 +7,7 @@ termination message, 4096 bytes in all.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,7 +99,9 @@ def is_small(value: Any) -> bool:
     """Whether a value is short enough to be copied: a number, a word, or a list of them."""
     if isinstance(value, list):
         return len(value) <= _MOST_ITEMS and all(not isinstance(v, list | dict) and is_small(v) for v in value)
-    return isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= _LONGEST)
+    if isinstance(value, float):
+        return math.isfinite(value)  # JSON has no others
+    return isinstance(value, bool | int) or (isinstance(value, str) and len(value) <= _LONGEST)
 
 
 def chat_template(folder: Path) -> str:
@@ -109,8 +112,8 @@ def chat_template(folder: Path) -> str:
         found = read_json(folder / name)
         template = found.get("chat_template") if isinstance(found, Mapping) else None
         if isinstance(template, list):  # several, by name
-            named = {t.get("name"): t.get("template") for t in template if isinstance(t, Mapping)}
-            template = named.get("default")
+            named = [t for t in template if isinstance(t, Mapping) and t.get("name") == "default"]
+            template = named[-1].get("template") if named else None
         if isinstance(template, str) and template:
             return template
     return ""

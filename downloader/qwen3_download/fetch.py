@@ -79,10 +79,21 @@ class Connection:
                     error.address = url
                     raise
                 return url
-            url = str(self._curl.getinfo(pycurl.REDIRECT_URL) or "")
+            url = self._redirected()
             if not url:
-                raise FetchError(Kind.STATUS, f"HTTP {answer.status} without a Location", answer.status)
+                raise FetchError(
+                    Kind.STATUS, f"HTTP {answer.status} without a Location that is an address", answer.status
+                )
         raise FetchError(Kind.STATUS, f"redirected more than {MAX_REDIRECTS} times", answer.status)
+
+    def _redirected(self) -> str:
+        """Where the answer sends to; empty where that is no address."""
+        try:
+            url = str(self._curl.getinfo(pycurl.REDIRECT_URL) or "")
+            _origin(url)
+        except ValueError:
+            return ""
+        return url
 
     def _request(self, url: str, headers: Mapping[str, str], byte_range: str | None, answer: Answer) -> None:
         curl = self._curl

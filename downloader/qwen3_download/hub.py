@@ -109,7 +109,8 @@ class Hub:
             raise Failure(Reason.UNAUTHORIZED, f"{self._refused()}: {where} ({error.message})") from error
         except errors.HubError as error:
             raise _unavailable(error, where) from error
-        except (ValueError, AttributeError) as error:  # not JSON, or JSON of another shape
+        # Not JSON, or JSON of another shape or depth.
+        except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
             raise Failure(
                 Reason.HUB_UNAVAILABLE,
                 f"cannot list {where}: the answer is not ModelScope's (a proxy's page, or not a hub?): {error}",

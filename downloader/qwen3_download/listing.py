@@ -29,6 +29,8 @@ DUPLICATES = (
     *_ADAPTER_WEIGHTS,
 )
 _MOST_SHARDS = 10_000
+_LARGEST = 2**44
+"""Bytes, of a file and of all: the largest file that ext4 takes. Every 4 MiB have a counter in memory."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -63,13 +65,15 @@ def parse(entries: Iterable[Mapping[str, Any]]) -> tuple[RemoteFile, ...]:
     """
     files: dict[str, RemoteFile] = {}
     for entry in entries:
+        if not isinstance(entry, Mapping):
+            raise Failure(Reason.INVALID_REPOSITORY, "the listing has entries that are no files")
         if entry.get("Type") == "tree":
             continue
         path = str(entry.get("Path") or entry.get("Name") or "")
         check_path(path)
         sha256 = str(entry.get("Sha256") or "").lower()
         size = entry.get("Size")
-        if not isinstance(size, int) or size < 0 or not SHA256.fullmatch(sha256):
+        if not isinstance(size, int) or not 0 <= size <= _LARGEST or not SHA256.fullmatch(sha256):
             size, sha256 = 0, ""  # no obstacle where nobody asks for the file
         if files.get(path, RemoteFile(path, size, sha256)) != RemoteFile(path, size, sha256):
             raise Failure(Reason.INVALID_REPOSITORY, f"the listing names {path!r} twice, with different content")
@@ -94,7 +98,11 @@ def newest_commit(entries: Iterable[Mapping[str, Any]]) -> str:
     dated = [e for e in entries if COMMIT.fullmatch(str(e.get("Revision") or ""))]
     if not dated:
         return ""
-    return str(max(dated, key=lambda e: int(e.get("CommittedDate") or 0))["Revision"])
+    return str(max(dated, key=lambda e: _number(e.get("CommittedDate")))["Revision"])
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def digest(files: Sequence[RemoteFile]) -> str:
@@ -162,6 +170,8 @@ def select(files: Sequence[RemoteFile], allow: Sequence[str], ignore: Sequence[s
     check_servable(chosen, filtered=bool(allow or ignore) and len(chosen) < len(files))
     if unknown := next((f.path for f in chosen if not f.sha256), None):
         raise Failure(Reason.INVALID_REPOSITORY, f"the listing gives no size or no sha256 for {unknown!r}")
+    if (total := sum(f.size for f in chosen)) > _LARGEST:
+        raise Failure(Reason.INVALID_REPOSITORY, f"the listing's files have {total} bytes, which no model has")
     return chosen
 
 

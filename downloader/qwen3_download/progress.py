@@ -40,6 +40,7 @@ class Progress:
         """`text` for people, `fields` for programs."""
         shown = {"event": name, **self._mask.value(fields)}
         line = json.dumps(shown, ensure_ascii=False) if self._json else self._mask.text(text)
+        line = line.encode("utf-8", "replace").decode()  # half a character, of JSON or of a file's name
         with self._lock:
             print(line, file=sys.stdout, flush=True)
 

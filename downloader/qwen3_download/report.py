@@ -67,4 +67,5 @@ def write(report: dict[str, Any], path: Path | None) -> None:
 
 
 def _dump(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    """Halves of a character, as JSON and names of files may have them, become a `?`."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -113,9 +113,8 @@ def check_safetensors(path: Path, name: str = "") -> None:
     """
     name, size = name or str(path), path.stat().st_size
     try:
-        tensors = read_header(path)
-        end = max((t["data_offsets"][1] for t in tensors.values()), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        end = max((tensor.end for tensor in read_header(path).values()), default=0)
+    except ValueError:
         words = f"{name} is not a safetensors file, or has a damaged header"
         raise Failure(Reason.INVALID_REPOSITORY, words) from None
     with path.open("rb") as stream:

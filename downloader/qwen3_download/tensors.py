@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from qwen3_download.reading import read_json
 
@@ -39,36 +39,51 @@ def read_tensors(folder: Path) -> dict[str, dict[str, int]]:
         names = [p.name for p in folder.iterdir() if p.suffix == ".safetensors" and p.is_file()]
         found: dict[str, dict[str, int]] = {}
         for name in loaded_files(names, read_json(folder / INDEX)):
-            for tensor, dtype, size in _tensors(read_header(folder / name)):
-                sizes = found.setdefault(tensor.partition(".")[0][:_LONGEST_NAME], {})
-                sizes[dtype] = sizes.get(dtype, 0) + size
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+            for path, tensor in read_header(folder / name).items():
+                sizes, dtype = (
+                    found.setdefault(path.partition(".")[0][:_LONGEST_NAME], {}),
+                    tensor.dtype[:_LONGEST_NAME],
+                )
+                sizes[dtype] = sizes.get(dtype, 0) + tensor.end - tensor.begin
+    except (OSError, ValueError):
         return {}
     if len(found) > _MOST_PARTS or any(len(sizes) > _MOST_TYPES for sizes in found.values()):
         return _in_one(found)
     return found
 
 
-def read_header(path: Path) -> dict[str, Any]:
-    """The header of a safetensors file, without its metadata. Raises OSError, or ValueError where it is none."""
+class Tensor(NamedTuple):
+    """What a header says of one; `begin` and `end` in bytes after the header."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def read_header(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, by name. Raises OSError, or ValueError where it is none."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(8)
         length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
         if not 2 <= length <= min(size - 8, LONGEST_HEADER):
             raise ValueError(f"{path} is not a safetensors file")
-        header = json.loads(stream.read(length))
-    if not isinstance(header, dict):
-        raise ValueError(f"{path} has a damaged header")
-    header.pop("__metadata__", None)
-    return header
+        text = stream.read(length)
+    try:
+        header = json.loads(text)
+        header.pop("__metadata__", None)
+        return {name: _tensor(said) for name, said in header.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} has a damaged header") from error
 
 
-def _tensors(header: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
-    """(name, dtype, bytes)"""
-    for name, tensor in header.items():
-        begin, end = tensor["data_offsets"]
-        yield name, str(tensor["dtype"])[:_LONGEST_NAME], int(end) - int(begin)
+def _tensor(said: Mapping[str, Any]) -> Tensor:
+    """Raises ValueError, KeyError or TypeError where it is none."""
+    shape, (begin, end) = said["shape"], said["data_offsets"]
+    if any(type(n) is not int or n < 0 for n in (*shape, begin, end)) or begin > end:
+        raise ValueError("a shape or an offset is no number of a tensor")
+    return Tensor(str(said["dtype"]), tuple(shape), begin, end)
 
 
 def _in_one(found: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:

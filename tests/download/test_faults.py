@@ -164,6 +164,14 @@ def test_redirect_loop(setup: Setup, serve: Serve) -> None:
     assert "redirected more than 10 times" in result.report["message"]
 
 
+@pytest.mark.parametrize("location", ["http://127.0.0.1:99999999/", "http://[x/", ""])
+def test_redirect_to_no_address(setup: Setup, serve: Serve, location: str) -> None:
+    setup.write(model=MIB)
+    serve().fault({"status": 302, "headers": {"Location": location}}, on="file", path="model*")
+    result = setup.run("--give-up-after", "3")
+    assert (result.code, result.report["reason"]) == (30, "HubUnavailable"), result.errors
+
+
 # wrong bytes
 
 
@@ -283,6 +291,9 @@ def test_listing_that_recovers(setup: Setup, serve: Serve) -> None:
         ({"listing": {"remove": ["model.safetensors"]}}, 20, "InvalidRepository", "no weights"),
         ({"listing": {"replace": {"model.safetensors": {"Sha256": ""}}}}, 20, "InvalidRepository", "no sha256"),
         ({"status": 200, "body": "<html>hello</html>"}, 30, "HubUnavailable", "not ModelScope's"),
+        ({"status": 200, "body": "[" * 200_000}, 30, "HubUnavailable", "not ModelScope's"),
+        ({"listing": {"replace": {"model.safetensors": {"Size": 10**30}}}}, 20, "InvalidRepository", "no size"),
+        ({"listing": {"add": [{"Path": "a\ud800", "Size": 1}]}}, 20, "InvalidRepository", "unsafe path"),
         ({"status": 404, "body": "<html>not here</html>"}, 30, "HubUnavailable", "is the endpoint right?"),
         ({"status": 503}, 30, "HubUnavailable", "cannot list"),
     ],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -185,6 +187,8 @@ def test_an_error_of_python_shows_nothing(setup: Setup, serve: Serve, tmp_path: 
         "def broken(args, options, *_):\n    raise RuntimeError('Bearer ' + options.token)\n"
         "cli._run = broken\n"
     )
-    environment: dict[str, Any] = {"PYTHONPATH": str(tmp_path), "MODELSCOPE_API_TOKEN": TOKEN}
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    environment: dict[str, Any] = {"PYTHONPATH": path, "MODELSCOPE_API_TOKEN": TOKEN}
     result = setup.run(**environment)
     assert result.code == 1 and "RuntimeError: Bearer ***" in result.errors and TOKEN not in result.errors
+    assert result.report["reason"] == "DownloadFailed" and "RuntimeError: Bearer ***" in result.report["message"]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from qwen3_download import cli, report
+from qwen3_download import cli, download, report
 from qwen3_download.errors import EXIT_CODES, EXIT_CODES_HELP, Failure, Reason
 from qwen3_download.facts import pick
-from qwen3_download.progress import clock, human, mean_rate
+from qwen3_download.marker import Marker
+from qwen3_download.progress import Progress, clock, human, mean_rate
 
 GOOD = ["--model", "Qwen/Qwen3-0.6B", "--target", "/models/a"]
 
@@ -70,6 +76,41 @@ def test_the_report_always_fits() -> None:
     assert len(text) < 4096 and json.loads(text)["config"] == {"architectures": ["Qwen3ForCausalLM"]}
     text = report.encode(report.failure_report(Failure(Reason.INTEGRITY, "模型" * 5000)))
     assert 3000 < len(text) < 4096 and json.loads(text)["message"].startswith("模型")
+
+
+def test_what_nobody_thought_of_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: Any) -> dict[str, Any]:
+        raise RuntimeError("as nobody thought")
+
+    monkeypatch.setattr(cli, "_run", broken)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)  # which it replaces
+    log = tmp_path / "log"
+    assert cli.main([*GOOD, "--json", "--termination-log", str(log)]) == 1
+    said = json.loads(log.read_bytes())
+    assert (said["result"], said["reason"], said["exitCode"]) == ("Failed", "DownloadFailed", 1)
+    assert "RuntimeError: as nobody thought" in said["message"]
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_facts_that_cannot_be_read_are_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All is verified, and in its place."""
+    target = tmp_path / "model"
+    target.mkdir()
+    Marker("a/b", "master", "c", {}).write(target)
+
+    def broken(_: Path) -> dict[str, Any]:
+        raise OverflowError("as nobody thought")
+
+    monkeypatch.setattr(download, "read_facts", broken)
+    options = download.Options(model="a/b", revision="master", endpoint="http://127.0.0.1:9", target=target)
+    said = download.Download(options, Progress(as_json=True), threading.Event()).run()
+    assert said["result"] == "Complete" and "config" not in said
+    assert json.loads(capsys.readouterr().out)["event"] == "noFacts"
 
 
 def test_facts_of_plain_quantized_and_vision_models() -> None:

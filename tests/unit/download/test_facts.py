@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 
 from qwen3_download import report
 from qwen3_download.errors import Failure, Reason
-from qwen3_download.facts import pick, read_facts, read_files
+from qwen3_download.facts import chat_template, pick, read_facts, read_files
+from qwen3_download.progress import Progress
 from qwen3_download.structure import check_files, check_folder
 
 
@@ -88,6 +90,31 @@ def test_what_stands_beside_the_config(tmp_path: Path) -> None:
 def test_a_config_that_cannot_be_read_is_no_facts(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_text(content)
     assert read_facts(tmp_path) == {}
+
+
+def test_numbers_that_json_does_not_have_are_no_facts(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"rope_theta": Infinity, "head_dim": NaN, "num_experts": 1e999, "depth": 2}')
+    assert read_facts(tmp_path) == {"depth": 2}
+
+
+def test_half_a_character_does_not_keep_a_report_from_being_written(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["Qwen3ForCausalLM", "\\ud800"]}')
+    facts = read_facts(tmp_path)
+    report.write({"result": "Complete", "config": facts}, tmp_path / "log")
+    said = {"architectures": ["Qwen3ForCausalLM", "?"]}
+    assert json.loads((tmp_path / "log").read_bytes()) == {"result": "Complete", "config": said}
+    Progress(as_json=True).event("complete", "", config=facts)
+    Progress(as_json=False).event("differs", os.fsdecode(b"a file \xff"))
+    first, second = capsysbinary.readouterr().out.splitlines()
+    assert json.loads(first)["config"] == said and second == b"a file ?"
+
+
+def test_templates_that_have_odd_names(tmp_path: Path) -> None:
+    templates = [{"name": ["a"], "template": "x"}, {"name": "default", "template": "y"}]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": templates}))
+    assert chat_template(tmp_path) == "y"
 
 
 def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_folders_are_skipped_and_files_sorted() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/a", "../a", "a/../b", "a/./b", "a//b", "a\\b", "a\nb", "a/", ".complete.json", "x" * 1025]
+    "path", ["", "/a", "../a", "a/../b", "a/./b", "a//b", "a\\b", "a\nb", "a/", ".complete.json", "x" * 1025, "a\ud800"]
 )
 def test_unsafe_paths(path: str) -> None:
     with pytest.raises(Failure) as caught:
@@ -44,7 +44,7 @@ def test_odd_but_safe_paths(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"Size": None}, {"Size": -1}, {"Size": "3"}, {"Sha256": None}, {"Sha256": "a" * 40}]
+    "fields", [{"Size": None}, {"Size": -1}, {"Size": "3"}, {"Size": 10**30}, {"Sha256": None}, {"Sha256": "a" * 40}]
 )
 def test_files_without_size_or_digest(fields: dict[str, Any]) -> None:
     """They matter where they are asked for."""
@@ -52,6 +52,19 @@ def test_files_without_size_or_digest(fields: dict[str, Any]) -> None:
     with pytest.raises(Failure, match=r"no size or no sha256 for 'a\.md'"):
         select(listed, (), ())
     assert paths(select(listed, (), ("*.md",))) == ["config.json", "model.safetensors"]
+
+
+def test_more_bytes_than_any_model_has() -> None:
+    """A counter in memory stands for each block of them."""
+    shards = [entry(f"model-{number}.safetensors", Size=2**44) for number in range(3)]
+    with pytest.raises(Failure, match="bytes, which no model has") as caught:
+        select(parse([entry("config.json"), *shards]), (), ())
+    assert caught.value.reason is Reason.INVALID_REPOSITORY
+
+
+def test_entries_that_are_none() -> None:
+    with pytest.raises(Failure, match="entries that are no files"):
+        parse([entry("a"), "b"])  # type: ignore[list-item]
 
 
 def test_contradictions() -> None:
@@ -182,6 +195,8 @@ def test_newest_commit() -> None:
     ]
     assert newest_commit(entries) == "2" * 40
     assert newest_commit([entry("a"), entry("b", Revision="master")]) == ""
+    dated = [{**it, "CommittedDate": "2026-01-01T00:00:00Z"} for it in entries[:1]]
+    assert newest_commit([*dated, *entries[1:]]) == "2" * 40 and newest_commit(dated) == "1" * 40
 
 
 def test_digest_names_the_content() -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from qwen3_download.adapter import read_shapes
 from qwen3_download.errors import Failure, Reason
-from qwen3_download.structure import check_files, check_folder
+from qwen3_download.structure import check_files, check_folder, check_safetensors
+from qwen3_download.tensors import read_tensors
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 4902257696\n"
 EMPTY = (2).to_bytes(8, "little") + b"{}"
@@ -102,3 +104,22 @@ def test_files_of_an_error_are_said_as_such(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(Failure) as caught:
         check_files(["model.safetensors"], lambda name: tmp_path / name)
     assert caught.value.reason is Reason.VOLUME_ERROR and "cannot read" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        *('"shape": [Infinity, 1], "data_offsets": [0, 0]', '"shape": [0], "data_offsets": [Infinity, 0]'),
+        *('"shape": [0], "data_offsets": [0, "0"]', '"shape": [0], "data_offsets": [0]', '"shape": [0]'),
+        *('"shape": [0], "data_offsets": [0, 0.0]', '"shape": [0], "data_offsets": [5, 0]', '"data_offsets": [0, 0]'),
+    ],
+)
+def test_a_header_of_other_types_is_none(tmp_path: Path, tensor: str) -> None:
+    """In words as it arrives; and no fact, where it is there."""
+    header = f'{{"x.q_proj.lora_A.weight": {{"dtype": "U8", {tensor}}}}}'.encode()
+    for name in ("model.safetensors", "adapter_model.safetensors"):
+        (tmp_path / name).write_bytes(len(header).to_bytes(8, "little") + header)
+        with pytest.raises(Failure, match="damaged header") as caught:
+            check_safetensors(tmp_path / name)
+        assert caught.value.reason is Reason.INVALID_REPOSITORY
+    assert read_shapes(tmp_path) == read_tensors(tmp_path) == {}
