@@ -140,9 +140,9 @@ def _seen(context: Context, pod: Object) -> PodView:
 
 
 async def _examine(context: Context, namespace: str, view: PodView, container: str | None) -> PodView:
-    if view.failed and container is None:
-        return view
-    if view.failed and container is not None and view.pod.get("status", {}).get("phase") != "Succeeded":
+    if view.failed:
+        if container is None or view.pod.get("status", {}).get("phase") == "Succeeded":
+            return view
         restarted = not _ended_now(view.pod, container)
         log = await context.cluster.logs(namespace, view.name, container, tail=LOG_LINES, previous=restarted)
         return replace(view, log=log, events=await context.warnings_about(view.pod))

@@ -122,20 +122,18 @@ class Servers(Reconciliation):
             await self._apply_server(spec, made)
             return
         waits = self.adapters.waits or verified_copy(self.model) is None
-        wanted = kept
-        if wanted is None and not self.problems and self.plan.servable:
+        wanted = None
+        if not self.problems and self.plan.servable:
             try:
-                wanted = self._made_of(spec, inputs, self.plan)
+                wanted = kept or self._made_of(spec, inputs, self.plan)
             except PatchError as error:
                 self.problems.append(Problem(Reason.INVALID_PATCH, str(error), "spec.podTemplatePatch"))
-        if wanted is None or self.problems or not self.plan.servable:
-            await self._ensure_replicas(spec)
-        elif not waits:
+        if wanted is not None and not waits:
             await self._apply_server(spec, wanted)
-        else:
-            await self._ensure_replicas(spec)
-            if self.server is None and not spec.suspend:
-                await self._rehearse(spec, wanted)
+            return
+        await self._ensure_replicas(spec)
+        if wanted is not None and self.server is None and not spec.suspend:
+            await self._rehearse(spec, wanted)
 
     async def _find_server(self) -> None:
         """Ask for the Deployment where none was seen: one that lost our label is shown by no watch. What servers are

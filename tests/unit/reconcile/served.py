@@ -8,8 +8,22 @@ from typing import Any
 from tests.cluster.wrappers import Q3d
 from tests.monitoring.operator_at_work import NAMESPACE, SERVED, World, downloaded
 
-from qwen3_operator.controller.kinds import DEPLOYMENTS
+from qwen3_operator.controller.cluster import ApiError
+from qwen3_operator.controller.kinds import DEPLOYMENTS, Kind
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS
+
+
+def fails(world: World, kind: Kind, error: ApiError) -> None:
+    """From now on the API server answers so whatever is applied, deleted or listed of a kind."""
+    for verb in ("apply", "delete", "list"):
+        before = getattr(world.cluster, verb)
+
+        async def answer(of: Kind, *words: Any, before: Any = before, **more: Any) -> Any:
+            if of == kind:
+                raise error
+            return await before(of, *words, **more)
+
+        setattr(world.cluster, verb, answer)
 
 
 class Served(World):

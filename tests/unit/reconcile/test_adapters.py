@@ -143,12 +143,18 @@ def message(status: Object, kind: str) -> str:
     return str(next(c["message"] for c in status["conditions"] if c["type"] == kind))
 
 
-async def with_sql(**engine: Any) -> World:
-    """A server that serves one adapter."""
+async def starting(**engine: Any) -> World:
+    """Servers are made with an adapter, and have not said yet that they have it."""
     world = World(loraAdapters=[SQL], **engine)
     await world.base_ready()
     world.adapter_ready("me/sql")
     await world.reconcile()
+    return world
+
+
+async def with_sql(**engine: Any) -> World:
+    """A server that serves one adapter."""
+    world = await starting(**engine)
     await world.serving(served=["sql"])
     return world
 
@@ -180,10 +186,7 @@ async def test_the_first_servers_wait_for_every_adapter() -> None:
 
 
 async def test_ready_is_when_every_server_has_said_so() -> None:
-    world = World(loraAdapters=[SQL])
-    await world.base_ready()
-    world.adapter_ready("me/sql")
-    await world.reconcile()
+    world = await starting()
     status = await world.serving()
     assert condition(status, "Available") == ("False", "AdaptersPending")
     assert "0 of 1 ready servers" in message(status, "Available") and world.again is not None
@@ -316,10 +319,7 @@ async def test_an_adapter_of_another_model_is_not_served(adapter: Object, words:
 
 
 async def test_what_vllm_refuses_is_reported() -> None:
-    world = World(loraAdapters=[SQL])
-    await world.base_ready()
-    world.adapter_ready("me/sql")
-    await world.reconcile()
+    world = await starting()
     status = await world.serving(sql="expected target modules in ['q_proj'] but received ['lm_head']")
     assert condition(status, "Available") == ("False", "AdapterRefused")
     assert "vLLM says: expected target modules" in message(status, "Available")
@@ -336,10 +336,7 @@ async def test_that_one_could_not_be_taken_away_disturbs_nobody() -> None:
 
 
 async def test_what_vllm_is_asked_again_each_minute_waits_for_nobody() -> None:
-    world = World(loraAdapters=[SQL])
-    await world.base_ready()
-    world.adapter_ready("me/sql")
-    await world.reconcile()
+    world = await starting()
     status = await world.serving(sql="No adapter found for /models/sql-master")
     assert condition(status, "Stalled") == ("False", "NotStalled") and world.again is not None
     assert condition(status, "Reconciling") == ("True", "AdapterRefused")

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from tests.cluster.wrappers import Q3d, Q3m
 from tests.monitoring.operator_at_work import NAMESPACE, World, downloaded
+from tests.unit.reconcile.served import fails
 
 from qwen3_operator.api.model import Qwen3ModelStatus
 from qwen3_operator.api.times import timestamp
 from qwen3_operator.controller.cluster import ApiError
-from qwen3_operator.controller.kinds import CLAIMS, EVENTS, JOBS, SECRETS, STORAGE_CLASSES, Kind
+from qwen3_operator.controller.kinds import CLAIMS, EVENTS, JOBS, SECRETS, STORAGE_CLASSES
 from qwen3_operator.controller.queue import Requeue
 from qwen3_operator.naming import QWEN3_DEPLOYMENTS, QWEN3_MODELS
 from qwen3_operator.reconcile import Key
@@ -96,14 +97,7 @@ async def test_the_download_begins_in_the_reconcile_that_hears_the_size() -> Non
 async def test_a_claim_that_is_refused_is_no_copy() -> None:
     """What the Job before has said is no report of the download."""
     world = World()
-    apply = world.cluster.apply
-
-    async def limited(kind: Kind, obj: dict[str, Any], **more: Any) -> dict[str, Any]:
-        if kind == CLAIMS:
-            raise ApiError(403, "Forbidden", "exceeded quota: storage")
-        return await apply(kind, obj, **more)
-
-    world.cluster.apply = limited  # type: ignore[method-assign]
+    fails(world, CLAIMS, ApiError(403, "Forbidden", "exceeded quota: storage"))
     world.apply(QWEN3_MODELS, Q3m(NAME).set(id=UNKNOWN))
     await world.reconcile(QWEN3_MODELS, NAME)
     world.download_runs(NAME, 1)
@@ -144,18 +138,11 @@ async def test_what_was_removed_is_not_removed_again() -> None:
     assert world.cluster.writes == []
 
 
-async def test_a_removal_that_is_refused_leaves_the_model_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_removal_that_is_refused_leaves_the_model_ready() -> None:
     world = await at_v1()
     await edit(world, revision="v2")
     ends(world, jobs(world, "--revision=v2")[0], "Complete", commit="c0ffee", bytes=9, files=3)
-    apply = world.cluster.apply
-
-    async def limited(kind: Kind, obj: dict[str, Any], **more: Any) -> dict[str, Any]:
-        if kind == JOBS:
-            raise ApiError(403, "Forbidden", "exceeded quota: jobs, used: 1, limited: 1")
-        return await apply(kind, obj, **more)
-
-    monkeypatch.setattr(world.cluster, "apply", limited)
+    fails(world, JOBS, ApiError(403, "Forbidden", "exceeded quota: jobs, used: 1, limited: 1"))
     await world.reconcile(QWEN3_MODELS, NAME, 6)
     assert live(world)["status"]["model"]["revision"] == "v2"
     said = world.status(QWEN3_MODELS, NAME)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.cluster.wrappers import Q3d
 from tests.monitoring.operator_at_work import NAMESPACE, SERVED, downloaded
-from tests.unit.reconcile.served import Served
+from tests.unit.reconcile.served import Served, fails
 from tests.unit.reconcile.test_autoscaling import AUTOSCALING, PROMETHEUS, Scaled
 
 from qwen3_operator.controller.cluster import ApiError
@@ -28,19 +28,6 @@ GATEWAY = {"gateway": {"parentRef": {"name": "public"}}}
 AWAY = ApiError(500, "InternalError", 'failed calling webhook "theirs": connection refused')
 
 
-def fails(monkeypatch: pytest.MonkeyPatch, world: Served, kind: Kind, error: ApiError = AWAY) -> None:
-    """Have the API server answer so whatever is asked of a kind."""
-    for verb in ("apply", "delete", "list"):
-        before = getattr(world.cluster, verb)
-
-        async def answer(of: Kind, *words: Any, before: Any = before, **more: Any) -> Any:
-            if of == kind:
-                raise error
-            return await before(of, *words, **more)
-
-        monkeypatch.setattr(world.cluster, verb, answer)
-
-
 async def tried_again(world: Served) -> None:
     """A next reconcile is asked for, as of trouble."""
     again = await reconcile_deployment(world.operator._context, Key(QWEN3_DEPLOYMENTS.kind, NAMESPACE, SERVED))
@@ -48,11 +35,9 @@ async def tried_again(world: Served) -> None:
 
 
 @pytest.mark.parametrize("kind", [HTTP_ROUTES, DISRUPTION_BUDGETS])
-async def test_a_webhook_that_is_down_keeps_no_server_from_being_made(
-    monkeypatch: pytest.MonkeyPatch, kind: Kind
-) -> None:
+async def test_a_webhook_that_is_down_keeps_no_server_from_being_made(kind: Kind) -> None:
     world = Served(gateway=True)
-    fails(monkeypatch, world, kind)
+    fails(world, kind, AWAY)
     world.apply(QWEN3_DEPLOYMENTS, Q3d(SERVED).set(service=GATEWAY, replicas=2))
     await world.reconcile(QWEN3_DEPLOYMENTS, SERVED, 2)
     await downloaded(world, world.model_of(SERVED))
@@ -64,10 +49,10 @@ async def test_a_webhook_that_is_down_keeps_no_server_from_being_made(
     await tried_again(world)
 
 
-async def test_servers_stop_though_their_autoscaler_cannot_be_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_servers_stop_though_their_autoscaler_cannot_be_deleted() -> None:
     world = Scaled(prometheus_address=PROMETHEUS)
     await world.served()
-    fails(monkeypatch, world, SCALED_OBJECTS)
+    fails(world, SCALED_OBJECTS, AWAY)
     await world.change(suspend=True)
     assert world.replicas == 0 and world.scaler is not None
     await tried_again(world)
@@ -115,10 +100,10 @@ async def test_a_class_that_lets_no_claim_grow_is_read_again() -> None:
     await tried_again(world)
 
 
-async def test_a_claim_that_may_not_grow_is_asked_again_beside_a_copy_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_claim_that_may_not_grow_is_asked_again_beside_a_copy_in_place() -> None:
     world = Served()
     await world.served()
-    fails(monkeypatch, world, CLAIMS, ApiError(403, "Forbidden", "the StorageClass must support resize"))
+    fails(world, CLAIMS, ApiError(403, "Forbidden", "the StorageClass must support resize"))
     model = world.changed(QWEN3_MODELS, world.model_of(SERVED))
     model["spec"]["storage"] = {"size": "900Gi"}
     world.cluster.show(world.operator._store)
